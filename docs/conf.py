@@ -1,0 +1,49 @@
+"""
+How Sphinx builds this documentation.
+
+``sphinx-build -W docs docs/_build`` writes it, with Thing installed and
+Graphviz's ``dot`` on the path. Nothing is fetched from the network.
+"""
+
+import importlib
+from importlib.metadata import version as distributionVersion
+
+
+def publicNames(package: str) -> list[str]:
+    """
+    The public names of a package, each as the module that defines it calls it.
+
+    :param package: the package's full name.
+    :return: full names, in the order of the package's ``__all__``.
+    """
+    module = importlib.import_module(package)
+    offered = [(name, getattr(module, name)) for name in getattr(module, "__all__", ())]
+    return [f"{getattr(value, '__module__', package)}.{name}" for name, value in offered]
+
+
+project = "Thing"
+author = "Thing contributors"
+project_copyright = "2026, Thing contributors"
+release = version = distributionVersion("thing")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.graphviz",
+    "sphinxcontrib.zopeext.autointerface",
+]
+templates_path = ["_templates"]
+exclude_patterns = ["_build"]
+
+# One page per module, from its docstrings; a package's page lists its public names.
+autosummary_context = {"publicNames": publicNames}
+suppress_warnings = ["config.cache"]  # a function among the settings cannot be cached
+autodoc_member_order = "bysource"
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+add_module_names = False
+
+graphviz_output_format = "svg"
+
+html_theme = "furo"
+html_title = f"Thing {release}"

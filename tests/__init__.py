@@ -1,0 +1,1 @@
+"""The tests of Thing, run by ``trial tests``."""

@@ -1,0 +1,279 @@
+"""Imports inside Thing point one way only: down the table of rooms."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import NamedTuple
+
+from twisted.trial.unittest import TestCase
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# The rooms, from the lowest to the highest, and the modules or packages that
+# each holds. A module imports from its own room and from lower ones. "thing"
+# itself is the facade that gathers the public names.
+ROOMS = (
+    ("thing.errors",),
+    ("thing.identity",),
+    ("thing.events",),
+    ("thing.core",),
+    ("thing.trust",),
+    ("thing.clock",),
+    ("thing.driver", "thing.protocol", "thing.factory"),
+    ("thing.endpoints",),
+    ("thing.fleet",),
+    ("thing",),
+    ("thing.home",),
+    ("thing.demo", "thing.forward", "thing.service"),
+    ("thing.tap",),
+    ("thing.cli",),
+)
+FACADE = "thing"
+LEVELS = {package: level for level, room in enumerate(ROOMS) for package in room}
+
+# The core is given bytes and the time; it fetches nothing and tells nobody.
+# Secrets that no one may choose come from the secrets module, which is allowed.
+NOT_IN_CORE = {
+    *("asyncio", "select", "selectors", "signal", "socket", "ssl", "subprocess", "threading"),
+    *("datetime", "random", "time", "logging", "warnings"),
+    *("os", "pathlib", "shutil", "tempfile"),
+    *("twisted", "zope"),
+}
+
+REACTOR = "twisted.internet.reactor"
+
+IMPORT_ALL = """
+import importlib, pkgutil, sys, thing
+for module in pkgutil.walk_packages(thing.__path__, "thing."):
+    if not module.name.endswith(".__main__"):
+        importlib.import_module(module.name)
+print(*sys.modules, sep="\\n")
+"""
+
+IMPORT_PLUGIN = """
+import sys
+import twisted.plugins.thing_service
+print(*sys.modules, sep="\\n")
+"""
+
+
+class Import(NamedTuple):
+    """
+    What one import statement names.
+
+    :ivar target: the full name; of ``from a import b`` it is ``a.b``, which
+        may be a module or a name in one.
+    :ivar atOnce: whether it runs when the module that holds it is imported, and
+        not in a function or for type checkers only.
+    """
+
+    target: str
+    atOnce: bool
+
+
+def importsIn(source: str, package: str) -> Iterator[Import]:
+    """
+    Every import in a module, those inside functions too.
+
+    :param source: the module's text.
+    :param package: the package that its relative imports start from.
+    """
+    pending: list[tuple[ast.AST, bool]] = [(ast.parse(source), True)]
+    while pending:
+        node, atOnce = pending.pop()
+        if isinstance(node, ast.Import):
+            yield from (Import(alias.name, atOnce) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [node.module] if node.module else []
+            if node.level:
+                parts = package.split(".")
+                base = parts[: len(parts) - node.level + 1] + base
+            yield from (Import(".".join([*base, alias.name]), atOnce) for alias in node.names)
+        atOnce = atOnce and not isLater(node)
+        pending += [(child, atOnce) for child in ast.iter_child_nodes(node)]
+
+
+def isLater(node: ast.AST) -> bool:
+    """Whether what is in ``node`` does not run when the module is imported."""
+    return isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) or (
+        isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+    )
+
+
+def isIn(name: str, package: str) -> bool:
+    """Whether ``name`` is ``package`` or something in it."""
+    return f"{name}.".startswith(f"{package}.")
+
+
+def longest(name: str, packages: Iterable[str]) -> str | None:
+    """The innermost of ``packages`` that ``name`` is in, if it is in any."""
+    return max((package for package in packages if isIn(name, package)), key=len, default=None)
+
+
+def upwardImports(modules: dict[str, list[Import]]) -> list[str]:
+    """The imports, in words, that do not go down the table of rooms."""
+    return [
+        f"{name} imports {target}"
+        for name, imports in modules.items()
+        for target, _ in imports
+        if (here := longest(name, LEVELS)) is not None
+        and (there := longest(target, LEVELS)) is not None
+        and LEVELS[there] > LEVELS[here]
+    ]
+
+
+def importCycle(modules: dict[str, list[Import]]) -> list[str]:
+    """Modules that need each other to be imported first; empty if there are none."""
+    graph = {
+        name: {longest(target, modules) for target, atOnce in imports if atOnce} - {None, name}
+        for name, imports in modules.items()
+    }
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def importsByCore(modules: dict[str, list[Import]]) -> list[str]:
+    """The imports, in words, that the core may not have."""
+    return [
+        f"{name} imports {target}"
+        for name, imports in modules.items()
+        for target, _ in imports
+        if isIn(name, "thing.core") and target.partition(".")[0] in NOT_IN_CORE
+    ]
+
+
+def importsOfReactor(modules: dict[str, list[Import]]) -> list[str]:
+    """The modules that import the reactor when they are imported."""
+    return [
+        name
+        for name, imports in modules.items()
+        if any(atOnce and isIn(target, REACTOR) for target, atOnce in imports)
+    ]
+
+
+def modulesOfThing() -> dict[str, list[Import]]:
+    """Every module of Thing, by its full name, with its imports."""
+    modules = {}
+    for path in sorted((PROJECT / "thing").rglob("*.py")):
+        package = ".".join(path.relative_to(PROJECT).parent.parts)
+        name = package if path.stem == "__init__" else f"{package}.{path.stem}"
+        modules[name] = list(importsIn(path.read_text(), package))
+    return modules
+
+
+def loadedBy(script: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after ``script``, which prints them."""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise AssertionError(done.stderr)
+    return set(done.stdout.split())
+
+
+class RoomTests(TestCase):
+    """The modules of Thing keep to the table."""
+
+    def setUp(self) -> None:
+        """Read the modules."""
+        self.modules = modulesOfThing()
+
+    def test_everyModuleHasARoom(self) -> None:
+        """No module stands outside the table, where no rule would reach it."""
+        self.assertIn("thing.errors", self.modules)
+        inFacade = [name for name in self.modules if longest(name, LEVELS) == FACADE]
+        self.assertEqual(inFacade, [FACADE])
+
+    def test_importsPointDown(self) -> None:
+        """A module imports from its own room and from lower ones only."""
+        self.assertEqual(upwardImports(self.modules), [])
+
+    def test_noModulesNeedEachOther(self) -> None:
+        """Inside a room, too, imports have one direction."""
+        self.assertEqual(importCycle(self.modules), [])
+
+    def test_coreDoesNoIO(self) -> None:
+        """The core imports no Twisted, no clock, no log and nothing that does input or output."""
+        self.assertEqual(importsByCore(self.modules), [])
+
+    def test_reactorIsNotImportedAtTheTop(self) -> None:
+        """Each module leaves the choice of a reactor to the program."""
+        self.assertEqual(importsOfReactor(self.modules), [])
+
+    def test_importingEverythingInstallsNoReactor(self) -> None:
+        """Nothing that Thing imports from others installs a reactor behind its back."""
+        loaded = loadedBy(IMPORT_ALL)
+        self.assertIn("thing.errors", loaded)
+        self.assertNotIn(REACTOR, loaded)
+
+    def test_pluginImportsNothingOfThing(self) -> None:
+        """``twistd --help`` stays fast: the plugin names Thing and does not load it."""
+        loaded = loadedBy(IMPORT_PLUGIN)
+        self.assertIn("twisted.plugins.thing_service", loaded)
+        self.assertEqual({name for name in loaded if isIn(name, "thing")}, set())
+
+
+class CheckerTests(TestCase):
+    """The checks above find what they look for."""
+
+    def modules(self, **sources: str) -> dict[str, list[Import]]:
+        """Modules made up from their texts; a name has ``_`` for each dot."""
+        names = {key: f"thing.{key.replace('_', '.')}" for key in sources}
+        return {
+            names[key]: list(importsIn(source, names[key].rpartition(".")[0]))
+            for key, source in sources.items()
+        }
+
+    def test_upwardImports(self) -> None:
+        """An import of a higher room is found in every spelling, and wherever it stands."""
+        for source in (
+            "import thing.protocol",
+            "from thing.protocol import ThingProtocol",
+            "from thing import protocol",
+            "from .. import protocol",
+            "from ..protocol import ThingProtocol",
+            "from thing import ThingProtocol",
+            "def later():\n    from thing.protocol import ThingProtocol",
+            "if TYPE_CHECKING:\n    from thing.protocol import ThingProtocol",
+        ):
+            self.assertEqual(len(upwardImports(self.modules(core_states=source))), 1, source)
+
+    def test_allowedImports(self) -> None:
+        """Imports of lower rooms, of the same room and of other packages are not complained of."""
+        source = "import enum\nimport thing.errors\nfrom thing.core import states\nfrom . import a"
+        self.assertEqual(upwardImports(self.modules(core_connection=source)), [])
+
+    def test_cycles(self) -> None:
+        """Two modules that import each other are a cycle, unless one does so later or never."""
+        for late in ("def late():\n    from . import a", "if TYPE_CHECKING:\n    from . import a"):
+            self.assertEqual(importCycle(self.modules(core_a="from . import b", core_b=late)), [])
+        cycle = importCycle(self.modules(core_a="from . import b", core_b="from .a import x"))
+        self.assertEqual(set(cycle), {"thing.core.a", "thing.core.b"})
+
+    def test_core(self) -> None:
+        """A clock in the core is found; outside the core it is allowed."""
+        modules = self.modules(core_states="from time import monotonic", tap="import time")
+        self.assertEqual(importsByCore(modules), ["thing.core.states imports time.monotonic"])
+
+    def test_reactor(self) -> None:
+        """A reactor is found in a class or a condition, and allowed in a function."""
+        spelled = "from twisted.internet import reactor"
+        modules = self.modules(
+            protocol=f"if True:\n    {spelled}",
+            endpoints="class A:\n    import twisted.internet.reactor",
+            tap=f"def makeService():\n    {spelled}",
+        )
+        self.assertEqual(importsOfReactor(modules), ["thing.protocol", "thing.endpoints"])

@@ -1,0 +1,182 @@
+"""What the release files hold, and what ``twistd`` makes of them."""
+
+import atexit
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from twisted.trial.unittest import TestCase
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+# What a working tree may hold beside the source.
+NOT_SOURCE = shutil.ignore_patterns(
+    *[".*", "__pycache__", "_trial_temp*", "dropin.cache"],
+    *["build", "dist", "*.egg-info", "_build", "api"],
+)
+
+TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+
+PLUGIN_ORIGIN = "import twisted.plugins.thing_service as plugin; print(plugin.__file__)"
+
+
+def runPython(*arguments: str, cwd: Path, path: Path | None = None) -> str:
+    """
+    Run this interpreter in a process of its own.
+
+    :param arguments: its command line.
+    :param cwd: its working directory.
+    :param path: a directory that it shall import from first.
+    :return: what it wrote to standard output.
+    :raises AssertionError: it failed; the error holds all that it wrote.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
+    done = subprocess.run(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise AssertionError(f"{arguments} exited {done.returncode}:\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+@dataclass(frozen=True)
+class Release:
+    """
+    The release files, and the places where they can be tried.
+
+    :ivar source: the copy of the source that they were built from.
+    :ivar site: the wheel's files, as an installation lays them out.
+    :ivar elsewhere: an empty directory.
+    :ivar wheel: the names of the wheel's files.
+    :ivar sdist: the names of the sdist's files, below its one directory.
+    """
+
+    source: Path
+    site: Path
+    elsewhere: Path
+    wheel: frozenset[str]
+    sdist: frozenset[str]
+
+
+@cache
+def release() -> Release:
+    """Build the sdist, and the wheel from it, once and with nothing fetched."""
+    directory = Path(tempfile.mkdtemp(prefix="thing-release-")).resolve()
+    atexit.register(shutil.rmtree, directory)
+    source, site, elsewhere, dist = (
+        directory / name for name in ("source", "site", "elsewhere", "dist")
+    )
+    elsewhere.mkdir()
+    shutil.copytree(PROJECT, source, ignore=NOT_SOURCE)
+    # What twistd leaves beside the plugins must not be released.
+    cache = source / "twisted" / "plugins" / "dropin.cache"
+    cache.write_bytes(b"not to be released")
+    runPython("-m", "build", "--no-isolation", "-o", str(dist), str(source), cwd=elsewhere)
+    cache.unlink()
+    (wheel,) = dist.glob("*.whl")
+    (sdist,) = dist.glob("*.tar.gz")
+    with zipfile.ZipFile(wheel) as unzipped:
+        wheelNames = frozenset(unzipped.namelist())
+        unzipped.extractall(site)
+    with tarfile.open(sdist) as untarred:
+        sdistNames = frozenset(name.partition("/")[2] for name in untarred.getnames())
+    return Release(source, site, elsewhere, wheelNames, sdistNames)
+
+
+class ReleaseFileTests(TestCase):
+    """The sdist, and the wheel that is built from it."""
+
+    def setUp(self) -> None:
+        """Have the release files built."""
+        self.release = release()
+
+    def sourceFiles(self, *directories: str) -> set[str]:
+        """The names of the files of the source that lie under ``directories``."""
+        root = self.release.source
+        return {
+            path.relative_to(root).as_posix()
+            for directory in directories
+            for path in (root / directory).rglob("*")
+            if path.is_file() and path.suffix != ".pyc" and path.name != "dropin.cache"
+        }
+
+    def test_wheelHoldsEveryModule(self) -> None:
+        """Every module of the source is in the wheel, whatever package it is in."""
+        modules = {name for name in self.sourceFiles("thing", "twisted") if name.endswith(".py")}
+        self.assertIn("thing/__init__.py", modules)
+        self.assertEqual(modules - self.release.wheel, set())
+
+    def test_wheelHoldsThePlugin(self) -> None:
+        """The wheel holds the plugin file, where twistd looks for it."""
+        self.assertIn("twisted/plugins/thing_service.py", self.release.wheel)
+
+    def test_wheelLeavesTwistedAlone(self) -> None:
+        """No release file holds an ``__init__.py`` under ``twisted``: it would replace its own."""
+        for files in (self.release.wheel, self.release.sdist):
+            inTwisted = {name for name in files if name.startswith("twisted/")}
+            self.assertTrue(inTwisted)
+            self.assertEqual({name for name in inTwisted if name.endswith("__init__.py")}, set())
+
+    def test_wheelIsTyped(self) -> None:
+        """The wheel says that its annotations may be relied on."""
+        self.assertIn("thing/py.typed", self.release.wheel)
+
+    def test_wheelHoldsNothingElse(self) -> None:
+        """The wheel holds only thing, its plugins and its metadata: no tests, no docs."""
+        tops = {name.partition("/")[0] for name in self.release.wheel}
+        (metadata,) = (top for top in tops if top.endswith(".dist-info"))
+        self.assertEqual(tops, {"thing", "twisted", metadata})
+
+    def test_noPluginCacheIsReleased(self) -> None:
+        """The plugin cache of the tree that built a release is not in the release."""
+        for files in (self.release.wheel, self.release.sdist):
+            self.assertEqual([name for name in files if name.endswith("dropin.cache")], [])
+
+    def test_wheelHasTheCommand(self) -> None:
+        """The wheel installs the ``thing`` command."""
+        (name,) = (name for name in self.release.wheel if name.endswith("/entry_points.txt"))
+        self.assertIn("thing = thing.cli:main", (self.release.site / name).read_text())
+
+    def test_sdistHoldsTestsAndDocs(self) -> None:
+        """A distributor can run the tests and build the documentation from the sdist."""
+        files = self.sourceFiles("tests", "docs")
+        self.assertIn("tests/test_packaging.py", files)
+        self.assertIn("docs/conf.py", files)
+        self.assertEqual(files - self.release.sdist, set())
+
+    def test_sdistHoldsTheFilesOfTheProject(self) -> None:
+        """The sdist holds the licence, the news and what builds the package."""
+        expected = {"LICENSE", "CHANGELOG.rst", "README.rst", "setup.cfg", "pyproject.toml"}
+        self.assertEqual(expected - self.release.sdist, set())
+
+    def assertTwistdKnowsThing(self, root: Path) -> None:
+        """Assert that ``twistd``, run elsewhere, offers ``thing`` from below ``root``."""
+        elsewhere = self.release.elsewhere
+        shown = runPython("-c", TWISTD, "--help", cwd=elsewhere, path=root)
+        self.assertIn("thing", [line.split()[0] for line in shown.splitlines() if line.strip()])
+        origin = runPython("-c", PLUGIN_ORIGIN, cwd=elsewhere, path=root).strip()
+        self.assertEqual(Path(origin), root / "twisted" / "plugins" / "thing_service.py")
+
+    def test_twistdFindsTheWheel(self) -> None:
+        """Wherever ``twistd`` is run, it offers ``thing`` from the wheel's files."""
+        self.assertTwistdKnowsThing(self.release.site)
+
+    def test_twistdFindsTheCheckout(self) -> None:
+        """With a checkout on the path, ``twistd`` offers ``thing`` from any directory."""
+        self.assertTwistdKnowsThing(self.release.source)
