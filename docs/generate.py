@@ -1,0 +1,247 @@
+"""
+Draw the specification's tables, diagrams and worked example from the code.
+
+``python docs/generate.py`` writes them between their marker comments in
+``specification.rst``; with ``--check`` it writes nothing and exits with 1 if
+the page is stale. Thing must be installed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from thing.core.layout import Message
+from thing.core.messages import MESSAGES, MessageType, Role
+from thing.core.states import TRANSITIONS, Input, State, Step
+from thing.errors import EndReason, ErrorCode
+
+DOCS = Path(__file__).resolve().parent
+PAGE = DOCS / "specification.rst"
+EXAMPLE = DOCS.parent / "tests" / "vectors" / "x25519-aes-256-gcm-mutual.json"
+
+LOCAL_CODES = 0x60
+"""The codes from here on never go over the wire."""
+
+WORDLESS = {ErrorCode.CLOSE_TIMEOUT, ErrorCode.PAUSED_TOO_LONG, ErrorCode.ABORTED}
+"""The codes of ends without a word."""
+
+ROLES = {Role.CLIENT: "client", Role.SERVER: "server"}
+
+BLOCK = re.compile(
+    r"^(\.\. begin generated: (?P<name>[^\n]+)\n).*?^(\.\. end generated: (?P=name)\n)",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
+    """
+    A simple table.
+
+    :param head: the columns' titles.
+    :param rows: the rows, no first cell empty.
+    :return: reStructuredText.
+    """
+    body = list(rows)
+    widths = [max(map(len, column)) for column in zip(head, *body, strict=True)]
+    rule = " ".join("=" * width for width in widths)
+    lines = [
+        " ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (head, *body)
+    ]
+    return "\n".join((rule, lines[0], rule, *lines[1:], rule))
+
+
+def summary(cls: type[Message]) -> str:
+    """
+    What a message is, in the words of its class.
+
+    :param cls: the message's class.
+    :return: the docstring's first sentence, without the message's full name.
+    """
+    first = (cls.__doc__ or "").strip().splitlines()[0]
+    return first.partition(": ")[2].rstrip(".")
+
+
+def messageTypes() -> str:
+    """:return: the registry of message types."""
+    return table(
+        ("type", "name", "sent by", "meaning"),
+        (
+            (f"0x{kind:02x}", kind.name, ROLES[kind.sender], summary(cls))
+            for kind, cls in MESSAGES.items()
+        ),
+    )
+
+
+def layout(kind: MessageType) -> str:
+    """
+    The body of one message.
+
+    :param kind: its type.
+    :return: a sentence and a table.
+    """
+    cls = MESSAGES[kind]
+    sent = f"{kind.name}: type ``0x{kind:02x}``, sent by the {ROLES[kind.sender]}."
+    rows = [("magic", f'{len(cls.PREFIX)} octets, "{cls.PREFIX.decode()}"')] if cls.PREFIX else []
+    rows += [(name, str(field)) for name, field in zip(cls.__slots__, cls.LAYOUT, strict=False)]
+    if not rows:
+        return f"{sent} The body is empty."
+    return f"{sent}\n\n" + table(("field", "layout"), rows)
+
+
+def states() -> str:
+    """:return: what the states and the steps are."""
+    return "\n\n".join(
+        (
+            table(("state", "meaning"), ((state.name, state.value) for state in State)),
+            table(("step", "meaning"), ((step.name, step.value) for step in Step)),
+        )
+    )
+
+
+def statesOf(role: Role) -> Callable[[], str]:
+    """
+    One role's diagram and table.
+
+    :param role: the role.
+    :return: what draws them.
+    """
+
+    def draw() -> str:
+        edges: dict[tuple[State, State], list[Input]] = {}
+        for before, inputs in TRANSITIONS[role].items():
+            for given, after in inputs.items():
+                edges.setdefault((before, after), []).append(given)
+        lines = [f".. graphviz::\n   :alt: the states of a {ROLES[role]}\n"]
+        lines.append(f"   digraph {ROLES[role]} {{")
+        lines.append("      node [shape=box, style=rounded];")
+        for (before, after), given in edges.items():
+            label = "\\n".join(each.name for each in given)
+            lines.append(f'      {before.name} -> {after.name} [label="{label}"];')
+        lines.append("   }")
+        rows = (
+            (before.name, ", ".join(each.name for each in given), after.name)
+            for (before, after), given in edges.items()
+        )
+        return "\n".join(lines) + "\n\n" + table(("state", "on", "next state"), rows)
+
+    return draw
+
+
+def onWire(code: ErrorCode) -> str:
+    """
+    Whether an error may be told to the peer.
+
+    :param code: the error.
+    :return: a word or a few.
+    """
+    if code in WORDLESS:
+        return "accepted, never sent"
+    return "no" if code is ErrorCode.NOT_THING or code >= LOCAL_CODES else "yes"
+
+
+def errorCodes() -> str:
+    """:return: the registry of errors."""
+    return table(
+        ("code", "name", "wire", "sentence"),
+        ((f"0x{code:02x}", code.name, onWire(code), code.sentence) for code in ErrorCode),
+    )
+
+
+def reasons() -> str:
+    """:return: the registry of reasons."""
+    return table(
+        ("reason", "name", "sentence"),
+        ((f"{int(reason)}", reason.name, reason.sentence) for reason in EndReason),
+    )
+
+
+def _value(name: str, value: object, indent: str) -> list[str]:
+    text = str(value)
+    if len(text) <= 64:
+        return [f"{indent}{name} = {text}"]
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return [f"{indent}{name} =", *(f"{indent}    {line}" for line in lines)]
+
+
+def _tree(values: dict[str, Any], indent: str = "   ") -> list[str]:
+    lines = []
+    for name, value in values.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}", *_tree(value, indent + "    ")]
+        elif isinstance(value, list):
+            lines += [f"{indent}{name}", *_records(value, indent + "    ")]
+        else:
+            lines += _value(name, value, indent)
+    return lines
+
+
+def _records(records: list[dict[str, Any]], indent: str) -> list[str]:
+    lines = []
+    for record in records:
+        title = f"{record['name']} from the {record['from']}"
+        if "generation" in record:
+            title += f", generation {record['generation']}, sequence {record['sequence']}"
+        lines.append(indent + title)
+        for name in ("plaintext", "record", "transcriptHash"):
+            if name in record:
+                lines += _value(name, record[name], indent + "    ")
+    return lines
+
+
+def workedExample() -> str:
+    """:return: one file of test vectors, as text."""
+    values = json.loads(EXAMPLE.read_text())
+    del values["comment"]
+    return "::\n\n" + "\n".join(_tree(values))
+
+
+DRAW: dict[str, Callable[[], str]] = {
+    "message-types": messageTypes,
+    "states": states,
+    "client-states": statesOf(Role.CLIENT),
+    "server-states": statesOf(Role.SERVER),
+    "error-codes": errorCodes,
+    "reasons": reasons,
+    "worked-example": workedExample,
+    **{f"layout {kind.name}": lambda kind=kind: layout(kind) for kind in MESSAGES},
+}
+"""What draws each generated part of the page."""
+
+
+def refreshed(page: str) -> str:
+    """
+    The page with all its generated parts as the code has them now.
+
+    :param page: the page's text.
+    :return: the new text.
+    :raises ValueError: if a part is missing or there twice.
+    """
+    names = [match["name"] for match in BLOCK.finditer(page)]
+    if sorted(names) != sorted(DRAW):
+        raise ValueError(f"the page's generated parts are {names}")
+    return BLOCK.sub(lambda match: f"{match[1]}\n{DRAW[match['name']]()}\n\n{match[3]}", page)
+
+
+def main(arguments: list[str]) -> int:
+    """
+    Refresh or check the page.
+
+    :param arguments: nothing, or ``--check``.
+    :return: the exit status.
+    """
+    before = PAGE.read_text()
+    after = refreshed(before)
+    if arguments == ["--check"]:
+        return int(before != after)
+    PAGE.write_text(after)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,279 @@
+"""What the tests share: credentials, settings, a core pair and how bytes get across."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesisSettings
+
+from thing.core.client import ClientConnection
+from thing.core.connection import Connection
+from thing.core.credentials import SignatureScheme
+from thing.core.groups import GroupName
+from thing.core.handshake import ClientHandshake, ServerHandshake
+from thing.core.keyschedule import (
+    CURRENT_KEY_CONTEXT,
+    NEXT_KEY_CONTEXT,
+    nextKeyHash,
+    signatureContent,
+)
+from thing.core.layout import Message
+from thing.core.messages import MESSAGES, SNK, MessageType, Role
+from thing.core.records import RECORD_LIMIT, RecordReader, TrafficKey
+from thing.core.server import ServerConnection
+from thing.core.settings import ClientSettings, ServerSettings
+from thing.events import Event, PeerProved, Session, Terminated, Termination
+from thing.identity import CredentialKind
+
+# The same examples in every run: a red build can be repeated, and none is red by chance.
+hypothesisSettings.register_profile(
+    "thing",
+    derandomize=True,
+    database=None,
+    deadline=None,
+    max_examples=100,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+hypothesisSettings.load_profile("thing")
+
+PLENTY = 1 << 30
+"""More octets than any test sends: takes all that waits."""
+
+E = TypeVar("E")
+
+
+class SeededRandom:
+    """A source of randomness that gives the same octets for the same seed."""
+
+    def __init__(self, seed: str) -> None:
+        self._seed = seed.encode()
+        self._calls = 0
+
+    def __call__(self, count: int) -> bytes:
+        self._calls += 1
+        return hashlib.shake_256(b"%d %s" % (self._calls, self._seed)).digest(count)
+
+
+class Ed25519Credential:
+    """A raw key made from a word."""
+
+    kind = CredentialKind.ED25519
+    scheme = SignatureScheme.ED25519
+
+    def __init__(self, word: str) -> None:
+        self._key = Ed25519PrivateKey.from_private_bytes(hashlib.sha256(word.encode()).digest())
+        self.data = self._key.public_key().public_bytes_raw()
+
+    def sign(self, content: bytes) -> bytes:
+        return self._key.sign(content)
+
+
+SERVER_CREDENTIAL = Ed25519Credential("the server")
+CLIENT_CREDENTIAL = Ed25519Credential("the client")
+
+
+def serverSettings(**choices: object) -> ServerSettings:
+    """A server's settings; X25519 alone by default, since ML-KEM brings its own randomness."""
+    defaults: dict[str, object] = {
+        "credential": SERVER_CREDENTIAL,
+        "groups": (GroupName.X25519,),
+        "random": SeededRandom("server"),
+    }
+    return ServerSettings(**(defaults | choices))  # type: ignore[arg-type]
+
+
+def clientSettings(**choices: object) -> ClientSettings:
+    """A client's settings; X25519 alone by default, since ML-KEM brings its own randomness."""
+    defaults: dict[str, object] = {
+        "credential": CLIENT_CREDENTIAL,
+        "groups": (GroupName.X25519,),
+        "random": SeededRandom("client"),
+    }
+    return ClientSettings(**(defaults | choices))  # type: ignore[arg-type]
+
+
+@dataclass
+class Told:
+    """The events that each side told, in order."""
+
+    client: list[Event] = field(default_factory=list)
+    server: list[Event] = field(default_factory=list)
+
+    def by(self, role: Role) -> list[Event]:
+        """One side's events."""
+        return self.client if role is Role.CLIENT else self.server
+
+
+def only(kind: type[E], events: Iterable[object]) -> list[E]:
+    """The events of one type."""
+    return [event for event in events if isinstance(event, kind)]
+
+
+def makePair(
+    client: ClientSettings | None = None,
+    server: ServerSettings | None = None,
+    grant: Callable[[float | None], float] | None = None,
+    now: float = 0.0,
+) -> tuple[ClientConnection, ServerConnection]:
+    """Two sides, started; nothing has been carried between them."""
+    pair = (
+        ClientConnection(client or clientSettings()),
+        ServerConnection(server or serverSettings(), grant),
+    )
+    for side in pair:
+        side.start(now)
+    return pair
+
+
+def give(side: Connection, data: bytes, now: float, chunk: int = PLENTY) -> list[Event]:
+    """Give octets to one side, cut into chunks, and admit its peer when it is proved."""
+    events: list[Event] = []
+    for at in range(0, len(data), chunk):
+        for event in side.receiveData(data[at : at + chunk], now):
+            events.append(event)
+            if isinstance(event, PeerProved):
+                events += side.admit(event.identity, now)
+    return events
+
+
+def pump(
+    client: Connection,
+    server: Connection,
+    now: float = 0.0,
+    chunk: int = PLENTY,
+    limit: int = PLENTY,
+) -> Told:
+    """
+    Carry octets both ways until neither side has any, admitting whoever is proved.
+
+    :param now: the time, seconds.
+    :param chunk: how many octets the receiver gets at once.
+    :param limit: how many octets the sender's transport takes at once.
+    """
+    told = Told()
+    while client.hasDataToSend or server.hasDataToSend:
+        told.server += give(server, client.dataToSend(now, limit), now, chunk)
+        told.client += give(client, server.dataToSend(now, limit), now, chunk)
+    return told
+
+
+def establishedPair(
+    client: ClientSettings | None = None,
+    server: ServerSettings | None = None,
+    grant: Callable[[float | None], float] | None = None,
+    now: float = 0.0,
+) -> tuple[ClientConnection, ServerConnection]:
+    """Two sides of an established session."""
+    pair = makePair(client, server, grant, now)
+    pump(*pair, now)
+    assert pair[0].session is not None and pair[1].session is not None
+    return pair
+
+
+def makeHandshakes(
+    client: ClientSettings | None = None, server: ServerSettings | None = None
+) -> tuple[ClientHandshake, ServerHandshake]:
+    """Two handshakes without records, states or time."""
+    return (
+        ClientHandshake(client or clientSettings()),
+        ServerHandshake(server or serverSettings()),
+    )
+
+
+def ending(events: Iterable[Event]) -> Termination:
+    """How the events' session ended; it must have, once."""
+    (terminated,) = only(Terminated, events)
+    return terminated.termination
+
+
+# The tests' way around the connections' own rules: seal what they would not, read what they sent.
+
+
+def recordFor(receiver: Connection, message: bytes) -> bytes:
+    """The record that ``receiver`` takes for its peer's next one, with this message in it."""
+    if receiver._receiveKey is None:
+        return len(message).to_bytes(2, "big") + message
+    return copy.copy(receiver._receiveKey).seal(message)
+
+
+def sendTo(receiver: Connection, *messages: Message, now: float = 0.0) -> list[Event]:
+    """Let ``receiver`` have messages that its peer's own code would perhaps not send now."""
+    events: list[Event] = []
+    for message in messages:
+        plaintext = bytes((message.TYPE,)) + message.encode()
+        events += receiver.receiveData(recordFor(receiver, plaintext), now)
+    return events
+
+
+def splitRecords(data: bytes) -> list[bytes]:
+    """Cut octets into whole records, headers included."""
+    reader = RecordReader()
+    reader.feed(data)
+    records = []
+    while (record := reader.next(RECORD_LIMIT)) is not None:
+        records.append(b"".join(record))
+    assert not reader.buffered, "not a whole number of records"
+    return records
+
+
+class Eavesdropper:
+    """Reads what a side sends, with the side's own keys as they were when it was made."""
+
+    def __init__(self, side: Connection) -> None:
+        self._key: TrafficKey | None = copy.copy(side._sendKey)
+
+    def read(self, data: bytes) -> list[Message]:
+        """Decode records; follows key updates."""
+        messages = []
+        for record in splitRecords(data):
+            plaintext = record[2:]
+            if self._key is not None:
+                plaintext = self._key.open(record[:2], record[2:])
+            kind = MessageType(plaintext[0])
+            messages.append(MESSAGES[kind].decode(plaintext[1:]))
+            if self._key is not None and kind in (MessageType.CKU, MessageType.SKU):
+                self._key.update(0.0)
+        return messages
+
+
+def nextKeyMessage(
+    session: Session, current: Ed25519Credential, following: Ed25519Credential
+) -> SNK:
+    """A server's announcement of its next key, rightly signed by both."""
+    hashed = nextKeyHash(
+        session.sessionId, current.kind, current.data, following.kind, following.data
+    )
+    return SNK(
+        following.kind,
+        following.data,
+        current.scheme,
+        current.sign(signatureContent(CURRENT_KEY_CONTEXT, hashed)),
+        following.scheme,
+        following.sign(signatureContent(NEXT_KEY_CONTEXT, hashed)),
+    )
+
+
+def runTimers(
+    side: Connection, start: float, until: float, lag: float = 0.0
+) -> list[tuple[float, Event]]:
+    """
+    Call a side's timer whenever it asks, as an idle driver would.
+
+    :param lag: how much later than asked the timer is called, seconds.
+    :return: each event with the time at which it was told.
+    """
+    told: list[tuple[float, Event]] = []
+    now = start
+    for _ in range(10_000):
+        due = side.nextDeadline
+        if due is None or due > until:
+            return told
+        now = max(now, due + lag)
+        told += [(now, event) for event in side.handleTimer(now)]
+    raise AssertionError("the deadline does not move on")

@@ -1,0 +1,640 @@
+"""Liveness: schedules, deadlines, late before dead, stalls, pauses, and hundreds of beats."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import TestCase
+
+from tests.helpers import (
+    PLENTY,
+    Eavesdropper,
+    Told,
+    ending,
+    establishedPair,
+    give,
+    makePair,
+    only,
+    pump,
+    runTimers,
+    sendTo,
+    serverSettings,
+)
+from thing.core.client import ClientConnection
+from thing.core.heartbeat import (
+    LATE_TOLERANCE,
+    Deadline,
+    Pulse,
+    TtlPolicy,
+    Verdict,
+    Watch,
+    checkSchedule,
+    toMilliseconds,
+)
+from thing.core.messages import CHB, MAX_TTL, MIN_INTERVAL, MIN_TTL, SFL, SUU, UNKNOWN_RTT
+from thing.core.server import ServerConnection
+from thing.core.states import State
+from thing.errors import EndReason, ErrorCode, LocalProtocolError, RemoteProtocolError
+from thing.events import (
+    Cause,
+    HeartbeatAcknowledged,
+    HeartbeatLate,
+    HeartbeatReceived,
+    Terminated,
+)
+
+
+class TtlPolicyTests(TestCase):
+    """What is granted."""
+
+    def test_default(self) -> None:
+        """A client that does not ask gets the default."""
+        self.assertEqual(TtlPolicy().grant(None, 1), 30.0)
+
+    def test_asked(self) -> None:
+        """A client gets what it asks for, within the limits."""
+        policy = TtlPolicy(minimum=5.0, default=10.0, maximum=60.0)
+        for asked, granted in ((20.0, 20.0), (1.0, 5.0), (600.0, 60.0)):
+            self.assertEqual(policy.grant(asked, 1), granted)
+
+    def test_stretched(self) -> None:
+        """A large fleet gets a TTL that keeps its beats within what the server takes."""
+        policy = TtlPolicy(default=10.0, maximum=100.0, beatsPerSecond=300.0)
+        self.assertEqual(policy.grant(None, 1000), 10.0)
+        self.assertEqual(policy.grant(None, 2000), 20.0)
+        self.assertEqual(policy.grant(1.0, 2000), 20.0)
+        self.assertEqual(policy.grant(None, 10**6), 100.0)
+
+    def test_misfits(self) -> None:
+        """Numbers that do not fit together are refused loudly, and the message has them."""
+        for numbers in (
+            {"minimum": 0.05},
+            {"minimum": 40.0},
+            {"maximum": 20.0},
+            {"maximum": MAX_TTL / 1000 + 1},
+            {"beatsPerSecond": 0.0},
+            {"default": float("nan")},
+        ):
+            error = self.assertRaises(LocalProtocolError, TtlPolicy, **numbers)
+            self.assertIs(error.code, ErrorCode.BAD_ARGUMENT)
+            self.assertIn("TTL", str(error))
+
+    @given(
+        st.none() | st.floats(0.1, MAX_TTL / 1000),
+        st.integers(0, 10**7),
+        st.floats(0.1, 1e4),
+        st.floats(0.1, 1e6),
+    )
+    def test_alwaysLegal(
+        self, asked: float | None, sessions: int, minimum: float, beatsPerSecond: float
+    ) -> None:
+        """Whatever is asked of whatever fleet, the grant is one that a client accepts."""
+        policy = TtlPolicy(
+            minimum=minimum,
+            default=minimum,
+            maximum=max(minimum, 3600.0),
+            beatsPerSecond=beatsPerSecond,
+        )
+        ttl = policy.grant(asked, sessions)
+        self.assertTrue(policy.minimum <= ttl <= policy.maximum)
+        checkSchedule(toMilliseconds(ttl), toMilliseconds(ttl / 3))
+
+
+class ScheduleTests(TestCase):
+    """TTLs and intervals on the wire."""
+
+    def test_toMilliseconds(self) -> None:
+        """Durations are rounded to whole milliseconds within an unsigned 32-bit integer."""
+        for seconds, milliseconds in ((1.0, 1000), (0.0336, 34), (-1.0, 0), (1e9, 0xFFFFFFFF)):
+            self.assertEqual(toMilliseconds(seconds), milliseconds)
+
+    def test_bounds(self) -> None:
+        """The bounds are inclusive, and an interval is at most half of its TTL."""
+        for ttl, interval in (
+            (MIN_TTL, MIN_INTERVAL),
+            (MIN_TTL, MIN_TTL // 2),
+            (MAX_TTL, MAX_TTL // 2),
+        ):
+            checkSchedule(ttl, interval)
+        for ttl, interval in (
+            (MIN_TTL - 1, MIN_INTERVAL),
+            (MAX_TTL + 1, 1000),
+            (MIN_TTL, MIN_INTERVAL - 1),
+            (MIN_TTL, MIN_TTL // 2 + 1),
+            (0, 0),
+            (0xFFFFFFFF, 0xFFFFFFFF),
+        ):
+            error = self.assertRaises(RemoteProtocolError, checkSchedule, ttl, interval)
+            self.assertIs(error.code, ErrorCode.TTL_OUT_OF_BOUNDS)
+
+
+class DeadlineTests(TestCase):
+    """A moment, and fairness."""
+
+    def test_early(self) -> None:
+        """Before its moment a deadline is not over, and does not move."""
+        deadline = Deadline(10.0, 10.0)
+        self.assertFalse(deadline.expired(9.999))
+        self.assertEqual(deadline.due, 10.0)
+
+    def test_onTime(self) -> None:
+        """Seen on time it earns one more look at once, and is then over."""
+        deadline = Deadline(10.0, 10.0)
+        self.assertFalse(deadline.expired(10.0))
+        self.assertEqual(deadline.due, 10.0)
+        self.assertTrue(deadline.expired(10.0))
+
+    def test_late(self) -> None:
+        """Seen late it is put off by as much as it was late."""
+        deadline = Deadline(10.0, 10.0)
+        self.assertFalse(deadline.expired(13.0))
+        self.assertEqual(deadline.due, 16.0)
+        self.assertFalse(deadline.expired(15.9))
+        self.assertTrue(deadline.expired(16.0))
+
+    def test_lateAgain(self) -> None:
+        """Seen late each time it is put off each time, up to its patience."""
+        deadline = Deadline(10.0, 5.0)
+        self.assertFalse(deadline.expired(13.0))  # 3 s late: due at 16, at 18 at the latest.
+        self.assertFalse(deadline.expired(17.0))  # 1 s late: due at 18.
+        self.assertEqual(deadline.due, 18.0)
+        self.assertTrue(deadline.expired(18.0))
+
+    def test_patience(self) -> None:
+        """However late it is seen, it is put off by no more than its patience."""
+        deadline = Deadline(10.0, 5.0)
+        self.assertFalse(deadline.expired(1000.0))
+        self.assertEqual(deadline.due, 1005.0)
+
+    def test_noPatience(self) -> None:
+        """Without patience a late look still earns one pass, and no more."""
+        deadline = Deadline(10.0, 0.0)
+        self.assertFalse(deadline.expired(1000.0))
+        self.assertTrue(deadline.expired(1000.0))
+
+    def test_tolerance(self) -> None:
+        """A timer's ordinary delay is not lateness."""
+        deadline = Deadline(10.0, 10.0)
+        self.assertFalse(deadline.expired(10.0))
+        self.assertTrue(deadline.expired(10.0 + LATE_TOLERANCE / 2))
+
+    def test_set(self) -> None:
+        """Set anew it has forgotten all."""
+        deadline = Deadline(10.0, 5.0)
+        deadline.expired(1000.0)
+        deadline.set(2000.0, 5.0)
+        self.assertFalse(deadline.expired(2000.0))
+        self.assertTrue(deadline.expired(2000.0))
+
+    def test_shift(self) -> None:
+        """Moved later, it earns its pass anew."""
+        deadline = Deadline(10.0, 5.0)
+        deadline.expired(10.0)
+        deadline.shift(3.0)
+        self.assertFalse(deadline.expired(10.0))
+        self.assertFalse(deadline.expired(13.0))
+        self.assertTrue(deadline.expired(13.0))
+
+    @given(st.lists(st.floats(0.0, 20.0), max_size=30), st.floats(0.1, 20.0))
+    def test_endsInTime(self, lags: list[float], patience: float) -> None:
+        """However its looks are delayed, it is over within its patience after the first."""
+        deadline = Deadline(10.0, patience)
+        delays = iter([*lags, *[0.0] * 10])
+        first = now = deadline.due + next(delays)
+        while not deadline.expired(now):
+            self.assertLessEqual(deadline.due, first + patience)
+            now = deadline.due + next(delays)
+
+
+def checks(watch: Watch, until: float, lag: float = 0.0) -> Iterator[tuple[float, Verdict]]:
+    """Check a watch whenever it asks, always that much late; all verdicts but ALIVE."""
+    now = 0.0
+    while (due := watch.nextCheck) <= until:
+        now = max(now, due + lag)
+        verdict = watch.check(now)
+        if verdict is not Verdict.ALIVE:
+            yield now, verdict
+        if verdict in (Verdict.DEAD, Verdict.PAUSED_TOO_LONG):
+            return
+
+
+class WatchTests(TestCase):
+    """One peer's silence."""
+
+    def test_lateThenDead(self) -> None:
+        """A silent peer is late after half a TTL, once, and dead after a whole one."""
+        self.assertEqual(
+            list(checks(Watch(10.0, 0.0), 100.0)), [(5.0, Verdict.LATE), (10.0, Verdict.DEAD)]
+        )
+
+    def test_renewed(self) -> None:
+        """A sign of life starts a whole TTL anew, counted from its own time."""
+        watch = Watch(10.0, 0.0)
+        watch.renew(4.0, 10.0)
+        self.assertEqual(list(checks(watch, 100.0)), [(9.0, Verdict.LATE), (14.0, Verdict.DEAD)])
+
+    def test_notAdded(self) -> None:
+        """Signs of life do not add up: after a thousand at once a TTL is still a TTL."""
+        watch = Watch(10.0, 0.0)
+        for _ in range(1000):
+            watch.renew(1.0, 10.0)
+        self.assertEqual(list(checks(watch, 100.0))[-1], (11.0, Verdict.DEAD))
+
+    def test_anotherTtl(self) -> None:
+        """A renewal may change the TTL, both ways."""
+        for ttl in (2.0, 60.0):
+            watch = Watch(10.0, 0.0)
+            watch.renew(1.0, ttl)
+            self.assertEqual(
+                list(checks(watch, 100.0)),
+                [(1.0 + ttl / 2, Verdict.LATE), (1.0 + ttl, Verdict.DEAD)],
+            )
+
+    def test_lateAgain(self) -> None:
+        """After a renewal a peer may be late again."""
+        watch = Watch(10.0, 0.0)
+        self.assertIs(watch.check(5.0), Verdict.LATE)
+        self.assertIs(watch.check(6.0), Verdict.ALIVE)
+        watch.renew(6.0, 10.0)
+        self.assertIs(watch.check(11.0), Verdict.LATE)
+
+    def test_lateBeforeDead(self) -> None:
+        """However late it is checked, a peer is never dead before it was late."""
+        for lag in (0.0, 0.01, 1.0, 7.0, 50.0):
+            verdicts = [verdict for _, verdict in checks(Watch(10.0, 0.0), 1000.0, lag)]
+            self.assertEqual(verdicts, [Verdict.LATE, Verdict.DEAD])
+
+    def test_stalled(self) -> None:
+        """After a stall of its own the watch gives the peer a pass, then a grace as long."""
+        watch = Watch(10.0, 0.0)
+        self.assertIs(watch.check(13.0), Verdict.LATE)
+        self.assertEqual(watch.nextCheck, 16.0)
+        watch.renew(13.0, 10.0)  # The pass brought what had come in the meantime.
+        self.assertEqual(list(checks(watch, 100.0))[-1], (23.0, Verdict.DEAD))
+
+    def test_stalledAndSilent(self) -> None:
+        """A peer that stays silent after a stall is dead within the grace."""
+        watch = Watch(10.0, 0.0)
+        watch.check(13.0)
+        self.assertEqual(list(checks(watch, 100.0)), [(16.0, Verdict.DEAD)])
+
+    def test_impatient(self) -> None:
+        """An impatient watch gives a pass after its own stall, but no grace."""
+        watch = Watch(10.0, 0.0, patient=False)
+        self.assertIs(watch.check(25.0), Verdict.LATE)
+        self.assertEqual(watch.nextCheck, 25.0)
+        self.assertIs(watch.check(25.0), Verdict.DEAD)
+        watch = Watch(10.0, 0.0, patient=False)
+        watch.check(25.0)
+        watch.renew(25.0, 10.0)  # The pass brought an acknowledgement.
+        self.assertEqual(list(checks(watch, 100.0))[-1], (35.0, Verdict.DEAD))
+
+    def test_deadInTime(self) -> None:
+        """With a driver that is always late, death is still found within two TTLs and a bit."""
+        for lag in (0.04, 0.06, 1.0):
+            when, verdict = list(checks(Watch(10.0, 0.0), 1000.0, lag))[-1]
+            self.assertIs(verdict, Verdict.DEAD)
+            self.assertLessEqual(when, 20.0 + 2 * lag)
+
+    def test_paused(self) -> None:
+        """Time in which this side does not read is not the peer's silence."""
+        watch = Watch(10.0, 0.0, 20.0)
+        watch.pause(4.0)
+        self.assertIs(watch.check(12.0), Verdict.ALIVE)
+        watch.resume(13.0)
+        self.assertEqual(watch.silence(13.0), 4.0)
+        self.assertEqual(list(checks(watch, 100.0)), [(14.0, Verdict.LATE), (19.0, Verdict.DEAD)])
+
+    def test_pausedTwice(self) -> None:
+        """Pausing while paused and resuming while not change nothing."""
+        watch = Watch(10.0, 0.0)
+        watch.resume(1.0)
+        watch.pause(2.0)
+        watch.pause(5.0)
+        watch.resume(6.0)
+        watch.resume(8.0)
+        self.assertEqual(list(checks(watch, 100.0))[-1], (14.0, Verdict.DEAD))
+
+    def test_pausedTooLong(self) -> None:
+        """A pause has a limit: a third of the TTL, or what was chosen."""
+        for limit, until in ((None, 6.0), (3.0, 5.0), (60.0, 62.0)):
+            watch = Watch(12.0, 0.0, limit)
+            watch.pause(2.0)
+            self.assertEqual(watch.nextCheck, until)
+            self.assertIs(watch.check(until - 0.01), Verdict.ALIVE)
+            self.assertIs(watch.check(until), Verdict.PAUSED_TOO_LONG)
+
+    def test_renewedWhilePaused(self) -> None:
+        """A sign of life that was read before the pause took effect is not counted twice."""
+        watch = Watch(10.0, 0.0)
+        watch.pause(0.0)
+        watch.renew(5.0, 10.0)
+        watch.resume(6.0)
+        # Silent since 5, and one second of that was not read.
+        self.assertEqual(list(checks(watch, 100.0))[-1], (16.0, Verdict.DEAD))
+
+    def test_pausedBetweenTwoLooks(self) -> None:
+        """A pause between the last two looks does not cost the peer its pass."""
+        watch = Watch(10.0, 0.0)
+        watch.check(5.0)
+        self.assertIs(watch.check(10.0), Verdict.ALIVE)
+        watch.pause(10.0)
+        watch.resume(15.0)
+        self.assertIs(watch.check(15.0), Verdict.ALIVE)  # What came meanwhile is yet to be read.
+        self.assertIs(watch.check(15.0), Verdict.DEAD)
+
+    def test_remaining(self) -> None:
+        """Nobody has less than no time left."""
+        self.assertEqual(Watch(10.0, 0.0).remaining(11.0), 0.0)
+
+    @given(st.lists(st.tuples(st.floats(0.0, 30.0), st.booleans()), max_size=40))
+    def test_healthyPeerLives(self, steps: list[tuple[float, bool]]) -> None:
+        """A peer whose sign of life is read in each pass is never dead, whatever the stalls."""
+        watch = Watch(10.0, 0.0)
+        now = 0.0
+        for step, timerFirst in steps:
+            now += step
+            if timerFirst:
+                self.assertIsNot(watch.check(now), Verdict.DEAD)
+            watch.renew(now, 10.0)
+            self.assertIs(watch.check(now), Verdict.ALIVE)
+
+
+class PulseTests(TestCase):
+    """The client's beats."""
+
+    def test_numbers(self) -> None:
+        """Beats are numbered from one, and the first has no round-trip time to tell."""
+        pulse = Pulse()
+        self.assertEqual(pulse.beat(1.0), CHB(1, UNKNOWN_RTT))
+        self.assertEqual(pulse.acknowledged(SUU(1, 30000, 10000), 1.25), 0.25)
+        self.assertEqual(pulse.beat(2.0), CHB(2, 250_000))
+
+    def test_oneOutstanding(self) -> None:
+        """No beat is made while one is not acknowledged."""
+        pulse = Pulse()
+        pulse.beat(1.0)
+        self.assertIsNone(pulse.beat(2.0))
+
+    def test_longRoundTrip(self) -> None:
+        """A round-trip time that does not fit its field is told as unknown."""
+        pulse = Pulse()
+        pulse.beat(0.0)
+        pulse.acknowledged(SUU(1, 30000, 10000), 5000.0)
+        self.assertEqual(pulse.beat(6000.0), CHB(2, UNKNOWN_RTT))
+
+    def test_wrongAcknowledgements(self) -> None:
+        """Only the outstanding beat is acknowledged, and only once."""
+        pulse = Pulse()
+        for sequence in (0, 1):
+            self.assertRefused(ErrorCode.HEARTBEAT_SEQUENCE, pulse, SUU(sequence, 30000, 10000))
+        pulse.beat(0.0)
+        for sequence in (0, 2):
+            self.assertRefused(ErrorCode.HEARTBEAT_SEQUENCE, pulse, SUU(sequence, 30000, 10000))
+        pulse.acknowledged(SUU(1, 30000, 10000), 0.0)
+        self.assertRefused(ErrorCode.HEARTBEAT_SEQUENCE, pulse, SUU(1, 30000, 10000))
+
+    def test_wrongSchedule(self) -> None:
+        """An acknowledgement with a TTL out of bounds is refused."""
+        pulse = Pulse()
+        pulse.beat(0.0)
+        self.assertRefused(ErrorCode.TTL_OUT_OF_BOUNDS, pulse, SUU(1, 1, 1))
+
+    def assertRefused(self, code: ErrorCode, pulse: Pulse, suu: SUU) -> None:
+        error = self.assertRaises(RemoteProtocolError, pulse.acknowledged, suu, 1.0)
+        self.assertIs(error.code, code)
+
+
+def live(
+    client: ClientConnection,
+    server: ServerConnection,
+    start: float,
+    until: float,
+    beats: bool = True,
+) -> Told:
+    """An idle session on a perfect network, with a driver that is always on time."""
+    told = Told()
+    assert client.session is not None
+    interval = client.session.interval
+    nextBeat = start + interval
+    while True:
+        due = [side.nextDeadline for side in (client, server)]
+        moments = [moment for moment in due if moment is not None]
+        if beats:
+            moments.append(nextBeat)
+        now = min(moments, default=until)
+        if now >= until:
+            return told
+        if beats and nextBeat <= now:
+            client.beat(now)
+            nextBeat += interval
+        for side in (client, server):
+            if side.nextDeadline is not None and side.nextDeadline <= now:
+                told.by(side.role).extend(side.handleTimer(now))
+        more = pump(client, server, now)
+        told.client += more.client
+        told.server += more.server
+
+
+class SessionTests(TestCase):
+    """Heartbeats of a whole session."""
+
+    def test_hundredsOfBeats(self) -> None:
+        """After hundreds of beats a silence is still noticed within one TTL."""
+        client, server = establishedPair()
+        told = live(client, server, 0.0, 5000.0)
+        self.assertEqual(len(only(HeartbeatReceived, told.server)), 499)
+        self.assertEqual(len(only(HeartbeatAcknowledged, told.client)), 499)
+        self.assertEqual(only(HeartbeatLate, told.client + told.server), [])
+        last = 4990.0
+        told = live(client, server, 4999.0, 6000.0, beats=False)
+        self.assertEqual(only(HeartbeatLate, told.server), [HeartbeatLate(15.0)])
+        termination = ending(told.server)
+        self.assertEqual(
+            (termination.cause, termination.reason, termination.lastHeartbeat),
+            (Cause.FLAT_LINED, EndReason.HEARTBEAT_MISSED, 499),
+        )
+        self.assertLessEqual(server._now, last + 30.0)
+
+    def test_deadAtTtl(self) -> None:
+        """With timers on time, a silent peer is dead at the TTL, not before and not after."""
+        client, server = establishedPair()
+        self.assertEqual([when for when, _ in runTimers(server, 0.0, 100.0)], [15.0, 30.0])
+        self.assertEqual([when for when, _ in runTimers(client, 0.0, 100.0)], [15.0, 30.0])
+
+    def test_serverFlatLines(self) -> None:
+        """The server tells the client why it ends the session, and which beat came last."""
+        client, server = establishedPair()
+        client.beat(1.0)
+        pump(client, server, 1.0)
+        listener = Eavesdropper(server)
+        termination = ending(event for _, event in runTimers(server, 1.0, 100.0))
+        self.assertIs(termination.cause, Cause.FLAT_LINED)
+        data = server.dataToSend(31.0, 0)
+        self.assertEqual(listener.read(data), [SFL(1, EndReason.HEARTBEAT_MISSED)])
+        told = ending(client.receiveData(data, 31.0))
+        self.assertEqual((told.cause, told.byPeer), (Cause.FLAT_LINED, True))
+        self.assertEqual((told.reason, told.lastHeartbeat), (EndReason.HEARTBEAT_MISSED, 1))
+
+    def test_clientLapses(self) -> None:
+        """A client that hears nothing for a TTL declares the server lost, without a word."""
+        client, _ = establishedPair()
+        client.beat(10.0)
+        client.dataToSend(10.0, PLENTY)
+        told = runTimers(client, 10.0, 100.0)
+        self.assertEqual(told[0], (15.0, HeartbeatLate(15.0)))
+        self.assertEqual(told[1][0], 30.0)
+        self.assertIs(ending([told[1][1]]).cause, Cause.LAPSED)
+        self.assertEqual(client.dataToSend(30.0, PLENTY), b"")
+
+    def test_onlyHeartbeatsRenew(self) -> None:
+        """Data is no heartbeat: a client that only talks is flat-lined."""
+        client, server = establishedPair()
+        for second in range(1, 30):
+            client.sendMessage(b"data")
+            give(server, client.dataToSend(float(second), PLENTY), float(second))
+        self.assertEqual([when for when, _ in runTimers(server, 29.0, 100.0)], [29.0, 30.0])
+        self.assertIs(server.state, State.ENDED)
+
+    def test_stallKeepsHealthyPeer(self) -> None:
+        """
+        A stall of the whole process, longer than the TTL, ends no session.
+
+        The timers run first, before what came in meanwhile is read; that is
+        the order which kills sessions with plain timeouts.
+        """
+        client, server = establishedPair(grant=lambda requested: 1.0)
+        client.beat(0.3)
+        beat = client.dataToSend(0.3, PLENTY)
+        for stalled in (2.8, 30.0):
+            for side in (client, server):
+                self.assertEqual(only(Terminated, side.handleTimer(stalled)), [])
+            give(server, beat, stalled)
+            pump(client, server, stalled)
+            client.beat(stalled)
+            beat = client.dataToSend(stalled, PLENTY)
+        for side in (client, server):
+            self.assertIs(side.state, State.ESTABLISHED)
+
+    def test_stallDoesNotKeepTheDead(self) -> None:
+        """After a stall a peer that is truly gone is found within the grace."""
+        _, server = establishedPair(grant=lambda requested: 1.0)
+        self.assertEqual(only(Terminated, server.handleTimer(2.5)), [])
+        told = runTimers(server, 2.5, 100.0)
+        self.assertLessEqual(told[-1][0], 2.5 + 1.0)
+        self.assertIs(server.state, State.ENDED)
+
+    def test_pausedReading(self) -> None:
+        """While the program does not read, the peer's silence does not count; after, it does."""
+        _, server = establishedPair(server=serverSettings(pauseLimit=60.0))
+        server.readingPaused(10.0)
+        self.assertEqual(runTimers(server, 10.0, 39.0), [])
+        server.readingResumed(39.0)
+        told = runTimers(server, 39.0, 100.0)
+        self.assertEqual([when for when, _ in told], [44.0, 59.0])
+
+    def test_pausedBeforeEstablished(self) -> None:
+        """Reading that was paused before the session was up does not count either."""
+        client, server = makePair(server=serverSettings(pauseLimit=60.0))
+        give(server, client.dataToSend(0.0, 0), 0.0)
+        give(client, server.dataToSend(0.0, 0), 0.0)
+        give(server, client.dataToSend(0.0, 0), 0.0)
+        give(client, server.dataToSend(0.0, 0), 0.0)
+        (proved,) = server.receiveData(client.dataToSend(0.0, 0), 0.0)
+        server.readingPaused(0.0)
+        server.admit(proved.identity, 1.0)
+        self.assertEqual(runTimers(server, 1.0, 60.0), [])
+        server.readingResumed(60.0)
+        self.assertEqual([when for when, _ in runTimers(server, 60.0, 200.0)], [75.0, 90.0])
+
+    def test_pausedTooLong(self) -> None:
+        """A program that does not read for too long ends its session, by its own doing."""
+        for limit, when in ((None, 20.0), (5.0, 15.0)):
+            _, server = establishedPair(server=serverSettings(pauseLimit=limit))
+            server.readingPaused(10.0)
+            ((at, event),) = runTimers(server, 10.0, 100.0)
+            self.assertEqual(at, when)
+            termination = ending([event])
+            self.assertEqual(
+                (termination.cause, termination.code), (Cause.ABORTED, ErrorCode.PAUSED_TOO_LONG)
+            )
+
+    def test_heartbeatsGoFirst(self) -> None:
+        """A heartbeat and its acknowledgement wait behind no queued data."""
+        client, server = establishedPair(server=serverSettings(maxMessage=1 << 24))
+        client.sendMessage(bytes(4 << 20))
+        server.sendMessage(bytes(4 << 20))
+        give(server, client.dataToSend(0.0, 1), 0.0)
+        client.beat(1.0)
+        events = give(server, client.dataToSend(1.0, 1), 1.0)
+        self.assertEqual(events, [HeartbeatReceived(1, None, 30.0)])
+        (acknowledged,) = give(client, server.dataToSend(1.5, 1), 1.5)
+        self.assertEqual(acknowledged, HeartbeatAcknowledged(1, 0.5, 30.0, 10.0))
+        self.assertEqual(client.roundTripTime, 0.5)
+
+    def test_stretched(self) -> None:
+        """A server may grant another TTL with each heartbeat, and both sides go by it."""
+        grants = iter((30.0, 60.0))
+        client, server = establishedPair(grant=lambda requested: next(grants))
+        client.beat(10.0)
+        told = pump(client, server, 10.0)
+        (acknowledged,) = told.client
+        assert isinstance(acknowledged, HeartbeatAcknowledged)
+        self.assertEqual((acknowledged.ttl, acknowledged.interval), (60.0, 20.0))
+        for side in (client, server):
+            self.assertEqual(runTimers(side, 10.0, 100.0)[-1][0], 70.0)
+
+    def test_roundTripIsTold(self) -> None:
+        """The server learns the round-trip time that the client measured last."""
+        client, server = establishedPair()
+        for now in (1.0, 2.0):
+            client.beat(now)
+            give(server, client.dataToSend(now, PLENTY), now + 0.1)
+            give(client, server.dataToSend(now + 0.1, PLENTY), now + 0.25)
+        client.beat(3.0)
+        (received,) = give(server, client.dataToSend(3.0, PLENTY), 3.0)
+        assert isinstance(received, HeartbeatReceived)
+        self.assertAlmostEqual(received.roundTripTime or 0.0, 0.25)
+
+    def test_wrongSequence(self) -> None:
+        """A heartbeat whose number is not the next ends the session."""
+        for sequence in (0, 2, 1 << 63):
+            _, server = establishedPair()
+            termination = ending(sendTo(server, CHB(sequence)))
+            self.assertIs(termination.code, ErrorCode.HEARTBEAT_SEQUENCE)
+
+    def test_replayedNumber(self) -> None:
+        """A heartbeat whose number was there before ends the session."""
+        client, server = establishedPair()
+        client.beat(0.0)
+        pump(client, server)
+        self.assertIs(ending(sendTo(server, CHB(1))).code, ErrorCode.HEARTBEAT_SEQUENCE)
+
+    def test_twoOutstanding(self) -> None:
+        """A client that does not wait for its acknowledgement is refused."""
+        _, server = establishedPair()
+        sendTo(server, CHB(1))
+        self.assertIs(ending(sendTo(server, CHB(2))).code, ErrorCode.HEARTBEAT_OUTSTANDING)
+
+    def test_wrongAcknowledgement(self) -> None:
+        """An acknowledgement that nobody waits for ends the session."""
+        client, _ = establishedPair()
+        termination = ending(sendTo(client, SUU(1, 30000, 10000)))
+        self.assertIs(termination.code, ErrorCode.HEARTBEAT_SEQUENCE)
+
+    def test_acknowledgedOutOfBounds(self) -> None:
+        """An acknowledgement that grants what may not be granted ends the session."""
+        client, _ = establishedPair()
+        client.beat(0.0)
+        termination = ending(sendTo(client, SUU(1, MAX_TTL + 1, 10000)))
+        self.assertIs(termination.code, ErrorCode.TTL_OUT_OF_BOUNDS)
+
+    def test_beatIsOneAtATime(self) -> None:
+        """A beat while one is outstanding is no beat."""
+        client, _ = establishedPair()
+        client.beat(0.0)
+        client.dataToSend(0.0, PLENTY)
+        client.beat(1.0)
+        self.assertFalse(client.hasDataToSend)

@@ -1,0 +1,245 @@
+"""The messages: every codec whole, cut short, overfull, and on any octets at all."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import TestCase
+
+from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
+from thing.core.layout import (
+    EXTENSIONS,
+    LIST8,
+    LIST16,
+    OCTETS32,
+    OPAQUE8,
+    OPAQUE16,
+    REST,
+    UINT8,
+    UINT16,
+    UINT32,
+    UINT64,
+    Field,
+    FixedMessage,
+    Message,
+)
+from thing.core.messages import (
+    CCC,
+    CDH,
+    CDT,
+    CFL,
+    CGB,
+    CHB,
+    CHI,
+    CHR,
+    CKU,
+    MAGIC,
+    MESSAGES,
+    SCC,
+    SDH,
+    SDT,
+    SFL,
+    SGA,
+    SGB,
+    SHF,
+    SHI,
+    SHR,
+    SKU,
+    SNK,
+    SUU,
+    MessageType,
+    Role,
+)
+from thing.errors import ErrorCode, RemoteProtocolError
+
+OCTETS = bytes(range(32))
+SIGNATURE = bytes(range(64))
+
+EXAMPLES: list[tuple[Message, str]] = [
+    (
+        CHI((1,), OCTETS, (0x11EC, 0x1D), (2, 29), (1,), 30000, ((7, b"x"),)),
+        MAGIC.hex() + "0101" + OCTETS.hex() + "0411ec001d" + "040002001d" + "0101"
+        "00007530" + "0005" + "0007000178",
+    ),
+    (SHI(1, OCTETS, 0x1D, 2), "01" + OCTETS.hex() + "001d" + "0002" + "0000"),
+    (SDH(OCTETS), "0020" + OCTETS.hex() + "0000"),
+    (CDH(OCTETS), "0020" + OCTETS.hex() + "0000"),
+    (
+        SCC(OCTETS, (0, 1), 1, OCTETS, (), 0x0807, SIGNATURE, OCTETS),
+        OCTETS.hex() + "020001" + "01" + "0020" + OCTETS.hex() + "0000" + "0807" + "0040"
+        + SIGNATURE.hex() + OCTETS.hex(),
+    ),
+    (
+        CCC(0, b"", (), 0, b"", OCTETS),
+        "00" + "0000" + "0000" + "0000" + "0000" + OCTETS.hex(),
+    ),
+    (SHF(30000, 10000, (), OCTETS), "00007530" + "00002710" + "0000" + OCTETS.hex()),
+    (CHB(1, 500), "0000000000000001" + "000001f4"),
+    (CHB(2), "0000000000000002" + "ffffffff"),
+    (SUU(1, 30000, 10000), "0000000000000001" + "00007530" + "00002710"),
+    (CGB(), ""),
+    (SGB(), ""),
+    (CFL(), ""),
+    (SFL(3, 1, 5000), "0000000000000003" + "0001" + "00001388"),
+    (SGA(2, 5000, 10000), "0002" + "00001388" + "00002710"),
+    (CDT(1, b"hello"), "01" + b"hello".hex()),
+    (SDT(0, b""), "00"),
+    (CKU(), ""),
+    (SKU(), ""),
+    (
+        SNK(1, OCTETS, 0x0807, SIGNATURE, 0x0807, SIGNATURE),
+        "01" + "0020" + OCTETS.hex() + ("0807" + "0040" + SIGNATURE.hex()) * 2,
+    ),
+    (CHR(0x26), "0026" + "00000000"),
+    (SHR(0x0F, 5000), "000f" + "00001388"),
+]  # fmt: skip
+
+VALUES: dict[Field[Any], st.SearchStrategy[Any]] = {
+    UINT8: st.integers(0, 0xFF),
+    UINT16: st.integers(0, 0xFFFF),
+    UINT32: st.integers(0, 0xFFFFFFFF),
+    UINT64: st.integers(0, 0xFFFFFFFFFFFFFFFF),
+    OCTETS32: st.binary(min_size=32, max_size=32),
+    OPAQUE8: st.binary(max_size=255),
+    OPAQUE16: st.binary(max_size=300),
+    LIST8: st.lists(st.integers(0, 0xFF), min_size=1, max_size=255).map(tuple),
+    LIST16: st.lists(st.integers(0, 0xFFFF), min_size=1, max_size=127).map(tuple),
+    EXTENSIONS: st.dictionaries(st.integers(0, 0xFFFF), st.binary(max_size=40), max_size=6).map(
+        lambda found: tuple(found.items())
+    ),
+    REST: st.binary(max_size=300),
+}
+
+
+def messagesOf(cls: type[Message]) -> st.SearchStrategy[Message]:
+    """Any message of a class, after its layout."""
+    return st.builds(cls, *(VALUES[field] for field in cls.LAYOUT))
+
+
+EVERY_CLASS = st.sampled_from(list(MESSAGES.values()))
+
+
+class RegistryTests(TestCase):
+    """The list of messages."""
+
+    def test_complete(self) -> None:
+        """Each of the 21 types has a class, which knows its type and bears its name."""
+        self.assertEqual(len(MessageType), 21)
+        self.assertEqual(set(MESSAGES), set(MessageType))
+        for kind, cls in MESSAGES.items():
+            self.assertIs(cls.TYPE, kind)
+            self.assertEqual(cls.__name__, kind.name)
+
+    def test_examplesAreComplete(self) -> None:
+        """Each class is among the examples here."""
+        self.assertEqual({type(message) for message, _ in EXAMPLES}, set(MESSAGES.values()))
+
+    def test_senders(self) -> None:
+        """A message's first letter says who sends it."""
+        self.assertEqual({MessageType.CHI.sender, MessageType.CFL.sender}, {Role.CLIENT})
+        self.assertEqual({MessageType.SUU.sender, MessageType.SFL.sender}, {Role.SERVER})
+        self.assertIs(Role.CLIENT.peer, Role.SERVER)
+        self.assertIs(Role.SERVER.peer, Role.CLIENT)
+
+    def test_oneFieldEach(self) -> None:
+        """Each class has as many attributes as its layout has fields."""
+        for cls in MESSAGES.values():
+            self.assertEqual(len(fields(cls)), len(cls.LAYOUT), cls.__name__)  # type: ignore[arg-type]
+
+    def test_heartbeatsHaveFixedSizes(self) -> None:
+        """No heartbeat carries a length or octets of the sender's choice."""
+        for cls in (CHB, SUU):
+            self.assertTrue(issubclass(cls, FixedMessage))
+            self.assertEqual({type(field) for field in cls.LAYOUT}, {type(UINT8)})
+
+
+class CodecTests(TestCase):
+    """Encoding and decoding."""
+
+    def test_examples(self) -> None:
+        """Each message is encoded as the specification shows it, and decoded the same."""
+        for message, octets in EXAMPLES:
+            self.assertEqual(message.encode().hex(), octets, str(message))
+            self.assertEqual(type(message).decode(bytes.fromhex(octets)), message)
+
+    def test_truncated(self) -> None:
+        """A message cut short anywhere is malformed; data may end anywhere after its flags."""
+        for message, octets in EXAMPLES:
+            whole = bytes.fromhex(octets)
+            codes = {ErrorCode.MALFORMED_MESSAGE}
+            for length in range(len(whole)):
+                if isinstance(message, CDT | SDT) and length:
+                    continue
+                if isinstance(message, CHI) and length < len(MAGIC):
+                    codes = {ErrorCode.NOT_THING}
+                error = self.assertRaises(RemoteProtocolError, type(message).decode, whole[:length])
+                self.assertIn(error.code, codes, f"{message} cut to {length}")
+                codes = {ErrorCode.MALFORMED_MESSAGE}
+
+    def test_trailing(self) -> None:
+        """A message with octets to spare is malformed; data has none to spare."""
+        for message, octets in EXAMPLES:
+            if isinstance(message, CDT | SDT):
+                continue
+            for extra in (b"\0", b"\xff" * 40):
+                error = self.assertRaises(
+                    RemoteProtocolError, type(message).decode, bytes.fromhex(octets) + extra
+                )
+                self.assertIs(error.code, ErrorCode.MALFORMED_MESSAGE, str(message))
+
+    def test_noMagic(self) -> None:
+        """A CHI without the magic does not come from a Thing at all."""
+        body = EXAMPLES[0][0].encode()
+        error = self.assertRaises(RemoteProtocolError, CHI.decode, b"thing" + body[5:])
+        self.assertIs(error.code, ErrorCode.NOT_THING)
+
+    @given(EVERY_CLASS.flatmap(messagesOf))
+    def test_decodeAfterEncode(self, message: Message) -> None:
+        """Whatever is encoded is decoded the same."""
+        self.assertEqual(type(message).decode(message.encode()), message)
+
+    @given(EVERY_CLASS.flatmap(messagesOf), st.data())
+    def test_encodeAfterDecode(self, message: Message, data: st.DataObject) -> None:
+        """
+        Octets that are decoded at all are encoded the same: nothing is said in two ways.
+
+        The transcript relies on it.
+        """
+        octets = bytearray(message.encode())
+        for at in data.draw(st.lists(st.integers(0, max(len(octets) - 1, 0)), max_size=3)):
+            if octets:
+                octets[at] = data.draw(st.integers(0, 255))
+        try:
+            decoded = type(message).decode(bytes(octets))
+        except RemoteProtocolError:
+            return
+        self.assertEqual(decoded.encode(), octets)
+
+    @given(EVERY_CLASS, st.binary(max_size=200))
+    def test_anyOctets(self, cls: type[Message], octets: bytes) -> None:
+        """Any octets are a message or the one error."""
+        for body in (octets, cls.PREFIX + octets):
+            try:
+                message = cls.decode(body)
+            except RemoteProtocolError as error:
+                self.assertIn(error.code, (ErrorCode.MALFORMED_MESSAGE, ErrorCode.NOT_THING))
+            else:
+                self.assertEqual(message.encode(), body)
+
+
+class CheckTests(TestCase):
+    """The messages that end in a proof."""
+
+    def test_parts(self) -> None:
+        """The signature covers all before it; the MAC covers all before it, signature included."""
+        for message, octets in EXAMPLES:
+            if isinstance(message, SCC | CCC):
+                whole = bytes.fromhex(octets)
+                signature = 2 + len(message.signature)
+                self.assertEqual(message.macPart(), whole[:-32])
+                self.assertEqual(message.signedPart(), whole[: -32 - signature])
+            elif isinstance(message, SHF):
+                self.assertEqual(message.macPart(), bytes.fromhex(octets)[:-32])

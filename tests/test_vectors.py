@@ -1,0 +1,458 @@
+"""The test vectors are what the core makes, what it takes, and what the specification says."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Callable
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from twisted.trial.unittest import TestCase
+
+from tests.vectors.generate import CASES, FOLDER, Case, connections, textOf
+from thing.core.messages import Role
+from thing.errors import EndReason, ErrorCode
+from thing.events import (
+    Cause,
+    Event,
+    GoingAway,
+    GoodbyeReceived,
+    HandshakeCompleted,
+    HeartbeatAcknowledged,
+    HeartbeatReceived,
+    KeyUpdated,
+    MessageReceived,
+    NextKeyAnnounced,
+    PeerProved,
+    Session,
+    Terminated,
+    Termination,
+)
+from thing.identity import CredentialKind, Identity
+
+ROLES = {"client": Role.CLIENT, "server": Role.SERVER}
+ROUND_TRIP = 0.25
+
+
+def load(case: Case) -> Any:
+    """A file of vectors, its octet strings still in hexadecimal."""
+    return json.loads((FOLDER / f"{case.name}.json").read_text())
+
+
+class CurrentTests(TestCase):
+    """The files are up to date."""
+
+    def test_current(self) -> None:
+        """Made anew, every file is the same to the octet."""
+        for case in CASES:
+            path = FOLDER / f"{case.name}.json"
+            self.assertEqual(path.read_text(), textOf(case), case.name)
+
+    def test_noOthers(self) -> None:
+        """There is no file that nothing makes."""
+        names = {path.stem for path in FOLDER.glob("*.json")}
+        self.assertEqual(names, {case.name for case in CASES})
+
+
+# What follows is written from the specification's text alone: it shares no code with the core.
+
+
+def expandLabel(secret: bytes, label: str, context: bytes, length: int) -> bytes:
+    """HKDF-Expand-Label, as in the section "Notation"."""
+    full = b"thing/1 " + label.encode()
+    info = length.to_bytes(2, "big") + bytes([len(full)]) + full + bytes([len(context)]) + context
+    out = block = b""
+    counter = 1
+    while len(out) < length:
+        block = hmac.digest(secret, block + info + bytes([counter]), "sha256")
+        out += block
+        counter += 1
+    return out[:length]
+
+
+def sha256(data: bytes) -> bytes:
+    """The hash of everything here."""
+    return hashlib.sha256(data).digest()
+
+
+def framed(plaintext: bytes) -> bytes:
+    """A message, or the first part of one, as it counts for the transcript."""
+    return len(plaintext).to_bytes(2, "big") + plaintext
+
+
+def proofParts(name: str, plaintext: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+    """Signed part, signature, MAC part and MAC of SCC, CCC or SHF; the type included."""
+
+    def vector(at: int, size: int) -> int:
+        return at + size + int.from_bytes(plaintext[at : at + size], "big")
+
+    at = 1
+    if name == "SHF":
+        at = vector(at + 8, 2)
+        return b"", b"", plaintext[:at], plaintext[at:]
+    if name == "SCC":
+        at = vector(at + 32, 1)
+    at = vector(at + 1, 2)  # kind and credential
+    at = vector(at, 2) + 2  # extensions and scheme
+    end = vector(at, 2)
+    return plaintext[:at], plaintext[at + 2 : end], plaintext[:end], plaintext[end:]
+
+
+class Follower:
+    """One direction's keys."""
+
+    def __init__(self, aead: str, secret: bytes) -> None:
+        self.cipher = {"AES_256_GCM": AESGCM, "CHACHA20_POLY1305": ChaCha20Poly1305}[aead]
+        self.use(secret)
+
+    def use(self, secret: bytes) -> None:
+        self.secret = secret
+        self.key = expandLabel(secret, "key", b"", 32)
+        self.iv = expandLabel(secret, "iv", b"", 12)
+        self.sequence = 0
+
+    def seal(self, plaintext: bytes) -> bytes:
+        header = (len(plaintext) + 16).to_bytes(2, "big")
+        nonce = int.from_bytes(self.iv, "big") ^ self.sequence
+        self.sequence += 1
+        sealed = self.cipher(self.key).encrypt(nonce.to_bytes(12, "big"), plaintext, header)
+        return header + sealed
+
+    def update(self) -> None:
+        self.use(expandLabel(self.secret, "traffic upd", b"", 32))
+
+    @property
+    def traffic(self) -> dict[str, str]:
+        return {"secret": self.secret.hex(), "key": self.key.hex(), "iv": self.iv.hex()}
+
+
+class DerivationTests(TestCase):
+    """What the specification says leads to the same secrets, proofs and records."""
+
+    def sharedSecret(self, inputs: dict[str, bytes], messages: dict[str, bytes]) -> bytes:
+        """The client's X25519 half; ML-KEM from the ciphertext in CDH."""
+        serverShare, clientShare = messages["SDH"][3:-2], messages["CDH"][3:-2]
+        private = X25519PrivateKey.from_private_bytes(inputs["clientX25519"])
+        self.assertEqual(clientShare[-32:], private.public_key().public_bytes_raw())
+        agreed = private.exchange(X25519PublicKey.from_public_bytes(serverShare[-32:]))
+        if "mlkemSeed" not in inputs:
+            self.assertEqual((len(serverShare), len(clientShare)), (32, 32))
+            return agreed
+        mlkem = MLKEM768PrivateKey.from_seed_bytes(inputs["mlkemSeed"])
+        self.assertEqual(serverShare[:1184], mlkem.public_key().public_bytes_raw())
+        self.assertEqual(clientShare[:1088], inputs["mlkemCiphertext"])
+        return mlkem.decapsulate(clientShare[:1088]) + agreed
+
+    def handshakeSecrets(self, shared: bytes, hashed: bytes) -> dict[str, bytes]:
+        """The first half of the key schedule."""
+        early = hmac.digest(bytes(32), bytes(32), "sha256")
+        salt = expandLabel(early, "derived", sha256(b""), 32)
+        handshake = hmac.digest(salt, shared, "sha256")
+        salt = expandLabel(handshake, "derived", sha256(b""), 32)
+        labels = {
+            "client": "c hs traffic",
+            "server": "s hs traffic",
+            "serverFinished": "s finished",
+            "clientFinished": "c finished",
+            "serverConfirm": "s confirm",
+        }
+        secrets = {
+            name: expandLabel(handshake, label, hashed, 32) for name, label in labels.items()
+        }
+        return {**secrets, "mainSecret": hmac.digest(salt, bytes(32), "sha256")}
+
+    def sessionSecrets(self, main: bytes, hashed: bytes) -> dict[str, bytes]:
+        """The second half."""
+        labels = {
+            "client": ("c ap traffic", 32),
+            "server": ("s ap traffic", 32),
+            "exporterSecret": ("exp main", 32),
+            "resumptionSecret": ("res main", 32),
+            "sessionId": ("session id", 16),
+        }
+        return {name: expandLabel(main, text, hashed, n) for name, (text, n) in labels.items()}
+
+    def checkSecrets(self, aead: str, secrets: dict[str, bytes], told: Any) -> dict[str, Follower]:
+        """Compare a stage of the key schedule; the traffic keys it gives."""
+        ways = {name: Follower(aead, secrets.pop(name)) for name in ("client", "server")}
+        expected: dict[str, Any] = {name: value.hex() for name, value in secrets.items()}
+        expected |= {f"{name}Traffic": way.traffic for name, way in ways.items()}
+        self.assertEqual(told, expected)
+        return ways
+
+    def checkProof(
+        self, name: str, plaintext: bytes, before: bytes, inputs: Any, key: bytes, told: Any
+    ) -> None:
+        """Compare a MAC, and a signature where there is one."""
+        signedPart, signature, macPart, mac = proofParts(name, plaintext)
+        hashed = sha256(before + framed(macPart))
+        self.assertEqual(mac, hmac.digest(key, hashed, "sha256"))
+        expected = {"macHash": hashed, "macKey": key, "mac": mac}
+        if name != "SHF":
+            role = {"SCC": "server", "CCC": "client"}[name]
+            hashed = sha256(before + framed(signedPart))
+            content = b" " * 64 + f"thing/1 {role} crypto check".encode() + b"\0" + hashed
+            if f"{role}Seed" in inputs:
+                private = Ed25519PrivateKey.from_private_bytes(inputs[f"{role}Seed"])
+                self.assertEqual(signature, private.sign(content))
+            else:
+                self.assertEqual(plaintext, bytes.fromhex("06000000000000000000") + mac)
+            expected |= {"signatureHash": hashed, "signedContent": content, "signature": signature}
+        self.assertEqual(told, {key: value.hex() for key, value in expected.items()})
+
+    def checkSession(self, ways: dict[str, Follower], told: Any) -> None:
+        """Seal the same plaintexts to the same records."""
+        for entry in told:
+            way = ways[entry["from"]]
+            self.assertEqual(way.sequence, entry["sequence"])
+            self.assertEqual(way.seal(bytes.fromhex(entry["plaintext"])).hex(), entry["record"])
+            if entry["name"] in ("CKU", "SKU"):
+                way.update()
+
+    def checkNextKey(self, sessionId: bytes, inputs: dict[str, bytes], vector: Any) -> None:
+        """Compare what SNK's signatures cover, and the signatures."""
+        told = vector["nextKey"]
+        keys = (inputs["serverPublicKey"], inputs["nextPublicKey"])
+        hashed = sha256(sessionId + b"".join(b"\x01" + framed(key) for key in keys))
+        self.assertEqual(told["hash"], hashed.hex())
+        snk = bytes.fromhex("42010020") + keys[1]
+        for seed, context, content, signature in (
+            ("serverSeed", b"current", "signedContent", "signature"),
+            ("nextSeed", b"next", "nextSignedContent", "nextSignature"),
+        ):
+            signed = b" " * 64 + b"thing/1 server " + context + b" key\0" + hashed
+            self.assertEqual(told[content], signed.hex())
+            made = Ed25519PrivateKey.from_private_bytes(inputs[seed]).sign(signed)
+            self.assertEqual(told[signature], made.hex())
+            snk += bytes.fromhex("08070040") + made
+        self.assertEqual(vector["session"][0]["plaintext"], snk.hex())
+
+    def check(self, vector: Any) -> None:
+        """Derive a whole file."""
+        inputs = {k: bytes.fromhex(v) for k, v in vector["inputs"].items() if isinstance(v, str)}
+        messages = {m["name"]: bytes.fromhex(m["plaintext"]) for m in vector["handshake"]}
+        shared = self.sharedSecret(inputs, messages)
+        self.assertEqual(vector["sharedSecret"], shared.hex())
+        transcript = b""
+        ways: dict[str, Follower] = {}
+        secrets: dict[str, bytes] = {}
+        macKeys = {"SCC": "serverFinished", "CCC": "clientFinished", "SHF": "serverConfirm"}
+        for entry in vector["handshake"]:
+            name = entry["name"]
+            plaintext = messages[name]
+            record = ways[entry["from"]].seal(plaintext) if ways else framed(plaintext)
+            self.assertEqual(record.hex(), entry["record"])
+            if name in macKeys:
+                told = vector["proofs"][name]
+                key = secrets[macKeys[name]]
+                self.checkProof(name, plaintext, transcript, inputs, key, told)
+            transcript += framed(plaintext)
+            self.assertEqual(sha256(transcript).hex(), entry["transcriptHash"])
+            if name == "CDH":
+                secrets = self.handshakeSecrets(shared, sha256(transcript))
+                ways = self.checkSecrets(vector["aead"], secrets, vector["handshakeSecrets"])
+        session = self.sessionSecrets(secrets["mainSecret"], sha256(transcript))
+        ways = self.checkSecrets(vector["aead"], session, vector["sessionSecrets"])
+        exporter = vector["exporter"]
+        forLabel = expandLabel(session["exporterSecret"], exporter["label"], sha256(b""), 32)
+        context = sha256(bytes.fromhex(exporter["context"]))
+        exported = expandLabel(forLabel, "exporter", context, 48)
+        self.assertEqual(exporter["result"], exported.hex())
+        self.checkNextKey(session["sessionId"], inputs, vector)
+        self.checkSession(ways, vector["session"])
+        after = {f"{name}Traffic": way.traffic for name, way in ways.items()}
+        self.assertEqual(vector["updated"], after)
+        for ending in vector["endings"].values():
+            self.checkEnding(ways, ending)
+
+    def checkEnding(self, ways: dict[str, Follower], ending: Any) -> None:
+        """Seal an ending; the next one goes on from the same place."""
+        before = {name: way.sequence for name, way in ways.items()}
+        self.checkSession(ways, ending)
+        for name, way in ways.items():
+            way.sequence = before[name]
+
+    def test_derivation(self) -> None:
+        """Hashes and HMAC alone lead from the inputs to every secret, proof and record."""
+        for case in CASES:
+            self.check(load(case))
+
+
+Action = Callable[[Any, bytes, float], object]
+
+
+def _dies(server: Any, plaintext: bytes, now: float) -> None:
+    while server.termination is None:
+        server.handleTimer(server.nextDeadline)
+
+
+ACTIONS: dict[str, Action] = {
+    "CHB": lambda side, plaintext, now: side.beat(now),
+    "CDT": lambda side, plaintext, now: side.sendMessage(plaintext[2:]),
+    "SDT": lambda side, plaintext, now: side.sendMessage(plaintext[2:]),
+    "CKU": lambda side, plaintext, now: side.updateKey(now),
+    "SKU": lambda side, plaintext, now: side.updateKey(now),
+    "CGB": lambda side, plaintext, now: side.goodbye(now),
+    "SGA": lambda side, plaintext, now: side.goAway(EndReason.SHUTDOWN, now, 5.0, 60.0),
+    "SFL": _dies,
+    "CHR": lambda side, plaintext, now: side.reject(ErrorCode.INTERNAL_ERROR, now),
+    "SHR": lambda side, plaintext, now: side.reject(ErrorCode.INTERNAL_ERROR, now, "", 1.5),
+}
+"""What a side's program does so that this message is sent; others follow by themselves."""
+
+
+class Replay:
+    """A fresh Connection that meets one side's recorded octets, and must make the other's."""
+
+    def __init__(self, case: Case, vector: Any, role: str, chunk: int) -> None:
+        inputs = {
+            name: bytes.fromhex(value) if isinstance(value, str) else value
+            for name, value in vector["inputs"].items()
+        }
+        self.side = connections(case, inputs)[ROLES[role]]
+        self.role = role
+        self.vector = vector
+        self.identities = {
+            name: Identity(CredentialKind.ED25519, inputs[f"{name}PublicKey"])
+            if f"{name}PublicKey" in inputs
+            else Identity(CredentialKind.NONE)
+            for name in ("client", "server", "next")
+        }
+        self._chunk = chunk
+        self._now = 0.0
+        self.events: list[Event] = list(self.side.start(0.0))
+        self.expected: list[Event] = []
+        self.sent = b""
+        self.expectedSent = b""
+        self._message = b""
+
+    def play(self, entries: Any) -> None:
+        """Go through records in the order in which they were on the wire."""
+        for entry in entries:
+            plaintext = bytes.fromhex(entry["plaintext"])
+            if entry["name"] in ("CDT", "SDT"):
+                self._message += plaintext[2:]
+                plaintext = plaintext[:2] + self._message
+                if not plaintext[1]:
+                    self._message = b""
+            more = entry["name"] in ("CDT", "SDT") and plaintext[1] == 1
+            if entry["from"] == self.role:
+                self.expectedSent += bytes.fromhex(entry["record"])
+                if entry["name"] in ACTIONS and not more:
+                    ACTIONS[entry["name"]](self.side, plaintext, self._now)
+            else:
+                self._now += ROUND_TRIP if entry["name"] == "SUU" else 0.0
+                self._receive(bytes.fromhex(entry["record"]))
+                if not more:
+                    self.expected += self._told(entry["name"], plaintext)
+            self.sent += self.side.dataToSend(self._now, 1 << 30)
+
+    def _receive(self, record: bytes) -> None:
+        for at in range(0, len(record), self._chunk):
+            for event in self.side.receiveData(record[at : at + self._chunk], self._now):
+                self.events.append(event)
+                if isinstance(event, PeerProved):
+                    self.events += self.side.admit(event.identity, self._now)
+
+    def _told(self, name: str, plaintext: bytes) -> list[Event]:
+        """The events that must follow from a message."""
+        return {
+            "SCC": self._proved,
+            "CCC": lambda _: [*self._proved(b""), self._completed()],
+            "SHF": lambda _: [self._completed()],
+            "SNK": lambda _: [NextKeyAnnounced(self.identities["server"], self.identities["next"])],
+            "CHB": lambda body: [self._heartbeat(body)],
+            "SUU": lambda body: [
+                HeartbeatAcknowledged(int.from_bytes(body[:8], "big"), ROUND_TRIP, 20.0, 6.667)
+            ],
+            "CDT": lambda body: [MessageReceived(body[1:])],
+            "SDT": lambda body: [MessageReceived(body[1:])],
+            "CKU": lambda _: [KeyUpdated(1)],
+            "SKU": lambda _: [KeyUpdated(1)],
+            "CGB": lambda _: [GoodbyeReceived()],
+            "SGA": lambda _: [GoingAway(EndReason.SHUTDOWN, 60.0, 5.0)],
+            "SGB": lambda _: [Terminated(Termination(Cause.GOODBYE))],
+            "CFL": self._goodbye,
+            "SFL": lambda _: [self._flatLined()],
+            "CHR": lambda _: [self._rejected(0.0)],
+            "SHR": lambda _: [self._rejected(1.5)],
+        }.get(name, lambda _: [])(plaintext[1:])
+
+    def _peer(self) -> Identity:
+        return self.identities["server" if self.role == "client" else "client"]
+
+    def _proved(self, body: bytes) -> list[Event]:
+        return [PeerProved(self._peer())]
+
+    def _completed(self) -> Event:
+        sessionId = bytes.fromhex(self.vector["sessionSecrets"]["sessionId"])
+        # Only the client's interval was rounded to whole milliseconds.
+        interval = 6.667 if self.role == "client" else 20.0 / 3
+        group, aead = self.vector["group"], self.vector["aead"]
+        return HandshakeCompleted(Session(sessionId, self._peer(), group, aead, 20.0, interval))
+
+    def _heartbeat(self, body: bytes) -> Event:
+        sequence, rtt = int.from_bytes(body[:8], "big"), body[8:].hex()
+        return HeartbeatReceived(sequence, None if rtt == "ffffffff" else ROUND_TRIP, 20.0)
+
+    def _goodbye(self, body: bytes) -> list[Event]:
+        asked = any(name == "SGA" for name in self.names)
+        reason = EndReason.SHUTDOWN if asked else None
+        return [Terminated(Termination(Cause.GOODBYE, reason=reason))]
+
+    names: tuple[str, ...] = ()
+    """The messages of the ending that is replayed."""
+
+    def _flatLined(self) -> Event:
+        return Terminated(
+            Termination(
+                Cause.FLAT_LINED,
+                byPeer=True,
+                reason=EndReason.HEARTBEAT_MISSED,
+                retryAfter=0.0,
+                lastHeartbeat=3,
+            )
+        )
+
+    def _rejected(self, retryAfter: float) -> Event:
+        return Terminated(
+            Termination(Cause.ABORTED, ErrorCode.INTERNAL_ERROR, byPeer=True, retryAfter=retryAfter)
+        )
+
+
+class ReplayTests(TestCase):
+    """Fresh Connections take the recorded octets."""
+
+    def check(self, role: str, chunk: int) -> None:
+        """Replay all files to one role, each with all its endings."""
+        for case in CASES:
+            vector = load(case)
+            for name, ending in vector["endings"].items():
+                replay = Replay(case, vector, role, chunk)
+                replay.names = tuple(entry["name"] for entry in ending)
+                replay.play(vector["handshake"])
+                replay.play(vector["session"])
+                replay.play(ending)
+                where = f"{case.name}, {name}"
+                self.assertEqual(replay.events, replay.expected, where)
+                self.assertEqual(replay.sent.hex(), replay.expectedSent.hex(), where)
+                self.assertIsNotNone(replay.side.termination, where)
+
+    def test_client(self) -> None:
+        """A client that hears the recorded server tells its events and says the same again."""
+        self.check("client", 1 << 20)
+
+    def test_server(self) -> None:
+        """A server that hears the recorded client tells its events and says the same again."""
+        self.check("server", 1 << 20)
+
+    def test_clientInPieces(self) -> None:
+        """For a client it does not matter how the octets are cut."""
+        self.check("client", 7)
+
+    def test_serverInPieces(self) -> None:
+        """For a server it does not matter how the octets are cut."""
+        self.check("server", 7)

@@ -1,0 +1,1 @@
+"""Test vectors of the protocol, and what makes them."""

@@ -1,0 +1,490 @@
+"""
+Make the test vectors: both roles, driven with a fixed source of randomness.
+
+``python -m tests.vectors.generate`` writes them beside this module. The core
+makes the records; all secrets are computed here, apart from the core's own
+state, from the inputs and the plaintext, and open every record. So a vector is
+only written where both agree. The specification, "Test vectors", describes
+the files.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
+from thing.core import keyschedule
+from thing.core.client import ClientConnection
+from thing.core.credentials import Anonymous
+from thing.core.groups import GROUPS, X25519MLKEM768, GroupName
+from thing.core.messages import CCC, SCC, SHF, SNK, MessageType, Role
+from thing.core.records import Aead
+from thing.core.server import ServerConnection
+from thing.core.settings import ClientSettings, ServerSettings
+from thing.errors import EndReason, ErrorCode
+from thing.events import Event, PeerProved
+from thing.trust.keys import IdentityKey
+
+FOLDER = Path(__file__).resolve().parent
+MLKEM = json.loads((FOLDER / "inputs" / "mlkem768.json").read_text())
+
+REQUESTED_TTL = 20.0
+ROUND_TRIP = 0.25
+"""How long every SUU takes to come, seconds; a fraction that floats hold exactly."""
+
+EXPORTER_LABEL, EXPORTER_CONTEXT, EXPORTER_LENGTH = "EXPORTER-thing-example", b"context", 48
+
+CLIENT, SERVER = Role.CLIENT, Role.SERVER
+ROLES = {CLIENT: "client", SERVER: "server"}
+ALL = 1 << 30
+"""More octets than any transport here is given at once."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one file of vectors shows."""
+
+    group: GroupName
+    aead: Aead
+    mutual: bool
+    """Whether the client has a credential."""
+
+    @property
+    def name(self) -> str:
+        """The file's name, without its suffix."""
+        parts = (self.group.name, self.aead.name, "mutual" if self.mutual else "anonymous")
+        return "-".join(parts).lower().replace("_", "-")
+
+    @property
+    def fragmented(self) -> bool:
+        """Whether a message in two fragments is in the file; they are long, so not in each."""
+        return self.group is GroupName.X25519 and not self.mutual
+
+    @property
+    def comment(self) -> str:
+        """What the file shows, in words."""
+        client = "a client with an Ed25519 key" if self.mutual else "an anonymous client"
+        return f"Thing, version 1: {self.group.name}, {self.aead.name}, {client}."
+
+
+CASES = [Case(*choice) for choice in product(GROUPS, Aead, (True, False))]
+
+
+def octets(name: str, length: int = 32) -> bytes:
+    """Fixed octets that look random, one value for each name."""
+    return hashlib.shake_256(b"thing/1 test vector: " + name.encode()).digest(length)
+
+
+class Source:
+    """A source of randomness that gives known values in the order in which they are asked for."""
+
+    def __init__(self, *values: bytes) -> None:
+        self._values = list(values)
+
+    def __call__(self, count: int) -> bytes:
+        value = self._values.pop(0)
+        if len(value) != count:
+            raise ValueError(f"{count} octets asked for, {len(value)} foreseen")
+        return value
+
+
+class RecordedEncapsulation(X25519MLKEM768):
+    """The hybrid group with the one encapsulation that was recorded."""
+
+    def encapsulate(self, key: bytes) -> tuple[bytes, bytes]:
+        private = MLKEM768PrivateKey.from_seed_bytes(bytes.fromhex(MLKEM["seed"]))
+        if private.public_key().public_bytes_raw() != key:
+            raise ValueError("not the key that was recorded")
+        ciphertext = bytes.fromhex(MLKEM["ciphertext"])
+        return private.decapsulate(ciphertext), ciphertext
+
+
+def identity(seed: bytes) -> IdentityKey:
+    """The key pair of a seed."""
+    return IdentityKey(Ed25519PrivateKey.from_private_bytes(seed))
+
+
+def inputsOf(case: Case) -> dict[str, Any]:
+    """All that is random or secret in a case."""
+    names = ("clientRandom", "serverRandom", "challenge", "clientX25519", "serverX25519")
+    inputs: dict[str, Any] = {name: octets(name) for name in names}
+    if case.group is GroupName.X25519MLKEM768:
+        inputs["mlkemSeed"] = bytes.fromhex(MLKEM["seed"])
+        inputs["mlkemCiphertext"] = bytes.fromhex(MLKEM["ciphertext"])
+    for name in ("server", "next", "client") if case.mutual else ("server", "next"):
+        seed = octets(f"{name} identity")
+        inputs[f"{name}Seed"] = seed
+        inputs[f"{name}PublicKey"] = identity(seed).publicKey
+    inputs["requestedTtl"] = round(REQUESTED_TTL * 1000)
+    return inputs
+
+
+def connections(case: Case, inputs: dict[str, Any]) -> dict[Role, Any]:
+    """Both sides, not started."""
+    common: dict[str, Any] = {
+        "groups": (case.group,),
+        "aeads": (case.aead,),
+        "groupTable": {**GROUPS, GroupName.X25519MLKEM768: RecordedEncapsulation()},
+    }
+    shareInputs = [inputs[name] for name in ("mlkemSeed", "serverX25519") if name in inputs]
+    server = ServerSettings(
+        **common,
+        random=Source(*shareInputs, inputs["serverRandom"], inputs["challenge"]),
+        credential=identity(inputs["serverSeed"]),
+        nextCredential=identity(inputs["nextSeed"]),
+        allowAnonymous=not case.mutual,
+    )
+    client = ClientSettings(
+        **common,
+        random=Source(inputs["clientRandom"], inputs["clientX25519"]),
+        credential=identity(inputs["clientSeed"]) if case.mutual else Anonymous(),
+        requestedTtl=inputs["requestedTtl"] / 1000,
+    )
+    return {CLIENT: ClientConnection(client), SERVER: ServerConnection(server)}
+
+
+def records(data: bytes) -> Iterator[bytes]:
+    """The records in a run of octets, headers included."""
+    while data:
+        length = 2 + int.from_bytes(data[:2], "big")
+        yield data[:length]
+        data = data[length:]
+
+
+class Pair:
+    """Both sides and the wire between them."""
+
+    def __init__(self, case: Case, inputs: dict[str, Any]) -> None:
+        self.now = 0.0
+        self.sides = connections(case, inputs)
+        self.client: ClientConnection = self.sides[CLIENT]
+        self.server: ServerConnection = self.sides[SERVER]
+        self.wire: list[tuple[Role, bytes]] = []
+        self.events: dict[Role, list[Event]] = {CLIENT: [], SERVER: []}
+        self.server.start(self.now)
+        self.client.start(self.now)
+        self.flow()
+
+    def carry(self, sender: Role) -> bool:
+        """Bring what one side has to send to the other; tell whether there was anything."""
+        data = self.sides[sender].dataToSend(self.now, ALL)
+        self.wire += [(sender, record) for record in records(data)]
+        receiver = self.sides[sender.peer]
+        for event in receiver.receiveData(data, self.now):
+            self.events[sender.peer].append(event)
+            if isinstance(event, PeerProved):
+                self.events[sender.peer] += receiver.admit(event.identity, self.now)
+        return bool(data)
+
+    def flow(self) -> None:
+        """Carry until nobody has anything to send."""
+        while any([self.carry(CLIENT), self.carry(SERVER)]):
+            pass
+
+    def heartbeat(self) -> None:
+        """One CHB and its SUU."""
+        self.client.beat(self.now)
+        self.carry(CLIENT)
+        self.now += ROUND_TRIP
+        self.carry(SERVER)
+
+    def converse(self, case: Case) -> None:
+        """What every session here has between SHF and its end."""
+        self.now = 5.0
+        self.heartbeat()
+        self.heartbeat()
+        self.client.sendMessage(b"hello, server")
+        self.server.sendMessage(b"hello, client")
+        self.server.sendMessage(b"")
+        if case.fragmented:
+            self.client.sendMessage(octets("message", 16384 + 16))
+        self.flow()
+        self.client.updateKey(self.now)
+        self.heartbeat()
+        self.server.updateKey(self.now)
+        self.server.sendMessage(b"under the next key")
+        self.flow()
+
+
+def _goodbye(pair: Pair) -> None:
+    pair.client.goodbye(pair.now)
+    pair.flow()
+
+
+def _goingAway(pair: Pair) -> None:
+    pair.server.goAway(EndReason.SHUTDOWN, pair.now, grace=5.0, retryAfter=60.0)
+    pair.flow()
+
+
+def _flatLine(pair: Pair) -> None:
+    while pair.server.termination is None:
+        pair.now = pair.server.nextDeadline or 0.0
+        pair.server.handleTimer(pair.now)
+    pair.carry(SERVER)
+
+
+def _clientReject(pair: Pair) -> None:
+    pair.client.reject(ErrorCode.INTERNAL_ERROR, pair.now)
+    pair.carry(CLIENT)
+
+
+def _serverReject(pair: Pair) -> None:
+    pair.server.reject(ErrorCode.INTERNAL_ERROR, pair.now, retryAfter=1.5)
+    pair.carry(SERVER)
+
+
+ENDINGS: dict[str, Callable[[Pair], None]] = {
+    "goodbye": _goodbye,
+    "goingAway": _goingAway,
+    "flatLine": _flatLine,
+    "clientReject": _clientReject,
+    "serverReject": _serverReject,
+}
+"""The ways in which a session is ended here."""
+
+
+class Direction:
+    """One direction's traffic secret as an observer who knows it follows it."""
+
+    def __init__(self, aead: Aead, secret: bytes) -> None:
+        self._aead = aead
+        self.generation = 0
+        self._use(secret)
+
+    def _use(self, secret: bytes) -> None:
+        self.sequence = 0
+        self.traffic = {
+            "secret": secret,
+            "key": keyschedule.expandLabel(secret, b"key", length=32),
+            "iv": keyschedule.expandLabel(secret, b"iv", length=12),
+        }
+
+    def open(self, record: bytes) -> bytes:
+        """The plaintext of the next record."""
+        cipher = AESGCM if self._aead is Aead.AES_256_GCM else ChaCha20Poly1305
+        counter = self.sequence.to_bytes(12, "big")
+        nonce = bytes(a ^ b for a, b in zip(self.traffic["iv"], counter, strict=True))
+        self.sequence += 1
+        return cipher(self.traffic["key"]).decrypt(nonce, record[2:], record[:2])
+
+    def update(self) -> None:
+        """Move to the next key."""
+        self.generation += 1
+        self._use(keyschedule.nextTrafficSecret(self.traffic["secret"]))
+
+
+def sharedSecretOf(case: Case, inputs: dict[str, Any]) -> bytes:
+    """What the key exchange gives, from the private keys."""
+    server = X25519PrivateKey.from_private_bytes(inputs["serverX25519"])
+    client = X25519PrivateKey.from_private_bytes(inputs["clientX25519"])
+    agreed = server.exchange(
+        X25519PublicKey.from_public_bytes(client.public_key().public_bytes_raw())
+    )
+    if case.group is GroupName.X25519:
+        return agreed
+    mlkem = MLKEM768PrivateKey.from_seed_bytes(inputs["mlkemSeed"])
+    return mlkem.decapsulate(inputs["mlkemCiphertext"]) + agreed
+
+
+class Observer:
+    """Reads a whole session with the help of its inputs, and writes down what it sees."""
+
+    def __init__(self, case: Case, inputs: dict[str, Any]) -> None:
+        self._aead = case.aead
+        self._transcript = keyschedule.Transcript()
+        self._directions: dict[Role, Direction] = {}
+        sharedSecret = sharedSecretOf(case, inputs)
+        self.vector: dict[str, Any] = {
+            "comment": case.comment,
+            "group": case.group.name,
+            "aead": case.aead.name,
+            "inputs": inputs,
+            "handshake": [],
+            "sharedSecret": sharedSecret,
+        }
+        self._secrets: keyschedule.HandshakeSecrets
+        self._session: keyschedule.SessionSecrets
+
+    def _use(self, clientSecret: bytes, serverSecret: bytes) -> dict[str, Any]:
+        self._directions = {
+            CLIENT: Direction(self._aead, clientSecret),
+            SERVER: Direction(self._aead, serverSecret),
+        }
+        return self.traffic()
+
+    def traffic(self) -> dict[str, Any]:
+        """The keys in use."""
+        return {f"{ROLES[role]}Traffic": way.traffic for role, way in self._directions.items()}
+
+    def handshake(self, wire: list[tuple[Role, bytes]]) -> None:
+        """Read the seven messages."""
+        proofs = self.vector["proofs"] = {}
+        for sender, record in wire:
+            protected = bool(self._directions)
+            plaintext = self._directions[sender].open(record) if protected else record[2:]
+            kind, body = MessageType(plaintext[0]), plaintext[1:]
+            if protected:
+                proofs.update(self._proofs(kind, body))
+            self._transcript.add(kind, body)
+            self.vector["handshake"].append(
+                {
+                    "name": kind.name,
+                    "from": ROLES[sender],
+                    "plaintext": plaintext,
+                    "record": record,
+                    "transcriptHash": self._transcript.hash(),
+                }
+            )
+            if kind is MessageType.CDH:
+                self._handshakeSecrets()
+        self._sessionSecrets()
+        self.vector["proofs"] = self.vector.pop("proofs")  # After the secrets, for the reader.
+
+    def _handshakeSecrets(self) -> None:
+        hashed = self._transcript.hash()
+        self._secrets = keyschedule.HandshakeSecrets.derive(self.vector["sharedSecret"], hashed)
+        traffic = self._use(self._secrets.clientSecret, self._secrets.serverSecret)
+        self.vector["handshakeSecrets"] = {
+            **traffic,
+            "serverFinished": self._secrets.serverFinished,
+            "clientFinished": self._secrets.clientFinished,
+            "serverConfirm": self._secrets.serverConfirm,
+            "mainSecret": self._secrets.mainSecret,
+        }
+
+    def _sessionSecrets(self) -> None:
+        hashed = self._transcript.hash()
+        secrets = keyschedule.SessionSecrets.derive(self._secrets.mainSecret, hashed)
+        self.vector["sessionSecrets"] = {
+            **self._use(secrets.clientSecret, secrets.serverSecret),
+            "exporterSecret": secrets.exporterSecret,
+            "resumptionSecret": secrets.resumptionSecret,
+            "sessionId": secrets.sessionId,
+        }
+        self._session = secrets
+
+    def _proofs(self, kind: MessageType, body: bytes) -> dict[str, Any]:
+        secrets = self._secrets
+        if kind is MessageType.SHF:
+            return {"SHF": self._macOf(SHF.decode(body), secrets.serverConfirm)}
+        role, message, key = (
+            (SERVER, SCC.decode(body), secrets.serverFinished)
+            if kind is MessageType.SCC
+            else (CLIENT, CCC.decode(body), secrets.clientFinished)
+        )
+        hashed = self._transcript.hashWith(kind, message.signedPart())
+        content = keyschedule.signatureContent(keyschedule.SIGNATURE_CONTEXTS[role], hashed)
+        return {
+            kind.name: {
+                "signatureHash": hashed,
+                "signedContent": content,
+                "signature": message.signature,
+                **self._macOf(message, key),
+            }
+        }
+
+    def _macOf(self, message: SCC | CCC | SHF, key: bytes) -> dict[str, bytes]:
+        hashed = self._transcript.hashWith(message.TYPE, message.macPart())
+        mac = keyschedule.mac(key, hashed)
+        if mac != message.mac:
+            raise ValueError(f"the core has another MAC in {message.TYPE.name}")
+        return {"macHash": hashed, "macKey": key, "mac": mac}
+
+    def exporter(self) -> None:
+        """Derive the exporter's example."""
+        self.vector["exporter"] = {
+            "label": EXPORTER_LABEL,
+            "context": EXPORTER_CONTEXT,
+            "result": keyschedule.exportKeyingMaterial(
+                self._session.exporterSecret,
+                EXPORTER_LABEL.encode(),
+                EXPORTER_CONTEXT,
+                EXPORTER_LENGTH,
+            ),
+        }
+
+    def nextKey(self, body: bytes) -> None:
+        """What SNK's signatures cover."""
+        snk, inputs = SNK.decode(body), self.vector["inputs"]
+        hashed = keyschedule.nextKeyHash(
+            self._session.sessionId, 1, inputs["serverPublicKey"], 1, inputs["nextPublicKey"]
+        )
+        self.vector["nextKey"] = {
+            "hash": hashed,
+            "signedContent": keyschedule.signatureContent(keyschedule.CURRENT_KEY_CONTEXT, hashed),
+            "signature": snk.signature,
+            "nextSignedContent": keyschedule.signatureContent(keyschedule.NEXT_KEY_CONTEXT, hashed),
+            "nextSignature": snk.nextSignature,
+        }
+
+    def session(self, wire: list[tuple[Role, bytes]]) -> list[dict[str, Any]]:
+        """Read records of the session."""
+        seen = []
+        for sender, record in wire:
+            way = self._directions[sender]
+            entry: dict[str, Any] = {"generation": way.generation, "sequence": way.sequence}
+            plaintext = way.open(record)
+            kind = MessageType(plaintext[0])
+            seen.append(
+                {
+                    "name": kind.name,
+                    "from": ROLES[sender],
+                    **entry,
+                    "plaintext": plaintext,
+                    "record": record,
+                }
+            )
+            if kind in (MessageType.CKU, MessageType.SKU):
+                way.update()
+        return seen
+
+
+def vectorOf(case: Case) -> dict[str, Any]:
+    """Everything that the file of a case holds."""
+    inputs = inputsOf(case)
+    observer = Observer(case, inputs)
+    pair = Pair(case, inputs)
+    pair.converse(case)
+    established = len(pair.wire)
+    observer.handshake(pair.wire[:7])
+    observer.exporter()
+    session = observer.session(pair.wire[7:])
+    observer.nextKey(session[0]["plaintext"][1:])
+    vector = observer.vector
+    vector["session"] = session
+    vector["updated"] = observer.traffic()
+    vector["endings"] = {}
+    for name, end in ENDINGS.items():
+        observer = Observer(case, inputs)
+        pair = Pair(case, inputs)
+        pair.converse(case)
+        end(pair)
+        observer.handshake(pair.wire[:7])
+        observer.session(pair.wire[7:established])
+        vector["endings"][name] = observer.session(pair.wire[established:])
+    return vector
+
+
+def textOf(case: Case) -> str:
+    """The file of a case."""
+    return json.dumps(vectorOf(case), indent=1, default=bytes.hex) + "\n"
+
+
+def main() -> None:
+    """Write all files."""
+    for case in CASES:
+        (FOLDER / f"{case.name}.json").write_text(textOf(case))
+
+
+if __name__ == "__main__":
+    main()

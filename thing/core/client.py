@@ -1,0 +1,220 @@
+"""The client's side of a Connection: what it offers, receives and answers."""
+
+from __future__ import annotations
+
+from thing.core.connection import Connection, heededRetryAfter, known
+from thing.core.credentials import verifyCredential
+from thing.core.handshake import SERVER_KINDS, ClientHandshake
+from thing.core.heartbeat import Pulse, checkSchedule
+from thing.core.keyschedule import (
+    CURRENT_KEY_CONTEXT,
+    NEXT_KEY_CONTEXT,
+    nextKeyHash,
+    signatureContent,
+)
+from thing.core.messages import (
+    CFL,
+    CHR,
+    SCC,
+    SDH,
+    SFL,
+    SGA,
+    SGB,
+    SHF,
+    SHI,
+    SNK,
+    SUU,
+    MessageType,
+    Role,
+)
+from thing.core.settings import ClientSettings
+from thing.core.states import BEATING_STATES, State, Step
+from thing.errors import EndReason, ErrorCode, RemoteProtocolError
+from thing.events import (
+    Cause,
+    Event,
+    GoingAway,
+    HeartbeatAcknowledged,
+    HeartbeatSent,
+    NextKeyAnnounced,
+    PeerProved,
+    Termination,
+)
+
+
+class ClientConnection(Connection[ClientHandshake]):
+    """One server, as the client sees it."""
+
+    role = Role.CLIENT
+    _rejectOut = CHR
+    _dataIn = MessageType.SDT
+    _inOrder = frozenset({MessageType.SDT, MessageType.SGB})
+    _dataOut = MessageType.CDT
+    _updateIn = MessageType.SKU
+    _updateOut = MessageType.CKU
+
+    def __init__(self, settings: ClientSettings) -> None:
+        """:param settings: what the client chose."""
+        super().__init__(settings, ClientHandshake(settings))
+        self._pulse = Pulse()
+
+    # The handshake.
+
+    def start(self, now: float) -> list[Event]:
+        """
+        The transport is connected: CHI is sent.
+
+        :param now: the time, seconds.
+        :return: what follows.
+        """
+        events = super().start(now)
+        self._sendHandshake(self._handshake.begin())
+        return events
+
+    def _receiveSHI(self, body: bytes) -> None:
+        self._handshake.receiveSHI(SHI.decode(body))
+
+    def _receiveSDH(self, body: bytes) -> None:
+        self._sendHandshake(self._handshake.receiveSDH(SDH.decode(body)))
+        secrets = self._handshake.secrets
+        self._useKeys(secrets.clientSecret, secrets.serverSecret)
+
+    def _receiveSCC(self, body: bytes) -> None:
+        self._events.append(PeerProved(self._handshake.receiveSCC(SCC.decode(body))))
+
+    def _admitted(self) -> None:
+        self._sendHandshake(self._handshake.answer())
+
+    def _receiveSHF(self, body: bytes) -> None:
+        shf = SHF.decode(body)
+        self._handshake.receiveSHF(shf)
+        self._useSessionKeys()  # The server has: a refusal from here on is under them, too.
+        checkSchedule(shf.ttl, shf.interval)
+        self._establish(shf.ttl / 1000, shf.interval / 1000)
+
+    def _receiveSNK(self, body: bytes) -> None:
+        snk = SNK.decode(body)
+        assert self.session is not None, "announced inside a session only"
+        current = self.session.peer
+        if snk.credentialKind not in SERVER_KINDS:
+            raise RemoteProtocolError(ErrorCode.BAD_CREDENTIAL, f"kind {snk.credentialKind}")
+        hashed = nextKeyHash(
+            self.session.sessionId,
+            current.kind,
+            current.publicKey,
+            snk.credentialKind,
+            snk.credential,
+        )
+        verifyCredential(
+            current.kind,
+            current.publicKey,
+            snk.scheme,
+            snk.signature,
+            signatureContent(CURRENT_KEY_CONTEXT, hashed),
+        )
+        following = verifyCredential(
+            snk.credentialKind,
+            snk.credential,
+            snk.nextScheme,
+            snk.nextSignature,
+            signatureContent(NEXT_KEY_CONTEXT, hashed),
+        )
+        self._events.append(NextKeyAnnounced(current, following))
+
+    # The heartbeat.
+
+    def beat(self, now: float) -> list[Event]:
+        """
+        Send a heartbeat, unless one is outstanding or the session is not up.
+
+        :param now: the time, seconds.
+        :return: what follows: that one is sent, or nothing.
+        """
+        if self.state in BEATING_STATES and self._watch is not None:
+            chb = self._pulse.beat(now)
+            if chb is not None:
+                self._urgent(chb)
+                self._events.append(HeartbeatSent(chb.sequence))
+        return self._takeEvents()
+
+    @property
+    def roundTripTime(self) -> float | None:
+        """What the last acknowledged heartbeat measured, seconds; None before the first."""
+        return self._pulse.roundTripTime
+
+    def _receiveSUU(self, body: bytes) -> None:
+        suu = SUU.decode(body)
+        rtt = self._pulse.acknowledged(suu, self._now)
+        ttl, interval = suu.ttl / 1000, suu.interval / 1000
+        if self._watch is not None:
+            self._ttl = ttl
+            self._watch.renew(self._now, ttl)
+        self._events.append(HeartbeatAcknowledged(suu.sequence, rtt, ttl, interval))
+
+    # Termination.
+
+    def goodbye(self, now: float) -> list[Event]:
+        """
+        End the session in order: all that is queued is sent, then CGB.
+
+        :param now: the time, seconds.
+        :return: what follows.
+        :raises LocalProtocolError: ``WRONG_STATE`` before the session is up or after its end.
+        """
+        self._now = now
+        self._machine.step(Step.GOODBYE)
+        self._leave()
+        return self._takeEvents()
+
+    def _leave(self) -> None:
+        if self.state is State.LEAVING and self._deadline is None:
+            self._outbox.farewell(MessageType.CGB)
+            self._beginClose()
+
+    def _receiveSGA(self, body: bytes) -> None:
+        sga = SGA.decode(body)
+        self._watch = None  # Nothing is renewed any more: the close deadline takes over.
+        self._leave()
+        self._events.append(
+            GoingAway(
+                known(EndReason, sga.reason), heededRetryAfter(sga.retryAfter), sga.grace / 1000
+            )
+        )
+
+    def _flushed(self) -> None:
+        if self.state is State.LEAVING:
+            self._machine.step(Step.FLUSHED)
+
+    def _receiveSGB(self, body: bytes) -> None:
+        SGB.decode(body)
+        if self._insideMessage:
+            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "goodbye inside a message")
+        self._lastWord(CFL())
+        self._end(Termination(Cause.GOODBYE))
+
+    def _receiveSFL(self, body: bytes) -> None:
+        sfl = SFL.decode(body)
+        self._end(
+            Termination(
+                Cause.FLAT_LINED,
+                byPeer=True,
+                reason=known(EndReason, sfl.reason),
+                retryAfter=heededRetryAfter(sfl.retryAfter),
+                lastHeartbeat=sfl.lastHeartbeat,
+            )
+        )
+
+    _handlers = {
+        MessageType.SHI: _receiveSHI,
+        MessageType.SDH: _receiveSDH,
+        MessageType.SCC: _receiveSCC,
+        MessageType.SHF: _receiveSHF,
+        MessageType.SUU: _receiveSUU,
+        MessageType.SNK: _receiveSNK,
+        MessageType.SGA: _receiveSGA,
+        MessageType.SGB: _receiveSGB,
+        MessageType.SFL: _receiveSFL,
+        MessageType.SDT: Connection._receiveData,
+        MessageType.SKU: Connection._receiveUpdate,
+        MessageType.SHR: Connection._receiveReject,
+    }

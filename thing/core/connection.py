@@ -1,0 +1,641 @@
+"""
+One Connection, either role, without I/O.
+
+Bytes and the time go in; events, bytes to send and the next deadline come
+out. Three things drive it: the network (:meth:`Connection.receiveData`), the
+clock (:meth:`Connection.handleTimer`) and this side's own program (the other
+methods). Each returns the events that follow; after each, the driver sends
+what :meth:`Connection.dataToSend` gives and looks at
+:attr:`Connection.nextDeadline` again. Nothing that a peer sends raises here.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any, ClassVar, Generic, TypeVar
+
+from thing.core import keyschedule
+from thing.core.handshake import Handshake
+from thing.core.heartbeat import Deadline, Verdict, Watch, toMilliseconds
+from thing.core.layout import Message
+from thing.core.messages import CDT, CHI_LIMIT, CHR, HANDSHAKE_LIMIT, MORE, SHR, MessageType, Role
+from thing.core.outbox import Outbox
+from thing.core.records import RECORD_LIMIT, RecordReader, TrafficKey, clearRecord
+from thing.core.settings import Settings
+from thing.core.states import LIVENESS_STATES, WRITABLE_STATES, State, StateMachine, Step
+from thing.errors import EndReason, ErrorCode, LocalProtocolError, RemoteProtocolError
+from thing.events import (
+    Cause,
+    Event,
+    HandshakeCompleted,
+    HeartbeatLate,
+    KeyUpdated,
+    MessageReceived,
+    Session,
+    Terminated,
+    Termination,
+)
+from thing.identity import Identity
+
+_TYPES = {int(kind): kind for kind in MessageType}
+_BROKEN_RULES = frozenset(range(0x40)) - {
+    ErrorCode.CREDENTIAL_REQUIRED,
+    ErrorCode.NOT_AUTHORIZED,
+    ErrorCode.HANDSHAKE_TIMEOUT,
+    ErrorCode.SERVER_BUSY,
+}
+"""The codes that blame the other side; all others tell of a program's decision."""
+
+HELD_OVERHEAD = 128
+"""What a held message costs besides its octets, so that tiny ones count fairly."""
+
+
+H = TypeVar("H", bound=Handshake)
+
+
+class Connection(Generic[H]):
+    """
+    What both roles do; :class:`~thing.core.server.ServerConnection` and
+    :class:`~thing.core.client.ClientConnection` add theirs.
+
+    :ivar role: this side's role.
+    :ivar session: what was agreed on, once the Connection is Established.
+    :ivar termination: how it ended, once it has.
+    :ivar messagesSent: how many application messages were given to send.
+    """
+
+    role: ClassVar[Role]
+    _rejectOut: ClassVar[type[CHR] | type[SHR]]
+    _dataIn: ClassVar[MessageType]
+    _dataOut: ClassVar[MessageType]
+    _inOrder: ClassVar[frozenset[MessageType]]
+    """What :meth:`hold` keeps: the peer's data and the goodbye that comes behind them."""
+    _updateIn: ClassVar[MessageType]
+    _updateOut: ClassVar[MessageType]
+    _handlers: ClassVar[dict[MessageType, Callable[[Any, bytes], None]]]
+
+    def __init__(self, settings: Settings, handshake: H) -> None:
+        """
+        :param settings: what this side chose.
+        :param handshake: this side's handshake, not begun.
+        """
+        self.session: Session | None = None
+        self.termination: Termination | None = None
+        self.messagesSent = 0
+        self._limits = settings
+        self._handshakeOrNone: H | None = handshake
+        self._machine = StateMachine(self.role)
+        self._reader = RecordReader()
+        self._outbox = Outbox(self._dataOut, settings.maxBuffered)
+        self._ready: list[bytes] = []
+        self._events: deque[Event] = deque()
+        self._holding = False
+        self._held: deque[tuple[MessageType, bytes]] = deque()
+        self._heldSize = 0
+        self._now = 0.0
+        self._sendKey: TrafficKey | None = None
+        self._receiveKey: TrafficKey | None = None
+        self._secrets: keyschedule.SessionSecrets | None = None
+        self._watch: Watch | None = None
+        self._deadline: Deadline | None = None
+        self._ttl: float | None = None
+        self._readingPaused = False
+        self._identity: Identity | None = None
+        self._message = bytearray()
+        self._insideMessage = False
+        self._updated = False
+
+    # What the driver asks.
+
+    @property
+    def state(self) -> State:
+        """Where the Connection stands."""
+        return self._machine.state
+
+    @property
+    def nextDeadline(self) -> float | None:
+        """When :meth:`handleTimer` wants to be called, seconds; None for never."""
+        deadlines = []
+        if self._deadline is not None:
+            deadlines.append(self._deadline.due)
+        if self._watch is not None and self.state in LIVENESS_STATES:
+            deadlines.append(self._watch.nextCheck)
+        return min(deadlines, default=None)
+
+    @property
+    def ttl(self) -> float | None:
+        """The TTL as the server granted it last, seconds; None before Established."""
+        return self._ttl
+
+    @property
+    def queued(self) -> int:
+        """How many octets of application data wait to be sent."""
+        return self._outbox.queued
+
+    @property
+    def hasDataToSend(self) -> bool:
+        """Whether :meth:`dataToSend` with a positive limit would give anything."""
+        return bool(self._ready) or self._outbox.hasUrgent or self._outbox.hasData
+
+    def dataToSend(self, now: float, limit: int) -> bytes:
+        """
+        Seal and take records, the urgent ones first.
+
+        :param now: the time, seconds.
+        :param limit: about how many octets the transport takes; at zero only
+            the handshake's messages and the last word come out.
+        :return: octets for the transport.
+        """
+        out, self._ready = self._ready, []
+        size = 0
+        while size < limit and (self._outbox.hasUrgent or self._outbox.hasData):
+            urgent = self._outbox.hasUrgent
+            message = self._outbox.takeUrgent() if urgent else self._outbox.takeData()
+            key = self._keyToSend(out, now)
+            record = key.seal(message)
+            out.append(record)
+            size += len(record)
+            if not urgent and not self._outbox.hasData:
+                self._flushed()
+        return b"".join(out)
+
+    def _keyToSend(self, out: list[bytes], now: float) -> TrafficKey:
+        key = self._sendKey
+        assert key is not None, "nothing is queued before the keys exist"
+        if key.worn(now):
+            self._ratchet(out, now)
+        return key
+
+    def _ratchet(self, out: list[bytes], now: float) -> None:
+        key = self._sendKey
+        assert key is not None, "there is a key to update"
+        out.append(key.seal(bytes((self._updateOut,))))
+        key.update(now)
+
+    def _flushed(self) -> None:
+        """All queued data is sent, the farewell included."""
+
+    # The network.
+
+    def receiveData(self, data: bytes, now: float) -> Iterator[Event]:
+        """
+        Take octets from the peer.
+
+        :param data: the octets, however cut.
+        :param now: the time, seconds.
+        :return: what follows, one by one: the next record is not looked at
+            before the driver has dealt with the event of the last.
+        """
+        self._now = now
+        if self.termination is None:
+            self._reader.feed(data)
+        return self._follow(self._nextRecord)
+
+    def receiveEnd(self, now: float) -> list[Event]:
+        """
+        The peer's stream has ended.
+
+        :param now: the time, seconds.
+        :return: what follows: a truncation, unless the session was over.
+        """
+        if self.termination is None:
+            self._end(
+                Termination(Cause.TRUNCATED, byPeer=True, detail=f"in state {self.state.name}")
+            )
+        return self._takeEvents()
+
+    def hold(self) -> None:
+        """Keep the peer's data, and its goodbye behind them, for later; the rest goes on."""
+        self._holding = True
+
+    def release(self, now: float) -> Iterator[Event]:
+        """
+        Go on with the peer's data.
+
+        :param now: the time, seconds.
+        :return: what follows, one by one; holding again stops it.
+        """
+        self._now = now
+        self._holding = False
+        return self._follow(self._nextHeld)
+
+    @property
+    def held(self) -> int:
+        """How many octets of the peer's data are held."""
+        return self._heldSize
+
+    def _follow(self, advance: Callable[[], bool]) -> Iterator[Event]:
+        """Tell what happened, then let the next thing happen, until nothing more can."""
+        advanced = True
+        while advanced or self._events:
+            while self._events:
+                yield self._events.popleft()
+            try:
+                advanced = self.termination is None and advance()
+            except RemoteProtocolError as error:
+                self._refuse(error)
+
+    def _nextRecord(self) -> bool:
+        record = self._reader.next(self._recordLimit)
+        if record is None:
+            return False
+        self._receiveRecord(*record)
+        return True
+
+    def _nextHeld(self) -> bool:
+        if self._holding or not self._held:
+            return False
+        kind, body = self._held.popleft()
+        self._heldSize -= 1 + len(body) + HELD_OVERHEAD
+        self._receiveMessage(kind, body)
+        return True
+
+    @property
+    def _recordLimit(self) -> int:
+        if self.session is not None:
+            return RECORD_LIMIT
+        return CHI_LIMIT if self.state is State.AWAIT_CHI else HANDSHAKE_LIMIT
+
+    def _receiveRecord(self, header: bytes, payload: bytes) -> None:
+        message = payload
+        if self._receiveKey is not None:
+            message = self._receiveKey.open(header, payload)
+            if not message:
+                raise RemoteProtocolError(ErrorCode.RECORD_EMPTY)
+        kind = _TYPES.get(message[0])
+        if kind is None:
+            if self.state is State.AWAIT_CHI:
+                raise RemoteProtocolError(ErrorCode.NOT_THING, f"type {message[0]:#04x}")
+            raise RemoteProtocolError(ErrorCode.UNKNOWN_MESSAGE, f"type {message[0]:#04x}")
+        if self._updated and kind is self._updateIn:
+            raise RemoteProtocolError(ErrorCode.KEY_UPDATE_REPEATED)
+        self._updated = False
+        holding = self.session is not None and (self._holding or self._held)
+        if holding and kind in self._inOrder:
+            self._held.append((kind, message[1:]))
+            self._heldSize += len(message) + HELD_OVERHEAD
+        else:
+            self._receiveMessage(kind, message[1:])
+
+    def _receiveMessage(self, kind: MessageType, body: bytes) -> None:
+        self._machine.receive(kind)
+        self._handlers[kind](self, body)
+
+    # The clock.
+
+    def handleTimer(self, now: float) -> list[Event]:
+        """
+        Look at the deadlines.
+
+        :param now: the time, seconds.
+        :return: what follows.
+        """
+        self._now = now
+        if self._deadline is not None and self._deadline.expired(now):
+            self._outOfTime()
+        elif self._watch is not None and self.state in LIVENESS_STATES:
+            self._judge(self._watch.check(now))
+        return self._takeEvents()
+
+    def _outOfTime(self) -> None:
+        """The handshake, or the orderly close, took too long."""
+        if self.session is None:
+            self._refuse(RemoteProtocolError(ErrorCode.HANDSHAKE_TIMEOUT, self.state.value))
+        else:
+            self._end(Termination(Cause.ABORTED, ErrorCode.CLOSE_TIMEOUT, detail=self.state.value))
+
+    def _judge(self, verdict: Verdict) -> None:
+        assert self._watch is not None, "a verdict is about somebody"
+        if verdict is Verdict.LATE:
+            self._events.append(HeartbeatLate(self._watch.silence(self._now)))
+        elif verdict is Verdict.PAUSED_TOO_LONG:
+            self._end(Termination(Cause.ABORTED, ErrorCode.PAUSED_TOO_LONG))
+        elif verdict is Verdict.DEAD:
+            self._peerIsDead()
+
+    def _peerIsDead(self) -> None:
+        """The peer was silent for a TTL."""
+        self._end(Termination(Cause.LAPSED))
+
+    # This side's program.
+
+    def start(self, now: float) -> list[Event]:
+        """
+        The transport is connected.
+
+        :param now: the time, seconds.
+        :return: what follows.
+        """
+        self._now = now
+        self._machine.step(Step.START)
+        timeout = self._limits.handshakeTimeout
+        self._deadline = Deadline(now + timeout, timeout)
+        return self._takeEvents()
+
+    def admit(self, identity: Identity, now: float) -> list[Event]:
+        """
+        The authorizer admits the peer that :class:`~thing.events.PeerProved` told of.
+
+        :param identity: the peer, with the name that this side knows it by.
+        :param now: the time, seconds.
+        :return: what follows.
+        :raises LocalProtocolError: ``WRONG_STATE`` if nothing is to be decided.
+        """
+        self._now = now
+        self._machine.step(Step.ADMIT)
+        self._identity = identity
+        try:
+            self._admitted()
+        except RemoteProtocolError as error:
+            self._refuse(error)
+        return self._takeEvents()
+
+    def _admitted(self) -> None:
+        """Go on with the handshake."""
+
+    def reject(
+        self, code: ErrorCode, now: float, detail: str = "", retryAfter: float = 0.0
+    ) -> list[Event]:
+        """
+        End the connection because this side's program refuses it, and say so to the peer.
+
+        :param code: what the peer is told.
+        :param now: the time, seconds.
+        :param detail: why, for this side's log only.
+        :param retryAfter: how long a client should stay away, seconds.
+        :return: what follows.
+        """
+        self._now = now
+        if self.termination is None:
+            cause = Cause.REJECTED if self.session is None else Cause.ABORTED
+            self._sayReject(code, retryAfter)
+            self._end(Termination(cause, code, detail=detail))
+        return self._takeEvents()
+
+    def abort(self, now: float) -> list[Event]:
+        """
+        End the connection at once, without a word.
+
+        :param now: the time, seconds.
+        :return: what follows.
+        """
+        self._now = now
+        if self.termination is None:
+            self._ready.clear()
+            self._end(Termination(Cause.ABORTED, ErrorCode.ABORTED))
+        return self._takeEvents()
+
+    def sendMessage(self, data: bytes) -> bool:
+        """
+        Queue an application message of any length, zero included.
+
+        :param data: the message.
+        :return: whether it is queued; False once the session is closing or
+            over, as a program cannot always know that yet.
+        :raises LocalProtocolError: ``WRONG_STATE`` before the session is up;
+            ``BUFFER_FULL`` if too much waits already.
+        """
+        if self.session is None and self.termination is None:
+            raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no data in {self.state.name}")
+        if self.state not in WRITABLE_STATES:
+            return False
+        self._outbox.data(bytes(data))
+        self.messagesSent += 1
+        return True
+
+    def updateKey(self, now: float) -> None:
+        """
+        Move this side's sending key forward now (it also does so by itself, in time).
+
+        :param now: the time, seconds.
+        :raises LocalProtocolError: ``WRONG_STATE`` unless the session is up.
+        """
+        if self.session is None or self._sendKey is None:
+            raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no traffic key in {self.state.name}")
+        if self._sendKey.records:  # An unused key needs no update, and the peer would refuse it.
+            self._ratchet(self._ready, now)
+
+    def readingPaused(self, now: float) -> None:
+        """
+        This side stops reading: the peer's silence no longer counts.
+
+        :param now: the time, seconds.
+        """
+        self._readingPaused = True
+        if self._watch is not None:
+            self._watch.pause(now)
+
+    def readingResumed(self, now: float) -> None:
+        """
+        This side reads again.
+
+        :param now: the time, seconds.
+        """
+        self._readingPaused = False
+        if self._watch is not None:
+            self._watch.resume(now)
+
+    def exportKeyingMaterial(self, label: str, context: bytes, length: int) -> bytes:
+        """
+        Derive octets that only the two ends of this session know.
+
+        :param label: what they are for; ASCII, at most 128 characters.
+        :param context: what else they are bound to.
+        :param length: how many, 1 to 8160.
+        :return: the same octets on both sides.
+        :raises LocalProtocolError: ``WRONG_STATE`` unless the session is up,
+            ``BAD_ARGUMENT`` for a label or a length out of bounds.
+        """
+        if self._secrets is None:
+            raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no keys in {self.state.name}")
+        if not (label.isascii() and 0 < len(label) <= 128 and 0 < length <= 8160):
+            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "exporter label or length")
+        return keyschedule.exportKeyingMaterial(
+            self._secrets.exporterSecret, label.encode("ascii"), context, length
+        )
+
+    # What both roles' messages share.
+
+    @property
+    def _handshake(self) -> H:
+        assert self._handshakeOrNone is not None, "the state machine puts the handshake first"
+        return self._handshakeOrNone
+
+    def _sendHandshake(self, *messages: Message) -> None:
+        for message in messages:
+            self._ready.append(self._record(message))
+
+    def _record(self, message: Message) -> bytes:
+        body = message.encode()
+        if self._sendKey is None:
+            return clearRecord(message.TYPE, body)
+        return self._sendKey.seal(bytes((message.TYPE,)) + body)
+
+    def _urgent(self, message: Message) -> None:
+        self._outbox.urgent(message.TYPE, message.encode())
+
+    def _useKeys(self, clientSecret: bytes, serverSecret: bytes) -> None:
+        keys = [
+            TrafficKey(self._handshake.aead, secret, self._now)
+            for secret in (clientSecret, serverSecret)
+        ]
+        self._sendKey, self._receiveKey = keys if self.role is Role.CLIENT else keys[::-1]
+
+    def _useSessionKeys(self) -> None:
+        self._secrets = self._handshake.sessionSecrets()
+        self._useKeys(self._secrets.clientSecret, self._secrets.serverSecret)
+
+    def _establish(self, ttl: float, interval: float) -> None:
+        """The session is up; from here on liveness counts."""
+        handshake = self._handshake
+        assert self._identity is not None and self._secrets is not None, "both sides are proved"
+        patient = self.role is Role.SERVER
+        self._ttl = ttl
+        self._watch = Watch(ttl, self._now, self._limits.pauseLimit, patient)
+        if self._readingPaused:
+            self._watch.pause(self._now)
+        self._deadline = None
+        self.session = Session(
+            self._secrets.sessionId,
+            self._identity,
+            handshake.group.name,
+            handshake.aead.name,
+            ttl,
+            interval,
+        )
+        self._handshakeOrNone = None
+        self._events.append(HandshakeCompleted(self.session))
+
+    def _receiveData(self, body: bytes) -> None:
+        message = CDT.decode(body)  # SDT has the same layout.
+        more = message.flags == MORE
+        if message.flags not in (0, MORE) or (more and not message.data):
+            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "data flags")
+        self._insideMessage = more
+        if self._limits.stream:
+            self._events.append(MessageReceived(message.data))
+            return
+        if len(self._message) + len(message.data) > self._limits.maxMessage:
+            raise RemoteProtocolError(
+                ErrorCode.MESSAGE_TOO_LONG, f"limit {self._limits.maxMessage} octets"
+            )
+        if more or self._message:
+            self._message += message.data
+            if more:
+                return
+            data, self._message = bytes(self._message), bytearray()
+        else:
+            data = message.data
+        self._events.append(MessageReceived(data))
+
+    def _receiveUpdate(self, body: bytes) -> None:
+        if body:
+            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "key update with a body")
+        assert self._receiveKey is not None, "only a session updates keys"
+        self._receiveKey.update(self._now)
+        self._updated = True
+        self._events.append(KeyUpdated(self._receiveKey.generation))
+
+    def _receiveReject(self, body: bytes) -> None:
+        message = SHR.decode(body)  # CHR has the same layout.
+        if self.session is None:
+            cause = Cause.REJECTED
+        else:
+            broken = message.code in _BROKEN_RULES
+            cause = Cause.PROTOCOL_ERROR if broken else Cause.ABORTED
+        self._end(
+            Termination(
+                cause,
+                known(ErrorCode, message.code),
+                byPeer=True,
+                detail="" if self._receiveKey else "unauthenticated",
+                retryAfter=heededRetryAfter(message.retryAfter),
+            )
+        )
+
+    def _beginClose(self) -> None:
+        if self._deadline is None:
+            self._deadline = Deadline(self._now + self._limits.closeTimeout, 0.0)
+
+    # The end.
+
+    def _refuse(self, error: RemoteProtocolError) -> None:
+        """The peer broke a rule: tell it which, and end."""
+        if self.termination is not None:
+            return
+        if error.code is not ErrorCode.NOT_THING:
+            self._sayReject(error.code, 0.0)
+        cause = Cause.REJECTED if self.session is None else Cause.PROTOCOL_ERROR
+        self._end(Termination(cause, error.code, detail=error.detail))
+
+    def _sayReject(self, code: ErrorCode, retryAfter: float) -> None:
+        if self._sendKey is None and self.state is State.AWAIT_CCC:
+            return  # The client has keys already, this side has none: it could not be believed.
+        self._lastWord(self._rejectOut(code, toMilliseconds(retryAfter)))
+
+    def _lastWord(self, message: Message) -> None:
+        self._outbox.clear()
+        self._ready.append(self._record(message))
+
+    def _end(self, termination: Termination) -> None:
+        """The only way to the end: forget all secrets and all that waits."""
+        if termination.byPeer:
+            self._deliverHeld()
+        self._machine.step(Step.END)
+        self.termination = termination
+        self._outbox.clear()
+        self._reader.clear()
+        self._message.clear()
+        self._held.clear()
+        self._heldSize = 0
+        self._sendKey = self._receiveKey = self._secrets = None
+        self._watch = self._deadline = None
+        self._handshakeOrNone = None
+        self._events.append(Terminated(termination))
+
+    def _deliverHeld(self) -> None:
+        """What the peer sent before it ended the session is not lost."""
+        for kind, body in self._held:
+            if kind is not self._dataIn:
+                return
+            try:
+                self._receiveData(body)
+            except RemoteProtocolError:
+                return  # The session is over as it is.
+
+    def _takeEvents(self) -> list[Event]:
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+
+MAX_RETRY_AFTER = 3600.0
+"""The longest absence that a client lets a server ask of it, seconds."""
+
+
+def heededRetryAfter(milliseconds: int) -> float:
+    """
+    Clamp a server's advice, so that no server can send a client away for good.
+
+    :param milliseconds: what the server asks for.
+    :return: what is told to the application, seconds.
+    """
+    return min(milliseconds / 1000, MAX_RETRY_AFTER)
+
+
+E = TypeVar("E", ErrorCode, EndReason)
+
+
+def known(enum: type[E], number: int) -> E | int:
+    """
+    Name a number that the peer sent, if this side has a name for it.
+
+    :param enum: the registry.
+    :param number: the number.
+    :return: the registry's member, or the number.
+    """
+    try:
+        return enum(number)
+    except ValueError:
+        return number

@@ -1,0 +1,324 @@
+"""
+Liveness: what TTL is granted, and when a peer is late or dead.
+
+Specification, "Heartbeat" and "Timing". Nothing here reads a clock; times are
+seconds on one monotonic clock and come as arguments. Each call costs O(1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from thing.core.messages import CHB, MAX_TTL, MIN_INTERVAL, MIN_TTL, SUU, UNKNOWN_RTT
+from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+
+BEATS_PER_TTL = 3
+"""How many beats a client sends in one TTL: two may be lost, the third renews."""
+
+LATE_TOLERANCE = 0.05
+"""A deadline that is seen later than this was missed by this side's own stall, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class TtlPolicy:
+    """
+    What TTL a server grants (specification, "The granted TTL").
+
+    The grant is what the client asked for, or :attr:`default`, within
+    :attr:`minimum` and :attr:`maximum`; and never so short that the fleet
+    would beat more than :attr:`beatsPerSecond` times a second:
+    ``ttl >= 3 * sessions / beatsPerSecond``. The maximum holds all the same.
+    """
+
+    default: float = 30.0
+    """Granted to a client that does not ask, seconds."""
+
+    minimum: float = 1.0
+    """The shortest TTL granted, seconds."""
+
+    maximum: float = 3600.0
+    """The longest TTL granted, seconds."""
+
+    beatsPerSecond: float = 5000.0
+    """How many heartbeats the server is willing to take from its whole fleet."""
+
+    def __post_init__(self) -> None:
+        """:raises LocalProtocolError: ``BAD_ARGUMENT`` if the numbers do not fit together."""
+        legal = MIN_TTL / 1000 <= self.minimum <= self.default <= self.maximum <= MAX_TTL / 1000
+        if not (legal and self.beatsPerSecond > 0):
+            raise LocalProtocolError(
+                ErrorCode.BAD_ARGUMENT,
+                f"TTL: {MIN_TTL / 1000:g} <= minimum {self.minimum:g} <= default {self.default:g}"
+                f" <= maximum {self.maximum:g} <= {MAX_TTL / 1000:g} seconds must hold,"
+                f" and beats per second be positive",
+            )
+
+    def grant(self, requested: float | None, sessions: int) -> float:
+        """
+        Decide a TTL.
+
+        :param requested: what the client asked for, seconds, or None.
+        :param sessions: how many sessions the server has.
+        :return: the TTL, seconds.
+        """
+        ttl = self.default if requested is None else requested
+        ttl = max(ttl, self.minimum, BEATS_PER_TTL * sessions / self.beatsPerSecond)
+        return min(ttl, self.maximum)
+
+
+def toMilliseconds(seconds: float) -> int:
+    """
+    A duration as it goes over the wire.
+
+    :param seconds: the duration, seconds.
+    :return: whole milliseconds, within an unsigned 32-bit integer.
+    """
+    return max(0, min(round(seconds * 1000), 0xFFFFFFFF))
+
+
+def checkSchedule(ttl: int, interval: int) -> None:
+    """
+    Refuse a TTL or a beat interval that no server may grant.
+
+    :param ttl: milliseconds.
+    :param interval: milliseconds.
+    :raises RemoteProtocolError: ``TTL_OUT_OF_BOUNDS``.
+    """
+    if not (MIN_TTL <= ttl <= MAX_TTL and MIN_INTERVAL <= interval <= ttl // 2):
+        raise RemoteProtocolError(
+            ErrorCode.TTL_OUT_OF_BOUNDS, f"TTL {ttl} ms, interval {interval} ms"
+        )
+
+
+class Deadline:
+    """
+    A moment after which the peer has had its chance, fair to a side that stalled itself.
+
+    Seen past for the first time, it asks to be looked at again, after what the
+    network already delivered has been read. If it was seen *late*, this side
+    was not there to read, and the peer gets as much time again as it was late;
+    but from that first look on no more than :attr:`patience` in all.
+    """
+
+    __slots__ = ("_limit", "due", "patience")
+
+    def __init__(self, due: float, patience: float) -> None:
+        """
+        :param due: the moment, seconds.
+        :param patience: how much time may be added after the first look, seconds.
+        """
+        self.set(due, patience)
+
+    def set(self, due: float, patience: float) -> None:
+        """
+        Start afresh.
+
+        :param due: the moment, seconds.
+        :param patience: how much time may be added after the first look, seconds.
+        """
+        self.due = due
+        self.patience = patience
+        self._limit: float | None = None
+
+    def shift(self, seconds: float) -> None:
+        """
+        Move everything later, for time that does not count.
+
+        :param seconds: by how much.
+        """
+        self.set(self.due + seconds, self.patience)
+
+    def expired(self, now: float) -> bool:
+        """
+        Whether the peer has had its chance; False may move :attr:`due`.
+
+        :param now: the time, seconds.
+        :return: whether the deadline is over.
+        """
+        if now < self.due:
+            return False
+        if self._limit is None:
+            self._limit = now + self.patience
+        elif now <= self.due + LATE_TOLERANCE or now >= self._limit:
+            return True
+        self.due = min(now + (now - self.due), self._limit)
+        return False
+
+
+class Verdict(Enum):
+    """What :meth:`Watch.check` finds."""
+
+    ALIVE = "nothing to report"
+    LATE = "overdue for the first time since it was last heard"
+    DEAD = "silent for a TTL, and reading once more brought nothing"
+    PAUSED_TOO_LONG = "this side held reading back for longer than it may"
+
+
+class Watch:
+    """
+    Watches one peer's silence.
+
+    A peer is late after half a TTL, and dead when the :class:`Deadline` of a
+    whole TTL has expired. Time in which this side did not read does not
+    count, up to a limit.
+    """
+
+    __slots__ = ("_deadline", "_last", "_late", "_patient", "_pauseLimit", "_pausedAt", "_ttl")
+
+    def __init__(
+        self, ttl: float, now: float, pauseLimit: float | None = None, patient: bool = True
+    ) -> None:
+        """
+        :param ttl: the TTL, seconds.
+        :param now: the time, seconds.
+        :param pauseLimit: how long reading may be held back, seconds; None for a third of the
+            TTL, which the peer survives: it is without an answer meanwhile.
+        :param patient: whether this side's lateness gives the peer more time.
+            A client's does not: it did not beat meanwhile, so the server has
+            ended the session, and the sooner it connects again the better.
+        """
+        self._patient = patient
+        self._pauseLimit = pauseLimit
+        self._pausedAt: float | None = None
+        self._deadline = Deadline(now, 0.0)
+        self.renew(now, ttl)
+
+    def renew(self, now: float, ttl: float) -> None:
+        """
+        The peer gave its sign of life.
+
+        :param now: the time, seconds.
+        :param ttl: the TTL from now on, seconds.
+        """
+        self._ttl = ttl
+        self._last = now
+        self._late = False
+        if self._pausedAt is not None:
+            self._pausedAt = now
+        self._deadline.set(now + ttl, ttl if self._patient else 0.0)
+
+    def remaining(self, now: float) -> float:
+        """
+        How long the peer still has.
+
+        :param now: the time, seconds.
+        :return: seconds, not negative.
+        """
+        return max(0.0, self._deadline.due - now)
+
+    @property
+    def nextCheck(self) -> float:
+        """When :meth:`check` wants to be called next, seconds."""
+        if self._pausedAt is not None:
+            return self._pausedAt + self._pauseAllowed
+        if self._late:
+            return self._deadline.due
+        return min(self._lateAt, self._deadline.due)
+
+    @property
+    def _lateAt(self) -> float:
+        return self._last + self._ttl / 2
+
+    @property
+    def _pauseAllowed(self) -> float:
+        limit = self._pauseLimit
+        return self._ttl / BEATS_PER_TTL if limit is None else limit
+
+    def silence(self, now: float) -> float:
+        """
+        How long the peer has been silent.
+
+        :param now: the time, seconds.
+        :return: seconds; time in which this side did not read is left out.
+        """
+        return now - self._last
+
+    def pause(self, now: float) -> None:
+        """
+        This side stops reading.
+
+        :param now: the time, seconds.
+        """
+        if self._pausedAt is None:
+            self._pausedAt = now
+
+    def resume(self, now: float) -> None:
+        """
+        This side reads again.
+
+        :param now: the time, seconds.
+        """
+        if self._pausedAt is not None:
+            away = now - self._pausedAt
+            self._pausedAt = None
+            self._last += away
+            self._deadline.shift(away)
+
+    def check(self, now: float) -> Verdict:
+        """
+        Judge the peer; to be called at :attr:`nextCheck`.
+
+        :param now: the time, seconds.
+        :return: the verdict.
+        """
+        if self._pausedAt is not None:
+            tooLong = now - self._pausedAt >= self._pauseAllowed
+            return Verdict.PAUSED_TOO_LONG if tooLong else Verdict.ALIVE
+        if self._deadline.expired(now):
+            return Verdict.DEAD
+        if not self._late and now >= self._lateAt:
+            self._late = True
+            return Verdict.LATE
+        return Verdict.ALIVE
+
+
+class Pulse:
+    """
+    The client's heartbeats: one outstanding at a time, numbered from one.
+
+    :ivar roundTripTime: what was measured last, seconds, or None.
+    """
+
+    __slots__ = ("_sentAt", "_sequence", "roundTripTime")
+
+    def __init__(self) -> None:
+        """Start before the first heartbeat."""
+        self._sequence = 0
+        self._sentAt: float | None = None
+        self.roundTripTime: float | None = None
+
+    def beat(self, now: float) -> CHB | None:
+        """
+        Make the next heartbeat.
+
+        :param now: the time, seconds.
+        :return: the heartbeat, or None while one is outstanding.
+        """
+        if self._sentAt is not None:
+            return None
+        self._sentAt = now
+        self._sequence += 1
+        rtt = UNKNOWN_RTT
+        if self.roundTripTime is not None:
+            rtt = min(round(self.roundTripTime * 1e6), UNKNOWN_RTT)
+        return CHB(self._sequence, rtt)
+
+    def acknowledged(self, suu: SUU, now: float) -> float:
+        """
+        Take the acknowledgement.
+
+        :param suu: the acknowledgement.
+        :param now: the time, seconds.
+        :return: the round-trip time, seconds.
+        :raises RemoteProtocolError: if it is not for the outstanding heartbeat,
+            or grants what may not be granted.
+        """
+        if self._sentAt is None or suu.sequence != self._sequence:
+            raise RemoteProtocolError(
+                ErrorCode.HEARTBEAT_SEQUENCE, f"SUU {suu.sequence}, sent {self._sequence}"
+            )
+        checkSchedule(suu.ttl, suu.interval)
+        self.roundTripTime = now - self._sentAt
+        self._sentAt = None
+        return self.roundTripTime

@@ -1,0 +1,235 @@
+"""
+The transcript and the key schedule, in TLS 1.3's shape (specification, "Key schedule").
+
+Every secret that a session has comes from here, and every label stands here.
+The construction is RFC 8446's, section 7.1, with HKDF-SHA256 (RFC 5869).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
+
+from thing.core.layout import OPAQUE16, UINT8
+from thing.core.messages import Role
+
+HASH_LENGTH = 32
+"""The length of a hash, a MAC and every secret, octets."""
+
+SESSION_ID_LENGTH = 16
+"""The length of a session id, octets."""
+
+LABEL_PREFIX = b"thing/1 "
+"""What every label starts with: the protocol's name and version."""
+
+SIGNATURE_CONTEXTS = {
+    Role.SERVER: b"thing/1 server crypto check",
+    Role.CLIENT: b"thing/1 client crypto check",
+}
+"""The context strings of SCC's and CCC's signatures, so that neither can stand for the other."""
+
+CURRENT_KEY_CONTEXT = b"thing/1 server current key"
+NEXT_KEY_CONTEXT = b"thing/1 server next key"
+
+_SHA256 = hashes.SHA256()
+_ZEROS = bytes(HASH_LENGTH)
+_EMPTY_HASH = hashlib.sha256(b"").digest()
+
+
+def expandLabel(
+    secret: bytes, label: bytes, context: bytes = b"", length: int = HASH_LENGTH
+) -> bytes:
+    """
+    HKDF-Expand-Label of RFC 8446, section 7.1, with this protocol's prefix.
+
+    :param secret: the secret to expand.
+    :param label: what the result is for, without the prefix; at most 247 octets.
+    :param context: a hash, or nothing.
+    :param length: how many octets to derive, at most 8160.
+    :return: the derived octets.
+    """
+    full = LABEL_PREFIX + label
+    info = b"".join(
+        (length.to_bytes(2, "big"), bytes((len(full),)), full, bytes((len(context),)), context)
+    )
+    return HKDFExpand(_SHA256, length, info).derive(secret)
+
+
+def extract(salt: bytes, keyMaterial: bytes) -> bytes:
+    """
+    HKDF-Extract of RFC 5869.
+
+    :param salt: the salt.
+    :param keyMaterial: the input keying material.
+    :return: the pseudorandom key.
+    """
+    return HKDF.extract(_SHA256, salt, keyMaterial)
+
+
+def mac(key: bytes, transcriptHash: bytes) -> bytes:
+    """
+    The MAC of SCC, CCC and SHF: HMAC-SHA256 over a transcript hash.
+
+    :param key: a finished key.
+    :param transcriptHash: the hash to confirm.
+    :return: the MAC, 32 octets.
+    """
+    return hmac.digest(key, transcriptHash, "sha256")
+
+
+def signatureContent(context: bytes, hashed: bytes) -> bytes:
+    """
+    What a signature is made over, in the manner of RFC 8446, section 4.4.3.
+
+    :param context: the context string of this use.
+    :param hashed: the hash to sign.
+    :return: the octets to sign.
+    """
+    return b" " * 64 + context + b"\x00" + hashed
+
+
+def nextKeyHash(
+    sessionId: bytes, kind: int, credential: bytes, nextKind: int, nextCredential: bytes
+) -> bytes:
+    """
+    What SNK's two signatures cover (specification, "Server Next Key").
+
+    :param sessionId: the session in which it is announced, so that it cannot be replayed.
+    :param kind: the current credential's kind.
+    :param credential: the current credential.
+    :param nextKind: the next credential's kind.
+    :param nextCredential: the next credential.
+    :return: the hash.
+    """
+    parts = [sessionId]
+    for number, data in ((kind, credential), (nextKind, nextCredential)):
+        parts += (UINT8.write(number), OPAQUE16.write(data))
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+class Transcript:
+    """The running hash over every handshake message, each framed as if in the clear."""
+
+    def __init__(self) -> None:
+        """Start with no message."""
+        self._hash = hashlib.sha256()
+
+    def add(self, kind: int, body: bytes) -> None:
+        """
+        Append a message.
+
+        :param kind: its type.
+        :param body: its whole body.
+        """
+        self._hash.update(_framed(kind, body))
+
+    def hash(self) -> bytes:
+        """:return: the hash over all messages so far."""
+        return self._hash.digest()
+
+    def hashWith(self, kind: int, part: bytes) -> bytes:
+        """
+        The hash as if the first part of a message were a whole one.
+
+        :param kind: the message's type.
+        :param part: the part of its body that a signature or a MAC covers.
+        :return: the hash over all messages so far and that part.
+        """
+        copy = self._hash.copy()
+        copy.update(_framed(kind, part))
+        return copy.digest()
+
+
+def _framed(kind: int, body: bytes) -> bytes:
+    return (1 + len(body)).to_bytes(2, "big") + bytes((kind,)) + body
+
+
+@dataclass(frozen=True, slots=True)
+class HandshakeSecrets:
+    """The secrets that follow from the two shares."""
+
+    clientSecret: bytes = field(repr=False)
+    serverSecret: bytes = field(repr=False)
+    serverFinished: bytes = field(repr=False)
+    """The key of SCC's MAC."""
+    clientFinished: bytes = field(repr=False)
+    """The key of CCC's MAC."""
+    serverConfirm: bytes = field(repr=False)
+    """The key of SHF's MAC."""
+    mainSecret: bytes = field(repr=False)
+
+    @classmethod
+    def derive(cls, sharedSecret: bytes, transcriptHash: bytes) -> HandshakeSecrets:
+        """
+        Derive the handshake secrets.
+
+        :param sharedSecret: what the key exchange produced.
+        :param transcriptHash: the hash of all messages from CHI to CDH.
+        :return: the secrets.
+        """
+        early = extract(_ZEROS, _ZEROS)
+        handshake = extract(expandLabel(early, b"derived", _EMPTY_HASH), sharedSecret)
+        return cls(
+            clientSecret=expandLabel(handshake, b"c hs traffic", transcriptHash),
+            serverSecret=expandLabel(handshake, b"s hs traffic", transcriptHash),
+            serverFinished=expandLabel(handshake, b"s finished", transcriptHash),
+            clientFinished=expandLabel(handshake, b"c finished", transcriptHash),
+            serverConfirm=expandLabel(handshake, b"s confirm", transcriptHash),
+            mainSecret=extract(expandLabel(handshake, b"derived", _EMPTY_HASH), _ZEROS),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSecrets:
+    """The secrets of an established session."""
+
+    clientSecret: bytes = field(repr=False)
+    serverSecret: bytes = field(repr=False)
+    exporterSecret: bytes = field(repr=False)
+    resumptionSecret: bytes = field(repr=False)
+    sessionId: bytes
+
+    @classmethod
+    def derive(cls, mainSecret: bytes, transcriptHash: bytes) -> SessionSecrets:
+        """
+        Derive the session's secrets.
+
+        :param mainSecret: the handshake's main secret.
+        :param transcriptHash: the hash of all messages from CHI to SHF.
+        :return: the secrets and the session id.
+        """
+        return cls(
+            clientSecret=expandLabel(mainSecret, b"c ap traffic", transcriptHash),
+            serverSecret=expandLabel(mainSecret, b"s ap traffic", transcriptHash),
+            exporterSecret=expandLabel(mainSecret, b"exp main", transcriptHash),
+            resumptionSecret=expandLabel(mainSecret, b"res main", transcriptHash),
+            sessionId=expandLabel(mainSecret, b"session id", transcriptHash, SESSION_ID_LENGTH),
+        )
+
+
+def nextTrafficSecret(secret: bytes) -> bytes:
+    """
+    The ratchet of a key update: forward only (RFC 8446, section 7.2).
+
+    :param secret: the current traffic secret.
+    :return: the next one.
+    """
+    return expandLabel(secret, b"traffic upd")
+
+
+def exportKeyingMaterial(exporterSecret: bytes, label: bytes, context: bytes, length: int) -> bytes:
+    """
+    Keying material for the application (RFC 8446, section 7.5).
+
+    :param exporterSecret: the session's exporter secret.
+    :param label: what the material is for.
+    :param context: what it is bound to.
+    :param length: how many octets.
+    :return: the material, the same on both sides.
+    """
+    forLabel = expandLabel(exporterSecret, label, _EMPTY_HASH)
+    return expandLabel(forLabel, b"exporter", hashlib.sha256(context).digest(), length)

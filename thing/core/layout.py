@@ -1,0 +1,254 @@
+"""
+How message bodies are laid out (specification, "Notation").
+
+A :class:`Message` declares its fields' layouts once; writing, reading and the
+specification's tables all follow that declaration. Reading never runs past
+the body's end and refuses octets that are left over.
+"""
+
+from __future__ import annotations
+
+import struct
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar, Generic, TypeVar
+
+from thing.errors import ErrorCode, RemoteProtocolError
+
+Extensions = tuple[tuple[int, bytes], ...]
+"""The extension list of a handshake message: (type, value) pairs, no type twice."""
+
+T = TypeVar("T")
+M = TypeVar("M", bound="Message")
+
+
+def _malformed(detail: str) -> RemoteProtocolError:
+    return RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, detail)
+
+
+class _Reader:
+    """A cursor over a body that refuses to run past its end."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._offset = 0
+
+    @property
+    def remaining(self) -> int:
+        return len(self._data) - self._offset
+
+    def take(self, count: int) -> bytes:
+        if count > self.remaining:
+            raise _malformed("the message ends too early")
+        start = self._offset
+        self._offset = start + count
+        return self._data[start : self._offset]
+
+    def integer(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+
+class Field(ABC, Generic[T]):
+    """How one field of a body is written and read; its ``str()`` is the specification's word."""
+
+    def __init__(self, size: int, word: str) -> None:
+        """
+        :param size: the size that the kind of field needs, octets.
+        :param word: how the specification names the field's layout.
+        """
+        self.size = size
+        self.word = word
+
+    def __str__(self) -> str:
+        """The specification's word."""
+        return self.word
+
+    @abstractmethod
+    def write(self, value: T) -> bytes:
+        """
+        Encode ``value``.
+
+        :param value: the field's value.
+        :return: its octets.
+        """
+
+    @abstractmethod
+    def read(self, reader: _Reader) -> T:
+        """
+        Decode the next octets.
+
+        :param reader: where from.
+        :return: the field's value.
+        :raises RemoteProtocolError: if they do not have this layout.
+        """
+
+
+class _Integer(Field[int]):
+    def write(self, value: int) -> bytes:
+        return value.to_bytes(self.size, "big")
+
+    def read(self, reader: _Reader) -> int:
+        return reader.integer(self.size)
+
+
+class _Octets(Field[bytes]):
+    def write(self, value: bytes) -> bytes:
+        return value
+
+    def read(self, reader: _Reader) -> bytes:
+        return reader.take(self.size)
+
+
+class _Vector(Field[bytes]):
+    def write(self, value: bytes) -> bytes:
+        return len(value).to_bytes(self.size, "big") + value
+
+    def read(self, reader: _Reader) -> bytes:
+        return reader.take(reader.integer(self.size))
+
+
+class _Numbers(Field[tuple[int, ...]]):
+    def write(self, value: tuple[int, ...]) -> bytes:
+        return OPAQUE8.write(b"".join(number.to_bytes(self.size, "big") for number in value))
+
+    def read(self, reader: _Reader) -> tuple[int, ...]:
+        data = OPAQUE8.read(reader)
+        if not data or len(data) % self.size:
+            raise _malformed("a list is empty or not a whole number of entries")
+        return tuple(
+            int.from_bytes(data[at : at + self.size], "big")
+            for at in range(0, len(data), self.size)
+        )
+
+
+class _ExtensionList(Field[Extensions]):
+    def write(self, value: Extensions) -> bytes:
+        return OPAQUE16.write(
+            b"".join(UINT16.write(number) + OPAQUE16.write(data) for number, data in value)
+        )
+
+    def read(self, reader: _Reader) -> Extensions:
+        inner = _Reader(OPAQUE16.read(reader))
+        found: dict[int, bytes] = {}
+        while inner.remaining:
+            number = UINT16.read(inner)
+            if number in found:
+                raise _malformed(f"extension {number:#06x} twice")
+            found[number] = OPAQUE16.read(inner)
+        return tuple(found.items())
+
+
+class _Rest(Field[bytes]):
+    def write(self, value: bytes) -> bytes:
+        return value
+
+    def read(self, reader: _Reader) -> bytes:
+        return reader.take(reader.remaining)
+
+
+UINT8 = _Integer(1, "uint8")
+UINT16 = _Integer(2, "uint16")
+UINT32 = _Integer(4, "uint32")
+UINT64 = _Integer(8, "uint64")
+OCTETS32 = _Octets(32, "32 octets")
+OPAQUE8 = _Vector(1, "opaque8")
+OPAQUE16 = _Vector(2, "opaque16")
+LIST8 = _Numbers(1, "list of uint8")
+LIST16 = _Numbers(2, "list of uint16")
+EXTENSIONS = _ExtensionList(2, "extensions")
+REST = _Rest(0, "the rest")
+
+
+class Message:
+    """
+    A message's body, declared field by field.
+
+    A subclass is a frozen, slotted dataclass whose fields stand in the order
+    of its :attr:`LAYOUT`.
+    """
+
+    __slots__ = ()
+
+    TYPE: ClassVar[Any]
+    """The type octet."""
+
+    PREFIX: ClassVar[bytes] = b""
+    """Constant octets before the first field."""
+
+    LAYOUT: ClassVar[tuple[Field[Any], ...]] = ()
+    """The layout of each field, in order."""
+
+    def encode(self) -> bytes:
+        """
+        Encode the body.
+
+        :return: the octets after the type.
+        """
+        return self._encodeFields(len(self.LAYOUT))
+
+    @classmethod
+    def _names(cls) -> tuple[str, ...]:
+        return cls.__slots__  # A slotted dataclass lists its fields here, in order.
+
+    def _encodeFields(self, count: int) -> bytes:
+        pairs = zip(self.LAYOUT[:count], self._names(), strict=False)
+        return self.PREFIX + b"".join(field.write(getattr(self, name)) for field, name in pairs)
+
+    @classmethod
+    def decode(cls: type[M], body: bytes) -> M:
+        """
+        Read a body.
+
+        :param body: the octets after the type.
+        :return: the message.
+        :raises RemoteProtocolError: ``MALFORMED_MESSAGE`` if the layout is
+            wrong; ``NOT_THING`` for a CHI without the magic.
+        """
+        if not body.startswith(cls.PREFIX):
+            raise RemoteProtocolError(ErrorCode.NOT_THING, "no magic")
+        reader = _Reader(body[len(cls.PREFIX) :])
+        message = cls(*(field.read(reader) for field in cls.LAYOUT))
+        if reader.remaining:
+            raise _malformed("octets after the message's end")
+        return message
+
+
+def packed(layout: tuple[Field[int], ...]) -> struct.Struct:
+    """
+    Say a layout of integers in :mod:`struct`'s terms.
+
+    :param layout: the fields.
+    :return: the compiled layout.
+    """
+    letters = {1: "B", 2: "H", 4: "I", 8: "Q"}
+    return struct.Struct(">" + "".join(letters[field.size] for field in layout))
+
+
+class FixedMessage(Message):
+    """A body of integers only, read and written by :mod:`struct`: it is on the hot path."""
+
+    __slots__ = ()
+
+    PACK: ClassVar[struct.Struct]
+    """The layout, in struct's terms."""
+
+    def encode(self) -> bytes:
+        """
+        Encode the body.
+
+        :return: the octets after the type.
+        """
+        return self.PACK.pack(*[getattr(self, name) for name in self._names()])
+
+    @classmethod
+    def decode(cls: type[M], body: bytes) -> M:
+        """
+        Read a body.
+
+        :param body: the octets after the type.
+        :return: the message.
+        :raises RemoteProtocolError: if the layout is wrong.
+        """
+        try:
+            return cls(*cls.PACK.unpack(body))  # type: ignore[attr-defined]
+        except struct.error:
+            raise _malformed("the message does not have its fixed length") from None

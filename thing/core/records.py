@@ -1,0 +1,239 @@
+"""
+The record layer: framing, protection, sequence numbers and key update.
+
+Specification, "Records". A record is a 2-octet length and that many octets:
+a message in the clear, or the AEAD's ciphertext of one.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+
+from thing.core.keyschedule import expandLabel, nextTrafficSecret
+from thing.core.messages import CHI_LIMIT, FRAGMENT_LIMIT, MessageType
+from thing.errors import ErrorCode, RemoteProtocolError
+
+HEADER_LENGTH = 2
+"""The length of a record's header, octets."""
+
+TAG_LENGTH = 16
+"""What either AEAD adds to a message, octets."""
+
+RECORD_LIMIT = 2 + FRAGMENT_LIMIT + TAG_LENGTH
+"""The longest record of a session: a full CDT or SDT, encrypted."""
+
+KEY_LENGTH = 32
+IV_LENGTH = 12
+
+MAX_RECORDS = 1 << 23
+"""How many records one traffic key may protect; well below AES-GCM's 2^24.5 (RFC 8446, 5.5)."""
+
+MAX_BYTES = 1 << 36
+"""How many octets of plaintext one traffic key may protect."""
+
+MAX_AGE = 3600.0
+"""How long one traffic key may be in use, seconds."""
+
+
+class Aead(IntEnum):
+    """The AEADs, by their IANA numbers (RFC 5116; specification, "AEADs")."""
+
+    AES_256_GCM = 2
+    CHACHA20_POLY1305 = 29
+
+
+_CIPHERS: dict[Aead, type[AESGCM] | type[ChaCha20Poly1305]] = {
+    Aead.AES_256_GCM: AESGCM,
+    Aead.CHACHA20_POLY1305: ChaCha20Poly1305,
+}
+
+
+class TrafficKey:
+    """
+    One direction's key: its cipher, its IV and its sequence number.
+
+    :ivar generation: how many key updates came before; zero is the first key.
+    """
+
+    def __init__(self, aead: Aead, secret: bytes, now: float) -> None:
+        """
+        :param aead: the AEAD.
+        :param secret: the traffic secret of this direction.
+        :param now: the time, seconds.
+        """
+        self._aead = aead
+        self.generation = 0
+        self._use(secret, now)
+
+    def _use(self, secret: bytes, now: float) -> None:
+        self._secret = secret
+        self._cipher = _CIPHERS[self._aead](expandLabel(secret, b"key", length=KEY_LENGTH))
+        self._iv = int.from_bytes(expandLabel(secret, b"iv", length=IV_LENGTH), "big")
+        self._sequence = 0
+        self._bytes = 0
+        self._since = now
+
+    @property
+    def records(self) -> int:
+        """How many records the current key has protected."""
+        return self._sequence
+
+    def update(self, now: float) -> None:
+        """
+        Move to the next key; the one before cannot be derived from it.
+
+        :param now: the time, seconds.
+        """
+        self.generation += 1
+        self._use(nextTrafficSecret(self._secret), now)
+
+    def worn(self, now: float) -> bool:
+        """
+        Whether it is time to move to the next key, well before the limits.
+
+        :param now: the time, seconds.
+        :return: whether half of any limit is reached.
+        """
+        if not self._sequence:
+            return False  # A key that protected nothing is as good as new.
+        return (
+            self._sequence >= MAX_RECORDS >> 1
+            or self._bytes >= MAX_BYTES >> 1
+            or now - self._since >= MAX_AGE / 2
+        )
+
+    def seal(self, message: bytes) -> bytes:
+        """
+        Protect a message.
+
+        :param message: the type octet and the body.
+        :return: the record, header included.
+        """
+        header = (len(message) + TAG_LENGTH).to_bytes(HEADER_LENGTH, "big")
+        return header + self._cipher.encrypt(self._account(len(message)), message, header)
+
+    def open(self, header: bytes, payload: bytes) -> bytes:
+        """
+        Read a protected record.
+
+        :param header: the record's header.
+        :param payload: the record without its header.
+        :return: the type octet and the body.
+        :raises RemoteProtocolError: if the record was not made with this key
+            and sequence number, or the key was used beyond its limit.
+        """
+        if self._sequence >= MAX_RECORDS or self._bytes >= MAX_BYTES:
+            raise RemoteProtocolError(ErrorCode.KEY_EXHAUSTED)
+        try:
+            return self._cipher.decrypt(self._account(len(payload) - TAG_LENGTH), payload, header)
+        except InvalidTag:
+            raise RemoteProtocolError(ErrorCode.RECORD_UNREADABLE) from None
+
+    def _account(self, length: int) -> bytes:
+        nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
+        self._sequence += 1
+        self._bytes += length
+        return nonce
+
+
+def clearRecord(kind: MessageType, body: bytes) -> bytes:
+    """
+    Frame a message of the clear part of the handshake.
+
+    :param kind: its type.
+    :param body: its body.
+    :return: the record.
+    """
+    return (1 + len(body)).to_bytes(HEADER_LENGTH, "big") + bytes((kind,)) + body
+
+
+_GREETINGS = (
+    (b"SSH-", "SSH"),
+    (b"\x16\x03", "TLS"),
+    (b"GET ", "HTTP"),
+    (b"POST", "HTTP"),
+    (b"HEAD", "HTTP"),
+    (b"PRI ", "HTTP/2"),
+    (b"OPTI", "HTTP"),
+    (b"CONN", "HTTP"),
+    (b"PROX", "the PROXY protocol"),
+)
+
+
+def looksLike(data: bytes) -> str:
+    """
+    Name the protocol that a stranger's first octets belong to, for the log.
+
+    :param data: the first octets.
+    :return: a few words.
+    """
+    for greeting, name in _GREETINGS:
+        if data.startswith(greeting):
+            return f"this looks like {name}"
+    return "no known protocol"
+
+
+class RecordReader:
+    """
+    Cuts a stream of octets into records.
+
+    What it holds never exceeds one record and the chunk that was fed last.
+    """
+
+    def __init__(self) -> None:
+        """Start with nothing read."""
+        self._buffer = bytearray()
+        self._offset = 0
+
+    @property
+    def buffered(self) -> int:
+        """How many octets are held and not yet returned."""
+        return len(self._buffer) - self._offset
+
+    def feed(self, data: bytes) -> None:
+        """
+        Add octets.
+
+        :param data: what came in.
+        """
+        if self._offset:
+            del self._buffer[: self._offset]
+            self._offset = 0
+        self._buffer += data
+
+    def next(self, limit: int) -> tuple[bytes, bytes] | None:
+        """
+        Take the next record.
+
+        :param limit: the longest record that is legal now, octets.
+        :return: its header and its payload, or None if more octets are needed.
+        :raises RemoteProtocolError: as soon as the header shows an illegal length.
+        """
+        start = self._offset + HEADER_LENGTH
+        if len(self._buffer) < start:
+            return None
+        header = bytes(self._buffer[self._offset : start])
+        length = int.from_bytes(header, "big")
+        if length == 0:
+            raise RemoteProtocolError(ErrorCode.RECORD_EMPTY)
+        if length > limit:
+            raise self._tooLong(length, limit)
+        end = start + length
+        if len(self._buffer) < end:
+            return None
+        self._offset = end
+        return header, bytes(self._buffer[start:end])
+
+    def _tooLong(self, length: int, limit: int) -> RemoteProtocolError:
+        if limit == CHI_LIMIT:  # The very first record: most likely a stranger.
+            seen = bytes(self._buffer[self._offset : self._offset + 8])
+            return RemoteProtocolError(ErrorCode.NOT_THING, looksLike(seen))
+        return RemoteProtocolError(ErrorCode.RECORD_TOO_LONG, f"{length} octets, limit {limit}")
+
+    def clear(self) -> None:
+        """Forget everything: the connection is over."""
+        self._buffer.clear()
+        self._offset = 0

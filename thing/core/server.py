@@ -1,0 +1,207 @@
+"""The server's side of a Connection: what it receives, grants and ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from thing.core.connection import Connection
+from thing.core.handshake import ServerHandshake
+from thing.core.heartbeat import BEATS_PER_TTL, Deadline, toMilliseconds
+from thing.core.keyschedule import (
+    CURRENT_KEY_CONTEXT,
+    NEXT_KEY_CONTEXT,
+    nextKeyHash,
+    signatureContent,
+)
+from thing.core.messages import (
+    CCC,
+    CDH,
+    CFL,
+    CGB,
+    CHB,
+    CHI,
+    SFL,
+    SGA,
+    SHR,
+    SNK,
+    SUU,
+    UNKNOWN_RTT,
+    MessageType,
+    Role,
+)
+from thing.core.settings import ServerSettings
+from thing.core.states import State, Step
+from thing.errors import EndReason, ErrorCode, RemoteProtocolError
+from thing.events import Cause, Event, GoodbyeReceived, HeartbeatReceived, PeerProved, Termination
+
+Grant = Callable[[float | None], float]
+"""Decides a TTL: what the client asked for, or None, to what it gets; seconds."""
+
+
+class ServerConnection(Connection[ServerHandshake]):
+    """
+    One client, as the server sees it.
+
+    :ivar lastHeartbeat: the sequence number of the last heartbeat seen, zero for none.
+    """
+
+    role = Role.SERVER
+    _rejectOut = SHR
+    _dataIn = MessageType.CDT
+    _inOrder = frozenset({MessageType.CDT, MessageType.CGB})
+    _dataOut = MessageType.SDT
+    _updateIn = MessageType.CKU
+    _updateOut = MessageType.SKU
+
+    def __init__(self, settings: ServerSettings, grant: Grant | None = None) -> None:
+        """
+        :param settings: what the server chose.
+        :param grant: decides the TTL at the handshake and at each heartbeat;
+            by default the settings' policy, for a fleet of one.
+        """
+        super().__init__(settings, ServerHandshake(settings))
+        self._settings = settings
+        self._grant = grant or (lambda requested: settings.ttl.grant(requested, 1))
+        self._requestedTtl: float | None = None
+        self._goingAway: SGA | None = None
+        self.lastHeartbeat = 0
+
+    # The handshake.
+
+    def _receiveCHI(self, body: bytes) -> None:
+        self._sendHandshake(*self._handshake.receiveCHI(CHI.decode(body)))
+
+    def _receiveCDH(self, body: bytes) -> None:
+        scc = self._handshake.receiveCDH(CDH.decode(body))
+        secrets = self._handshake.secrets
+        self._useKeys(secrets.clientSecret, secrets.serverSecret)
+        self._sendHandshake(scc)
+
+    def _receiveCCC(self, body: bytes) -> None:
+        self._events.append(PeerProved(self._handshake.receiveCCC(CCC.decode(body))))
+
+    def _admitted(self) -> None:
+        self._requestedTtl = self._handshake.requestedTtl
+        ttl = self._grant(self._requestedTtl)
+        shf = self._handshake.finish(ttl, ttl / BEATS_PER_TTL)
+        self._sendHandshake(shf)
+        self._useSessionKeys()
+        self._establish(shf.ttl / 1000, shf.interval / 1000)
+        if self._settings.nextCredential is not None:
+            self._announceNextKey()
+
+    def _announceNextKey(self) -> None:
+        assert self.session is not None, "announced inside a session only"
+        current, following = self._settings.credential, self._settings.nextCredential
+        assert following is not None, "there is a key to announce"
+        hashed = nextKeyHash(
+            self.session.sessionId, current.kind, current.data, following.kind, following.data
+        )
+        self._urgent(
+            SNK(
+                following.kind,
+                following.data,
+                current.scheme,
+                current.sign(signatureContent(CURRENT_KEY_CONTEXT, hashed)),
+                following.scheme,
+                following.sign(signatureContent(NEXT_KEY_CONTEXT, hashed)),
+            )
+        )
+
+    # The heartbeat.
+
+    def _receiveCHB(self, body: bytes) -> None:
+        chb = CHB.decode(body)
+        if chb.sequence != self.lastHeartbeat + 1:
+            raise RemoteProtocolError(
+                ErrorCode.HEARTBEAT_SEQUENCE, f"CHB {chb.sequence} after {self.lastHeartbeat}"
+            )
+        if self._outbox.isWaiting(MessageType.SUU):
+            raise RemoteProtocolError(ErrorCode.HEARTBEAT_OUTSTANDING)
+        self.lastHeartbeat = chb.sequence
+        if self._goingAway is not None or self.state is State.AWAIT_CFL:
+            return  # No longer renewed, so not acknowledged either.
+        assert self._watch is not None, "a session is watched"
+        ttl = self._grant(self._requestedTtl)
+        self._ttl = ttl
+        self._watch.renew(self._now, ttl)
+        self._urgent(SUU(chb.sequence, toMilliseconds(ttl), toMilliseconds(ttl / BEATS_PER_TTL)))
+        known = chb.roundTripTime != UNKNOWN_RTT
+        rtt = chb.roundTripTime / 1e6 if known else None
+        self._events.append(HeartbeatReceived(chb.sequence, rtt, ttl))
+
+    def _outOfTime(self) -> None:
+        if self.state is State.GOING_AWAY:
+            self._peerIsDead()  # It did not heed SGA.
+        else:
+            super()._outOfTime()
+
+    def _peerIsDead(self) -> None:
+        reason, retryAfter = int(EndReason.HEARTBEAT_MISSED), 0
+        if self._goingAway is not None:
+            reason, retryAfter = self._goingAway.reason, self._goingAway.retryAfter
+        self._lastWord(SFL(self.lastHeartbeat, reason, retryAfter))
+        self._end(
+            Termination(
+                Cause.FLAT_LINED, reason=EndReason(reason), lastHeartbeat=self.lastHeartbeat
+            )
+        )
+
+    # Termination.
+
+    def goAway(
+        self, reason: EndReason, now: float, grace: float, retryAfter: float = 0.0
+    ) -> list[Event]:
+        """
+        Ask the client to say goodbye; from now on its heartbeats renew nothing.
+
+        :param reason: why.
+        :param now: the time, seconds.
+        :param grace: how long to wait at most, seconds.
+        :param retryAfter: how long the client should stay away, seconds.
+        :return: what follows.
+        :raises LocalProtocolError: ``WRONG_STATE`` before the session is up or after its end.
+        """
+        self._now = now
+        self._machine.step(Step.GO_AWAY)
+        if self.state is State.GOING_AWAY and self._goingAway is None:
+            assert self._watch is not None, "a session is watched"
+            grace = min(grace, self._watch.remaining(now))
+            self._goingAway = SGA(reason, toMilliseconds(retryAfter), toMilliseconds(grace))
+            self._urgent(self._goingAway)
+            self._watch = None  # Nothing is renewed any more: one deadline until the end.
+            self._deadline = Deadline(now + grace, grace)
+        return self._takeEvents()
+
+    def _receiveCGB(self, body: bytes) -> None:
+        CGB.decode(body)
+        if self._insideMessage:
+            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "goodbye inside a message")
+        self._outbox.farewell(MessageType.SGB)
+        self._deadline = None  # SGA's grace was for CGB; the close has its own time.
+        self._beginClose()
+        self._events.append(GoodbyeReceived())
+
+    def _flushed(self) -> None:
+        if self.state is State.CLOSING:
+            self._machine.step(Step.FLUSHED)
+
+    def _receiveCFL(self, body: bytes) -> None:
+        CFL.decode(body)
+        self._end(Termination(Cause.GOODBYE, reason=self._reason))
+
+    @property
+    def _reason(self) -> EndReason | None:
+        return EndReason(self._goingAway.reason) if self._goingAway is not None else None
+
+    _handlers = {
+        MessageType.CHI: _receiveCHI,
+        MessageType.CDH: _receiveCDH,
+        MessageType.CCC: _receiveCCC,
+        MessageType.CHB: _receiveCHB,
+        MessageType.CGB: _receiveCGB,
+        MessageType.CFL: _receiveCFL,
+        MessageType.CDT: Connection._receiveData,
+        MessageType.CKU: Connection._receiveUpdate,
+        MessageType.CHR: Connection._receiveReject,
+    }

@@ -1,0 +1,109 @@
+"""
+What a program chooses about its Connections: one frozen object for each role.
+
+All durations are in seconds, all sizes in octets.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass, field
+
+from thing.core.credentials import Anonymous, Credential
+from thing.core.groups import GROUPS, Group, GroupName, Random
+from thing.core.heartbeat import TtlPolicy
+from thing.core.messages import MAX_TTL, MIN_TTL, Role
+from thing.core.records import Aead
+from thing.errors import ErrorCode, LocalProtocolError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What both roles choose."""
+
+    groups: tuple[GroupName, ...] = tuple(GROUPS)
+    """The key exchange groups, the preferred first."""
+
+    aeads: tuple[Aead, ...] = tuple(Aead)
+    """The AEADs, the preferred first."""
+
+    handshakeTimeout: float = 10.0
+    """How long the handshake may take, the authorizer's decision included."""
+
+    closeTimeout: float = 30.0
+    """How long an orderly close may take, from its first message to its last."""
+
+    pauseLimit: float | None = None
+    """How long the application may hold reading back; None for a third of the TTL."""
+
+    maxMessage: int = 1 << 20
+    """The longest application message that is taken."""
+
+    maxBuffered: int = 8 << 20
+    """How much application data may wait to be sent."""
+
+    stream: bool = False
+    """Whether received data is told as it comes instead of message by message."""
+
+    random: Random = field(default=secrets.token_bytes, repr=False)
+    """The source of randomness."""
+
+    groupTable: dict[GroupName, Group] = field(default_factory=lambda: GROUPS, repr=False)
+    """The implementations of the groups."""
+
+    def __post_init__(self) -> None:
+        """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
+        durations = (self.handshakeTimeout, self.closeTimeout, self.pauseLimit or 1.0)
+        sizes = (self.maxMessage, self.maxBuffered, len(self.groups), len(self.aeads))
+        if min(durations) <= 0 or min(sizes) <= 0:
+            raise LocalProtocolError(
+                ErrorCode.BAD_ARGUMENT, "durations, sizes and lists must not be empty or negative"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerSettings(Settings):
+    """What a server chooses."""
+
+    credential: Credential
+    """What the server authenticates with."""
+
+    nextCredential: Credential | None = None
+    """What it will use next: announced, signed, in every session (SNK)."""
+
+    allowAnonymous: bool = False
+    """Whether a client without a credential may reach the authorizer."""
+
+    ttl: TtlPolicy = TtlPolicy()
+    """What TTL is granted."""
+
+    @property
+    def role(self) -> Role:
+        """The role that these settings are for."""
+        return Role.SERVER
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientSettings(Settings):
+    """What a client chooses."""
+
+    credential: Credential = Anonymous()
+    """What the client authenticates with."""
+
+    requestedTtl: float | None = None
+    """The TTL to ask for; None leaves it to the server."""
+
+    @property
+    def role(self) -> Role:
+        """The role that these settings are for."""
+        return Role.CLIENT
+
+    def __post_init__(self) -> None:
+        """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
+        Settings.__post_init__(self)
+        ttl = self.requestedTtl
+        if ttl is not None and not MIN_TTL / 1000 <= ttl <= MAX_TTL / 1000:
+            raise LocalProtocolError(
+                ErrorCode.BAD_ARGUMENT,
+                f"a TTL of {ttl:g} s is not within {MIN_TTL / 1000:g} s to {MAX_TTL / 1000:g} s",
+            )

@@ -1,0 +1,162 @@
+"""
+Every error of Thing: its code, its name and its sentence.
+
+The codes are those of the specification's section "Error codes"; the sentence
+is the same on the wire's both ends, in the exception and in the log.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ErrorCode(IntEnum):
+    """
+    Why a handshake or a session was refused (specification, "Error codes").
+
+    The value goes over the wire in CHR and SHR; :attr:`sentence` says it in
+    plain words.
+    """
+
+    sentence: str
+
+    def __new__(cls, value: int, sentence: str = "") -> ErrorCode:
+        """Attach the sentence to the number."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    # The handshake: negotiation and proof.
+    NOT_THING = 0x01, "the peer does not speak the Thing protocol"
+    VERSION_UNSUPPORTED = 0x02, "no protocol version in common"
+    NO_COMMON_GROUP = 0x03, "no key exchange group in common"
+    NO_COMMON_AEAD = 0x04, "no AEAD in common"
+    NO_COMMON_CREDENTIAL = 0x05, "no credential kind in common"
+    RETRY_UNSUPPORTED = 0x06, "the server asks for a retry that this client does not support"
+    BAD_SHARE = 0x07, "the Diffie-Hellman share is not valid"
+    BAD_CREDENTIAL = 0x08, "the credential is not valid"
+    BAD_SIGNATURE = 0x09, "the signature does not verify"
+    BAD_MAC = 0x0A, "the message authentication code does not verify"
+    CREDENTIAL_REQUIRED = 0x0B, "the server does not admit anonymous clients"
+    NOT_AUTHORIZED = 0x0C, "the credential is not authorized"
+    TTL_OUT_OF_BOUNDS = 0x0D, "the TTL or the beat interval is out of bounds"
+    HANDSHAKE_TIMEOUT = 0x0E, "the handshake did not complete in time"
+    SERVER_BUSY = 0x0F, "the server takes no more sessions now"
+
+    # Records and messages, at any time.
+    RECORD_EMPTY = 0x20, "a record holds no message"
+    RECORD_TOO_LONG = 0x21, "a record is longer than its state allows"
+    RECORD_UNREADABLE = 0x22, "a record does not decrypt under the current key"
+    MALFORMED_MESSAGE = 0x23, "a message does not have the layout of its type"
+    UNKNOWN_MESSAGE = 0x24, "the message type is unknown"
+    REFLECTED_MESSAGE = 0x25, "the message type belongs to the other role"
+    UNEXPECTED_MESSAGE = 0x26, "the message is not legal in this state"
+    MESSAGE_TOO_LONG = 0x27, "an application message is longer than the limit"
+    HEARTBEAT_SEQUENCE = 0x28, "a heartbeat's sequence number is not the one expected"
+    HEARTBEAT_OUTSTANDING = 0x29, "a heartbeat came before the one before it was acknowledged"
+    KEY_EXHAUSTED = 0x2A, "a traffic key was used beyond its limit"
+    KEY_UPDATE_REPEATED = 0x2B, "a key update followed another with no record between them"
+
+    # Ends decided here.
+    CLOSE_TIMEOUT = 0x40, "the orderly close did not complete in time"
+    PAUSED_TOO_LONG = 0x41, "the application held reading back for too long"
+    ABORTED = 0x42, "the application aborted the session"
+    INTERNAL_ERROR = 0x43, "an internal error ended the session"
+
+    # Misuse of the library's own interface; never on the wire.
+    WRONG_STATE = 0x60, "the call is not legal in this state"
+    BUFFER_FULL = 0x61, "too many bytes wait to be sent"
+    BAD_ARGUMENT = 0x62, "an argument is out of bounds"
+
+
+class EndReason(IntEnum):
+    """
+    Why a server asks a client to leave (SGA) or flat-lines it (SFL).
+
+    Specification, "Reasons". A reason that a peer does not know is kept as
+    its number.
+    """
+
+    sentence: str
+
+    def __new__(cls, value: int, sentence: str = "") -> EndReason:
+        """Attach the sentence to the number."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+    UNSPECIFIED = 0, "no reason given"
+    HEARTBEAT_MISSED = 1, "no heartbeat came within the TTL"
+    SHUTDOWN = 2, "the server is shutting down"
+    CLOSING = 3, "the server's application closed the session"
+    REPLACED = 4, "a newer session of the same identity took over"
+    REVOKED = 5, "the client's credential was revoked"
+    OVERLOADED = 6, "the server has too many sessions"
+
+
+class ThingError(Exception):
+    """The base of every exception that this package raises."""
+
+
+class ProtocolError(ThingError):
+    """
+    A rule of the protocol was broken.
+
+    :ivar code: which rule.
+    :ivar detail: what exactly was seen; for this side's log only.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str = "") -> None:
+        """
+        :param code: which rule was broken.
+        :param detail: what exactly was seen, without secrets.
+        """
+        self.code = code
+        self.detail = detail
+        super().__init__(f"{code.name}: {code.sentence}" + (f" ({detail})" if detail else ""))
+
+
+class LocalProtocolError(ProtocolError):
+    """The caller asked for something that the protocol does not allow now."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The peer broke a rule of the protocol; the connection cannot go on."""
+
+
+class NotAuthorized(ThingError):
+    """
+    An authorizer's refusal of a peer that has proved its identity.
+
+    :ivar detail: why, for this side's log only; the peer learns no more than
+        :attr:`ErrorCode.NOT_AUTHORIZED` or :attr:`ErrorCode.CREDENTIAL_REQUIRED`.
+    :ivar code: what the peer is told.
+    """
+
+    def __init__(self, detail: str, code: ErrorCode = ErrorCode.NOT_AUTHORIZED) -> None:
+        """
+        :param detail: why, for this side's log only.
+        :param code: what the peer is told.
+        """
+        self.detail = detail
+        self.code = code
+        super().__init__(detail)
+
+
+class CredentialError(ThingError):
+    """A key or a file of keys cannot be used; the message is one plain line."""
+
+
+class HandshakeFailed(ThingError):
+    """
+    The session never came up.
+
+    :ivar termination: how it ended (:class:`thing.events.Termination`).
+    """
+
+    def __init__(self, termination: object) -> None:
+        """:param termination: how it ended."""
+        self.termination = termination
+        super().__init__(str(termination))
