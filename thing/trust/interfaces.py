@@ -1,0 +1,55 @@
+"""Who decides whether a peer that has proved its key is let in."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from zope.interface import Interface
+
+from thing.identity import Identity
+
+
+class IAuthorizer(Interface):
+    """
+    The one decision in which every kind of credential ends.
+
+    Both roles ask it: the server about a client, the client about a server.
+    """
+
+    def authorize(identity: Identity) -> Identity | Deferred[Identity]:
+        """
+        Decide whether to go on with a peer.
+
+        Called once in each handshake, and only after the peer has proved that
+        it holds the key (or, of a client, that it has none to show). The
+        answer must come within ``settings.handshakeTimeout`` seconds of the connection; later
+        the handshake has failed, and the answer changes nothing. A refused peer
+        learns the code of the refusal and no more.
+
+        :param identity: what the peer has proved; it has no name yet.
+        :return: the identity with the name that this side knows it by, or a
+            Deferred or a coroutine of that.
+        :raises NotAuthorized: if the peer is refused; a Deferred may fail with
+            the same.
+        """
+
+
+class IKeyContinuity(Interface):
+    """
+    What an authorizer of a client also provides if it can learn a server's next key.
+
+    A server that is to change its key announces the new one beforehand, so
+    that no client has to be told by hand.
+    """
+
+    def nextKeyAnnounced(current: Identity, next: Identity) -> None:
+        """
+        Remember the key that a server will use next.
+
+        Called only within an established session, and only if the
+        announcement is signed by the key that the server proved in it.
+
+        :param current: the server as this session's handshake proved it.
+        :param next: the server as it will be.
+        :raises NotAuthorized: if this side does not believe one of the keys.
+        :raises CredentialError: if the key cannot be stored.
+        """
