@@ -1,0 +1,836 @@
+"""Between a Connection and Twisted: timers, heartbeats, stalls, pauses, producers and closing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.interfaces import IPullProducer, IPushProducer
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
+from zope.interface import implementer
+
+from tests.pairs import CallbackBug, Pair, PairCase, Recorder, firings, freshClient, freshServer
+from thing.core.heartbeat import TtlPolicy
+from thing.core.messages import FRAGMENT_LIMIT
+from thing.core.states import State
+from thing.driver import HELD_HIGH, LINGER, QUEUE_HIGH, WRITE_BATCH
+from thing.errors import EndReason, ErrorCode
+from thing.events import Cause
+
+SHORT = TtlPolicy(default=3.0, minimum=0.5)
+"""A TTL of three seconds: a beat every second."""
+
+
+class HeartbeatTests(PairCase):
+    """A LoopingCall beats; silence is noticed on time by both sides."""
+
+    def test_hundreds(self) -> None:
+        """Hundreds of beats keep a session up, each acknowledged, in steps of one interval."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.advance(300)
+        numbers = list(range(1, 301))
+        self.assertEqual(pair.client.of("heartbeatSent"), numbers)
+        self.assertEqual(pair.client.of("heartbeatAcknowledged"), numbers)
+        self.assertEqual(pair.server.of("heartbeatReceived"), numbers)
+        for side in (pair.client, pair.server):
+            self.assertNotIn("heartbeatLate", side.names())
+            self.assertIsNone(side.termination)
+
+    def test_flatLine(self) -> None:
+        """Silence is late at half a TTL, and ends the session at the TTL, not before or after."""
+        pair = self.pair(freshServer(ttl=SHORT))
+        times: dict[str, float] = {}
+        for name in ("heartbeatReceived", "heartbeatLate", "terminated"):
+            pair.server.doing[name] = lambda *_, name=name: times.update(
+                {name: pair.clock.seconds()}
+            )
+        pair.up().advance(10.5, 0.125)
+        pair.freeze()
+        pair.advance(10, 0.125)
+        last = times["heartbeatReceived"]
+        self.assertEqual(times["heartbeatLate"], last + 1.5)
+        self.assertEqual(times["terminated"], last + 3)
+        self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+        self.assertEqual(pair.server.end.lastHeartbeat, 11)
+        self.assertEqual(pair.server.of("heartbeatLate"), [1.5])
+
+    def test_lapse(self) -> None:
+        """A client without acknowledgement notes it late, and gives up at the TTL."""
+        pair = self.pair(freshServer(ttl=SHORT))
+        times: dict[str, float] = {}
+        for name in ("heartbeatAcknowledged", "heartbeatLate", "terminated"):
+            pair.client.doing[name] = lambda *_, name=name: times.update(
+                {name: pair.clock.seconds()}
+            )
+        pair.up().advance(10.5, 0.125)
+        pair.freeze()
+        pair.advance(10, 0.125)
+        last = times["heartbeatAcknowledged"]
+        self.assertEqual(times["heartbeatLate"], last + 1.5)
+        self.assertEqual(times["terminated"], last + 3)
+        self.assertIs(pair.client.end.cause, Cause.LAPSED)
+
+    def test_lateThenWell(self) -> None:
+        """Late is not dead: a beat that comes before the TTL is over goes on with the session."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.advance(5.5)
+        pair.freeze()
+        pair.advance(2)
+        pair.serverEnd.frozen = pair.clientEnd.frozen = False
+        pair.advance(20)
+        for side in (pair.client, pair.server):
+            self.assertEqual(side.names().count("heartbeatLate"), 1)
+            self.assertIsNone(side.termination)
+
+    def test_neverBeats(self) -> None:
+        """A client that never beats lives for one TTL."""
+        pair = self.pair(freshServer(ttl=SHORT), clientClock=Clock()).up()
+        pair.clock.pump([0.125] * 23)
+        self.assertIsNone(pair.server.termination)
+        pair.clock.pump([0.125] * 2)
+        self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+        self.assertEqual(pair.server.end.lastHeartbeat, 0)
+
+    def test_jitter(self) -> None:
+        """The first beats of a fleet are spread over the whole interval."""
+        firsts: list[float] = []
+        for tenth in range(10):
+            pair = self.pair(freshServer(ttl=SHORT), jitter=lambda tenth=tenth: tenth / 10)
+            pair.up()
+            (first,) = [
+                call.getTime() for call in pair.clock.getDelayedCalls() if call.getTime() < 1.0
+            ]
+            firsts.append(first)
+            pair.advance(1)
+            self.assertEqual(pair.client.of("heartbeatSent"), [1])
+        self.assertEqual(firsts, [tenth / 10 for tenth in range(10)])
+
+    def test_newInterval(self) -> None:
+        """A client keeps to the interval that the latest acknowledgement names."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.advance(3)
+        pair.serverFactory.settings = freshServer(ttl=TtlPolicy(default=30.0))
+        pair.server._driver.core._grant = lambda _: 30.0  # type: ignore[union-attr]
+        pair.advance(1.5)
+        before = len(pair.client.of("heartbeatSent"))
+        pair.advance(100, 0.5)
+        self.assertIn(len(pair.client.of("heartbeatSent")) - before, (10, 11))
+
+    def test_changingInterval(self) -> None:
+        """
+        While the granted TTL changes with every acknowledgement, as in a growing fleet, a client
+        still beats three times a TTL: the published formula is what the server is prepared for.
+        """
+        for jitter in (0.0, 0.1, 0.5):
+            pair = self.pair(freshServer(ttl=SHORT), jitter=lambda jitter=jitter: jitter).up()
+            grants = iter(range(1, 10**6))
+            pair.server._driver.core._grant = (  # type: ignore[union-attr]
+                lambda _, grants=grants: 3.0 + next(grants) / 1000
+            )
+            pair.advance(90, 0.25)
+            self.assertIsNone(pair.client.termination)
+            self.assertLessEqual(len(pair.client.of("heartbeatSent")), 92, f"jitter {jitter}")
+
+    def test_roundTripTime(self) -> None:
+        """The client measures the round trip, and tells the server with the next beat."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.clock.advance(0.5)  # A beat, on its way.
+        pair.clock.advance(0.25)
+        pair.pump()
+        self.assertEqual(pair.client.roundTripTime, 0.25)
+        self.assertIsNone(pair.server.roundTripTime)
+        pair.advance(1)
+        self.assertEqual(
+            [call[2] for call in pair.server.calls if call[0] == "heartbeatReceived"], [None, 0.25]
+        )
+
+    def test_noneOutstanding(self) -> None:
+        """Over a stream with a long delay only one beat is outstanding at a time."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.freeze()
+        pair.clock.pump([0.125] * 20)
+        self.assertEqual(pair.client.of("heartbeatSent"), [1])
+
+
+class StallTests(PairCase):
+    """This side's own stall is never the peer's death."""
+
+    def test_serverStalls(self) -> None:
+        """The server stalls for longer than a TTL while beats wait in its sockets: nobody dies."""
+        for stall in (2.9, 3.5, 5.0, 5.9):
+            clock = Clock()
+            pairs = [
+                self.pair(freshServer(ttl=SHORT), clock=clock, clientClock=Clock()).up()
+                for _ in range(20)
+            ]
+            for pair in pairs:
+                pair.clientClock.pump([0.125] * 15)  # The beats are on their way.
+            clock.advance(stall)
+            for pair in pairs:
+                self.assertIsNone(pair.server.termination)
+                pair.pump()
+            clock.advance(1)
+            for pair in pairs:
+                pair.pump()
+                self.assertIsNone(pair.server.termination)
+                self.assertEqual(pair.server.of("heartbeatReceived"), [1])
+                self.assertIsNone(pair.client.termination)
+
+    def test_clientStalls(self) -> None:
+        """A client that stalled for a TTL did not beat either: it gives up at once."""
+        pair = self.pair(freshServer(ttl=SHORT), clientClock=Clock()).up()
+        pair.clientClock.advance(2.875)
+        pair.pump()
+        pair.clientClock.advance(3.125)
+        self.assertIs(pair.client.end.cause, Cause.LAPSED)
+
+    def test_deadAfterStall(self) -> None:
+        """A stall does not make a dead peer immortal: it gets as much time as was stalled."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.freeze()
+        pair.clock.advance(5.0)
+        self.assertIsNone(pair.server.termination)
+        pair.clock.pump([0.05] * 45)
+        self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+        self.assertLess(pair.clock.seconds(), 7.3)
+
+    def test_stallAgainAndAgain(self) -> None:
+        """Stalls add up to one TTL of mercy, no more."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.freeze()
+        for _ in range(20):
+            pair.clock.advance(1.1)
+        self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+
+    def test_loopLag(self) -> None:
+        """How late the latest timer came is told by the factory."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        self.assertEqual(pair.serverFactory.loopLag, 0.0)
+        pair.clock.advance(2.25)  # The server's first look was due at 1.5.
+        self.assertEqual(pair.serverFactory.loopLag, 0.75)
+
+
+class PauseTests(PairCase):
+    """A program that does not want messages now."""
+
+    def test_heldBack(self) -> None:
+        """A pause holds messages back, up to a limit; heartbeats go on for as long as it likes."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.server.pauseProducing()
+        for at in range(5):
+            pair.client.sendMessage(b"%d" % at)
+        pair.advance(60)
+        self.assertEqual(pair.server.messages, [])
+        self.assertEqual(len(pair.server.of("heartbeatReceived")), 60)
+        pair.server.resumeProducing()
+        self.assertEqual(pair.server.messages, [b"0", b"1", b"2", b"3", b"4"])
+
+    def test_client(self) -> None:
+        """A client's program may pause as well."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        pair.client.pauseProducing()
+        pair.server.sendMessage(b"held")
+        pair.advance(60)
+        self.assertEqual(pair.client.messages, [])
+        pair.client.resumeProducing()
+        self.assertEqual(pair.client.messages, [b"held"])
+
+    def fill(self, pair: Pair, size: int = 4096, count: int = 300) -> list[bytes]:
+        """Let the client send more than is held back for a paused server."""
+        sent = [at.to_bytes(2, "big") + bytes(size - 2) for at in range(count)]
+        for message in sent:
+            pair.client.sendMessage(message)
+        return sent
+
+    def test_limitHeld(self) -> None:
+        """What is held back is bounded: at the limit reading stops, and the sender with it."""
+        for size, count in ((4096, 300), (16384, 100), (1 << 20, 3), (2, 60_000)):
+            pair = self.pair().up()
+            pair.server.pauseProducing()
+            self.fill(pair, size, count)
+            pair.pump()
+            core = pair.server._driver.core
+            self.assertFalse(pair.serverEnd.reading)
+            # One chunk from the transport may come on top, at worst in the smallest records.
+            chunk = 65536 // 22
+            self.assertLess(core.held, HELD_HIGH + 65536 + chunk * 131)
+            self.assertLess(core._reader.buffered, FRAGMENT_LIMIT + 100)
+            self.assertLess(len(pair.clientEnd.outgoing), 2 * 65536 + FRAGMENT_LIMIT)
+            self.assertGreater(pair.client.queued, 0)
+
+    def test_resumed(self) -> None:
+        """Resumed, all arrives in order, and the sender goes on."""
+        pair = self.pair().up()
+        pair.server.pauseProducing()
+        sent = self.fill(pair)
+        pair.pump()
+        self.assertEqual(pair.server.messages, [])
+        pair.server.resumeProducing()
+        pair.pump()
+        self.assertEqual(pair.server.messages, sent)
+        self.assertTrue(pair.serverEnd.reading)
+
+    def test_resumedForOne(self) -> None:
+        """A program may take one message at a time, however much waits."""
+        pair = self.pair().up()
+        pair.server.doing["messageReceived"] = lambda _: pair.server.pauseProducing()
+        sent = self.fill(pair)
+        pair.pump()
+        for count in range(1, len(sent) + 1):
+            self.assertEqual(len(pair.server.messages), count)
+            pair.server.resumeProducing()
+            pair.pump()
+        self.assertEqual(pair.server.messages, sent)
+
+    def test_pauseLimit(self) -> None:
+        """Reading that is held back for longer than pauseLimit ends the session, and says why."""
+        for limit, seconds in ((1.0, 1.0), (None, 3.0)):
+            pair = self.pair(freshServer(ttl=SHORT, pauseLimit=limit), clientClock=Clock()).up()
+            pair.server.pauseProducing()
+            self.fill(pair)
+            pair.pump()
+            pair.clock.pump([0.125] * round(seconds * 8 - 1))
+            self.assertIsNone(pair.server.termination)
+            pair.clock.pump([0.125] * 2)
+            self.assertIs(pair.server.end.cause, Cause.ABORTED)
+            self.assertIs(pair.server.end.code, ErrorCode.PAUSED_TOO_LONG)
+            self.assertEqual(pair.server.messages, [])
+
+    def test_pauseWithinLimit(self) -> None:
+        """
+        A pause within the default pauseLimit harms nobody: neither side reports the other dead,
+        although the paused one reads no heartbeat and acknowledges none.
+        """
+        for paused in ("server", "client"):
+            for share in (0.5, 0.9):
+                pair = self.pair(freshServer(ttl=SHORT)).up()
+                pair.advance(10.9)
+                side, other = pair.server, pair.client
+                if paused == "client":
+                    side, other = other, side
+                core = side._driver.core
+                assert core._watch is not None
+                limit = core._watch._pauseAllowed
+                side.pauseProducing()
+                for _ in range(300):
+                    other.sendMessage(bytes(4096))
+                pair.advance(limit * share)
+                side.resumeProducing()
+                pair.advance(5)
+                self.assertEqual(
+                    (pair.server.termination, pair.client.termination),
+                    (None, None),
+                    f"the {paused} paused for {share} of its limit of {limit} s",
+                )
+                self.assertEqual(len(side.messages), 300)
+
+    def test_goodbyeBehindHeld(self) -> None:
+        """A goodbye waits behind the messages that are held back, and both arrive."""
+        pair = self.pair().up()
+        pair.server.pauseProducing()
+        pair.client.sendMessage(b"last words")
+        pair.client.goodbye()
+        pair.pump()
+        self.assertIsNone(pair.server.termination)
+        pair.server.resumeProducing()
+        pair.pump()
+        self.assertEqual(pair.server.messages, [b"last words"])
+        self.assertIs(pair.server.end.cause, Cause.GOODBYE)
+
+    def test_endWhileHeld(self) -> None:
+        """What the peer sent before it ended the session is delivered before the end is told."""
+        pair = self.pair().up()
+        pair.server.pauseProducing()
+        for at in range(3):
+            pair.client.sendMessage(b"%d" % at)
+        pair.pump()
+        pair.client.abort()
+        pair.pump()
+        self.assertEqual(
+            pair.server.names()[-5:], ["messageReceived"] * 3 + ["terminated", "connectionLost"]
+        )
+
+    def test_raisesWhileHeld(self) -> None:
+        """A callback that raises at a held message does not keep the end from being told."""
+        pair = self.pair().up()
+        pair.server.pauseProducing()
+        pair.client.sendMessage(b"message")
+        pair.pump()
+        pair.server.raising = frozenset(("messageReceived",))
+        ended = firings(pair.server.whenTerminated())
+        pair.client.abort()
+        pair.pump()
+        self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 1)
+        self.assertEqual(len(ended), 1)
+        self.assertOver(pair)
+
+    def test_pauseAfterEnd(self) -> None:
+        """Pausing and resuming after the end is harmless."""
+        pair = self.pair().up()
+        pair.client.abort()
+        pair.pump()
+        for side in (pair.client, pair.server):
+            side.pauseProducing()
+            side.resumeProducing()
+            side.stopProducing()
+
+
+@implementer(IPushProducer, IPullProducer)
+class Producer:
+    """Writes numbered messages as fast as it may, as a push producer or a pull producer."""
+
+    def __init__(self, consumer: Recorder, size: int = 4096, limit: int = 1 << 30) -> None:
+        self.consumer = consumer
+        self.size = size
+        self.limit = limit
+        self.sent = 0
+        self.paused = False
+        self.stopped = 0
+        self.told: list[str] = []
+
+    def start(self, streaming: bool) -> None:
+        self.consumer.registerProducer(self, streaming)
+        if streaming:
+            self.go()
+
+    def go(self) -> None:
+        """As a push producer, write until told to stop."""
+        while not (self.paused or self.stopped) and self.sent < self.limit:
+            self.write()
+
+    def write(self) -> None:
+        self.consumer.write(self.sent.to_bytes(4, "big") + bytes(self.size - 4))
+        self.sent += 1
+        if self.sent == self.limit:
+            self.consumer.unregisterProducer()
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+        self.paused = True
+
+    def resumeProducing(self) -> None:
+        self.paused = False
+        if "pause" in self.told or self.consumer._driver._producerStreaming:
+            self.told.append("resume")
+            self.go()
+        else:
+            self.write()
+
+    def stopProducing(self) -> None:
+        self.stopped += 1
+
+
+@implementer(IPushProducer, IPullProducer)
+class BrokenProducer:
+    """A producer with a bug in one method."""
+
+    def __init__(self, bug: str) -> None:
+        self.bug = bug
+
+    def pauseProducing(self) -> None:
+        self.check("pauseProducing")
+
+    def resumeProducing(self) -> None:
+        self.check("resumeProducing")
+
+    def stopProducing(self) -> None:
+        self.check("stopProducing")
+
+    def check(self, name: str) -> None:
+        if name == self.bug:
+            raise CallbackBug(name)
+
+
+class ProducerTests(PairCase):
+    """A fast writer and a slow reader: all arrives, and memory stays bounded."""
+
+    def assertBounded(self, pair: Pair, size: int) -> None:
+        for side, end in ((pair.server, pair.serverEnd), (pair.client, pair.clientEnd)):
+            self.assertLessEqual(side.queued, QUEUE_HIGH + size)
+            self.assertLessEqual(end.highest, end.bufferSize + WRITE_BATCH + 2 * FRAGMENT_LIMIT)
+
+    def slowly(self, role: str, streaming: bool, size: int, count: int) -> None:
+        """One side produces; the other takes a little at a time."""
+        pair = self.pair(kernelSize=8192).up()
+        side, other = pair.client, pair.server
+        if role == "server":
+            side, other = other, side
+        producer = Producer(side, size, count)
+        producer.start(streaming)
+        self.assertLess(producer.sent, count)
+        while len(other.messages) < count:
+            before = pair.clientEnd.taken + pair.serverEnd.taken
+            pair.step(5000, 5000)
+            self.assertBounded(pair, size)
+            self.assertGreater(pair.clientEnd.taken + pair.serverEnd.taken, before)
+        self.assertEqual(
+            [int.from_bytes(message[:4], "big") for message in other.messages], list(range(count))
+        )
+        self.assertEqual(producer.stopped, 0)
+        if streaming:
+            self.assertIn("resume", producer.told)
+        side.goodbye()
+        pair.pump()
+        self.assertIs(side.end.cause, Cause.GOODBYE)
+
+    def test_push(self) -> None:
+        """A push producer is paused and resumed."""
+        for role in ("client", "server"):
+            self.slowly(role, True, 4096, 500)
+            self.slowly(role, True, 70_000, 30)
+
+    def test_pull(self) -> None:
+        """A pull producer is asked as often as there is room."""
+        for role in ("client", "server"):
+            self.slowly(role, False, 4096, 500)
+            self.slowly(role, False, 70_000, 30)
+
+    def test_pullLater(self) -> None:
+        """A pull producer that has nothing now is asked again after its next message."""
+        pair = self.pair().up()
+        asked: list[int] = []
+        ready: list[bytes] = [b"first"]
+
+        @implementer(IPullProducer)
+        class Sometimes:
+            def resumeProducing(self) -> None:
+                asked.append(1)
+                if ready:
+                    pair.client.write(ready.pop())
+
+            def stopProducing(self) -> None:
+                asked.clear()
+
+        pair.client.registerProducer(Sometimes(), False)
+        pair.pump()
+        self.assertEqual(len(asked), 2)
+        ready.append(b"second")
+        pair.client.write(b"another")
+        pair.pump()
+        self.assertEqual(pair.server.messages, [b"first", b"another", b"second"])
+
+    def test_secondProducer(self) -> None:
+        """One producer at a time; after it is unregistered the next may come."""
+        pair = self.pair().up()
+        producer = Producer(pair.client, limit=1)
+        pair.client.registerProducer(producer, True)
+        self.assertRaises(RuntimeError, pair.client.registerProducer, producer, True)
+        pair.client.unregisterProducer()
+        pair.client.registerProducer(producer, True)
+
+    def test_neverReads(self) -> None:
+        """Towards a peer that never reads, a producer stops soon and stays stopped."""
+        for streaming in (True, False):
+            pair = self.pair(freshServer(ttl=SHORT), clientClock=Clock(), kernelSize=8192).up()
+            pair.clientEnd.reading = False
+            producer = Producer(pair.server)
+            producer.start(streaming)
+            pair.clock.pump([0.125] * 16)
+            pair.serverEnd.step(0)
+            self.assertBounded(pair, producer.size)
+            self.assertLess(producer.sent * producer.size, 4 * 65536 + 8192)
+            pair.clock.pump([0.125] * 16)
+            self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+            self.assertEqual(producer.stopped, 1)
+
+    def test_stoppedAtEnd(self) -> None:
+        """However a session ends, its producer is stopped, once."""
+        for ending in ("abort", "lose"):
+            for streaming in (True, False):
+                pair = self.pair(kernelSize=8192).up()
+                pair.serverEnd.reading = False
+                producer = Producer(pair.client)
+                producer.start(streaming)
+                if ending == "abort":
+                    pair.client.abort()
+                else:
+                    pair.serverEnd.abortConnection()
+                pair.pump()
+                self.assertEqual(producer.stopped, 1)
+
+    def test_registeredTooLate(self) -> None:
+        """A producer that comes after the end is stopped at once."""
+        pair = self.pair().up()
+        pair.client.abort()
+        producer = Producer(pair.client)
+        pair.client.registerProducer(producer, True)
+        self.assertEqual(producer.stopped, 1)
+
+    def test_closing(self) -> None:
+        """
+        A goodbye, from either side, with a producer registered on either side: the producer is
+        stopped, nothing is raised anywhere, and the session ends cleanly.
+        """
+        for closing in ("client", "server"):
+            for producing in ("client", "server"):
+                for streaming in (True, False):
+                    pair = self.pair(kernelSize=8192).up()
+                    producer = Producer(getattr(pair, producing))
+                    producer.start(streaming)
+                    for _ in range(20):
+                        pair.step(5000, 5000)
+                    case = f"{closing} closes, {producing} produces, streaming {streaming}"
+                    getattr(pair, closing).goodbye()
+                    pair.pump()
+                    self.assertEqual(self.flushLoggedErrors(), [], case)
+                    self.assertEqual(producer.stopped, 1, case)
+                    for side in (pair.client, pair.server):
+                        self.assertIs(side.end.cause, Cause.GOODBYE, case)
+
+    def test_bugs(self) -> None:
+        """A producer's exception is logged and ends its session, and leaves nothing behind."""
+        for streaming in (True, False):
+            for bug in ("pauseProducing", "resumeProducing", "stopProducing"):
+                if bug == "pauseProducing" and not streaming:
+                    continue
+                pair = self.pair(kernelSize=8192).up()
+                case = f"{bug}, streaming {streaming}"
+                try:
+                    pair.client.registerProducer(BrokenProducer(bug), streaming)
+                    for _ in range(100):
+                        if pair.client.termination is None:
+                            pair.client.sendMessage(bytes(4096))
+                    pair.pump()
+                    pair.client.abort()
+                except CallbackBug:
+                    self.fail(f"{case}: the producer's exception escaped")
+                pair.pump()
+                pair.advance(3)
+                self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 1, case)
+                self.assertOver(pair)
+
+
+class CloseTests(PairCase):
+    """Every close ends by its deadline, in every state, whatever the peer does."""
+
+    def test_bothAtOnce(self) -> None:
+        """Two sides with full buffers that close at once do not wait for each other."""
+        for kernelSize in (1, 8192):
+            pair = self.pair(kernelSize=kernelSize).up()
+            sent = [bytes(50_000) for _ in range(10 if kernelSize > 1 else 2)]
+            for message in sent:
+                pair.client.sendMessage(message)
+                pair.server.sendMessage(message)
+            pair.client.loseConnection()
+            pair.server.loseConnection()
+            pair.pump(rounds=10**7)
+            for side in (pair.client, pair.server):
+                self.assertIs(side.end.cause, Cause.GOODBYE)
+                self.assertEqual(side.messages, sent)
+
+    def silentPair(self, stage: int, **settings: Any) -> Pair:
+        """A pair whose stream stops at some stage of its life."""
+        pair = self.pair(
+            freshServer(closeTimeout=4.0, handshakeTimeout=4.0, **settings),
+            freshClient(closeTimeout=4.0, handshakeTimeout=4.0),
+            kernelSize=64,
+        ).connect()
+        for _ in range(stage):
+            pair.step(64, 64)
+        pair.freeze()
+        return pair
+
+    def test_silentPeer(self) -> None:
+        """With a peer that never answers, in every state, with every kind of producer."""
+        states: set[State] = set()
+        for stage in range(40):
+            for streaming in (None, True, False):
+                pair = self.silentPair(stage, ttl=TtlPolicy(default=60.0))
+                for side in (pair.client, pair.server):
+                    if streaming is not None and side.session is not None:
+                        Producer(side).start(streaming)
+                    states.add(side._driver.core.state)
+                ended = [firings(side.goodbye()) for side in (pair.client, pair.server)]
+                pair.advance(4.0)
+                for side in (pair.client, pair.server):
+                    self.assertIsNotNone(side.termination)
+                pair.advance(LINGER + 0.125)
+                self.assertEqual([len(one) for one in ended], [1, 1])
+                self.assertOver(pair)
+                self.assertEqual(self.flushLoggedErrors(), [])
+        self.assertGreater(len(states), 6)
+
+    def test_silentAfterGoodbye(self) -> None:
+        """A goodbye that is followed by silence at any of its steps ends by the deadline."""
+        for closing in ("client", "server"):
+            states: set[State] = set()
+            for stage in range(30):
+                pair = self.pair(
+                    freshServer(closeTimeout=4.0, ttl=TtlPolicy(default=60.0)),
+                    freshClient(closeTimeout=4.0),
+                    kernelSize=16,
+                ).up()
+                side = getattr(pair, closing)
+                ended = firings(side.goodbye())
+                for _ in range(stage):
+                    pair.step(16, 16)
+                pair.freeze()
+                states.update(one._driver.core.state for one in (pair.client, pair.server))
+                pair.advance(4.125)
+                self.assertIsNotNone(side.termination)
+                pair.advance(LINGER)
+                self.assertEqual(len(ended), 1)
+                pair.advance(60 + LINGER, 1)
+                self.assertOver(pair)
+            self.assertGreater(len(states), 2)
+
+    def test_silentBeforeGoodbye(self) -> None:
+        """A handshake that stops at any octet ends by its deadline, on both sides."""
+        for stage in range(30):
+            pair = self.silentPair(stage, ttl=SHORT)
+            pair.advance(4.25 + LINGER)
+            self.assertOver(pair)
+
+    def test_lastMinute(self) -> None:
+        """
+        A server's goodbye ends within closeTimeout even if the client answers at the last
+        moment and then no more: the deadline is one, and not one for each step.
+        """
+        pair = self.pair(freshServer(closeTimeout=4.0, ttl=TtlPolicy(default=60.0))).up()
+        ended = firings(pair.server.goodbye())
+        while pair.client._driver.core.state is State.ESTABLISHED:
+            pair.serverEnd.step(1 << 20)
+        pair.clock.advance(3.875)
+        while pair.server._driver.core.state is State.GOING_AWAY:
+            pair.clientEnd.step(1 << 20)
+        pair.freeze()
+        pair.advance(0.25)
+        self.assertIsNotNone(pair.server.termination)
+        pair.advance(LINGER)
+        self.assertEqual(len(ended), 1)
+
+    def test_whilePaused(self) -> None:
+        """A server's goodbye ends within closeTimeout although its program holds reading back."""
+        pair = self.pair(freshServer(closeTimeout=4.0, ttl=TtlPolicy(default=600.0))).up()
+        pair.server.pauseProducing()
+        for _ in range(100):
+            pair.client.sendMessage(bytes(4096))
+        pair.pump()
+        self.assertFalse(pair.serverEnd.reading)
+        ended = firings(pair.server.goodbye())
+        pair.advance(4.25 + LINGER)
+        self.assertEqual(len(ended), 1)
+
+    def test_drainWhilePaused(self) -> None:
+        """A drain ends within its grace although a session's program holds reading back."""
+        pair = self.pair(freshServer(ttl=TtlPolicy(default=600.0))).up()
+        pair.server.pauseProducing()
+        for _ in range(100):
+            pair.client.sendMessage(bytes(4096))
+        pair.pump()
+        drained = firings(pair.serverFactory.drain(5.0))
+        pair.advance(5.25 + LINGER)
+        self.assertEqual(len(drained), 1)
+
+    def test_stubbornClient(self) -> None:
+        """A client that goes on beating and never leaves is flat-lined when the grace is over."""
+        pair = self.pair(freshServer(ttl=TtlPolicy(default=60.0)), jitter=lambda: 0.0).up()
+        pair.client._driver.core._leave = lambda: None  # type: ignore[union-attr]
+        pair.server.goAway(EndReason.OVERLOADED, grace=5.0, retryAfter=7.0)
+        pair.advance(4.875)
+        self.assertIsNone(pair.server.termination)
+        pair.advance(0.25)
+        self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+        self.assertIs(pair.server.end.reason, EndReason.OVERLOADED)
+        self.assertIs(pair.client.end.cause, Cause.FLAT_LINED)
+        self.assertEqual(pair.client.end.retryAfter, 7.0)
+
+    def test_lingers(self) -> None:
+        """A last word is half-closed behind, and the stream is cut if the peer does not close."""
+        pair = self.pair().up()
+        pair.freeze()
+        pair.server.reject(ErrorCode.INTERNAL_ERROR)
+        self.assertTrue(pair.serverEnd.writeClosing)
+        pair.advance(LINGER - 0.125)
+        self.assertTrue(pair.serverEnd.connected)
+        pair.advance(0.25)
+        self.assertFalse(pair.serverEnd.connected)
+
+    def test_floodWhileLingering(self) -> None:
+        """What a peer sends after the end is neither kept nor looked at."""
+        pair = self.pair().up()
+        pair.server.reject(ErrorCode.INTERNAL_ERROR)
+        for _ in range(10):
+            pair.server.dataReceived(bytes(65536))
+        self.assertEqual(pair.server._driver.core._reader.buffered, 0)
+        self.assertNotIn("messageReceived", pair.server.names())
+
+    def test_closesAtOnce(self) -> None:
+        """
+        On a transport that tells connectionLost inside loseConnection the order is the same:
+        terminated comes first, connectionLost last, and no timer is left.
+        """
+        pair = Pair()
+        transport = StringTransportWithDisconnection()
+        transport.protocol = pair.client
+        pair.client.makeConnection(transport)
+        pair.client.abort()
+        self.assertEqual(pair.client.names(), ["connectionMade", "terminated", "connectionLost"])
+        self.assertEqual(pair.clock.getDelayedCalls(), [])
+
+    def test_rejectClosesAtOnce(self) -> None:
+        """The same with a last word to be said."""
+        pair = Pair()
+        transport = StringTransportWithDisconnection()
+        transport.protocol = pair.server
+        pair.server.makeConnection(transport)
+        pair.server.reject(ErrorCode.SERVER_BUSY)
+        self.assertEqual(pair.server.names(), ["connectionMade", "terminated", "connectionLost"])
+        self.assertEqual(pair.clock.getDelayedCalls(), [])
+
+
+class FlushTests(PairCase):
+    """What is handed to the transport, and in what order."""
+
+    def test_beatsOvertake(self) -> None:
+        """Behind much data, a heartbeat waits for what the transport has, and for no more."""
+        pair = self.pair(freshServer(ttl=SHORT), kernelSize=65536).up()
+        for _ in range(50):
+            pair.client.sendMessage(bytes(100_000))
+        ahead = len(pair.clientEnd.outgoing) + len(pair.clientEnd.kernel)
+        self.assertLess(ahead, 65536 + WRITE_BATCH + FRAGMENT_LIMIT + 100)
+        pair.clock.advance(0.5)
+        start = pair.clientEnd.taken
+        while not pair.server.of("heartbeatReceived"):
+            pair.step(4096, 4096)
+        self.assertLess(pair.clientEnd.taken - start, ahead + 65536 + WRITE_BATCH)
+        self.assertGreater(pair.client.queued, 4_000_000)
+
+    def test_acknowledgementsOvertake(self) -> None:
+        """So do acknowledgements, behind the server's data."""
+        pair = self.pair(freshServer(ttl=SHORT), kernelSize=65536).up()
+        for _ in range(50):
+            pair.server.sendMessage(bytes(100_000))
+        pair.clock.advance(0.5)
+        while not pair.client.of("heartbeatAcknowledged"):
+            pair.step(4096, 4096)
+        self.assertGreater(pair.server.queued, 4_000_000)
+
+    def test_slowReaderLives(self) -> None:
+        """A transfer that takes twenty TTLs costs neither side its heartbeats."""
+        pair = self.pair(freshServer(ttl=SHORT), kernelSize=65536).up()
+        for _ in range(60):
+            pair.client.sendMessage(bytes(100_000))
+            pair.server.sendMessage(bytes(100_000))
+        for _ in range(600):  # 100 KB/s each way, for a minute.
+            pair.step(10_000, 10_000)
+            pair.clock.advance(0.1)
+        for side in (pair.client, pair.server):
+            self.assertIsNone(side.termination)
+            self.assertGreater(len(side.messages), 50)
+        self.assertGreater(len(pair.client.of("heartbeatAcknowledged")), 15)
+
+    def test_bufferFull(self) -> None:
+        """A program that never listens to its producer's methods is refused at maxBuffered."""
+        pair = self.pair(client=freshClient(maxBuffered=500_000), kernelSize=1).up()
+        sent = 0
+        while sent < 100:
+            try:
+                pair.client.sendMessage(bytes(10_000))
+            except Exception as error:
+                self.assertIs(error.code, ErrorCode.BUFFER_FULL)  # type: ignore[attr-defined]
+                break
+            sent += 1
+        self.assertGreater(sent, 49)
+        self.assertLess(sent, 80)
+        self.assertIsNone(pair.client.termination)

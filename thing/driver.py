@@ -1,0 +1,460 @@
+"""
+The thin layer between one Connection and Twisted: its transport, its timers, its owner.
+
+All that the protocol decides is decided in :mod:`thing.core`; here bytes are
+carried, one timer is kept at the next deadline, and events become calls.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import (
+    IDelayedCall,
+    IPushProducer,
+    ISSLTransport,
+    ITransport,
+)
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from thing.core.client import ClientConnection
+from thing.core.messages import Role
+from thing.core.server import ServerConnection
+from thing.core.states import WRITABLE_STATES, State
+from thing.errors import ErrorCode, NotAuthorized
+from thing.events import (
+    Event,
+    HandshakeCompleted,
+    HeartbeatAcknowledged,
+    HeartbeatSent,
+    PeerProved,
+    Terminated,
+    Termination,
+)
+from thing.identity import Identity
+
+if TYPE_CHECKING:
+    from thing.factory import ThingFactory
+
+WRITE_BATCH = 65536
+"""How many octets of records go to the transport at once."""
+
+NOT_SENT_LIMIT = 131072
+"""What the kernel may hold unsent, octets: a heartbeat waits behind no more than that."""
+
+QUEUE_HIGH = 65536
+"""With this many octets queued the application's producer is paused."""
+
+HELD_HIGH = 65536
+"""With this many octets held back by the application the transport is paused."""
+
+LINGER = 2.0
+"""How long the transport may take to carry a last word to the peer, seconds."""
+
+
+@implementer(IPushProducer)
+class Driver:
+    """
+    Drives one Connection over one transport.
+
+    :ivar core: the Connection.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        core: ServerConnection | ClientConnection,
+        factory: ThingFactory,
+        deliver: Callable[[Event], None],
+    ) -> None:
+        """
+        :param core: the Connection, not started.
+        :param factory: gives the clock, the authorizer and the jitter.
+        :param deliver: takes every event but :class:`~thing.events.PeerProved`.
+        """
+        self.core = core
+        self._factory = factory
+        self._deliver = deliver
+        self._clock = factory.clock
+        self._transport: Any = None
+        self._events: list[Iterator[Event]] = []
+        self._following = False
+        self._timer: IDelayedCall | None = None
+        self._linger: IDelayedCall | None = None
+        self._deciding: Deferred[Identity] | None = None
+        self._beats = LoopingCall(self._beat)
+        self._beats.clock = self._clock
+        self._interval = 0.0
+        self._lastBeat = 0.0
+        self._firstBeat: IDelayedCall | None = None
+        self._transportFull = False
+        self._readingPaused = False
+        self._producer: Any = None
+        self._producerStreaming = False
+        self._producerPaused = False
+        self._pulling = False
+
+    # The transport's side.
+
+    def attach(self, transport: ITransport) -> None:
+        """
+        Take hold of the transport.
+
+        :param transport: the stream to the peer.
+        """
+        self._transport = transport
+        _tune(transport)
+        self._transport.registerProducer(self, True)
+
+    def start(self) -> None:
+        """Begin the handshake, unless the connection was turned away already."""
+        if self.core.termination is None:
+            self.follow(self.core.start(self._now()))
+
+    def received(self, data: bytes) -> None:
+        """
+        Octets came in.
+
+        :param data: the octets.
+        """
+        self.follow(self.core.receiveData(data, self._now()))
+        self._limitHeld()
+
+    def disconnected(self) -> None:
+        """The transport is gone: no timer, no waiter and no producer is left behind."""
+        self._events.append(iter(self.core.receiveEnd(self._now())))
+        self._handleEvents()
+        self._cancel("_linger")
+        self._cancel("_timer")
+        self._transport = None
+
+    def pauseProducing(self) -> None:
+        """The transport has enough for now (``IPushProducer``)."""
+        self._transportFull = True
+
+    def resumeProducing(self) -> None:
+        """The transport takes more (``IPushProducer``)."""
+        self._transportFull = False
+        self.flush()
+
+    def stopProducing(self) -> None:
+        """The transport will take nothing any more (``IPushProducer``)."""
+        self._transportFull = True
+
+    # Driving.
+
+    def _now(self) -> float:
+        return self._clock.seconds()
+
+    def follow(self, events: Iterable[Event]) -> None:
+        """
+        Deal with what the core tells, then send what it has and set the timer.
+
+        What a callback brings about is dealt with after the callback, and
+        before what the core was going to tell next.
+
+        :param events: what it tells, possibly lazily.
+        """
+        self._events.append(iter(events))
+        if self._following:
+            return
+        self._following = True
+        try:
+            self._handleEvents()
+        finally:
+            self._following = False
+        self.flush()
+        self._setTimer()
+
+    def _handleEvents(self) -> None:
+        while self._events:
+            try:
+                event = next(self._events[-1], None)
+                if event is None:
+                    self._events.pop()
+                else:
+                    self._handle(event)
+            except Exception:
+                self._failed()
+
+    def guard(self, callback: Callable[..., object], *args: object) -> None:
+        """
+        Call something of the application's; if it fails, log it and end the session.
+
+        :param callback: what to call.
+        :param args: with what.
+        """
+        try:
+            callback(*args)
+        except Exception:
+            self._failed()
+
+    def _failed(self) -> None:
+        self._log.failure("The application failed; its session ends")
+        self.follow(self.core.reject(ErrorCode.INTERNAL_ERROR, self._now(), "a failed callback"))
+
+    def _handle(self, event: Event) -> None:
+        if isinstance(event, PeerProved):
+            self._authorize(event.identity)
+            return
+        if isinstance(event, Terminated):
+            self._finish(event.termination)
+            return
+        if isinstance(event, HandshakeCompleted) and self.core.role is Role.CLIENT:
+            self._startBeating(event.session.interval)
+        elif isinstance(event, HeartbeatSent):
+            self._lastBeat = self._now()
+        elif isinstance(event, HeartbeatAcknowledged) and event.interval != self._interval:
+            self._keepInterval(event.interval)
+        self._deliver(event)
+
+    def flush(self) -> None:
+        """Send what the core has, as far as the transport takes it, and ask for more."""
+        if self._transport is None:
+            return
+        while True:
+            data = self.core.dataToSend(self._now(), 0 if self._transportFull else WRITE_BATCH)
+            if not data:
+                break
+            self._transport.write(data)
+        self._balanceProducer()
+
+    def _setTimer(self) -> None:
+        deadline = self.core.nextDeadline
+        if deadline is None:
+            self._cancel("_timer")
+            return
+        # A wait of zero is one turn of the reactor: what has arrived is read in between.
+        wait = max(0.0, deadline - self._now())
+        if self._timer is None:
+            self._timer = self._clock.callLater(wait, self._timeout)
+        else:
+            self._timer.reset(wait)
+
+    def _timeout(self) -> None:
+        self._timer = None
+        now = self._now()
+        deadline = self.core.nextDeadline
+        if deadline is not None:
+            self._factory.loopLagged(max(0.0, now - deadline))
+        self.follow(self.core.handleTimer(now))
+
+    # Authorization.
+
+    def _authorize(self, identity: Identity) -> None:
+        authorize: Callable[[Identity], Deferred[Identity]] = self._factory.authorizer.authorize
+        deciding = maybeDeferred(authorize, identity)
+        self._deciding = deciding
+        deciding.addCallback(self._admitted).addErrback(self._refused)
+
+    def _admitted(self, identity: Identity) -> None:
+        if not isinstance(identity, Identity):
+            raise TypeError(f"an authorizer returned a {type(identity).__name__}")
+        self._deciding = None
+        if self.core.state is State.AUTHORIZING:
+            self.follow(self.core.admit(identity, self._now()))
+
+    def _refused(self, failure: Failure) -> None:
+        self._deciding = None
+        if self.core.state is not State.AUTHORIZING:
+            return  # The session ended first, and with it the question.
+        code, detail = ErrorCode.INTERNAL_ERROR, "the authorizer failed"
+        if isinstance(failure.value, NotAuthorized):
+            code, detail = failure.value.code, failure.value.detail
+        else:
+            self._log.failure("The authorizer failed", failure=failure)
+        self.follow(self.core.reject(code, self._now(), detail))
+
+    # Heartbeats.
+
+    def _startBeating(self, interval: float) -> None:
+        """Beat from a random moment of the first interval on: a fleet never beats in step."""
+        self._interval = interval
+        self._beatAfter(self._factory.jitter() * interval)
+
+    def _keepInterval(self, interval: float) -> None:
+        """Beat in another interval from now on, counted from the last beat."""
+        self._stopBeating()
+        self._interval = interval
+        self._beatAfter(max(0.0, self._lastBeat + interval - self._now()))
+
+    def _beatAfter(self, wait: float) -> None:
+        self._firstBeat = self._clock.callLater(wait, self._beatOn)
+
+    def _beatOn(self) -> None:
+        self._firstBeat = None
+        self._beats.start(self._interval).addErrback(
+            lambda failure: self._log.failure("A heartbeat failed", failure=failure)
+        )
+
+    def _beat(self) -> None:
+        if isinstance(self.core, ClientConnection):
+            self.follow(self.core.beat(self._now()))
+
+    def _stopBeating(self) -> None:
+        self._cancel("_firstBeat")
+        if self._beats.running:
+            self._beats.stop()
+
+    # The application's data.
+
+    def send(self, data: bytes) -> bool:
+        """
+        Send an application message.
+
+        :param data: the message.
+        :return: whether it is on its way.
+        :raises LocalProtocolError: as :meth:`thing.core.connection.Connection.sendMessage`.
+        """
+        queued = self.core.sendMessage(data)
+        self.flush()
+        return queued
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """
+        Let a producer send as fast as the peer takes it.
+
+        :param producer: an ``IPushProducer`` or an ``IPullProducer``.
+        :param streaming: which of the two.
+        :raises RuntimeError: if there is one already.
+        """
+        if self._producer is not None:
+            raise RuntimeError("a producer is registered already")
+        self._producer = producer
+        self._producerStreaming = streaming
+        self._producerPaused = False
+        self._balanceProducer()
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer."""
+        self._producer = None
+
+    def _balanceProducer(self) -> None:
+        """Pause the producer while much is queued, let it go on when little is."""
+        if self._producer is None:
+            return
+        if self.core.session is not None and self.core.state not in WRITABLE_STATES:
+            self._stopProducer()
+        elif self._producerStreaming:
+            self._balanceStreaming()
+        elif not self._pulling:
+            self._pull()
+
+    def _balanceStreaming(self) -> None:
+        queued = self.core.queued
+        if not self._producerPaused and queued >= QUEUE_HIGH:
+            self._producerPaused = True
+            self.guard(self._producer.pauseProducing)
+        elif self._producerPaused and queued < QUEUE_HIGH // 2:
+            self._producerPaused = False
+            self.guard(self._producer.resumeProducing)
+
+    def _pull(self) -> None:
+        self._pulling = True
+        try:
+            while self._producer is not None and self.core.queued < QUEUE_HIGH // 2:
+                sent = self.core.messagesSent
+                self.guard(self._producer.resumeProducing)
+                if self.core.messagesSent == sent:
+                    return  # It has nothing now; its next message brings us back here.
+        finally:
+            self._pulling = False
+
+    def _stopProducer(self) -> None:
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            self.guard(producer.stopProducing)
+
+    def hold(self) -> None:
+        """Deliver no data to the application; heartbeats go on."""
+        self.core.hold()
+
+    def release(self) -> None:
+        """Deliver data again."""
+        self.follow(self.core.release(self._now()))
+        if self._readingPaused and self.core.held <= HELD_HIGH:
+            self._readingPaused = False
+            self.core.readingResumed(self._now())
+            if self._transport is not None:
+                self._transport.resumeProducing()
+            self._setTimer()
+
+    def _limitHeld(self) -> None:
+        """Stop reading when the application holds back more than is kept for it."""
+        if self.core.held > HELD_HIGH and not self._readingPaused:
+            self._readingPaused = True
+            self._transport.pauseProducing()
+            self.core.readingPaused(self._now())
+            self._setTimer()
+
+    # The end.
+
+    def _finish(self, termination: Termination) -> None:
+        """Stop everything, say the last word, tell the application, close the transport."""
+        self._stopBeating()
+        self._cancel("_timer")
+        if self._deciding is not None:
+            self._deciding.cancel()
+        lastWord = self.core.dataToSend(self._now(), 0)
+        if self._transport is not None:
+            self._transport.write(lastWord)
+        self._stopProducer()
+        self.guard(self._deliver, Terminated(termination))
+        if self._transport is not None:
+            self._close(self._transport, termination, bool(lastWord))
+
+    def _close(self, transport: Any, termination: Termination, lastWord: bool) -> None:
+        """See to it that the transport closes in time, the last word first."""
+        transport.unregisterProducer()
+        if self._readingPaused:
+            self._readingPaused = False
+            transport.resumeProducing()
+        if not (lastWord or termination.byPeer or termination.clean):
+            _abort(transport)
+            return
+        self._linger = self._clock.callLater(LINGER, _abort, transport)
+        if lastWord and not termination.clean:
+            _loseWrite(transport)
+        else:
+            transport.loseConnection()
+
+    def _cancel(self, name: str) -> None:
+        call: IDelayedCall | None = getattr(self, name)
+        setattr(self, name, None)
+        if call is not None and call.active():
+            call.cancel()
+
+
+def _loseWrite(transport: Any) -> None:
+    """Close our half only: closing with octets unread would reset the stream, last word and all."""
+    # TLS has no half-close; the method that its transport seems to have is the socket's.
+    if ISSLTransport.providedBy(transport) or not hasattr(transport, "loseWriteConnection"):
+        transport.loseConnection()
+    else:
+        transport.loseWriteConnection()
+
+
+def _abort(transport: Any) -> None:
+    """Cut the stream now, as far as this kind of transport can."""
+    getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+def _tune(transport: ITransport) -> None:
+    """Keep the kernel from hoarding what a heartbeat would have to wait behind."""
+    setNoDelay = getattr(transport, "setTcpNoDelay", None)
+    if setNoDelay is not None:
+        setNoDelay(True)
+    getHandle = getattr(transport, "getHandle", None)
+    handle = getHandle() if getHandle is not None else None
+    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if option is None or not isinstance(handle, socket.socket):
+        return
+    if handle.family in (socket.AF_INET, socket.AF_INET6):
+        handle.setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LIMIT)

@@ -1,0 +1,272 @@
+""":class:`ThingFactory`: what all sessions of one server, or one client, have in common."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import Factory
+from twisted.logger import Logger
+
+from thing.clock import SteadyClock
+from thing.core.client import ClientConnection
+from thing.core.server import ServerConnection
+from thing.core.settings import ClientSettings, ServerSettings
+from thing.driver import Driver
+from thing.errors import EndReason, ErrorCode
+from thing.events import Cause, Termination
+from thing.protocol import ThingProtocol
+from thing.trust.interfaces import IAuthorizer
+
+if TYPE_CHECKING:
+    from twisted.internet.defer import _DeferredListResultListT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How much a server takes on; a connection beyond is told ``SERVER_BUSY``, cheaply."""
+
+    sessions: int = 18000
+    """How many sessions and handshakes at once: a process may open 20,000 files by custom."""
+
+    sessionsPerAddress: int = 18000
+    """How many of them from one network address."""
+
+    handshakes: int = 1000
+    """How many handshakes in progress at once."""
+
+    retryAfter: float = 5.0
+    """How long a client that is turned away should wait, seconds; up to twice that, at random."""
+
+
+class Busy(NamedTuple):
+    """Why a connection is turned away."""
+
+    detail: str
+    """For this side's log."""
+
+    retryAfter: float
+    """How long the client should stay away, seconds."""
+
+
+class ThingFactory(Factory):
+    """
+    Builds a :class:`~thing.protocol.ThingProtocol` for each connection, and knows them all.
+
+    The role follows from the settings. Subclass it, or set :attr:`protocol`,
+    to have your own protocol built. Settings, authorizer and limits may be
+    replaced at any time; sessions that are up keep what they have.
+
+    :ivar sessions: the protocols whose session is up.
+    :ivar terminations: how many sessions and handshakes ended, by cause.
+    :ivar completed: how many handshakes were completed.
+    :ivar loopLag: how late the latest timer came, seconds: the event loop's lag.
+    :ivar clock: the steady clock that measures everything.
+    :ivar jitter: a random number from 0 up to 1, for the schedule of heartbeats.
+    """
+
+    protocol: Callable[[], ThingProtocol] = ThingProtocol  # type: ignore[assignment]
+    noisy = False
+    _log = Logger()
+
+    def __init__(
+        self,
+        settings: ServerSettings | ClientSettings,
+        authorizer: Any,
+        *,
+        limits: Limits | None = None,
+        clock: IReactorTime | None = None,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """
+        :param settings: the server's settings or the client's.
+        :param authorizer: an :class:`~thing.trust.interfaces.IAuthorizer`:
+            whom to believe.
+        :param limits: how much a server takes on; ignored for a client.
+        :param clock: measures time; by default a steady clock over the reactor.
+        :param jitter: gives random numbers from 0 up to 1.
+        """
+        if clock is None:
+            from twisted.internet import reactor
+
+            clock = SteadyClock.of(reactor)
+        self.settings = settings
+        self.authorizer: Any = IAuthorizer(authorizer)
+        self.limits = limits or Limits()
+        self.clock = clock
+        self.jitter = jitter
+        self.sessions: set[ThingProtocol] = set()
+        self.terminations: Counter[Cause] = Counter()
+        self.completed = 0
+        self.loopLag = 0.0
+        self._handshaking: set[ThingProtocol] = set()
+        self._connected = 0
+        self._perAddress: Counter[str] = Counter()
+        self._draining = False
+
+    def buildProtocol(  # type: ignore[override]
+        self, addr: IAddress | None
+    ) -> ThingProtocol | None:
+        """
+        Build the protocol of a new connection.
+
+        :param addr: the peer's address.
+        :return: the protocol, or None if not even a refusal can be afforded.
+        """
+        settings = self.settings
+        core: ServerConnection | ClientConnection
+        if isinstance(settings, ServerSettings):
+            if self._connected >= self.limits.sessions + self.limits.handshakes:
+                return None
+            core = ServerConnection(settings, self._grantTtl)
+        else:
+            core = ClientConnection(settings)
+        protocol = self.protocol()
+        protocol.factory = self
+        protocol.attach(Driver(core, self, protocol.deliver), addr)
+        return protocol
+
+    def _grantTtl(self, requested: float | None) -> float:
+        assert isinstance(self.settings, ServerSettings), "only a server grants"
+        return self.settings.ttl.grant(requested, len(self.sessions))
+
+    def drain(
+        self,
+        grace: float,
+        reason: EndReason = EndReason.SHUTDOWN,
+        retryAfter: float = 0.0,
+    ) -> Deferred[None]:
+        """
+        Server: ask every client to leave, take no new one, and wait for the last.
+
+        :param grace: how long each client may take to say goodbye, seconds.
+        :param reason: what they are told.
+        :param retryAfter: how long they should stay away, seconds; spread at
+            random up to twice that, so that they do not come back as one.
+        :return: fires when the last session has ended, with a flat line if it must be.
+        """
+        self._draining = True
+        for protocol in list(self._handshaking):
+            protocol.reject(ErrorCode.SERVER_BUSY, "draining", self._spread(retryAfter))
+        ended = [protocol.whenTerminated() for protocol in self.sessions]
+        for protocol in list(self.sessions):
+            protocol.goAway(reason, grace, self._spread(retryAfter))
+
+        def done(results: _DeferredListResultListT[Termination]) -> None:
+            self._log.info("Drained: {count} sessions ended", count=len(results))
+
+        return DeferredList(ended).addCallback(done)
+
+    def _spread(self, seconds: float) -> float:
+        return seconds * (1 + self.jitter())
+
+    # What the protocols and their drivers tell.
+
+    def connected(self, protocol: ThingProtocol) -> None:
+        """
+        Count a new connection.
+
+        :param protocol: whose stream is there.
+        """
+        self._connected += 1
+        self._perAddress[_host(protocol)] += 1
+        self._handshaking.add(protocol)
+
+    def refusal(self, protocol: ThingProtocol) -> Busy | None:
+        """
+        Decide whether a new connection must be turned away.
+
+        :param protocol: whose stream is there.
+        :return: why and for how long, or None.
+        """
+        if isinstance(self.settings, ClientSettings):
+            return None
+        detail = self._overLimit(_host(protocol))
+        return Busy(detail, self._spread(self.limits.retryAfter)) if detail else None
+
+    def _overLimit(self, host: str) -> str:
+        """Which limit a new connection exceeds, in words, or nothing."""
+        limits = self.limits
+        if self._draining:
+            return "draining"
+        if len(self._handshaking) > limits.handshakes:
+            return f"limit of {limits.handshakes} handshakes"
+        if len(self._handshaking) + len(self.sessions) > limits.sessions:
+            return f"limit of {limits.sessions} sessions"
+        if host and self._perAddress[host] > limits.sessionsPerAddress:
+            return f"limit of {limits.sessionsPerAddress} sessions of one address"
+        return ""
+
+    def established(self, protocol: ThingProtocol) -> None:
+        """
+        Count a session that is up.
+
+        :param protocol: whose.
+        """
+        session = protocol.session
+        assert session is not None, "an established protocol has a session"
+        self._handshaking.discard(protocol)
+        self.sessions.add(protocol)
+        self.completed += 1
+        self._log.info(
+            "Session {sessionId} with {peer} at {address} is established: "
+            "{group}, {aead}, TTL {ttl:g} s",
+            sessionId=protocol.sessionId,
+            peer=str(session.peer),
+            fingerprint=session.peer.fingerprint,
+            address=protocol.address,
+            group=session.group,
+            aead=session.aead,
+            ttl=session.ttl,
+        )
+
+    def ended(self, protocol: ThingProtocol, termination: Termination) -> None:
+        """
+        Count a session or a handshake that is over.
+
+        :param protocol: whose.
+        :param termination: how it ended.
+        """
+        self._handshaking.discard(protocol)
+        self.sessions.discard(protocol)
+        self.terminations[termination.cause] += 1
+        what = f"Session {protocol.sessionId}" if protocol.session else "Handshake"
+        self._log.info(
+            "{what} with {peer} at {address} ended: {termination}",
+            what=what,
+            sessionId=protocol.sessionId,
+            peer=str(protocol.peer or "a stranger"),
+            address=protocol.address,
+            termination=str(termination),
+            cause=termination.cause.name,
+        )
+
+    def disconnected(self, protocol: ThingProtocol) -> None:
+        """
+        Forget a connection.
+
+        :param protocol: whose stream is gone.
+        """
+        self._connected -= 1
+        host = _host(protocol)
+        self._perAddress[host] -= 1
+        if not self._perAddress[host]:
+            del self._perAddress[host]
+
+    def loopLagged(self, seconds: float) -> None:
+        """
+        Note how late a timer came.
+
+        :param seconds: how late.
+        """
+        self.loopLag = seconds
+
+
+def _host(protocol: ThingProtocol) -> str:
+    """The network address to count by; empty for streams that have none, as unix sockets."""
+    return getattr(protocol.address, "host", "")
