@@ -284,7 +284,7 @@ class PauseTests(PairCase):
 
     def test_pauseLimit(self) -> None:
         """Reading that is held back for longer than pauseLimit ends the session, and says why."""
-        for limit, seconds in ((1.0, 1.0), (None, 3.0)):
+        for limit, seconds in ((0.5, 0.5), (2.0, 2.0), (None, 1.0)):
             pair = self.pair(freshServer(ttl=SHORT, pauseLimit=limit), clientClock=Clock()).up()
             pair.server.pauseProducing()
             self.fill(pair)
@@ -295,6 +295,21 @@ class PauseTests(PairCase):
             self.assertIs(pair.server.end.cause, Cause.ABORTED)
             self.assertIs(pair.server.end.code, ErrorCode.PAUSED_TOO_LONG)
             self.assertEqual(pair.server.messages, [])
+
+    def test_resumeInCallback(self) -> None:
+        """A program may resume inside any callback; reading goes on as from anywhere else."""
+        pair = self.pair(freshServer(ttl=SHORT), freshClient(pauseLimit=2.0)).up()
+        pair.client.pauseProducing()
+        for _ in range(300):
+            pair.server.sendMessage(bytes(4096))
+        pair.pump()
+        self.assertFalse(pair.clientEnd.reading)
+        pair.client.doing["heartbeatSent"] = lambda _: pair.client.resumeProducing()
+        pair.advance(0.625)
+        self.assertEqual(pair.client.of("heartbeatSent"), [1])
+        self.assertEqual(len(pair.client.messages), 300)
+        pair.advance(10)
+        self.assertIsNone(pair.client.termination)
 
     def test_pauseWithinLimit(self) -> None:
         """
@@ -555,6 +570,21 @@ class ProducerTests(PairCase):
         producer = Producer(pair.client)
         pair.client.registerProducer(producer, True)
         self.assertEqual(producer.stopped, 1)
+        pair = self.pair().connect()
+        pair.client.abort()  # This one never was a session.
+        for streaming in (True, False):
+            producer = Producer(pair.client)
+            pair.client.registerProducer(producer, streaming)
+            self.assertEqual(producer.stopped, 1)
+
+    def test_registeredEarly(self) -> None:
+        """A producer may be registered before the session is up; it is asked once it is."""
+        pair = self.pair()
+        producer = Producer(pair.client, limit=3)
+        pair.client.doing["connectionMade"] = lambda: pair.client.registerProducer(producer, False)
+        pair.connect().pump()
+        self.assertIsNone(pair.client.termination)
+        self.assertEqual(len(pair.server.messages), 3)
 
     def test_closing(self) -> None:
         """
@@ -683,8 +713,8 @@ class CloseTests(PairCase):
 
     def test_lastMinute(self) -> None:
         """
-        A server's goodbye ends within closeTimeout even if the client answers at the last
-        moment and then no more: the deadline is one, and not one for each step.
+        A server waits one closeTimeout for the client's goodbye and one for the rest: a client
+        that answers at the last moment and then no more gains that, and not a moment more.
         """
         pair = self.pair(freshServer(closeTimeout=4.0, ttl=TtlPolicy(default=60.0))).up()
         ended = firings(pair.server.goodbye())
@@ -694,7 +724,7 @@ class CloseTests(PairCase):
         while pair.server._driver.core.state is State.GOING_AWAY:
             pair.clientEnd.step(1 << 20)
         pair.freeze()
-        pair.advance(0.25)
+        pair.advance(4.125)
         self.assertIsNotNone(pair.server.termination)
         pair.advance(LINGER)
         self.assertEqual(len(ended), 1)

@@ -55,7 +55,8 @@ class RecordReaderTests(TestCase):
         """A record one octet too long is refused at its header, before its payload comes."""
         for limit in (HANDSHAKE_LIMIT, RECORD_LIMIT):
             reader = RecordReader()
-            reader.feed((limit + 1).to_bytes(2, "big"))
+            reader.feed(b"\0\1x" + (limit + 1).to_bytes(2, "big"))
+            self.assertIsNotNone(reader.next(limit))
             self.assertCode(ErrorCode.RECORD_TOO_LONG, reader.next, limit)
 
     def test_firstTooLong(self) -> None:

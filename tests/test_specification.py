@@ -9,8 +9,9 @@ from types import ModuleType
 from twisted.trial.unittest import TestCase
 
 from tests.vectors.generate import CASES, connections, inputsOf
-from thing.core import groups, heartbeat, keyschedule, messages, records, settings
+from thing.core import credentials, groups, heartbeat, keyschedule, messages, records, settings
 from thing.core.messages import Role
+from thing.errors import ErrorCode, RemoteProtocolError
 from thing.identity import fingerprint
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -195,6 +196,18 @@ class SpecificationTests(TestCase):
         example = re.search(r"``([0-9a-f]{64})`` it is\s+``(SHA256:[^`]+)``", self.page)
         assert example is not None
         self.assertEqual(fingerprint(bytes.fromhex(example[1])), example[2])
+
+    def test_smallOrder(self) -> None:
+        """Each key of small order on the page is refused as such, whatever its sign."""
+        keys = re.findall(r"(?m)^    ([0-9a-f]{64})$", self.page.partition("**Small order.**")[2])
+        self.assertEqual(len(set(keys)), 7)
+        scheme = credentials.SignatureScheme.ED25519
+        for key in map(bytes.fromhex, keys):
+            for sign in (0x00, 0x80):
+                data = key[:31] + bytes((key[31] | sign,))
+                with self.assertRaises(RemoteProtocolError) as raised:
+                    credentials.verifyCredential(1, data, scheme, bytes(64), b"content")
+                self.assertIs(raised.exception.code, ErrorCode.BAD_CREDENTIAL)
 
     def test_rejectExample(self) -> None:
         """The example of a clear reject is what a server with another group says."""

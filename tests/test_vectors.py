@@ -389,10 +389,8 @@ class Replay:
 
     def _completed(self) -> Event:
         sessionId = bytes.fromhex(self.vector["sessionSecrets"]["sessionId"])
-        # Only the client's interval was rounded to whole milliseconds.
-        interval = 6.667 if self.role == "client" else 20.0 / 3
         group, aead = self.vector["group"], self.vector["aead"]
-        return HandshakeCompleted(Session(sessionId, self._peer(), group, aead, 20.0, interval))
+        return HandshakeCompleted(Session(sessionId, self._peer(), group, aead, 20.0, 6.667))
 
     def _heartbeat(self, body: bytes) -> Event:
         sequence, rtt = int.from_bytes(body[:8], "big"), body[8:].hex()

@@ -27,15 +27,16 @@ STEP_TOLERANCE = 0.1
 """A difference that grew by more than this is a step, seconds."""
 
 
+_STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 def steadySeconds() -> float:
     """
-    Read a monotonic clock that counts the time that the machine was suspended.
+    Read a monotonic clock that counts, where it can, the time that the machine was suspended.
 
     :return: seconds since some moment in the past.
     """
-    if hasattr(time, "CLOCK_BOOTTIME"):
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-    return time.monotonic()
+    return time.clock_gettime(_STEADY_CLOCK)
 
 
 @implementer(IDelayedCall)

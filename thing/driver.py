@@ -125,7 +125,6 @@ class Driver:
         :param data: the octets.
         """
         self.follow(self.core.receiveData(data, self._now()))
-        self._limitHeld()
 
     def disconnected(self) -> None:
         """The transport is gone: no timer, no waiter and no producer is left behind."""
@@ -171,6 +170,7 @@ class Driver:
         finally:
             self._following = False
         self.flush()
+        self._balanceReading()
         self._setTimer()
 
     def _handleEvents(self) -> None:
@@ -220,10 +220,12 @@ class Driver:
         if self._transport is None:
             return
         while True:
-            data = self.core.dataToSend(self._now(), 0 if self._transportFull else WRITE_BATCH)
-            if not data:
+            limit = 0 if self._transportFull else WRITE_BATCH
+            data = self.core.dataToSend(self._now(), limit)
+            if data:
+                self._transport.write(data)
+            if not limit or len(data) < limit:
                 break
-            self._transport.write(data)
         self._balanceProducer()
 
     def _setTimer(self) -> None:
@@ -337,18 +339,19 @@ class Driver:
         self._producer = None
 
     def _balanceProducer(self) -> None:
-        """Pause the producer while much is queued, let it go on when little is."""
+        """Pause the producer while nothing can be sent or much is queued, else let it go on."""
+        core = self.core
         if self._producer is None:
             return
-        if self.core.session is not None and self.core.state not in WRITABLE_STATES:
+        up = core.session is not None
+        if core.termination is not None or (up and core.state not in WRITABLE_STATES):
             self._stopProducer()
         elif self._producerStreaming:
-            self._balanceStreaming()
-        elif not self._pulling:
+            self._balanceStreaming(core.queued if up else QUEUE_HIGH)
+        elif up and not self._pulling:
             self._pull()
 
-    def _balanceStreaming(self) -> None:
-        queued = self.core.queued
+    def _balanceStreaming(self, queued: int) -> None:
         if not self._producerPaused and queued >= QUEUE_HIGH:
             self._producerPaused = True
             self.guard(self._producer.pauseProducing)
@@ -379,20 +382,19 @@ class Driver:
     def release(self) -> None:
         """Deliver data again."""
         self.follow(self.core.release(self._now()))
-        if self._readingPaused and self.core.held <= HELD_HIGH:
-            self._readingPaused = False
-            self.core.readingResumed(self._now())
-            if self._transport is not None:
-                self._transport.resumeProducing()
-            self._setTimer()
 
-    def _limitHeld(self) -> None:
-        """Stop reading when the application holds back more than is kept for it."""
-        if self.core.held > HELD_HIGH and not self._readingPaused:
-            self._readingPaused = True
+    def _balanceReading(self) -> None:
+        """Read on only while what the application holds back is not more than is kept for it."""
+        tooMuch = self.core.held > HELD_HIGH
+        if tooMuch is self._readingPaused or self._transport is None:
+            return
+        self._readingPaused = tooMuch
+        if tooMuch:
             self._transport.pauseProducing()
             self.core.readingPaused(self._now())
-            self._setTimer()
+        else:
+            self.core.readingResumed(self._now())
+            self._transport.resumeProducing()
 
     # The end.
 
@@ -413,9 +415,7 @@ class Driver:
     def _close(self, transport: Any, termination: Termination, lastWord: bool) -> None:
         """See to it that the transport closes in time, the last word first."""
         transport.unregisterProducer()
-        if self._readingPaused:
-            self._readingPaused = False
-            transport.resumeProducing()
+        self._balanceReading()  # Nothing is held any more, and the stream's end must be seen.
         if not (lastWord or termination.byPeer or termination.clean):
             _abort(transport)
             return

@@ -116,12 +116,11 @@ class Connection(Generic[H]):
     @property
     def nextDeadline(self) -> float | None:
         """When :meth:`handleTimer` wants to be called, seconds; None for never."""
-        deadlines = []
-        if self._deadline is not None:
-            deadlines.append(self._deadline.due)
-        if self._watch is not None and self.state in LIVENESS_STATES:
-            deadlines.append(self._watch.nextCheck)
-        return min(deadlines, default=None)
+        due = None if self._deadline is None else self._deadline.due
+        if self._watch is None or self.state not in LIVENESS_STATES:
+            return due
+        check = self._watch.nextCheck
+        return check if due is None else min(due, check)
 
     @property
     def ttl(self) -> float | None:
@@ -197,16 +196,25 @@ class Connection(Generic[H]):
         The peer's stream has ended.
 
         :param now: the time, seconds.
-        :return: what follows: a truncation, unless the session was over.
+        :return: what follows: what was held, and a truncation unless the session was over.
         """
+        self._now = now
+        self._holding = False
+        try:
+            while self.termination is None and self._nextHeld():
+                pass
+        except RemoteProtocolError as error:
+            self._refuse(error)
         if self.termination is None:
-            self._end(
-                Termination(Cause.TRUNCATED, byPeer=True, detail=f"in state {self.state.name}")
-            )
+            self._end(Termination(Cause.TRUNCATED, detail=f"in state {self.state.name}"))
         return self._takeEvents()
 
     def hold(self) -> None:
-        """Keep the peer's data, and its goodbye behind them, for later; the rest goes on."""
+        """
+        Keep the peer's data, and its goodbye behind them, for later; the rest goes on.
+
+        How much is kept is up to the driver: it watches :attr:`held`, and stops reading.
+        """
         self._holding = True
 
     def release(self, now: float) -> Iterator[Event]:
@@ -395,12 +403,13 @@ class Connection(Generic[H]):
             over, as a program cannot always know that yet.
         :raises LocalProtocolError: ``WRONG_STATE`` before the session is up;
             ``BUFFER_FULL`` if too much waits already.
+        :raises TypeError: unless ``data`` is bytes or like bytes.
         """
         if self.session is None and self.termination is None:
             raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no data in {self.state.name}")
         if self.state not in WRITABLE_STATES:
             return False
-        self._outbox.data(bytes(data))
+        self._outbox.data(bytes(memoryview(data)))
         self.messagesSent += 1
         return True
 
@@ -413,6 +422,8 @@ class Connection(Generic[H]):
         """
         if self.session is None or self._sendKey is None:
             raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no traffic key in {self.state.name}")
+        if self.state is State.AWAIT_CFL:
+            return  # The last word is said.
         if self._sendKey.records:  # An unused key needs no update, and the peer would refuse it.
             self._ratchet(self._ready, now)
 
@@ -514,7 +525,8 @@ class Connection(Generic[H]):
             raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "data flags")
         self._insideMessage = more
         if self._limits.stream:
-            self._events.append(MessageReceived(message.data))
+            if message.data:
+                self._events.append(MessageReceived(message.data))
             return
         if len(self._message) + len(message.data) > self._limits.maxMessage:
             raise RemoteProtocolError(

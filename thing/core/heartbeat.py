@@ -319,6 +319,6 @@ class Pulse:
                 ErrorCode.HEARTBEAT_SEQUENCE, f"SUU {suu.sequence}, sent {self._sequence}"
             )
         checkSchedule(suu.ttl, suu.interval)
-        self.roundTripTime = now - self._sentAt
+        self.roundTripTime = max(0.0, now - self._sentAt)
         self._sentAt = None
         return self.roundTripTime

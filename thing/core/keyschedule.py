@@ -148,6 +148,10 @@ def _framed(kind: int, body: bytes) -> bytes:
     return (1 + len(body)).to_bytes(2, "big") + bytes((kind,)) + body
 
 
+_EARLY_DERIVED = expandLabel(extract(_ZEROS, _ZEROS), b"derived", _EMPTY_HASH)
+"""The early secret's only use while there are no pre-shared keys: the same in every handshake."""
+
+
 @dataclass(frozen=True, slots=True)
 class HandshakeSecrets:
     """The secrets that follow from the two shares."""
@@ -171,8 +175,7 @@ class HandshakeSecrets:
         :param transcriptHash: the hash of all messages from CHI to CDH.
         :return: the secrets.
         """
-        early = extract(_ZEROS, _ZEROS)
-        handshake = extract(expandLabel(early, b"derived", _EMPTY_HASH), sharedSecret)
+        handshake = extract(_EARLY_DERIVED, sharedSecret)
         return cls(
             clientSecret=expandLabel(handshake, b"c hs traffic", transcriptHash),
             serverSecret=expandLabel(handshake, b"s hs traffic", transcriptHash),

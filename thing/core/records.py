@@ -13,7 +13,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from thing.core.keyschedule import expandLabel, nextTrafficSecret
-from thing.core.messages import CHI_LIMIT, FRAGMENT_LIMIT, MessageType
+from thing.core.messages import FRAGMENT_LIMIT, MessageType
 from thing.errors import ErrorCode, RemoteProtocolError
 
 HEADER_LENGTH = 2
@@ -187,6 +187,7 @@ class RecordReader:
         """Start with nothing read."""
         self._buffer = bytearray()
         self._offset = 0
+        self._first = True
 
     @property
     def buffered(self) -> int:
@@ -225,10 +226,11 @@ class RecordReader:
         if len(self._buffer) < end:
             return None
         self._offset = end
+        self._first = False
         return header, bytes(self._buffer[start:end])
 
     def _tooLong(self, length: int, limit: int) -> RemoteProtocolError:
-        if limit == CHI_LIMIT:  # The very first record: most likely a stranger.
+        if self._first:  # Most likely this is a stranger.
             seen = bytes(self._buffer[self._offset : self._offset + 8])
             return RemoteProtocolError(ErrorCode.NOT_THING, looksLike(seen))
         return RemoteProtocolError(ErrorCode.RECORD_TOO_LONG, f"{length} octets, limit {limit}")

@@ -53,12 +53,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
-        durations = (self.handshakeTimeout, self.closeTimeout, self.pauseLimit or 1.0)
+        pauseLimit = 1.0 if self.pauseLimit is None else self.pauseLimit
+        durations = (self.handshakeTimeout, self.closeTimeout, pauseLimit)
         sizes = (self.maxMessage, self.maxBuffered, len(self.groups), len(self.aeads))
         if min(durations) <= 0 or min(sizes) <= 0:
             raise LocalProtocolError(
                 ErrorCode.BAD_ARGUMENT, "durations, sizes and lists must not be empty or negative"
             )
+        if not set(self.groups) <= set(self.groupTable):
+            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "a group is not in the group table")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from zope.interface import implementer
 
-from thing.errors import CredentialError, ErrorCode, NotAuthorized
+from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
 from thing.trust.interfaces import IAuthorizer
@@ -24,22 +24,9 @@ _OPTION = re.compile(
 )
 
 
-def _checkAnonymous(identity: Identity, allowed: bool) -> None:
-    """Refuse a client that shows no credential, unless that is allowed."""
-    if identity.anonymous and not allowed:
-        raise NotAuthorized("the client is anonymous", ErrorCode.CREDENTIAL_REQUIRED)
-
-
 @implementer(IAuthorizer)
 class Anyone:
-    """
-    Admits whoever proves any key, nameless, and by default those who prove none.
-
-    :param allowAnonymous: whether to admit clients without a credential.
-    """
-
-    def __init__(self, allowAnonymous: bool = True) -> None:
-        self.allowAnonymous = allowAnonymous
+    """Admits whoever proves any key, nameless; and who proves none, if the settings let it."""
 
     def authorize(self, identity: Identity) -> Identity:
         """
@@ -47,9 +34,7 @@ class Anyone:
 
         :param identity: what the peer has proved.
         :return: the same.
-        :raises NotAuthorized: if it is anonymous and that is not allowed.
         """
-        _checkAnonymous(identity, self.allowAnonymous)
         return identity
 
 
@@ -65,13 +50,11 @@ class AuthorizedThings:
     is an error: to skip it could be to skip a restriction.
 
     :param path: the file; it is read now.
-    :param allowAnonymous: whether to admit clients without a credential.
     :raises CredentialError: if the file cannot be read or understood.
     """
 
-    def __init__(self, path: StrPath, allowAnonymous: bool = False) -> None:
+    def __init__(self, path: StrPath) -> None:
         self.path = os.fspath(path)
-        self.allowAnonymous = allowAnonymous
         self.reload()
 
     def reload(self) -> None:
@@ -85,14 +68,12 @@ class AuthorizedThings:
 
     def authorize(self, identity: Identity) -> Identity:
         """
-        Admit a client whose key is in the file.
+        Admit a client whose key is in the file, or one without a key, if the settings let it.
 
         :param identity: what the client has proved.
         :return: the identity with the name that the file gives it.
-        :raises NotAuthorized: if the key is not in the file, or if the client
-            is anonymous and that is not allowed.
+        :raises NotAuthorized: if the key is not in the file.
         """
-        _checkAnonymous(identity, self.allowAnonymous)
         if identity.anonymous:
             return identity
         key = identity.publicKey
