@@ -1,0 +1,114 @@
+"""Whatever a peer sends, in the clear or rightly sealed, no exception gets out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fuzz import run
+from tests.helpers import PLENTY, give, makePair, recordFor
+from thing.core.client import ClientConnection
+from thing.core.connection import Connection
+from thing.core.server import ServerConnection
+from thing.core.states import WRITABLE_STATES, State
+from thing.errors import EndReason
+from thing.events import Event, MessageReceived, Terminated
+
+RAW, SEALED, TIME, SEND, LEAVE, BEAT, UPDATE, HOLD, RELEASE, END = range(10)
+
+
+def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """
+    Cut octets into steps: what happens, a length, and as many octets.
+
+    :param data: the octets.
+    :return: what happens in each step, and the octets that it has.
+    """
+    at = 0
+    while at + 2 <= len(data):
+        end = at + 2 + data[at + 1]
+        yield data[at] % 10, data[at + 2 : end]
+        at = end
+
+
+def call(side: Connection, kind: int, octets: bytes, now: float) -> list[Event]:
+    """
+    Let this side's program do one thing, if it is legal now.
+
+    :param side: the Connection.
+    :param kind: what it does.
+    :param octets: what it does it with.
+    :param now: the time, seconds.
+    :return: the events that follow.
+    """
+    if kind == SEND and side.state in WRITABLE_STATES:
+        side.sendMessage(octets)
+    elif kind == LEAVE and side.state is State.ESTABLISHED:
+        if isinstance(side, ServerConnection):
+            return side.goAway(EndReason.SHUTDOWN, now, 1.0)
+        assert isinstance(side, ClientConnection)
+        return side.goodbye(now)
+    elif kind == BEAT and isinstance(side, ClientConnection):
+        return side.beat(now)
+    elif kind == UPDATE and side.session is not None and side.termination is None:
+        side.updateKey(now)
+    return []
+
+
+def drive(side: Connection, kind: int, octets: bytes, now: float) -> list[Event]:
+    """
+    Let one thing happen to a Connection.
+
+    :param side: the Connection.
+    :param kind: what happens.
+    :param octets: what it happens with.
+    :param now: the time, seconds.
+    :return: the events that follow.
+    """
+    if kind == RAW:
+        return give(side, octets, now)
+    if kind == SEALED:
+        return give(side, recordFor(side, octets), now)
+    if kind == TIME:
+        return side.handleTimer(now)
+    if kind == HOLD:
+        side.hold()
+        return []
+    if kind == RELEASE:
+        return list(side.release(now))
+    if kind == END:
+        return side.receiveEnd(now)
+    return call(side, kind, octets, now)
+
+
+def oneInput(data: bytes) -> None:
+    """
+    Lead a Connection some way into its life, then let anything happen to it.
+
+    :param data: the role, how far to lead it, and then what happens.
+    """
+    if len(data) < 2:
+        return
+    client, server = makePair()
+    for _ in range(data[0] // 2 % 4):
+        give(server, client.dataToSend(0.0, PLENTY), 0.0)
+        give(client, server.dataToSend(0.0, PLENTY), 0.0)
+    side: Connection = server if data[0] % 2 else client
+    side.dataToSend(0.0, PLENTY)
+    now = 0.0
+    over = False
+    for kind, octets in steps(data[1:]):
+        now += len(octets) / 10 if kind == TIME else 0.0
+        for event in drive(side, kind, octets, now):
+            assert not over, f"{event} after the end"
+            over = isinstance(event, Terminated)
+            if isinstance(event, MessageReceived):
+                assert len(event.data) <= side._limits.maxMessage
+        side.dataToSend(now, PLENTY)
+        assert over == (side.state is State.ENDED)
+    side.receiveEnd(now)
+    assert side.state is State.ENDED
+    assert side.dataToSend(now, PLENTY) == b""
+
+
+if __name__ == "__main__":
+    run(oneInput)
