@@ -1,0 +1,70 @@
+"""
+The ``thing`` command: keys, a session like ``nc``, a session like ``ping``.
+
+The modules named after commands hold what click needs to know and are quick
+to import; what does the work is imported when a command runs.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from thing.cli.connect import connect
+from thing.cli.exits import EPILOG, CommandError, ExitCode
+from thing.cli.keys import fingerprint, keygen
+from thing.cli.ping import ping
+from thing.errors import CredentialError
+
+__all__ = ["main"]
+
+
+class _Commands(click.Group):
+    """Turns the errors that any command may meet into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """
+        Run the command.
+
+        :param ctx: what was parsed.
+        :return: what the command returns.
+        :raises CommandError: if a key or a file cannot be used.
+        """
+        try:
+            return super().invoke(ctx)
+        except CredentialError as error:
+            raise CommandError(str(error)) from None
+        except (click.Abort, KeyboardInterrupt):
+            raise CommandError("interrupted", ExitCode.INTERRUPTED) from None
+
+
+def _showVersion(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    try:
+        click.echo(f"thing {version('thing')}")
+    except PackageNotFoundError:
+        click.echo("thing, not installed")
+    context.exit()
+
+
+@click.group(
+    cls=_Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_showVersion,
+    help="Show the version and exit.",
+)
+def main() -> None:
+    """Talk over Thing: secure sessions that know whether the other side is alive."""
+
+
+for _command in (keygen, fingerprint, connect, ping):
+    main.add_command(_command)

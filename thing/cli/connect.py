@@ -1,0 +1,53 @@
+"""``thing connect``: what it is told."""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import click
+
+from thing.cli.exits import EPILOG
+from thing.cli.options import ClientOptions, clientOptions, secondsOption
+
+
+@click.command(epilog=EPILOG)
+@secondsOption("--ttl", help="The TTL to ask for.  [default: the server's]")
+@click.option(
+    "-q",
+    "--quit-after",
+    "quitAfter",
+    type=float,
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="Say goodbye when standard input has ended and nothing was received for so long; "
+    "0 for at once, a negative number for never.",
+)
+@clientOptions
+def connect(client: ClientOptions, ttl: float | None, quitAfter: float) -> None:
+    """
+    Connect standard input and output to a server, as nc does.
+
+    TARGET is HOST, HOST:PORT or [IPV6]:PORT (port 9000 by default), or a
+    Twisted client endpoint string such as tcp:HOST:PORT, tls:HOST:PORT or
+    unix:PATH.
+
+    Each line of standard input is sent as one message, its newline included;
+    of a line longer than 64 KiB, every 64 KiB are one. What is received is
+    written to standard output as it is. When standard input has ended, all of
+    it is sent, replies are awaited until -q says that enough is enough, and
+    goodbye is said: what the server had to send before that still arrives.
+
+    Ctrl-C says goodbye, too, and drops what was not read yet; a second Ctrl-C
+    ends at once. A reader of standard output that stops reading for longer
+    than the TTL ends the session.
+    """
+    from thing.cli.pipe import Pipe
+    from thing.cli.session import converse
+
+    if math.isnan(quitAfter):
+        raise click.UsageError("--quit-after: not a number")
+    if sys.stdin is None or sys.stdout is None:
+        raise click.UsageError("standard input and output must be open; /dev/null is")
+    converse(client, lambda: Pipe(client.verbose, quitAfter), requestedTtl=ttl, stream=True)

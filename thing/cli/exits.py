@@ -1,0 +1,76 @@
+"""
+How a command ends: every exit code, and the one line that goes with it.
+
+Nothing here costs time to import, since ``thing --help`` shows the codes.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from enum import IntEnum
+from typing import IO, Any
+
+import click
+
+
+class ExitCode(IntEnum):
+    """The exit codes of all commands; :attr:`meaning` is what ``--help`` shows."""
+
+    meaning: str
+
+    def __new__(cls, value: int, meaning: str = "") -> ExitCode:
+        """Attach the meaning to the number."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.meaning = meaning
+        return member
+
+    GOODBYE = 0, "done; a session ended with goodbye from both sides"
+    FAILED = 1, "a key or a file cannot be used"
+    USAGE = 2, "the command line is not right"
+    NOT_CONNECTED = 3, "no connection, or no answer in time"
+    NOT_TRUSTED = 4, "the server's key is unknown, changed or revoked"
+    REJECTED = 5, "the server refused the handshake"
+    FLAT_LINED = 6, "the server flat-lined the session"
+    LAPSED = 7, "the server gave no sign of life within the TTL"
+    TRUNCATED = 8, "the stream ended without goodbye"
+    PROTOCOL_ERROR = 9, "a rule of the protocol was broken"
+    ABORTED = 10, "the session was aborted, but not by you"
+    SENT_AWAY = 11, "the server asked to leave before all was done"
+    INTERRUPTED = 130, "interrupted before goodbye"
+
+
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.meaning}" for code in ExitCode)
+"""The table of exit codes, for ``--help``."""
+
+
+class CommandError(click.ClickException):
+    """A command cannot go on: one line on standard error, and an exit code."""
+
+    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+        """
+        :param message: the line.
+        :param code: what to exit with.
+        """
+        super().__init__(message)
+        self.exit_code = code.value  # type: ignore[misc]
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """
+        Print the line.
+
+        :param file: where to; by default standard error.
+        """
+        complain(self.format_message())
+
+
+def complain(message: str) -> None:
+    """
+    Print a line for the user to standard error.
+
+    :param message: the line, without a newline.
+    """
+    # Standard error may be the non-blocking terminal of standard input, or gone.
+    with suppress(OSError):
+        click.echo(f"thing: {message}", file=sys.stderr)

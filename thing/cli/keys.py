@@ -1,0 +1,174 @@
+"""``thing keygen`` and ``thing fingerprint``, and how a private key is read."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import click
+
+from thing.errors import CredentialError
+from thing.home import homeDirectory
+
+if TYPE_CHECKING:
+    from thing.trust import IdentityKey
+
+FILE = click.Path(dir_okay=False)
+"""A file's name; whether it can be used is found out by using it."""
+
+
+def defaultKeyFile() -> str:
+    """:return: the private key that a user has by default."""
+    return os.path.join(homeDirectory(), "id_ed25519")
+
+
+def makeHome() -> None:
+    """
+    Create the per-user directory if it is not there, for its owner only.
+
+    :raises CredentialError: if it cannot be created.
+    """
+    try:
+        os.makedirs(homeDirectory(), mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise CredentialError(f"cannot create {homeDirectory()}: {error.strerror}") from None
+
+
+def loadKey(path: str, passphraseFile: str | None) -> IdentityKey:
+    """
+    Read a private key, and ask for its passphrase if it has one.
+
+    :param path: the key's file.
+    :param passphraseFile: the file that has the passphrase; None to ask on the terminal.
+    :return: the key.
+    :raises CredentialError: if a file cannot be used, or nobody can be asked.
+    """
+    from thing.trust import IdentityKey
+
+    if passphraseFile is not None:
+        return IdentityKey.load(path, readPassphrase(passphraseFile))
+    try:
+        return IdentityKey.load(path)
+    except CredentialError as error:
+        if "a passphrase is needed" not in str(error):
+            raise
+    return IdentityKey.load(path, askPassphrase(f"Passphrase of {path}"))
+
+
+def readPassphrase(path: str) -> bytes:
+    """
+    Read a passphrase: the first line of a file that nobody else may read.
+
+    :param path: the file.
+    :return: the passphrase.
+    :raises CredentialError: if the file cannot be read or is too open.
+    """
+    from thing.trust.files import MAX_LINE, readFile
+
+    return readFile(path, MAX_LINE, private=True).split(b"\n")[0].rstrip(b"\r")
+
+
+def askPassphrase(prompt: str, confirm: bool = False) -> bytes:
+    """
+    Ask for a passphrase on the terminal, whatever standard input is.
+
+    :param prompt: what to show.
+    :param confirm: whether to ask twice.
+    :return: the passphrase.
+    :raises CredentialError: if there is no terminal.
+    """
+    try:
+        with open("/dev/tty", "rb"):
+            pass
+    except OSError:
+        raise CredentialError(
+            f"{prompt}: there is no terminal to ask on; give --passphrase-file"
+        ) from None
+    answer: str = click.prompt(prompt, hide_input=True, err=True, confirmation_prompt=confirm)
+    return answer.encode()
+
+
+@click.command()
+@click.option(
+    "-f",
+    "--file",
+    "path",
+    type=FILE,
+    help="The private key's file.  [default: id_ed25519 in the "
+    "per-user directory: $THING_HOME, else $XDG_DATA_HOME/thing, else ~/.local/share/thing]",
+)
+@click.option("-C", "--comment", help="What the public key ends with.  [default: user@host]")
+@click.option("-p", "--passphrase", is_flag=True, help="Ask for a passphrase to encrypt it with.")
+@click.option(
+    "--passphrase-file", "passphraseFile", type=FILE, help="A file whose first line encrypts it."
+)
+def keygen(
+    path: str | None, comment: str | None, passphrase: bool, passphraseFile: str | None
+) -> None:
+    """
+    Create an Ed25519 key pair, as ssh-keygen -t ed25519 does.
+
+    The private key goes to FILE, the public one to FILE.pub. No file is
+    overwritten.
+    """
+    from thing.trust import IdentityKey
+
+    if passphrase and passphraseFile is not None:
+        raise click.UsageError("--passphrase and --passphrase-file exclude each other")
+    if path is None:
+        makeHome()
+        path = defaultKeyFile()
+    if comment is None:
+        comment = _userAtHost()
+    secret = readPassphrase(passphraseFile) if passphraseFile is not None else None
+    if passphrase:
+        secret = askPassphrase("Passphrase of the new key", confirm=True)
+    key = IdentityKey.generate()
+    key.save(path, secret, comment)
+    click.echo(f"Your identification has been saved in {path}")
+    click.echo(f"Your public key has been saved in {path}.pub")
+    click.echo(f"The key fingerprint is:\n{key.fingerprint} {comment}".rstrip())
+
+
+def _userAtHost() -> str:
+    """The comment that ssh-keygen writes, too."""
+    with suppress(KeyError, OSError):  # A user without an entry in the system's list.
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    return socket.gethostname()
+
+
+@click.command()
+@click.argument("path", metavar="FILE", type=FILE)
+@click.option(
+    "--passphrase-file", "passphraseFile", type=FILE, help="A file whose first line decrypts it."
+)
+def fingerprint(path: str, passphraseFile: str | None) -> None:
+    """
+    Print a key's fingerprint, as ssh-keygen -l does.
+
+    FILE is a public key's file or a private key's. Beside a private key,
+    FILE.pub is read if it is there, so that no passphrase is needed.
+    """
+    from thing.identity import fingerprint as fingerprintOf
+
+    found = _publicKey(path) or (os.path.lexists(f"{path}.pub") and _publicKey(f"{path}.pub"))
+    key, comment = found or (loadKey(path, passphraseFile).publicKey, "")
+    click.echo(f"256 {fingerprintOf(key)} {comment or 'no comment'} (ED25519)")
+
+
+def _publicKey(path: str) -> tuple[bytes, str] | None:
+    """The key and the comment in a public key file; None if it is a private key file."""
+    from thing.trust import loadPublicKey
+    from thing.trust.files import readFile, textLines
+    from thing.trust.keys import MAX_KEY_FILE
+
+    content = readFile(path, MAX_KEY_FILE)
+    if content.lstrip().startswith(b"-----BEGIN "):
+        return None
+    key = loadPublicKey(path)
+    _, line = next(textLines(path, content))
+    comment = "".join(line.split(None, 2)[2:])
+    return key, "".join(char if char.isprintable() else "?" for char in comment)

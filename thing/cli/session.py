@@ -1,0 +1,357 @@
+"""
+One session of a command, from the connection to the exit code.
+
+:func:`converse` is what ``thing connect`` and ``thing ping`` share; what each
+does within the session is in its own subclass of :class:`Talk`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, NoReturn
+
+import click
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
+from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone
+from twisted.internet.protocol import connectionDone
+from twisted.internet.task import react
+from twisted.python.failure import Failure
+
+from thing import (
+    Anonymous,
+    Cause,
+    ClientSettings,
+    EndReason,
+    ErrorCode,
+    Identity,
+    IdentityKey,
+    LocalProtocolError,
+    Termination,
+    ThingFactory,
+    ThingProtocol,
+)
+from thing.cli.exits import ExitCode, complain
+from thing.cli.keys import defaultKeyFile, loadKey
+from thing.cli.options import ClientOptions
+from thing.cli.servers import authorizerOf, complainOfKey
+
+_CODES = {
+    Cause.GOODBYE: ExitCode.GOODBYE,
+    Cause.FLAT_LINED: ExitCode.FLAT_LINED,
+    Cause.LAPSED: ExitCode.LAPSED,
+    Cause.TRUNCATED: ExitCode.TRUNCATED,
+    Cause.PROTOCOL_ERROR: ExitCode.PROTOCOL_ERROR,
+    Cause.ABORTED: ExitCode.ABORTED,
+}
+
+_CANCELLED = (CancelledError, ConnectingCancelledError, DeferredTimeout)
+
+
+class Talk(ThingProtocol):
+    """
+    The client's side of a command's session: reports, leaves, and knows when all is over.
+
+    :ivar lost: why the stream closed, if that was not its plain end.
+    :ivar sentAway: whether the server asked to leave before this side was done.
+    """
+
+    def __init__(self, verbose: bool) -> None:
+        """:param verbose: whether to report on standard error."""
+        self.verbose = verbose
+        self.lost = ""
+        self.sentAway = False
+        self._done = False
+        self._connectedAt = 0.0
+
+    def note(self, message: str) -> None:
+        """
+        Report something, if reports are wanted.
+
+        :param message: what happened.
+        """
+        if self.verbose:
+            complain(message)
+
+    def done(self) -> None:
+        """All that was to be done in the session is done; the rest is goodbye."""
+        self._done = True
+
+    def leave(self) -> None:
+        """Say goodbye."""
+        self.done()
+        self.goodbye()
+
+    def cut(self) -> None:
+        """End at once, whatever is not yet sent or written."""
+        self.abort()
+
+    async def over(self) -> Termination:
+        """
+        Wait until there is nothing left to send, receive or write.
+
+        :return: how the session ended.
+        """
+        return await self.whenTerminated()
+
+    # Callbacks.
+
+    def connectionMade(self) -> None:
+        """Note the time."""
+        self._connectedAt = self.factory.clock.seconds()
+
+    def handshakeCompleted(self) -> None:
+        """Report what was agreed on."""
+        session = self.session
+        assert session is not None, "the handshake made a session"
+        took = self.handshakeTime() * 1000
+        self.note(f"handshake in {took:.1f} ms: {session.group}, {session.aead}")
+        self.note(f"session {self.sessionId} with {session.peer}")
+        self.note(f"the server's key is {session.peer.fingerprint}")
+        self.note(f"TTL {session.ttl:g} s, a heartbeat every {session.interval:g} s")
+
+    def handshakeTime(self) -> float:
+        """:return: for how long the stream has been open, seconds."""
+        return self.factory.clock.seconds() - self._connectedAt
+
+    def heartbeatAcknowledged(self, sequence: int, roundTripTime: float) -> None:
+        """
+        Report the round trip.
+
+        :param sequence: the heartbeat's number.
+        :param roundTripTime: from heartbeat to acknowledgement, seconds.
+        """
+        self.note(f"beat={sequence} time={roundTripTime * 1000:.2f} ms")
+
+    def heartbeatLate(self, silence: float) -> None:
+        """
+        Report that the server is silent.
+
+        :param silence: since the last acknowledgement, seconds.
+        """
+        self.note(f"late: no heartbeat was acknowledged for {silence:.1f} s")
+
+    def goingAway(self, reason: EndReason | int, retryAfter: float) -> None:
+        """
+        Report that the server asks to leave, if that was not expected.
+
+        :param reason: why.
+        :param retryAfter: how long to stay away, seconds.
+        """
+        sentence = reason.sentence if isinstance(reason, EndReason) else f"reason {reason}"
+        message = f"the server asks to leave: {sentence}{_comeBack(retryAfter)}"
+        if self._done:
+            self.note(message)
+        else:
+            self.sentAway = True
+            complain(message)
+
+    def serverKeyAnnounced(self, identity: Identity) -> None:
+        """
+        Report the server's next key.
+
+        :param identity: the next key.
+        """
+        self.note(f"the server's next key is {identity.fingerprint}")
+
+    def keyUpdated(self, generation: int) -> None:
+        """
+        Report that the server moved to its next traffic key.
+
+        :param generation: how many times it did so.
+        """
+        self.note(f"the server uses traffic key {generation}")
+
+    def terminated(self, termination: Termination) -> None:
+        """
+        Report the end.
+
+        :param termination: how the session ended.
+        """
+        self.note(f"end: {termination}")
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Note why.
+
+        :param reason: why the transport closed.
+        """
+        if not isinstance(reason.value, ConnectionDone):
+            self.lost = f"; {_plain(reason.value)}"
+        super().connectionLost(reason)
+
+
+class Conversation:
+    """A session from its connection to its exit code; the user may interrupt it at any time."""
+
+    def __init__(self, options: ClientOptions, factory: ThingFactory, endpoint: Any) -> None:
+        """
+        :param options: what the user chose.
+        :param factory: makes a :class:`Talk`.
+        :param endpoint: to connect by.
+        """
+        self._options = options
+        self._factory = factory
+        self._connecting: Deferred[Any] = endpoint.connect(factory)
+        self._talk: Talk | None = None
+        self._leaving = False
+        self._interrupted = False
+
+    async def run(self, reactor: Any) -> None:
+        """
+        Go through with it.
+
+        :param reactor: what runs.
+        :raises SystemExit: always, with the exit code.
+        """
+        # The reactor sets its own handlers when it starts.
+        reactor.callWhenRunning(self._catchSignals, reactor)
+        raise SystemExit(int(await self._outcome()))
+
+    def _catchSignals(self, reactor: Any) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: reactor.callFromThread(self.interrupt))
+
+    def interrupt(self) -> None:
+        """The user interrupts: goodbye at first, the end if that takes too long or is too early."""
+        talk = self._talk
+        inSession = talk is not None and talk.session is not None and talk.termination is None
+        if talk is not None and inSession and not self._leaving:
+            self._leaving = True
+            talk.note("saying goodbye; interrupt again to end at once")
+            talk.leave()
+            return
+        self._interrupted = True
+        if talk is not None:
+            talk.cut()
+        else:
+            self._connecting.cancel()
+
+    async def _outcome(self) -> ExitCode:
+        options = self._options
+        try:
+            self._connecting.addTimeout(options.timeout, self._factory.clock)
+            self._talk = await self._connecting
+        except (*_CANCELLED, ConnectError, OSError) as error:
+            if self._interrupted:
+                complain("interrupted")
+                return ExitCode.INTERRUPTED
+            late = isinstance(error, _CANCELLED)
+            why = f"no connection within {options.timeout:g} s" if late else _plain(error)
+            complain(f"cannot connect to {options.target.text}: {why}")
+            return ExitCode.NOT_CONNECTED
+        termination = await self._talk.over()
+        code = self._code(self._talk, termination)
+        if code is ExitCode.NOT_TRUSTED:
+            complainOfKey(termination.detail, options)
+        elif code is ExitCode.INTERRUPTED:
+            complain("interrupted")
+        elif code not in (ExitCode.GOODBYE, ExitCode.SENT_AWAY):
+            lost = self._talk.lost if termination.cause is Cause.TRUNCATED else ""
+            complain(f"{termination}{lost}{_comeBack(termination.retryAfter)}")
+        return code
+
+    def _code(self, talk: Talk, termination: Termination) -> ExitCode:
+        if self._interrupted:
+            return ExitCode.INTERRUPTED
+        if termination.clean and talk.sentAway:
+            return ExitCode.SENT_AWAY
+        return codeOf(termination)
+
+
+def codeOf(termination: Termination) -> ExitCode:
+    """
+    The exit code that goes with a session's end.
+
+    :param termination: how the session ended.
+    :return: the code.
+    """
+    if termination.cause is not Cause.REJECTED:
+        return _CODES[termination.cause]
+    if termination.byPeer or termination.code is ErrorCode.CREDENTIAL_REQUIRED:
+        return ExitCode.REJECTED
+    if termination.code is ErrorCode.NOT_AUTHORIZED:
+        return ExitCode.NOT_TRUSTED
+    if termination.code is ErrorCode.HANDSHAKE_TIMEOUT:
+        return ExitCode.NOT_CONNECTED
+    return ExitCode.PROTOCOL_ERROR
+
+
+def _comeBack(retryAfter: float | None) -> str:
+    return f"; come back in {retryAfter:g} s" if retryAfter else ""
+
+
+def _plain(error: BaseException | None) -> str:
+    """An error's text on one line, without the full stop."""
+    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+
+
+def converse(
+    options: ClientOptions,
+    talk: Callable[[], Talk],
+    *,
+    requestedTtl: float | None,
+    stream: bool = False,
+    jitter: Callable[[], float] = random.random,
+) -> NoReturn:
+    """
+    Hold a session and exit with its code.
+
+    :param options: what the user chose.
+    :param talk: makes this side's protocol.
+    :param requestedTtl: the TTL to ask for, seconds; None leaves it to the server.
+    :param stream: whether messages may be received in pieces.
+    :param jitter: when the first heartbeat comes, within the first interval.
+    :raises SystemExit: always, with the exit code.
+    :raises click.UsageError: if an option does not make sense.
+    :raises CredentialError: if a key or a file cannot be used.
+    """
+    try:
+        settings = ClientSettings(
+            credential=_credential(options),
+            requestedTtl=requestedTtl,
+            handshakeTimeout=options.timeout,
+            stream=stream,
+        )
+    except LocalProtocolError as error:
+        raise click.UsageError(error.detail) from None
+    authorizer = authorizerOf(options)
+    from twisted.internet import reactor
+
+    endpoint = options.target.endpoint(reactor, options.timeout)
+    factory = ThingFactory(settings, authorizer, jitter=jitter)
+    factory.protocol = talk
+    with blockingRestored():
+        react(lambda reactor: Conversation(options, factory, endpoint).run(reactor))
+
+
+def _credential(options: ClientOptions) -> IdentityKey | Anonymous:
+    path = options.identity
+    if path is None and os.path.lexists(defaultKeyFile()):
+        path = defaultKeyFile()
+    if options.anonymous or path is None:
+        return Anonymous()
+    return loadKey(path, options.passphraseFile)
+
+
+@contextmanager
+def blockingRestored() -> Iterator[None]:
+    """
+    Leave the standard streams, which other processes share, as they were.
+
+    :return: a context manager.
+    """
+    before = []
+    for descriptor in (0, 1, 2):
+        with suppress(OSError):
+            before.append((descriptor, os.get_blocking(descriptor)))
+    try:
+        yield
+    finally:
+        for descriptor, blocking in before:
+            with suppress(OSError):
+                os.set_blocking(descriptor, blocking)

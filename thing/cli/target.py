@@ -1,0 +1,103 @@
+"""What a user writes to name a server: a host and a port, or an endpoint string."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from twisted.internet.interfaces import IStreamClientEndpoint
+
+DEFAULT_PORT = 9000
+"""The port of a server that is named by its host alone."""
+
+_HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>\d{1,5}))?")
+_FIELD = re.compile(r"((?:\\.|[^\\:])*)(?::|$)", re.DOTALL)
+_WITH_HOST = {"tcp", "tls", "ssl"}
+"""The kinds of endpoint whose arguments are first a host and a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A server, as the user named it."""
+
+    text: str
+    """What the user wrote."""
+
+    server: tuple[str, int] | None
+    """Its host and port, by which known_servers knows it; None if it has none."""
+
+    isEndpoint: bool
+    """Whether :attr:`text` is an endpoint string."""
+
+    def endpoint(self, reactor: Any, timeout: float) -> IStreamClientEndpoint:
+        """
+        Make the endpoint to connect by.
+
+        :param reactor: the reactor.
+        :param timeout: how long each attempt to connect may take, seconds; an
+            endpoint string has its own.
+        :return: the endpoint.
+        :raises click.UsageError: if the endpoint string is not one.
+        """
+        from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+
+        if not self.isEndpoint:
+            assert self.server is not None, "a host and a port were parsed"
+            return HostnameEndpoint(reactor, *self.server, timeout=timeout)
+        try:
+            endpoint: IStreamClientEndpoint = clientFromString(  # type: ignore[no-untyped-call]
+                reactor, self.text
+            )
+        except (ValueError, TypeError, LookupError, OSError) as error:
+            raise click.UsageError(f"not a client endpoint: {self.text}: {error}") from None
+        return endpoint
+
+
+def parseTarget(text: str) -> Target:
+    """
+    Understand what the user wrote.
+
+    :param text: ``HOST``, ``HOST:PORT``, ``[IPV6]:PORT`` or an endpoint string.
+    :return: the target.
+    :raises ValueError: if it is none of these; the message says so.
+    """
+    match = _HOST.fullmatch(text)
+    if match is None:
+        if _isIPv6(text):
+            raise ValueError(f"an IPv6 address goes in brackets: [{text}]")
+        if re.match(r"[A-Za-z]\w*:.", text):
+            return Target(text, _serverOf(text), True)
+        raise ValueError(f"{text!r} is not HOST, HOST:PORT, [IPV6]:PORT or an endpoint string")
+    if match["v6"] is not None and not _isIPv6(match["v6"]):
+        raise ValueError(f"{match['v6']!r} is not an IPv6 address")
+    port = int(match["port"] or DEFAULT_PORT)
+    if not 0 < port < 65536:
+        raise ValueError(f"{port} is not a port")
+    return Target(text, (match["v6"] or match["host"], port), False)
+
+
+def _isIPv6(text: str) -> bool:
+    try:
+        IPv6Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def _serverOf(description: str) -> tuple[str, int] | None:
+    """The host and the port in an endpoint string, if it is of a kind that has them first."""
+    prefix, *fields = (re.sub(r"\\(.)", r"\1", field) for field in _FIELD.findall(description))
+    named = dict(field.split("=", 1) for field in fields if "=" in field)
+    positional = [field for field in fields if field and "=" not in field] + ["", ""]
+    host, port = (
+        named.get("host", positional[0]),
+        named.get("port", positional["host" not in named]),
+    )
+    if prefix not in _WITH_HOST or not host or not re.fullmatch(r"\d{1,5}", port):
+        return None
+    return host, int(port)

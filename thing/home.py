@@ -1,0 +1,22 @@
+"""Where a user's Thing files are: the key, the servers that are known."""
+
+from __future__ import annotations
+
+import os
+
+
+def homeDirectory() -> str:
+    """
+    The per-user directory; it may not exist yet.
+
+    :return: ``$THING_HOME``, else ``$XDG_DATA_HOME/thing``, else
+        ``~/.local/share/thing``; an empty variable, or a relative
+        ``XDG_DATA_HOME``, counts as unset.
+    """
+    own = os.environ.get("THING_HOME")
+    if own:
+        return os.path.abspath(own)
+    data = os.environ.get("XDG_DATA_HOME", "")
+    if not os.path.isabs(data):
+        data = os.path.join(os.path.expanduser("~"), ".local", "share")
+    return os.path.join(data, "thing")
