@@ -1,0 +1,285 @@
+""":class:`ThingService`: a server that listens, reads its keys anew, and drains."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.endpoints import quoteStringArgument
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from thing.core.credentials import Credential
+from thing.core.settings import ServerSettings
+from thing.errors import ThingError
+from thing.factory import ThingFactory
+from thing.identity import fingerprint
+
+FLAT_LINE_TIME = 1.0
+"""What may pass between the end of the drain timeout and the last flat line, seconds."""
+
+_ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
+
+Keys = tuple[Credential, Credential | None]
+"""The server's key, and the one that it will use next."""
+
+
+class CannotStart(SystemExit, Exception):
+    """
+    The server cannot start; all that its user sees is one line.
+
+    As a ``SystemExit`` it ends the program without a traceback. As an
+    ``Exception`` it makes ``twistd`` remove its PID file and tell the process
+    that started a daemon.
+    """
+
+    def __init__(self, problem: str) -> None:
+        """:param problem: what is wrong, without the name of the program."""
+        super().__init__(f"twistd thing: {problem}")
+
+
+class ThingService(Service):
+    """
+    Listens with one factory on any number of endpoints, from start to stop.
+
+    Stopping it drains: the ports are closed first, then every client is asked
+    to leave, and after ``drainTimeout`` those that did not are flat-lined.
+    While it runs, SIGHUP reads the keys anew; sessions that are up keep theirs.
+
+    :ivar factory: builds the protocols.
+    :ivar ports: what it listens on, by the endpoint's description.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        factory: ThingFactory,
+        endpoints: Mapping[str, IStreamServerEndpoint],
+        *,
+        readKeys: Callable[[], Keys] | None = None,
+        drainTimeout: float = 10.0,
+        retryAfter: float = 0.0,
+    ) -> None:
+        """
+        :param reactor: provides ``IReactorCore``, and ``IReactorFromThreads`` for the signal.
+        :param factory: a server's factory.
+        :param endpoints: where to listen, each by its description.
+        :param readKeys: gives the keys anew for SIGHUP, and whatever else is read again
+            with them, or raises and changes nothing; None to leave SIGHUP alone.
+        :param drainTimeout: how long the clients may take to leave, seconds.
+        :param retryAfter: how long clients that are asked to leave, should stay
+            away, seconds.
+        """
+        self.factory = factory
+        self.ports: dict[str, IListeningPort] = {}
+        self._reactor = reactor
+        self._endpoints = dict(endpoints)
+        self._readKeys = readKeys
+        self._drainTimeout = drainTimeout
+        self._retryAfter = retryAfter
+        self._restoreSignal: Callable[[], object] | None = None
+
+    # Starting.
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, while the process may still open any port.
+
+        :raises CannotStart: if that is not possible; then nothing listens.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        self._listen()
+
+    def startService(self) -> None:
+        """
+        Run; listen first, unless that is done.
+
+        :raises CannotStart: as :meth:`privilegedStartService`.
+        """
+        if not self.ports:
+            self._listen()
+        super().startService()  # type: ignore[no-untyped-call]
+        self._catchSignal()
+        # Who reads that the server is there may connect, and send signals, from then on.
+        self._reactor.callWhenRunning(self._announcePorts)
+
+    def _listen(self) -> None:
+        """Say how the server is known, and listen on every endpoint; Twisted's answer at once."""
+        self._announceKeys()
+        problems: list[str] = []
+        for description, endpoint in self._endpoints.items():
+            listening = endpoint.listen(self.factory)
+            listening.addCallback(partial(self.ports.__setitem__, description))
+            listening.addErrback(partial(self._notListening, problems.append, description))
+        if problems:
+            self._stopListening()
+            raise CannotStart(problems[0])
+        self._tellOfLaterProblems = True
+
+    _tellOfLaterProblems = False
+
+    def _notListening(
+        self, tell: Callable[[str], None], description: str, failure: Failure
+    ) -> None:
+        problem = f"cannot listen on {description}: {_reasonOf(failure.value)}"
+        if self._tellOfLaterProblems:
+            self._log.critical("{problem}", problem=problem)
+        else:
+            tell(problem)
+
+    def _announceKeys(self) -> None:
+        self._log.info(
+            "The server's key is {fingerprint}",
+            fingerprint=_fingerprintOf(self._settings.credential),
+        )
+        following = self._settings.nextCredential
+        if following is not None:
+            self._log.info(
+                "Its next key is announced: {fingerprint}", fingerprint=_fingerprintOf(following)
+            )
+
+    def _announcePorts(self) -> None:
+        """Tell where the server is, and what to type to try it."""
+        for description, port in self.ports.items():
+            address = port.getHost()
+            self._log.info(
+                "Listening on {address} ({description})",
+                address=formatAddress(address),
+                description=description,
+            )
+            target = _clientTarget(description, address)
+            if target:
+                self._log.info(
+                    "Try it: thing connect {target} --server-key {fingerprint}",
+                    target=target,
+                    fingerprint=_fingerprintOf(self._settings.credential),
+                )
+
+    @property
+    def _settings(self) -> ServerSettings:
+        settings = self.factory.settings
+        assert isinstance(settings, ServerSettings), "a server's factory has a server's settings"
+        return settings
+
+    # Reading the keys anew.
+
+    def _catchSignal(self) -> None:
+        """Let SIGHUP read the keys anew, where signals can be had: in the main thread."""
+        if self._readKeys is None or threading.current_thread() is not threading.main_thread():
+            return
+
+        def caught(number: int, frame: object) -> None:
+            self._reactor.callFromThread(self.reload)
+
+        before = signal.signal(signal.SIGHUP, caught)
+        self._restoreSignal = partial(signal.signal, signal.SIGHUP, before)
+
+    def reload(self) -> None:
+        """
+        Read the keys anew, for the handshakes to come; on any error all stays as it was.
+
+        The outcome is logged.
+        """
+        if self._readKeys is None:
+            return
+        try:
+            current, following = self._readKeys()
+        except Exception as error:
+            self._log.error("Not reloaded, all stays as it was: {reason}", reason=_reasonOf(error))
+            return
+        self.factory.settings = replace(
+            self._settings, credential=current, nextCredential=following
+        )
+        self._log.info(
+            "Reloaded: the server's key is {fingerprint}, the next one {following}",
+            fingerprint=_fingerprintOf(current),
+            following="not known" if following is None else _fingerprintOf(following),
+        )
+
+    # Stopping.
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop listening, then drain.
+
+        :return: fires when the last session is over.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._restoreSignal is not None:
+            self._restoreSignal()
+            self._restoreSignal = None
+        return Deferred.fromCoroutine(self._shutDown())
+
+    async def _shutDown(self) -> None:
+        await self._stopListening()
+        self._log.info(
+            "Draining {count} sessions, for {seconds:g} s at most",
+            count=len(self.factory.sessions),
+            seconds=self._drainTimeout,
+        )
+        # A client that began to say goodbye is bound by another deadline.
+        abandon = self.factory.clock.callLater(self._drainTimeout + FLAT_LINE_TIME, self._abandon)
+        await self.factory.drain(self._drainTimeout, retryAfter=self._retryAfter)
+        if abandon.active():
+            abandon.cancel()
+
+    def _stopListening(self) -> Deferred[Any]:
+        ports, self.ports = self.ports, {}
+        return DeferredList([maybeDeferred(port.stopListening) for port in ports.values()])
+
+    def _abandon(self) -> None:
+        for protocol in list(self.factory.sessions):
+            protocol.abort()
+
+
+def formatAddress(address: IAddress | None) -> str:
+    """
+    Write an address as people do.
+
+    :param address: of a transport.
+    :return: ``host:port``, with an IPv6 host in brackets, or a socket's path.
+    """
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is not None and port is not None:
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    name = getattr(address, "name", None)
+    if isinstance(name, bytes) and name:
+        return name.decode(errors="replace")
+    return "a unix socket" if hasattr(address, "name") else "an unknown address"
+
+
+def _clientTarget(description: str, address: IAddress) -> str:
+    """What a client on this machine connects to, if no more than an address is needed."""
+    if description.partition(":")[0] not in ("tcp", "tcp6", "unix", "systemd"):
+        return ""  # There is another layer, and it depends on more what a client needs.
+    host, name = getattr(address, "host", None), getattr(address, "name", None)
+    if host in _ALL_INTERFACES:
+        return f"localhost:{getattr(address, 'port', None)}"
+    if name is not None:
+        path = quoteStringArgument(formatAddress(address))  # type: ignore[no-untyped-call]
+        return f"unix:{path}"
+    return formatAddress(address)
+
+
+def _fingerprintOf(credential: Credential) -> str:
+    return fingerprint(credential.data)
+
+
+def _reasonOf(error: BaseException | None) -> str:
+    """What went wrong, in one line."""
+    if isinstance(error, CannotListenError):
+        error = error.socketError
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    text = " ".join(str(error).split())
+    return text if isinstance(error, ThingError) else f"{type(error).__name__}: {text}"

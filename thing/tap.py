@@ -1,0 +1,465 @@
+"""The body of ``twistd thing``: its options, and the service that they describe."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.interfaces import IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.reflect import namedAny
+from twisted.python.usage import Options as UsageOptions
+from twisted.python.usage import UsageError
+
+from thing.core.heartbeat import TtlPolicy
+from thing.core.settings import ServerSettings, Settings
+from thing.demo import DemoFactory
+from thing.errors import CredentialError, LocalProtocolError, ThingError
+from thing.factory import Limits, ThingFactory
+from thing.forward import MIN_BUFFERED, ForwardFactory
+from thing.home import homeDirectory
+from thing.service import CannotStart, Keys, ThingService
+from thing.trust import Anyone, AuthorizedThings, IdentityKey
+from thing.trust.files import readFile
+
+DEFAULT_PORT = "tcp:9000"
+"""Where the server listens if nobody says where."""
+
+DRAIN_TIMEOUT = 10.0
+"""How long clients may take to leave at SIGTERM, seconds: goodbyes take a round trip."""
+
+MAX_PASSPHRASE_FILE = 4096
+"""The most bytes that a passphrase file may hold."""
+
+_log = Logger()
+
+
+def _seconds(text: str) -> float:
+    """A positive duration."""
+    seconds = _secondsOrZero(text)
+    if seconds == 0:
+        raise ValueError("not more than zero")
+    return seconds
+
+
+def _secondsOrZero(text: str) -> float:
+    seconds = float(text)
+    if not (math.isfinite(seconds) and seconds >= 0):
+        raise ValueError("not a duration")
+    return seconds
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError("not a positive number")
+    return count
+
+
+_WANTED: dict[Callable[[str], Any], str] = {
+    _seconds: "a number of seconds above zero",
+    _secondsOrZero: "a number of seconds, zero or more",
+    _count: "a whole number above zero",
+}
+
+
+@dataclass(frozen=True)
+class _Option:
+    """One option and its line in the help."""
+
+    name: str
+    value: str
+    """What the help calls its value; nothing for a flag."""
+    doc: str
+    default: Any = None
+    coerce: Callable[[str], Any] = str
+    shown: str = ""
+    """What the help says of a default that cannot be printed."""
+    short: str | None = None
+
+    def parse(self, text: str) -> Any:
+        """
+        Read the value.
+
+        :param text: as it was typed.
+        :return: the value.
+        :raises UsageError: if it is none.
+        """
+        try:
+            return self.coerce(text)
+        except ValueError:
+            raise UsageError(f"--{self.name}: {text!r} is not {_WANTED[self.coerce]}") from None
+
+    @property
+    def line(self) -> str:
+        """The line in the help."""
+        name = f"--{self.name}={self.value}" if self.value else f"--{self.name}"
+        default = self.shown
+        if isinstance(self.default, (int, float)):
+            default = f"{self.default:.12g}"
+        short = f"-{self.short}," if self.short else "   "
+        return f"  {short} {name:30}{self.doc}" + (f" [{default}]" if default else "")
+
+
+_TTL = TtlPolicy()
+_LIMITS = Limits()
+_SETTINGS = Settings()
+
+_PORT = _Option(
+    "port", "PORT", "number or server endpoint, repeatable", None, str, DEFAULT_PORT, "p"
+)
+
+_GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
+    ("Where to listen:", (_PORT,)),
+    (
+        "The server's key, an OpenSSH Ed25519 private key:",
+        (
+            _Option("identity", "FILE", "the key", shown="made once, see below"),
+            _Option("passphrase-file", "FILE", "its first line decrypts the keys"),
+            _Option("next-identity", "FILE", "the key to come, announced to clients"),
+        ),
+    ),
+    (
+        "Whom to admit; without a choice the demo admits everybody:",
+        (
+            _Option("authorized", "FILE", "the keys in it, as in authorized_keys"),
+            _Option("anonymous", "", "besides, clients without a key"),
+            _Option("anyone", "", "everybody, with a key or without"),
+        ),
+    ),
+    (
+        "What to serve; without a choice the demo:",
+        (
+            _Option("factory", "NAME", "a ThingFactory, as package.module.Class"),
+            _Option("forward", "ENDPOINT", "another server: carry octets to and fro"),
+        ),
+    ),
+    (
+        "Liveness:",
+        (
+            _Option("ttl", "SECONDS", "TTL, if the client asks for none", _TTL.default, _seconds),
+            _Option("min-ttl", "SECONDS", "shortest TTL granted", _TTL.minimum, _seconds),
+            _Option("max-ttl", "SECONDS", "longest TTL granted", _TTL.maximum, _seconds),
+            _Option(
+                "beats-per-second",
+                "N",
+                "of all clients; TTLs grow to hold it",
+                int(_TTL.beatsPerSecond),
+                _count,
+            ),
+            _Option(
+                "pause-limit",
+                "SECONDS",
+                "reading may be held back so long",
+                None,
+                _seconds,
+                "one TTL",
+            ),
+        ),
+    ),
+    (
+        "Time limits:",
+        (
+            _Option(
+                "handshake-timeout",
+                "SECONDS",
+                "for a handshake",
+                _SETTINGS.handshakeTimeout,
+                _seconds,
+            ),
+            _Option(
+                "close-timeout", "SECONDS", "for an orderly close", _SETTINGS.closeTimeout, _seconds
+            ),
+            _Option(
+                "drain-timeout",
+                "SECONDS",
+                "for clients to leave at SIGTERM",
+                DRAIN_TIMEOUT,
+                _secondsOrZero,
+            ),
+            _Option(
+                "retry-after",
+                "SECONDS",
+                "told to clients that are sent away",
+                _LIMITS.retryAfter,
+                _secondsOrZero,
+            ),
+        ),
+    ),
+    (
+        "Capacity:",
+        (
+            _Option("max-sessions", "N", "with handshakes", _LIMITS.sessions, _count),
+            _Option(
+                "max-sessions-per-address",
+                "N",
+                "of them, from one address",
+                _LIMITS.sessionsPerAddress,
+                _count,
+            ),
+            _Option("max-handshakes", "N", "in progress at once", _LIMITS.handshakes, _count),
+            _Option("max-message", "OCTETS", "longest message taken", _SETTINGS.maxMessage, _count),
+            _Option(
+                "max-buffered", "OCTETS", "waiting for one client", _SETTINGS.maxBuffered, _count
+            ),
+        ),
+    ),
+    (
+        "Other:",
+        (_Option("version", "", "show Twisted's version"), _Option("help", "", "show this")),
+    ),
+)
+
+_EPILOGUE = """\
+The default key is made at the first start: server_key in $THING_HOME, else in
+$XDG_DATA_HOME/thing, else in ~/.local/share/thing. An endpoint is written as
+Twisted writes it: tcp:9000:interface=127.0.0.1, tcp6:9000, unix:/run/thing,
+ssl:9001:privateKey=key.pem:certKey=cert.pem, systemd:domain=INET:index=0,
+haproxy:tcp:9000. --forward takes a client endpoint, as tcp:localhost:8007.
+SIGTERM lets the clients leave in order; SIGHUP reads the files of keys anew.
+"""
+
+
+class Options(UsageOptions):
+    """
+    The options of ``twistd thing``.
+
+    An option that is wrong ends the program in one line, as ``--help`` ends it
+    after its text.
+    """
+
+    _options = tuple(option for _, group in _GROUPS for option in group)
+
+    optParameters = [
+        [option.name, option.short, option.default, option.doc, option.parse]
+        for option in _options
+        if option.value and option is not _PORT
+    ]
+    optFlags = [
+        [option.name, None, option.doc]
+        for option in _options
+        if option.name in ("anonymous", "anyone")
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self["port"] = []
+
+    def opt_port(self, description: str) -> None:
+        """
+        Listen there.
+
+        :param description: a number, or a server endpoint description.
+        :raises UsageError: if it is neither.
+        """
+        if description.isdecimal():
+            if int(description) > 0xFFFF:
+                raise UsageError(f"--port: {description} is not within 0 to 65535")
+            description = f"tcp:{int(description)}"
+        self["port"].append(description)
+
+    opt_p = opt_port
+
+    def parseOptions(self, options: Any = None) -> None:
+        """
+        Read a command line.
+
+        :param options: its words; None for the program's own.
+        :raises CannotStart: if an option is wrong.
+        """
+        try:
+            super().parseOptions(options)  # type: ignore[no-untyped-call]
+        except UsageError as error:
+            raise CannotStart(f"{error} (see twistd thing --help)") from None
+
+    def postOptions(self) -> None:
+        """
+        Check what can be checked without a look at the world.
+
+        :raises UsageError: if options do not go together.
+        """
+        self["port"] = self["port"] or [DEFAULT_PORT]
+        self._exclude("factory", "forward")
+        self._exclude("authorized", "anyone")
+        self._require("anonymous", "authorized")
+        self._require("passphrase-file", "identity")
+        self._require("factory", "authorized", "anyone")
+        self._require("forward", "authorized", "anyone")
+        if self._has("forward") and self["max-buffered"] < MIN_BUFFERED:
+            raise UsageError(f"--forward needs a --max-buffered of {MIN_BUFFERED} or more")
+        try:
+            _ttlPolicy(self)
+        except LocalProtocolError as error:
+            raise UsageError(error.detail) from None
+        for name in ("identity", "passphrase-file", "next-identity", "authorized"):
+            if self[name] is not None:
+                # A daemon may change its directory before it reads them again.
+                self[name] = os.path.abspath(self[name])
+
+    def _has(self, name: str) -> bool:
+        """Whether an option was given; an empty value, as of an unset variable, is given, too."""
+        return self[name] not in (None, 0)
+
+    def _exclude(self, one: str, other: str) -> None:
+        if self._has(one) and self._has(other):
+            raise UsageError(f"--{one} and --{other} exclude each other")
+
+    def _require(self, one: str, *others: str) -> None:
+        if self._has(one) and not any(map(self._has, others)):
+            raise UsageError(f"--{one} needs " + " or ".join(f"--{other}" for other in others))
+
+    def getUsage(self, width: int | None = None) -> str:
+        """
+        Write the options by group, one in a line.
+
+        :param width: ignored: the lines are short.
+        :return: the text.
+        """
+        groups = ("\n".join([title, *(o.line for o in group)]) for title, group in _GROUPS)
+        return "\n" + "\n\n".join(groups) + "\n\n" + _EPILOGUE
+
+
+def makeService(options: Options) -> ThingService:
+    """
+    Make the service that the options describe.
+
+    :param options: the options, parsed.
+    :return: the service; nothing listens yet.
+    :raises CannotStart: if a file, a name or an endpoint is of no use.
+    """
+    from twisted.internet import reactor
+
+    try:
+        endpoints = {text: _serverEndpoint(reactor, text) for text in options["port"]}
+        makeFactory = _chooseFactory(reactor, options)
+        authorizer = _makeAuthorizer(options)
+        identity = options["identity"] or _defaultIdentity()
+        settings = _makeSettings(options, _readKeys(options, identity))
+        factory = makeFactory(settings, authorizer, limits=_makeLimits(options))
+    except ThingError as error:
+        raise CannotStart(str(error)) from None
+
+    def readAgain() -> Keys:
+        keys = _readKeys(options, identity)
+        if isinstance(authorizer, AuthorizedThings):
+            authorizer.reload()
+        return keys
+
+    if not (options["authorized"] or options["anyone"]):
+        _log.warn("The demo admits everybody, with a key or without; --authorized would not")
+    return ThingService(
+        reactor,
+        factory,
+        endpoints,
+        readKeys=readAgain,
+        drainTimeout=options["drain-timeout"],
+        retryAfter=options["retry-after"],
+    )
+
+
+def _serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    except Exception as error:  # A parser may raise anything.
+        raise CannotStart(f"--port: {description!r}: {_oneLine(error)}") from None
+    return endpoint
+
+
+def _chooseFactory(reactor: Any, options: Options) -> Callable[..., ThingFactory]:
+    """What makes the factory from settings, authorizer and limits."""
+    if options["factory"] is not None:
+        return _namedFactory(options["factory"])
+    if options["forward"] is None:
+        return DemoFactory
+    try:
+        backend = clientFromString(reactor, options["forward"])  # type: ignore[no-untyped-call]
+    except Exception as error:  # A parser may raise anything.
+        raise CannotStart(f"--forward: {options['forward']!r}: {_oneLine(error)}") from None
+    return partial(ForwardFactory, backend=backend)
+
+
+def _namedFactory(name: str) -> type[ThingFactory]:
+    try:
+        found = namedAny(name)  # type: ignore[no-untyped-call]
+    except Exception as error:  # A module may raise anything.
+        raise CannotStart(f"--factory: cannot import {name}: {_oneLine(error)}") from None
+    if not (isinstance(found, type) and issubclass(found, ThingFactory)):
+        raise CannotStart(f"--factory: {name} is not a subclass of thing.ThingFactory")
+    return found
+
+
+def _makeAuthorizer(options: Options) -> Anyone | AuthorizedThings:
+    if options["authorized"]:
+        return AuthorizedThings(options["authorized"])
+    return Anyone()
+
+
+def _makeSettings(options: Options, keys: Keys) -> ServerSettings:
+    current, following = keys
+    return ServerSettings(
+        credential=current,
+        nextCredential=following,
+        allowAnonymous=bool(options["anonymous"] or not options["authorized"]),
+        ttl=_ttlPolicy(options),
+        handshakeTimeout=options["handshake-timeout"],
+        closeTimeout=options["close-timeout"],
+        pauseLimit=options["pause-limit"],
+        maxMessage=options["max-message"],
+        maxBuffered=options["max-buffered"],
+    )
+
+
+def _ttlPolicy(options: Options) -> TtlPolicy:
+    return TtlPolicy(
+        options["ttl"], options["min-ttl"], options["max-ttl"], options["beats-per-second"]
+    )
+
+
+def _makeLimits(options: Options) -> Limits:
+    return Limits(
+        sessions=options["max-sessions"],
+        sessionsPerAddress=options["max-sessions-per-address"],
+        handshakes=options["max-handshakes"],
+        retryAfter=options["retry-after"],
+    )
+
+
+def _readKeys(options: Options, identity: str) -> Keys:
+    """The server's key and its next one, as their files have them now."""
+    passphrase = _readPassphrase(options["passphrase-file"])
+    current = IdentityKey.load(identity, passphrase)
+    if not options["next-identity"]:
+        return current, None
+    return current, IdentityKey.load(options["next-identity"], passphrase)
+
+
+def _defaultIdentity() -> str:
+    """The file of the default key; at the first start it is made."""
+    directory = homeDirectory()
+    try:
+        os.makedirs(directory, 0o700, exist_ok=True)
+    except OSError as error:
+        raise CredentialError(f"cannot make {directory}: {error.strerror}") from None
+    path = os.path.join(directory, "server_key")
+    IdentityKey.loadOrCreate(path)
+    return path
+
+
+def _readPassphrase(path: str | None) -> bytes | None:
+    """The first line of a file that only its owner may read."""
+    if path is None:
+        return None
+    content = readFile(path, MAX_PASSPHRASE_FILE, private=True)
+    passphrase = content.split(b"\n")[0].rstrip(b"\r")
+    if not passphrase:
+        raise CredentialError(f"{path} holds no passphrase")
+    return passphrase
+
+
+def _oneLine(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
