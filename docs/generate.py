@@ -27,7 +27,7 @@ EXAMPLE = DOCS.parent / "tests" / "vectors" / "x25519-aes-256-gcm-mutual.json"
 LOCAL_CODES = 0x60
 """The codes from here on never go over the wire."""
 
-WORDLESS = {ErrorCode.CLOSE_TIMEOUT, ErrorCode.PAUSED_TOO_LONG, ErrorCode.ABORTED}
+WORDLESS = {ErrorCode.CLOSE_TIMEOUT, ErrorCode.ABORTED}
 """The codes of ends without a word."""
 
 ROLES = {Role.CLIENT: "client", Role.SERVER: "server"}

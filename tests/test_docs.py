@@ -1,0 +1,409 @@
+"""What the documentation shows and claims: its programs run, its commands work, its tests exist."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import shlex
+import signal
+import socket
+import sqlite3
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+
+from thing import IdentityKey
+from thing.cli.exits import ExitCode
+
+PROJECT = Path(__file__).resolve().parent.parent
+README = PROJECT / "README.rst"
+DOCS = PROJECT / "docs"
+EXAMPLES = DOCS / "examples"
+SECURITY = DOCS / "security.rst"
+
+PATIENCE = 60.0
+"""How long anything that a program is to say or do may take, seconds."""
+
+FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
+GOODBYE = "both sides said goodbye"
+
+TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+
+TEST_NAME = re.compile(r"``(tests\.\w+)\.(\w+)\.(test_\w+)``")
+
+
+class Program(ProcessProtocol):
+    """A child process: what it says, and how it ends."""
+
+    def __init__(self) -> None:
+        self.output = ""
+        self.status: int | None = None
+        self._waiting: list[Callable[[], bool]] = []
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        self.output += data.decode()
+        self._look()
+
+    def processEnded(self, reason: Failure) -> None:  # type: ignore[override]
+        self.status = reason.value.exitCode
+        if self.status is None:
+            self.status = -reason.value.signal
+        self._look()
+
+    def _look(self) -> None:
+        self._waiting = [isStillWaiting for isStillWaiting in self._waiting if isStillWaiting()]
+
+    def says(self, pattern: str) -> Deferred[str]:
+        """Wait until it has said this; fail if it ends before."""
+
+        def found() -> str | None:
+            match = re.search(pattern, self.output)
+            return match[0] if match is not None else None
+
+        return self._until(found, f"it never said {pattern}")
+
+    def exits(self) -> Deferred[int]:
+        """Wait for its end."""
+        return self._until(lambda: self.status, "it never ended")
+
+    def signal(self, name: str) -> None:
+        """Send it a signal, unless it is over."""
+        number = signal.Signals[f"SIG{name}"].value
+        with contextlib.suppress(ProcessExitedAlready):
+            self.transport.signalProcess(number)  # type: ignore[union-attr]
+
+    def _until(self, found: Callable[[], Any], complaint: str) -> Deferred[Any]:
+        from twisted.internet import reactor
+
+        waiter: Deferred[Any] = Deferred()
+
+        def isStillWaiting() -> bool:
+            if waiter.called:
+                return False
+            if (answer := found()) is not None:
+                waiter.callback(answer)
+            elif self.status is not None:
+                waiter.errback(AssertionError(f"{complaint}:\n{self.output}"))
+            return not waiter.called
+
+        def complain(value: object, timeout: float) -> None:
+            raise AssertionError(f"{complaint} within {timeout} s:\n{self.output}")
+
+        if isStillWaiting():
+            self._waiting.append(isStillWaiting)
+        return waiter.addTimeout(PATIENCE, reactor, complain)
+
+
+class DocumentedPrograms(TestCase):
+    """Runs programs in a directory of their own, on a free port in place of 9000."""
+
+    timeout = 3 * PATIENCE
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir(parents=True)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+
+    def moved(self, text: str) -> str:
+        """The text with the free port in place of 9000, on the loopback interface only."""
+        listening = f"tcp:{self.port}:interface=127.0.0.1"
+        return text.replace("tcp:9000", listening).replace("9000", str(self.port))
+
+    def write(self, name: str, source: str) -> None:
+        """Put a program into the directory."""
+        (self.directory / name).write_text(self.moved(source))
+
+    def example(self, name: str, *arguments: str) -> Program:
+        """Run a program of docs/examples."""
+        self.write(name, (EXAMPLES / name).read_text())
+        return self.run_(name, *arguments)
+
+    def run_(self, *arguments: str) -> Program:
+        """Run this interpreter; whatever happens, it is gone after the test."""
+        from twisted.internet import reactor
+
+        program = Program()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+            "THING_HOME": str(self.directory / "home"),
+        }
+        reactor.spawnProcess(  # type: ignore[attr-defined]
+            program, sys.executable, [sys.executable, *arguments], environment, str(self.directory)
+        )
+        self.addCleanup(self._end, program)
+        return program
+
+    async def _end(self, program: Program) -> None:
+        program.signal("KILL")
+        await program.exits()
+
+
+class ReadmeTests(DocumentedPrograms):
+    """README.rst"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = README.read_text()
+
+    async def test_programs(self) -> None:
+        """The server and the client of the README hold the conversation that it tells of."""
+        pattern = r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
+        blocks = re.findall(pattern, self.text, re.MULTILINE)
+        for name, block in zip(("server.py", "client.py"), blocks, strict=True):
+            self.assertIn(f"(``{name}``)", self.text)
+            self.write(name, textwrap.dedent(block))
+        server = self.run_("server.py")
+        client = self.run_("client.py", await server.says(FINGERPRINT))
+        await client.says("IS ANYBODY THERE\\?")
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertIn(GOODBYE, client.output)
+        await server.says(f"anonymous: {GOODBYE}")
+
+    def test_commands(self) -> None:
+        """It has one command to start the server and one to run the tests, each on one line."""
+        prefix = r"^    python3 -m venv \.venv && \.venv/bin/pip install --quiet .*&& "
+        for command in (r"\.venv/bin/twistd -n thing --port 9000$", r"\.venv/bin/trial tests$"):
+            self.assertEqual(len(re.findall(prefix + command, self.text, re.MULTILINE)), 1, command)
+
+    async def test_daemon(self) -> None:
+        """The server prints the command for a client, which works, as the README promises."""
+        (start,) = re.findall(r"&& \.venv/bin/twistd (.+)$", self.text, re.MULTILINE)
+        words = shlex.split(start.replace("9000", self.moved("tcp:9000")))
+        server = self.run_("-c", TWISTD, *words)
+        command = await server.says(rf"thing connect \S+ --server-key {FINGERPRINT}")
+        (shown,) = re.findall(r"^    \.venv/bin/(thing connect .+)$", self.text, re.MULTILINE)
+        self.assertEqual(
+            sorted(self.moved(shown).replace("--verbose ", "").split()[:-1]),
+            sorted(command.replace("127.0.0.1", "localhost").split()[:-1]),
+        )
+        client = self.run_("-m", "thing.cli", *shlex.split(command)[1:], "--verbose")
+        client.transport.write(b"help\n")  # type: ignore[union-attr]
+        client.transport.closeStdin()  # type: ignore[union-attr]
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertIn("status", client.output)
+        self.assertIn("goodbye", client.output)
+        server.signal("TERM")
+        await server.exits()
+
+
+class ExampleTests(DocumentedPrograms):
+    """docs/examples"""
+
+    def test_all(self) -> None:
+        """Every example is on a page, and is run by a test here."""
+        pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
+        tests = Path(__file__).read_text()
+        for example in sorted(path.name for path in EXAMPLES.iterdir() if path.suffix == ".py"):
+            self.assertIn(f".. literalinclude:: examples/{example}\n", pages)
+            self.assertRegex(tests, rf'(example|trial|write)\(\s*"{example}"')
+
+    async def test_first(self) -> None:
+        """The tutorial's first server answers its first client in capitals."""
+        server = self.example("server.py")
+        client = self.example("client.py", await server.says(FINGERPRINT))
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertEqual(client.output, f"IS ANYBODY THERE?\n{GOODBYE}\n")
+        await server.says(f"anonymous is here, TTL 30 s\nanonymous: {GOODBYE}")
+
+    async def test_anotherFingerprint(self) -> None:
+        """The first client refuses a server with another key than it was told of."""
+        server = self.example("server.py")
+        await server.says(FINGERPRINT)
+        client = self.example("client.py", IdentityKey.generate().fingerprint)
+        self.assertEqual(await client.exits(), 1, client.output)
+        self.assertIn("the server's key is SHA256:", client.output)
+        await server.says("None: ")
+
+    async def test_keys(self) -> None:
+        """With keys on both sides a thing is refused, then admitted. A new server key is not."""
+        (self.directory / "authorized_things").touch()
+        server = self.example("keyserver.py")
+        fingerprint = await server.says(FINGERPRINT)
+        stranger = self.example("keyclient.py")
+        self.assertEqual(await stranger.exits(), 1, stranger.output)
+        self.assertIn(f"for the first time: {fingerprint}\n", stranger.output)
+        self.assertIn("NOT_AUTHORIZED", stranger.output)
+        line = await server.says("ssh-ed25519 [A-Za-z0-9+/]+ NAME\n")
+        server.signal("KILL")
+        await server.exits()
+
+        (self.directory / "authorized_things").write_text(line.replace("NAME", "lamp"))
+        server = self.example("keyserver.py")
+        await server.says(FINGERPRINT)
+        thing = self.example("keyclient.py")
+        self.assertEqual(await thing.exits(), 0, thing.output)
+        self.assertEqual(thing.output, f"HELLO, lamp!\n{GOODBYE}\n")
+        server.signal("KILL")
+        await server.exits()
+
+        for name in ("server_key", "server_key.pub"):
+            (self.directory / name).unlink()
+        server = self.example("keyserver.py")
+        await server.says(FINGERPRINT)
+        thing = self.example("keyclient.py")
+        self.assertEqual(await thing.exits(), 1, thing.output)
+        self.assertRegex(thing.output, r"THE KEY OF \[localhost\]:\d+ HAS CHANGED")
+
+    async def test_flatLine(self) -> None:
+        """A client that is stopped is late, then flat-lined, and reads so when it goes on."""
+        server = self.example("watchserver.py")
+        client = self.example("watchclient.py", await server.says(FINGERPRINT))
+        await client.says(r"TTL 3 s, a heartbeat every 1 s\nheartbeat 1: [\d.]+ ms")
+        await server.says(r"heartbeat 2, round trip [\d.]+ ms")
+        client.signal("STOP")
+        await server.says(r"late: silent for 1\.\d s")
+        await server.says("flat-lined the session; HEARTBEAT_MISSED")
+        client.signal("CONT")
+        await client.says(r"flat-lined the session; HEARTBEAT_MISSED: .* \(told by the peer\)")
+        self.assertEqual(await client.exits(), 0, client.output)
+
+    async def test_authorizer(self) -> None:
+        """The asynchronous authorizer admits a key once the database has a name for it."""
+        with sqlite3.connect(self.directory / "things.db") as database:
+            database.execute("CREATE TABLE things (fingerprint, name)")
+        server = self.example("authorizer.py")
+        await server.says(FINGERPRINT)
+        stranger = self.example("keyclient.py")
+        self.assertEqual(await stranger.exits(), 1, stranger.output)
+        await server.says("a stranger: .*NOT_AUTHORIZED.* is not in the database")
+        key = IdentityKey.load(self.directory / "thing_key")
+        with sqlite3.connect(self.directory / "things.db") as database:
+            database.execute("INSERT INTO things VALUES (?, ?)", (key.fingerprint, "lamp"))
+        thing = self.example("keyclient.py")
+        self.assertEqual(await thing.exits(), 0, thing.output)
+        self.assertEqual(thing.output, f"hello, lamp\n{GOODBYE}\n")
+        await server.says(f"lamp is here\nlamp: {GOODBYE}")
+
+    async def test_upload(self) -> None:
+        """A file of many buffers' size arrives whole at a server that pauses at each piece."""
+        content = os.urandom(3_000_000)
+        (self.directory / "big").write_bytes(content)
+        server = self.example("store.py")
+        client = self.example("upload.py", await server.says(FINGERPRINT), "big")
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertEqual(client.output, f"{GOODBYE}\n")
+        await server.says("stored")
+        self.assertEqual((self.directory / "stored").read_bytes(), content)
+
+    async def test_reconnect(self) -> None:
+        """The client comes back to a server that died, and says goodbye when it is stopped."""
+        server = self.example("server.py")
+        fingerprint = await server.says(FINGERPRINT)
+        client = self.example("reconnect.py", fingerprint)
+        await client.says("session [0-9a-f]{32}")
+        server.signal("KILL")
+        await client.says("the stream ended without goodbye or flat line")
+        await server.exits()
+        server = self.example("server.py")
+        await client.says("(?s)session .*session [0-9a-f]{32}")
+        client.signal("TERM")
+        await server.says(f"anonymous: {GOODBYE}")
+        await client.exits()
+        self.assertIn(GOODBYE, client.output)
+
+    async def test_factory(self) -> None:
+        """The daemon serves a protocol of one's own."""
+        self.write("shout.py", (EXAMPLES / "shout.py").read_text())
+        command = r"^    \$ PYTHONPATH=\. twistd (.+)$"
+        (start,) = re.findall(command, (DOCS / "tutorial.rst").read_text(), re.MULTILINE)
+        words = shlex.split(start.replace("9000", self.moved("tcp:9000")))
+        server = self.run_("-c", f"import sys; sys.path.insert(0, '.'); {TWISTD}", *words)
+        client = self.example("client.py", await server.says(FINGERPRINT))
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertEqual(client.output, f"IS ANYBODY THERE?\n{GOODBYE}\n")
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_tests(self) -> None:
+        """The example of a test passes."""
+        self.write("shout.py", (EXAMPLES / "shout.py").read_text())
+        self.write("test_shout.py", (EXAMPLES / "test_shout.py").read_text())
+        trial = self.run_("-m", "twisted.trial", "test_shout")
+        self.assertEqual(await trial.exits(), 0, trial.output)
+        self.assertIn("PASSED (successes=3)", trial.output)
+
+
+class OperatingTests(DocumentedPrograms):
+    """docs/operating.rst"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = (DOCS / "operating.rst").read_text()
+
+    def test_options(self) -> None:
+        """It has every option of the daemon, and no other."""
+        from thing.tap import Options
+
+        parameters = [row[0] for row in Options.optParameters]
+        flags = [row[0] for row in Options.optFlags]
+        table = self.text.split(".. list-table::")[1].split("\n\n\n")[0]
+        rows = re.findall(r"\n   \* - (.*)", table)[1:]
+        named = re.findall(r"``--([a-z-]+)", "\n".join(rows))
+        self.assertEqual(sorted(named), sorted(["port", *parameters, *flags]))
+
+    async def test_rotation(self) -> None:
+        """A client with a file of known servers follows a server from key to key."""
+        for name in ("current", "next"):
+            self.assertEqual(await self.command("keygen", "-f", name).exits(), 0)
+        where = self.moved("tcp:9000")
+        keys = ("--identity", "current", "--next-identity", "next")
+        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, *keys)
+        await server.says("Try it")
+        ping = ("ping", "-c", "1", f"127.0.0.1:{self.port}")
+        first = self.command(*ping, "--trust-on-first-use")
+        self.assertEqual(await first.exits(), 0, first.output)
+
+        following = IdentityKey.load(self.directory / "next").fingerprint
+        for suffix in ("", ".pub"):
+            (self.directory / f"next{suffix}").rename(self.directory / f"current{suffix}")
+        self.assertEqual(await self.command("keygen", "-f", "next").exits(), 0)
+        server.signal("HUP")
+        await server.says(re.escape(f"Reloaded: the server's key is {following}"))
+        second = self.command(*ping)
+        self.assertEqual(await second.exits(), 0, second.output)
+        self.assertIn(following, second.output)
+        server.signal("TERM")
+        self.assertEqual(await server.exits(), -signal.SIGTERM)
+
+    def command(self, *arguments: str) -> Program:
+        """Run the thing command."""
+        return self.run_("-m", "thing.cli", *arguments)
+
+    def test_exitCodes(self) -> None:
+        """It has every exit code of the command, with the meaning that its help gives."""
+        codes = "".join(f"{code.value:<3} {code.meaning}\n" for code in ExitCode)
+        self.assertIn(f"=\n{codes}=", self.text)
+
+
+class SecurityTests(TestCase):
+    """docs/security.rst"""
+
+    def test_tests(self) -> None:
+        """Every test that the page names exists."""
+        names = TEST_NAME.findall(SECURITY.read_text())
+        self.assertGreater(len(names), 30)
+        for module, case, method in names:
+            tests = getattr(importlib.import_module(module), case)
+            self.assertTrue(callable(getattr(tests, method, None)), f"{module}.{case}.{method}")
+
+    def test_rows(self) -> None:
+        """Every attack in its tables has a test."""
+        _, attacks = SECURITY.read_text().split("Can SFL be exploited?\n---")
+        _, *tables = attacks.split(".. list-table::")
+        rows = [row for table in tables for row in table.split("\n   * - ")[2:]]  # not its head
+        self.assertGreater(len(rows), 20)
+        for row in rows:
+            self.assertRegex(row, TEST_NAME)
