@@ -103,7 +103,7 @@ class GreetingTests(DemoCase):
     def test_noAddress(self) -> None:
         """A visitor whose stream has no network address is greeted, too."""
         pair = Pair(clock=self.clock, serverFactory=self.demo)
-        pair.server._address = None
+        pair.serverEnd.getPeer = lambda: None  # type: ignore[method-assign]
         self.visitors.append(pair.up())
         self.assertIn(" at an unknown address.", self.heard(pair))
 

@@ -35,7 +35,7 @@ class FleetCase(PairCase):
     def join(self, factory: ThingFactory, host: str = "192.0.2.1", pump: bool = True) -> Pair:
         """One more client, from an address."""
         pair = self.pair(serverFactory=factory, clock=self.clock)
-        pair.server._address = IPv4Address("TCP", host, 1)
+        pair.server.connectedFrom = IPv4Address("TCP", host, 1)
         pair.connect()
         if pump:
             pair.pump()
@@ -159,7 +159,7 @@ class LimitsTests(FleetCase):
         factory = self.factory(limits=Limits(sessionsPerAddress=1))
         for _ in range(3):
             pair = self.pair(serverFactory=factory, clock=self.clock)
-            pair.server._address = UNIXAddress("/run/thing")
+            pair.server.connectedFrom = UNIXAddress("/run/thing")
             pair.connect().pump()
             self.assertIsNotNone(pair.client.session)
 

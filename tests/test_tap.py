@@ -231,7 +231,7 @@ class DefaultIdentityTests(TapCase):
     def test_noDirectory(self) -> None:
         """If its directory cannot be made, that is said in one line."""
         self.setEnvironment("THING_HOME", os.path.join(write(self.path("file"), b""), "home"))
-        self.assertProblem((), "cannot make", "Not a directory")
+        self.assertProblem((), "cannot create", "Not a directory")
 
     def test_notMadeAgain(self) -> None:
         """Reading the keys anew never makes a key: a server does not change its key by itself."""

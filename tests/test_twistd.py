@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ProcessDone, ProcessTerminated
 from twisted.internet.protocol import ProcessProtocol
+from twisted.internet.task import LoopingCall
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
@@ -489,7 +490,19 @@ class ProblemTests(TwistdCase):
             self.assertEqual(await process.ended, 1)
         self.assertIn("cannot listen on", process.output)
         self.assertNotIn("Traceback", process.output)
+        log = Path(self.cwd, "twistd.log")
+        # The daemon has one more thing to do after it told its parent.
+        await self.whenWritten(log, f"cannot listen on {port}: Address already in use")
+        self.assertNotIn("Traceback", log.read_text())
         self.assertFalse(os.path.exists(os.path.join(self.cwd, "twistd.pid")))
-        log = Path(self.cwd, "twistd.log").read_text()
-        self.assertIn(f"cannot listen on {port}: Address already in use", log)
-        self.assertNotIn("Traceback", log)
+
+    def whenWritten(self, path: Path, part: str) -> Deferred[Any]:
+        """Wait until a file that another process writes has this in it."""
+
+        def look() -> None:
+            if part in path.read_text():
+                looking.stop()
+
+        looking = LoopingCall(look)
+        self.addCleanup(lambda: looking.stop() if looking.running else None)
+        return looking.start(0.02)

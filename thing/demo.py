@@ -15,9 +15,8 @@ from itertools import islice
 from typing import Any, ClassVar
 
 from thing.errors import LocalProtocolError
-from thing.factory import ThingFactory
+from thing.factory import ThingFactory, formatAddress
 from thing.protocol import ThingProtocol
-from thing.service import formatAddress
 
 MAX_TEXT = 4096
 """The longest message that is answered, octets: nobody types more."""
@@ -92,7 +91,7 @@ class DemoProtocol(ThingProtocol):
 
     def _reply(self, text: str) -> None:
         """Send lines, if this peer can still be sent anything."""
-        with suppress(LocalProtocolError):  # It is leaving, and will not miss a demo's reply.
+        with suppress(LocalProtocolError):  # It does not read, and will not miss a demo's reply.
             self.sendMessage(f"{text}\n".encode())
 
     def _answer(self, line: str) -> str:

@@ -42,11 +42,17 @@ from thing.identity import Identity
 if TYPE_CHECKING:
     from thing.factory import ThingFactory
 
-WRITE_BATCH = 65536
+WRITE_BATCH = 16384
 """How many octets of records go to the transport at once."""
 
-NOT_SENT_LIMIT = 131072
+NOT_SENT_LIMIT = 65536
 """What the kernel may hold unsent, octets: a heartbeat waits behind no more than that."""
+
+RECEIVE_BUFFER = 131072
+"""
+What the kernel may hold unread, octets: left to itself it hoards megabytes for a slow reader,
+and a heartbeat waits behind them. It bounds one session's rate to this much in a round trip.
+"""
 
 QUEUE_HIGH = 65536
 """With this many octets queued the application's producer is paused."""
@@ -453,8 +459,9 @@ def _tune(transport: ITransport) -> None:
         setNoDelay(True)
     getHandle = getattr(transport, "getHandle", None)
     handle = getHandle() if getHandle is not None else None
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if option is None or not isinstance(handle, socket.socket):
+    if not isinstance(handle, socket.socket):
         return
-    if handle.family in (socket.AF_INET, socket.AF_INET6):
-        handle.setsockopt(socket.IPPROTO_TCP, option, NOT_SENT_LIMIT)
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    notSent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if notSent is not None and handle.family in (socket.AF_INET, socket.AF_INET6):
+        handle.setsockopt(socket.IPPROTO_TCP, notSent, NOT_SENT_LIMIT)

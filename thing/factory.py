@@ -109,6 +109,10 @@ class ThingFactory(Factory):
         self._perAddress: Counter[str] = Counter()
         self._draining = False
 
+    def startFactory(self) -> None:
+        """Take connections again after a drain; called when the first port begins to listen."""
+        self._draining = False
+
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None
     ) -> ThingProtocol | None:
@@ -151,14 +155,14 @@ class ThingFactory(Factory):
         :return: fires when the last session has ended, with a flat line if it must be.
         """
         self._draining = True
+        ended = [protocol.whenTerminated() for protocol in self._handshaking | self.sessions]
         for protocol in list(self._handshaking):
             protocol.reject(ErrorCode.SERVER_BUSY, "draining", self._spread(retryAfter))
-        ended = [protocol.whenTerminated() for protocol in self.sessions]
         for protocol in list(self.sessions):
             protocol.goAway(reason, grace, self._spread(retryAfter))
 
         def done(results: _DeferredListResultListT[Termination]) -> None:
-            self._log.info("Drained: {count} sessions ended", count=len(results))
+            self._log.info("Drained: {count} sessions and handshakes ended", count=len(results))
 
         return DeferredList(ended).addCallback(done)
 
@@ -219,7 +223,7 @@ class ThingFactory(Factory):
             sessionId=protocol.sessionId,
             peer=str(session.peer),
             fingerprint=session.peer.fingerprint,
-            address=protocol.address,
+            address=formatAddress(protocol.address),
             group=session.group,
             aead=session.aead,
             ttl=session.ttl,
@@ -241,7 +245,7 @@ class ThingFactory(Factory):
             what=what,
             sessionId=protocol.sessionId,
             peer=str(protocol.peer or "a stranger"),
-            address=protocol.address,
+            address=formatAddress(protocol.address),
             termination=str(termination),
             cause=termination.cause.name,
         )
@@ -267,6 +271,22 @@ class ThingFactory(Factory):
         self.loopLag = seconds
 
 
+def formatAddress(address: IAddress | None) -> str:
+    """
+    Write an address as people do.
+
+    :param address: of a transport.
+    :return: ``host:port``, with an IPv6 host in brackets, or a socket's path.
+    """
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is not None and port is not None:
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    name = getattr(address, "name", None)
+    if isinstance(name, bytes) and name:
+        return name.decode(errors="replace")
+    return "a unix socket" if hasattr(address, "name") else "an unknown address"
+
+
 def _host(protocol: ThingProtocol) -> str:
     """The network address to count by; empty for streams that have none, as unix sockets."""
-    return getattr(protocol.address, "host", "")
+    return getattr(protocol.connectedFrom, "host", "")

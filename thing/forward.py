@@ -106,13 +106,14 @@ class ForwardProtocol(ThingProtocol):
         :param data: some octets.
         """
         try:
-            self.sendMessage(data)
-            self._sent += len(data)
+            queued = self.sendMessage(data)  # Not after the client's goodbye.
         except LocalProtocolError as error:
+            queued = False
+            self.reject(ErrorCode.INTERNAL_ERROR, error.detail)
+        if queued:
+            self._sent += len(data)
+        else:
             self._discarded += len(data)
-            if error.code is ErrorCode.BUFFER_FULL:
-                self.reject(ErrorCode.INTERNAL_ERROR, error.detail)
-            # Else the client has said goodbye: it wants to hear no more.
 
     def unlinked(self, reason: Failure) -> None:
         """

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from thing.errors import CredentialError
+
 
 def homeDirectory() -> str:
     """
@@ -20,3 +22,18 @@ def homeDirectory() -> str:
     if not os.path.isabs(data):
         data = os.path.join(os.path.expanduser("~"), ".local", "share")
     return os.path.join(data, "thing")
+
+
+def makeHome() -> str:
+    """
+    Create the per-user directory if it is not there, for its owner only.
+
+    :return: its path.
+    :raises CredentialError: if it cannot be created.
+    """
+    path = homeDirectory()
+    try:
+        os.makedirs(path, mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise CredentialError(f"cannot create {path}: {error.strerror}") from None
+    return path

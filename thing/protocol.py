@@ -68,11 +68,12 @@ class ThingProtocol(Protocol):
     called for TLS's handshake, too.
 
     :ivar factory: the :class:`ThingFactory` that built it.
+    :ivar connectedFrom: where the connection came from; a balancer, if there is one.
     """
 
     factory: ThingFactory
     _driver: Driver
-    _address: IAddress | None
+    connectedFrom: IAddress | None
     _closed: bool
     _established: list[Deferred[Session]]
     _ended: list[Deferred[Termination]]
@@ -196,8 +197,8 @@ class ThingProtocol(Protocol):
 
     @property
     def address(self) -> IAddress | None:
-        """The peer's transport address."""
-        return self._address
+        """The peer's transport address; behind a PROXY header the one that it tells."""
+        return self.transport.getPeer() if self.transport is not None else self.connectedFrom
 
     @property
     def roundTripTime(self) -> float | None:
@@ -401,7 +402,7 @@ class ThingProtocol(Protocol):
         :param address: the peer's address.
         """
         self._driver = driver
-        self._address = address
+        self.connectedFrom = address
         self._closed = False
         self._established = []
         self._ended = []

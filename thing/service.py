@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from thing.core.credentials import Credential
 from thing.core.settings import ServerSettings
 from thing.errors import ThingError
-from thing.factory import ThingFactory
+from thing.factory import ThingFactory, formatAddress
 from thing.identity import fingerprint
 
 FLAT_LINE_TIME = 1.0
@@ -240,22 +240,6 @@ class ThingService(Service):
     def _abandon(self) -> None:
         for protocol in list(self.factory.sessions):
             protocol.abort()
-
-
-def formatAddress(address: IAddress | None) -> str:
-    """
-    Write an address as people do.
-
-    :param address: of a transport.
-    :return: ``host:port``, with an IPv6 host in brackets, or a socket's path.
-    """
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is not None and port is not None:
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    name = getattr(address, "name", None)
-    if isinstance(name, bytes) and name:
-        return name.decode(errors="replace")
-    return "a unix socket" if hasattr(address, "name") else "an unknown address"
 
 
 def _clientTarget(description: str, address: IAddress) -> str:

@@ -19,22 +19,18 @@ from twisted.python.usage import UsageError
 from thing.core.heartbeat import TtlPolicy
 from thing.core.settings import ServerSettings, Settings
 from thing.demo import DemoFactory
-from thing.errors import CredentialError, LocalProtocolError, ThingError
+from thing.errors import LocalProtocolError, ThingError
 from thing.factory import Limits, ThingFactory
 from thing.forward import MIN_BUFFERED, ForwardFactory
-from thing.home import homeDirectory
+from thing.home import makeHome
 from thing.service import CannotStart, Keys, ThingService
-from thing.trust import Anyone, AuthorizedThings, IdentityKey
-from thing.trust.files import readFile
+from thing.trust import Anyone, AuthorizedThings, IdentityKey, readPassphrase
 
 DEFAULT_PORT = "tcp:9000"
 """Where the server listens if nobody says where."""
 
 DRAIN_TIMEOUT = 10.0
 """How long clients may take to leave at SIGTERM, seconds: goodbyes take a round trip."""
-
-MAX_PASSPHRASE_FILE = 4096
-"""The most bytes that a passphrase file may hold."""
 
 _log = Logger()
 
@@ -431,7 +427,8 @@ def _makeLimits(options: Options) -> Limits:
 
 def _readKeys(options: Options, identity: str) -> Keys:
     """The server's key and its next one, as their files have them now."""
-    passphrase = _readPassphrase(options["passphrase-file"])
+    file = options["passphrase-file"]
+    passphrase = None if file is None else readPassphrase(file)
     current = IdentityKey.load(identity, passphrase)
     if not options["next-identity"]:
         return current, None
@@ -440,25 +437,9 @@ def _readKeys(options: Options, identity: str) -> Keys:
 
 def _defaultIdentity() -> str:
     """The file of the default key; at the first start it is made."""
-    directory = homeDirectory()
-    try:
-        os.makedirs(directory, 0o700, exist_ok=True)
-    except OSError as error:
-        raise CredentialError(f"cannot make {directory}: {error.strerror}") from None
-    path = os.path.join(directory, "server_key")
+    path = os.path.join(makeHome(), "server_key")
     IdentityKey.loadOrCreate(path)
     return path
-
-
-def _readPassphrase(path: str | None) -> bytes | None:
-    """The first line of a file that only its owner may read."""
-    if path is None:
-        return None
-    content = readFile(path, MAX_PASSPHRASE_FILE, private=True)
-    passphrase = content.split(b"\n")[0].rstrip(b"\r")
-    if not passphrase:
-        raise CredentialError(f"{path} holds no passphrase")
-    return passphrase
 
 
 def _oneLine(error: Exception) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thing.errors import CredentialError
-from thing.home import homeDirectory
+from thing.home import homeDirectory, makeHome
 
 if TYPE_CHECKING:
     from thing.trust import IdentityKey
@@ -25,18 +25,6 @@ def defaultKeyFile() -> str:
     return os.path.join(homeDirectory(), "id_ed25519")
 
 
-def makeHome() -> None:
-    """
-    Create the per-user directory if it is not there, for its owner only.
-
-    :raises CredentialError: if it cannot be created.
-    """
-    try:
-        os.makedirs(homeDirectory(), mode=0o700, exist_ok=True)
-    except OSError as error:
-        raise CredentialError(f"cannot create {homeDirectory()}: {error.strerror}") from None
-
-
 def loadKey(path: str, passphraseFile: str | None) -> IdentityKey:
     """
     Read a private key, and ask for its passphrase if it has one.
@@ -46,7 +34,7 @@ def loadKey(path: str, passphraseFile: str | None) -> IdentityKey:
     :return: the key.
     :raises CredentialError: if a file cannot be used, or nobody can be asked.
     """
-    from thing.trust import IdentityKey
+    from thing.trust import IdentityKey, readPassphrase
 
     if passphraseFile is not None:
         return IdentityKey.load(path, readPassphrase(passphraseFile))
@@ -56,19 +44,6 @@ def loadKey(path: str, passphraseFile: str | None) -> IdentityKey:
         if "a passphrase is needed" not in str(error):
             raise
     return IdentityKey.load(path, askPassphrase(f"Passphrase of {path}"))
-
-
-def readPassphrase(path: str) -> bytes:
-    """
-    Read a passphrase: the first line of a file that nobody else may read.
-
-    :param path: the file.
-    :return: the passphrase.
-    :raises CredentialError: if the file cannot be read or is too open.
-    """
-    from thing.trust.files import MAX_LINE, readFile
-
-    return readFile(path, MAX_LINE, private=True).split(b"\n")[0].rstrip(b"\r")
 
 
 def askPassphrase(prompt: str, confirm: bool = False) -> bytes:
@@ -114,7 +89,7 @@ def keygen(
     The private key goes to FILE, the public one to FILE.pub. No file is
     overwritten.
     """
-    from thing.trust import IdentityKey
+    from thing.trust import IdentityKey, readPassphrase
 
     if passphrase and passphraseFile is not None:
         raise click.UsageError("--passphrase and --passphrase-file exclude each other")

@@ -8,9 +8,8 @@ import click
 
 from thing import CredentialError, Identity, KnownServers, PinnedServers
 from thing.cli.exits import complain
-from thing.cli.keys import makeHome
 from thing.cli.options import ClientOptions
-from thing.home import homeDirectory
+from thing.home import makeHome
 from thing.trust.files import createFile
 
 
@@ -33,9 +32,8 @@ def authorizerOf(options: ClientOptions) -> PinnedServers | KnownServers:
     assert options.target.server is not None, "checked with the options"
     path = options.knownHosts
     if path is None:
-        path = os.path.join(homeDirectory(), "known_servers")
+        path = os.path.join(makeHome(), "known_servers")
         if not os.path.lexists(path):
-            makeHome()
             createFile(path, b"", 0o600)
 
     def stored(identity: Identity) -> None:

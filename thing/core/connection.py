@@ -318,6 +318,7 @@ class Connection(Generic[H]):
         if verdict is Verdict.LATE:
             self._events.append(HeartbeatLate(self._watch.silence(self._now)))
         elif verdict is Verdict.PAUSED_TOO_LONG:
+            self._sayReject(ErrorCode.PAUSED_TOO_LONG, 0.0)
             self._end(Termination(Cause.ABORTED, ErrorCode.PAUSED_TOO_LONG))
         elif verdict is Verdict.DEAD:
             self._peerIsDead()

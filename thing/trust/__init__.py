@@ -13,6 +13,7 @@ from thing.trust.keys import (
     loadPublicKey,
     parseFingerprint,
     parsePublicKey,
+    readPassphrase,
 )
 from thing.trust.servers import KnownServers, PinnedServers
 
@@ -28,4 +29,5 @@ __all__ = [
     "loadPublicKey",
     "parseFingerprint",
     "parsePublicKey",
+    "readPassphrase",
 ]

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from thing.core.credentials import SignatureScheme
 from thing.errors import CredentialError
 from thing.identity import CredentialKind, fingerprint, sshBlob
-from thing.trust.files import StrPath, createFile, readFile, textLines
+from thing.trust.files import MAX_LINE, StrPath, createFile, readFile, textLines
 
 MAX_KEY_FILE = 64 * 1024
 """The most bytes that a private key file may hold; one of Ed25519 has about 400."""
@@ -225,6 +225,20 @@ def formatPublicKey(publicKey: bytes, comment: str = "") -> str:
     """
     encoded = base64.b64encode(sshBlob(publicKey)).decode("ascii")
     return f"ssh-ed25519 {encoded} {checkName(comment)}".rstrip(" ")
+
+
+def readPassphrase(path: StrPath) -> bytes:
+    """
+    Read a passphrase: the first line of a file that nobody else may read.
+
+    :param path: the file.
+    :return: the passphrase.
+    :raises CredentialError: if the file cannot be read, is too open or holds none.
+    """
+    passphrase = readFile(path, MAX_LINE, private=True).split(b"\n")[0].rstrip(b"\r")
+    if not passphrase:
+        raise CredentialError(f"{os.fspath(path)} holds no passphrase")
+    return passphrase
 
 
 def parsePublicKey(text: str) -> bytes:
