@@ -135,12 +135,12 @@ class GroupTests(HomeCase):
         for word in ("keygen", "fingerprint", "connect", "ping"):
             self.assertIn(word, result.output)
         for code in ExitCode:
-            self.assertIn(f"{code.value:>3}  {code.meaning}", result.output)
+            self.assertIn(f"{code.value:>3}  {code.sentence}", result.output)
 
     def test_helpOfCommands(self) -> None:
         """The commands that hold a session repeat the exit codes."""
         for command in ("connect", "ping"):
-            self.assertIn(ExitCode.LAPSED.meaning, self.invoke(command, "--help").output)
+            self.assertIn(ExitCode.LAPSED.sentence, self.invoke(command, "--help").output)
 
     def test_helpIsQuick(self) -> None:
         """``--help`` loads no reactor, and of Thing no more than the package itself does."""

@@ -384,7 +384,7 @@ class OperatingTests(DocumentedPrograms):
 
     def test_exitCodes(self) -> None:
         """It has every exit code of the command, with the meaning that its help gives."""
-        codes = "".join(f"{code.value:<3} {code.meaning}\n" for code in ExitCode)
+        codes = "".join(f"{code.value:<3} {code.sentence}\n" for code in ExitCode)
         self.assertIn(f"=\n{codes}=", self.text)
 
 

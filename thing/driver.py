@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -452,11 +453,21 @@ def _abort(transport: Any) -> None:
     getattr(transport, "abortConnection", transport.loseConnection)()
 
 
-def _tune(transport: ITransport) -> None:
-    """Keep the kernel from hoarding what a heartbeat would have to wait behind."""
+def sendAtOnce(transport: Any) -> None:
+    """
+    Have small messages sent without waiting for more, where the transport can be told.
+
+    :param transport: any stream transport.
+    """
     setNoDelay = getattr(transport, "setTcpNoDelay", None)
     if setNoDelay is not None:
-        setNoDelay(True)
+        with suppress(OSError):  # Some unix sockets' transports have the method, too.
+            setNoDelay(True)
+
+
+def _tune(transport: ITransport) -> None:
+    """Keep the kernel from hoarding what a heartbeat would have to wait behind."""
+    sendAtOnce(transport)
     getHandle = getattr(transport, "getHandle", None)
     handle = getHandle() if getHandle is not None else None
     if not isinstance(handle, socket.socket):

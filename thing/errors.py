@@ -8,24 +8,32 @@ is the same on the wire's both ends, in the exception and in the log.
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
-class ErrorCode(IntEnum):
+class Worded(IntEnum):
+    """Numbers that have a plain sentence each, in :attr:`sentence`."""
+
+    sentence: str
+
+    def __new__(cls, value: int, sentence: str = "") -> Self:
+        """Attach the sentence to the number."""
+        member = int.__new__(cls, value)
+        member._value_ = value
+        member.sentence = sentence
+        return member
+
+
+class ErrorCode(Worded):
     """
     Why a handshake or a session was refused (specification, "Error codes").
 
     The value goes over the wire in CHR and SHR; :attr:`sentence` says it in
     plain words.
     """
-
-    sentence: str
-
-    def __new__(cls, value: int, sentence: str = "") -> ErrorCode:
-        """Attach the sentence to the number."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
     # The handshake: negotiation and proof.
     NOT_THING = 0x01, "the peer does not speak the Thing protocol"
@@ -70,22 +78,13 @@ class ErrorCode(IntEnum):
     BAD_ARGUMENT = 0x62, "an argument is out of bounds"
 
 
-class EndReason(IntEnum):
+class EndReason(Worded):
     """
     Why a server asks a client to leave (SGA) or flat-lines it (SFL).
 
     Specification, "Reasons". A reason that a peer does not know is kept as
     its number.
     """
-
-    sentence: str
-
-    def __new__(cls, value: int, sentence: str = "") -> EndReason:
-        """Attach the sentence to the number."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.sentence = sentence
-        return member
 
     UNSPECIFIED = 0, "no reason given"
     HEARTBEAT_MISSED = 1, "no heartbeat came within the TTL"

@@ -28,6 +28,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.core.settings import ServerSettings
+from thing.driver import sendAtOnce
 from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import Termination
 from thing.factory import ThingFactory
@@ -188,8 +189,7 @@ class Link(Protocol):
 
     def connectionMade(self) -> None:
         """Let the backend's slowness be felt by the client, and begin."""
-        if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)
+        sendAtOnce(self.transport)
         self._session.factory.links.add(self)
         self.transport.registerProducer(self._session, True)
         self._session.linked(self)

@@ -8,23 +8,15 @@ from __future__ import annotations
 
 import sys
 from contextlib import suppress
-from enum import IntEnum
 from typing import IO, Any
 
 import click
 
+from thing.errors import Worded
 
-class ExitCode(IntEnum):
-    """The exit codes of all commands; :attr:`meaning` is what ``--help`` shows."""
 
-    meaning: str
-
-    def __new__(cls, value: int, meaning: str = "") -> ExitCode:
-        """Attach the meaning to the number."""
-        member = int.__new__(cls, value)
-        member._value_ = value
-        member.meaning = meaning
-        return member
+class ExitCode(Worded):
+    """The exit codes of all commands; :attr:`sentence` is what ``--help`` shows."""
 
     GOODBYE = 0, "done; a session ended with goodbye from both sides"
     FAILED = 1, "a key or a file cannot be used"
@@ -41,7 +33,7 @@ class ExitCode(IntEnum):
     INTERRUPTED = 130, "interrupted before goodbye"
 
 
-EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.meaning}" for code in ExitCode)
+EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.sentence}" for code in ExitCode)
 """The table of exit codes, for ``--help``."""
 
 
