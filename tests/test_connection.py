@@ -504,6 +504,15 @@ class NextKeyTests(TestCase):
         self.assertEqual(announced.following.publicKey, NEXT_CREDENTIAL.data)
         self.assertIsNotNone(client.session)
 
+    def test_once(self) -> None:
+        """A second announcement is refused: each costs the client two checks and a file."""
+        client, _ = establishedPair()
+        assert client.session is not None
+        announcement = nextKeyMessage(client.session, SERVER_CREDENTIAL, NEXT_CREDENTIAL)
+        events = sendTo(client, announcement, announcement)
+        self.assertEqual(len(only(NextKeyAnnounced, events)), 1)
+        self.assertIs(ending(events).code, ErrorCode.UNEXPECTED_MESSAGE)
+
     def test_refused(self) -> None:
         """An announcement that one of the two keys did not sign for this session is refused."""
         other = Ed25519Credential("another")

@@ -294,7 +294,32 @@ class PauseTests(PairCase):
             pair.clock.pump([0.125] * 2)
             self.assertIs(pair.server.end.cause, Cause.ABORTED)
             self.assertIs(pair.server.end.code, ErrorCode.PAUSED_TOO_LONG)
-            self.assertEqual(pair.server.messages, [])
+            self.assertNotEqual(pair.server.messages, [])  # What has arrived is not lost.
+
+    def test_stopWhileHeld(self) -> None:
+        """A consumer that stops its producer, a session that holds, ends it cleanly and soon."""
+        for stopping in ("client", "server"):
+            pair = self.pair().up()
+            side = getattr(pair, stopping)
+            other = pair.server if stopping == "client" else pair.client
+            side.pauseProducing()
+            other.sendMessage(b"held")
+            pair.pump()
+            side.stopProducing()
+            pair.pump()
+            for one in (side, other):
+                self.assertIs(one.end.cause, Cause.GOODBYE)
+            self.assertEqual(side.messages, [b"held"])
+
+    def test_heldAtFlatLine(self) -> None:
+        """What was held when the client fell silent is delivered before the end is told."""
+        pair = self.pair(freshServer(ttl=SHORT), clientClock=Clock()).up()
+        pair.server.pauseProducing()
+        pair.client.sendMessage(b"held")
+        pair.pump()
+        pair.clock.pump([0.125] * 25)
+        self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+        self.assertEqual(pair.server.messages, [b"held"])
 
     def test_resumeInCallback(self) -> None:
         """A program may resume inside any callback; reading goes on as from anywhere else."""

@@ -16,7 +16,7 @@ from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import Role
 from thing.errors import EndReason, ErrorCode
 from thing.events import Cause
-from thing.factory import Limits, ThingFactory
+from thing.factory import Limits, ThingFactory, formatAddress
 from thing.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 
@@ -153,6 +153,19 @@ class LimitsTests(FleetCase):
         pairs[0].client.abort()
         pairs[0].pump()
         self.assertIsNotNone(self.join(factory).client.session)
+
+    def test_perNetwork(self) -> None:
+        """Of IPv6, where one host has many addresses, a /64 counts as one."""
+        factory = self.factory(limits=Limits(sessionsPerAddress=2, retryAfter=5.0))
+        for host in ("2001:db8::1", "2001:db8::2"):
+            self.assertIsNotNone(self.join(factory, host).client.session)
+        self.assertBusy(self.join(factory, "2001:db8::3"), "one address")
+        self.assertIsNotNone(self.join(factory, "2001:db8:0:1::3").client.session)
+
+    def test_nameOfAUnixSocket(self) -> None:
+        """The name that a peer gave its socket cannot write control characters into the log."""
+        text = formatAddress(UNIXAddress(b"a\x1b]0;owned\x07\nb"))
+        self.assertEqual(text, "a?]0;owned??b")
 
     def test_noAddress(self) -> None:
         """Streams without a network address, as unix sockets, are not counted by address."""

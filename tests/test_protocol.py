@@ -572,6 +572,20 @@ class WithinCallbackTests(PairCase):
         self.assertIs(pair.client.end.cause, Cause.GOODBYE)
         self.assertEqual(len(pair.client.messages), 3)
 
+    def test_endedBeforeTheStream(self) -> None:
+        """A protocol that a factory ends while building it leaves no stream and no count behind."""
+        for end in ("abort", "loseConnection"):
+            pair = self.pair()
+            pair.clientEnd.connected = False  # There is no client.
+            getattr(pair.server, end)()
+            pair.server.makeConnection(pair.serverEnd)
+            pair.pump()
+            self.assertFalse(pair.serverEnd.connected)
+            self.assertEqual(pair.serverFactory._handshaking, set())
+            self.assertEqual(pair.serverFactory._connected, 0)
+            self.assertNotIn("connectionMade", pair.server.names())
+            pair.server.transport = None  # Its calls are not those of a whole session.
+
     def test_replyAfterTruncation(self) -> None:
         """
         A program that answers the messages that it held back while the peer vanished gets no
@@ -689,6 +703,31 @@ class AuthorizerTests(PairCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
         self.assertRefused(lambda _: fail(OSError("no file")), ErrorCode.INTERNAL_ERROR)
         self.assertEqual(len(self.flushLoggedErrors(OSError)), 2)
+
+    def test_cancellerRaises(self) -> None:
+        """A question whose cancelling fails does not keep the end from being told."""
+
+        def canceller(_: object) -> None:
+            raise CallbackBug("canceller")
+
+        pair = self.pair(authorizer=Deciding(lambda _: Deferred(canceller))).connect()
+        pair.pump()
+        pair.client.abort()
+        pair.pump()
+        self.assertIs(pair.server.end.cause, Cause.TRUNCATED)
+        self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 1)
+
+    def test_signingFails(self) -> None:
+        """A credential that cannot sign is logged, and ends the handshake at once."""
+
+        class Broken(Ed25519Credential):
+            def sign(self, content: bytes) -> bytes:
+                raise CallbackBug("sign")
+
+        pair = self.pair(client=freshClient(credential=Broken("broken"))).connect()
+        pair.pump()
+        self.assertIs(pair.client.end.code, ErrorCode.INTERNAL_ERROR)
+        self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 1)
 
     def test_notAnIdentity(self) -> None:
         """An authorizer that returns something else than an identity admits nobody."""

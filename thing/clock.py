@@ -147,7 +147,7 @@ class SteadyClock:
         self.seconds = seconds
         self._calls: set[SteadyCall] = set()
         self._lock = threading.Lock()
-        self._watching = False
+        self._watcher: threading.Thread | None = None
 
     @classmethod
     def of(cls, reactor: Any) -> SteadyClock:
@@ -188,10 +188,13 @@ class SteadyClock:
 
     def _watch(self) -> None:
         with self._lock:
-            if self._watching or not IReactorFromThreads.providedBy(self.reactor):
+            watched = self._watcher is not None and self._watcher.is_alive()  # Not after a fork.
+            if watched or not IReactorFromThreads.providedBy(self.reactor):
                 return
-            self._watching = True
-        threading.Thread(target=self._watchForSteps, name="thing steady clock", daemon=True).start()
+            self._watcher = threading.Thread(
+                target=self._watchForSteps, name="thing steady clock", daemon=True
+            )
+            self._watcher.start()
 
     def _offsets(self) -> tuple[float, float]:
         """How far the wall clock and the sleepless clock are from the steady one."""
@@ -206,7 +209,7 @@ class SteadyClock:
             pause.wait(WATCH_INTERVAL)
             with self._lock:
                 if not self._calls:
-                    self._watching = False
+                    self._watcher = None
                     return
             after = self._offsets()
             if any(abs(a - b) > STEP_TOLERANCE for a, b in zip(before, after, strict=True)):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -125,6 +126,10 @@ class Driver:
         if self.core.termination is None:
             self.follow(self.core.start(self._now()))
 
+    def cut(self) -> None:
+        """Cut the stream of a connection that is over already."""
+        _abort(self._transport)
+
     def received(self, data: bytes) -> None:
         """
         Octets came in.
@@ -136,7 +141,9 @@ class Driver:
     def disconnected(self) -> None:
         """The transport is gone: no timer, no waiter and no producer is left behind."""
         self._events.append(iter(self.core.receiveEnd(self._now())))
+        following, self._following = self._following, True
         self._handleEvents()
+        self._following = following
         self._cancel("_linger")
         self._cancel("_timer")
         self._transport = None
@@ -261,11 +268,15 @@ class Driver:
         authorize: Callable[[Identity], Deferred[Identity]] = self._factory.authorizer.authorize
         deciding = maybeDeferred(authorize, identity)
         self._deciding = deciding
-        deciding.addCallback(self._admitted).addErrback(self._refused)
+        deciding.addCallback(self._checkIdentity)
+        deciding.addCallbacks(partial(self.guard, self._admitted), self._refused)
 
-    def _admitted(self, identity: Identity) -> None:
+    def _checkIdentity(self, identity: Identity) -> Identity:
         if not isinstance(identity, Identity):
             raise TypeError(f"an authorizer returned a {type(identity).__name__}")
+        return identity
+
+    def _admitted(self, identity: Identity) -> None:
         self._deciding = None
         if self.core.state is State.AUTHORIZING:
             self.follow(self.core.admit(identity, self._now()))
@@ -410,7 +421,7 @@ class Driver:
         self._stopBeating()
         self._cancel("_timer")
         if self._deciding is not None:
-            self._deciding.cancel()
+            self.guard(self._deciding.cancel)
         lastWord = self.core.dataToSend(self._now(), 0)
         if self._transport is not None:
             self._transport.write(lastWord)

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from ipaddress import IPv6Network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -179,7 +180,8 @@ class ThingFactory(Factory):
         """
         self._connected += 1
         self._perAddress[_host(protocol)] += 1
-        self._handshaking.add(protocol)
+        if protocol.termination is None:
+            self._handshaking.add(protocol)
 
     def refusal(self, protocol: ThingProtocol) -> Busy | None:
         """
@@ -283,10 +285,18 @@ def formatAddress(address: IAddress | None) -> str:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     name = getattr(address, "name", None)
     if isinstance(name, bytes) and name:
-        return name.decode(errors="replace")
+        text = name.decode(errors="replace")  # The peer chose it: it must not write our log.
+        return "".join(char if char.isprintable() else "?" for char in text)
     return "a unix socket" if hasattr(address, "name") else "an unknown address"
 
 
 def _host(protocol: ThingProtocol) -> str:
-    """The network address to count by; empty for streams that have none, as unix sockets."""
-    return getattr(protocol.connectedFrom, "host", "")
+    """
+    The network to count by; empty for streams that have none, as unix sockets.
+
+    Of IPv6 it is the /64, since a single host may have all the addresses in one.
+    """
+    host: str = getattr(protocol.connectedFrom, "host", "")
+    if ":" not in host:
+        return host
+    return str(IPv6Network((host.partition("%")[0], 64), strict=False))

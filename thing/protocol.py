@@ -363,8 +363,9 @@ class ThingProtocol(Protocol):
         self._driver.release()
 
     def stopProducing(self) -> None:
-        """End the session (``IPushProducer``)."""
+        """End the session (``IPushProducer``); what was held back is delivered first."""
         self.loseConnection()
+        self.resumeProducing()
 
     # The transport's side; not to be overridden.
 
@@ -378,6 +379,9 @@ class ThingProtocol(Protocol):
         self.transport = transport
         self._driver.attach(transport)
         self.factory.connected(self)
+        if self.termination is not None:  # It was turned away before there was a stream.
+            self._driver.cut()
+            return
         self._driver.guard(self.connectionMade)
         busy = self.factory.refusal(self)
         if busy:

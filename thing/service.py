@@ -215,12 +215,18 @@ class ThingService(Service):
         :return: fires when the last session is over.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        if self._restoreSignal is not None:
-            self._restoreSignal()
-            self._restoreSignal = None
         return Deferred.fromCoroutine(self._shutDown())
 
     async def _shutDown(self) -> None:
+        try:
+            await self._drain()
+        finally:
+            # Not sooner: without a handler SIGHUP would end the process in the middle.
+            if self._restoreSignal is not None:
+                self._restoreSignal()
+                self._restoreSignal = None
+
+    async def _drain(self) -> None:
         await self._stopListening()
         self._log.info(
             "Draining {count} sessions, for {seconds:g} s at most",

@@ -41,7 +41,7 @@ def connect(client: ClientOptions, ttl: float | None, quitAfter: float) -> None:
 
     Ctrl-C says goodbye, too, and drops what was not read yet; a second Ctrl-C
     ends at once. A reader of standard output that stops reading for longer
-    than the TTL ends the session.
+    than a third of the TTL ends the session.
     """
     from thing.cli.pipe import Pipe
     from thing.cli.session import converse

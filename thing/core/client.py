@@ -57,6 +57,7 @@ class ClientConnection(Connection[ClientHandshake]):
         """:param settings: what the client chose."""
         super().__init__(settings, ClientHandshake(settings))
         self._pulse = Pulse()
+        self._nextKeyKnown = False
 
     # The handshake.
 
@@ -95,6 +96,9 @@ class ClientConnection(Connection[ClientHandshake]):
     def _receiveSNK(self, body: bytes) -> None:
         snk = SNK.decode(body)
         assert self.session is not None, "announced inside a session only"
+        if self._nextKeyKnown:
+            raise RemoteProtocolError(ErrorCode.UNEXPECTED_MESSAGE, "SNK twice in a session")
+        self._nextKeyKnown = True
         current = self.session.peer
         if snk.credentialKind not in SERVER_KINDS:
             raise RemoteProtocolError(ErrorCode.BAD_CREDENTIAL, f"kind {snk.credentialKind}")

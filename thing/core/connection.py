@@ -377,6 +377,7 @@ class Connection(Generic[H]):
         """
         self._now = now
         if self.termination is None:
+            self._held.clear()
             cause = Cause.REJECTED if self.session is None else Cause.ABORTED
             self._sayReject(code, retryAfter)
             self._end(Termination(cause, code, detail=detail))
@@ -392,6 +393,7 @@ class Connection(Generic[H]):
         self._now = now
         if self.termination is None:
             self._ready.clear()
+            self._held.clear()
             self._end(Termination(Cause.ABORTED, ErrorCode.ABORTED))
         return self._takeEvents()
 
@@ -593,8 +595,7 @@ class Connection(Generic[H]):
 
     def _end(self, termination: Termination) -> None:
         """The only way to the end: forget all secrets and all that waits."""
-        if termination.byPeer:
-            self._deliverHeld()
+        self._deliverHeld()
         self._machine.step(Step.END)
         self.termination = termination
         self._outbox.clear()
@@ -608,7 +609,7 @@ class Connection(Generic[H]):
         self._events.append(Terminated(termination))
 
     def _deliverHeld(self) -> None:
-        """What the peer sent before it ended the session is not lost."""
+        """What the peer sent before the session ended is not lost."""
         for kind, body in self._held:
             if kind is not self._dataIn:
                 return

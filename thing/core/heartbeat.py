@@ -164,7 +164,10 @@ class Watch:
     count, up to a limit.
     """
 
-    __slots__ = ("_deadline", "_last", "_late", "_patient", "_pauseLimit", "_pausedAt", "_ttl")
+    __slots__ = (
+        "_deadline", "_last", "_late", "_patient",
+        "_pauseDeadline", "_pauseLimit", "_pausedAt", "_ttl",
+    )  # fmt: skip
 
     def __init__(
         self, ttl: float, now: float, pauseLimit: float | None = None, patient: bool = True
@@ -181,6 +184,7 @@ class Watch:
         self._patient = patient
         self._pauseLimit = pauseLimit
         self._pausedAt: float | None = None
+        self._pauseDeadline = Deadline(now, 0.0)
         self._deadline = Deadline(now, 0.0)
         self.renew(now, ttl)
 
@@ -205,13 +209,14 @@ class Watch:
         :param now: the time, seconds.
         :return: seconds, not negative.
         """
-        return max(0.0, self._deadline.due - now)
+        paused = 0.0 if self._pausedAt is None else now - self._pausedAt
+        return max(0.0, self._deadline.due + paused - now)
 
     @property
     def nextCheck(self) -> float:
         """When :meth:`check` wants to be called next, seconds."""
         if self._pausedAt is not None:
-            return self._pausedAt + self._pauseAllowed
+            return self._pauseDeadline.due
         if self._late:
             return self._deadline.due
         return min(self._lateAt, self._deadline.due)
@@ -242,6 +247,7 @@ class Watch:
         """
         if self._pausedAt is None:
             self._pausedAt = now
+            self._pauseDeadline.set(now + self._pauseAllowed, self._pauseAllowed)
 
     def resume(self, now: float) -> None:
         """
@@ -263,7 +269,7 @@ class Watch:
         :return: the verdict.
         """
         if self._pausedAt is not None:
-            tooLong = now - self._pausedAt >= self._pauseAllowed
+            tooLong = self._pauseDeadline.expired(now)
             return Verdict.PAUSED_TOO_LONG if tooLong else Verdict.ALIVE
         if self._deadline.expired(now):
             return Verdict.DEAD

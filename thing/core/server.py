@@ -131,8 +131,8 @@ class ServerConnection(Connection[ServerHandshake]):
         self._events.append(HeartbeatReceived(chb.sequence, rtt, ttl))
 
     def _outOfTime(self) -> None:
-        if self.state is State.GOING_AWAY:
-            self._peerIsDead()  # It did not heed SGA.
+        if self.state is State.GOING_AWAY and not self._held:
+            self._peerIsDead()  # It did not heed SGA; else its goodbye may be held back here.
         else:
             super()._outOfTime()
 
