@@ -20,8 +20,8 @@ from thing.core.layout import (
     UINT32,
     UINT64,
     Field,
+    FixedMessage,
     Message,
-    packed,
 )
 from thing.errors import ErrorCode, RemoteProtocolError
 
@@ -120,10 +120,13 @@ class FieldTests(TestCase):
 
     def test_packed(self) -> None:
         """A layout of integers is the same in struct's terms, without padding."""
-        layout = (UINT8, UINT64, UINT16, UINT32)
-        numbers = zip(layout, (1, 2, 3, 4), strict=True)
+
+        class Numbers(FixedMessage):
+            LAYOUT = (UINT8, UINT64, UINT16, UINT32)
+
+        numbers = zip(Numbers.LAYOUT, (1, 2, 3, 4), strict=True)
         written = b"".join(field.write(value) for field, value in numbers)
-        self.assertEqual(packed(layout).pack(1, 2, 3, 4), written)
+        self.assertEqual(Numbers.PACK.pack(1, 2, 3, 4), written)
 
     @given(st.sampled_from([field for field, _, _ in EXAMPLES]), st.binary(max_size=80))
     def test_anyOctets(self, field: Field[Any], data: bytes) -> None:

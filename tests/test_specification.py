@@ -28,7 +28,6 @@ LIMITS = {
         "MIN_TTL": "TTL {} to",
         "MAX_TTL": "TTL 100 to {} milliseconds",
         "MIN_INTERVAL": "beat interval {} milliseconds",
-        "MAC_LENGTH": "hash, MAC and every secret {} octets",
         "MORE": "Bit ``0{}`` is MORE",
     },
     records: {

@@ -374,7 +374,7 @@ class Replay:
             "SKU": lambda _: [KeyUpdated(1)],
             "CGB": lambda _: [GoodbyeReceived()],
             "SGA": lambda _: [GoingAway(EndReason.SHUTDOWN, 60.0, 5.0)],
-            "SGB": lambda _: [Terminated(Termination(Cause.GOODBYE))],
+            "SGB": self._goodbye,
             "CFL": self._goodbye,
             "SFL": lambda _: [self._flatLined()],
             "CHR": lambda _: [self._rejected(0.0)],
@@ -399,7 +399,8 @@ class Replay:
     def _goodbye(self, body: bytes) -> list[Event]:
         asked = any(name == "SGA" for name in self.names)
         reason = EndReason.SHUTDOWN if asked else None
-        return [Terminated(Termination(Cause.GOODBYE, reason=reason))]
+        advice = 60.0 if asked and self.role == "client" else None
+        return [Terminated(Termination(Cause.GOODBYE, reason=reason, retryAfter=advice))]
 
     names: tuple[str, ...] = ()
     """The messages of the ending that is replayed."""

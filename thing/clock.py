@@ -13,8 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, cast
-from weakref import WeakKeyDictionary
+from typing import Any, ClassVar, cast
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
 from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReactorTime
@@ -136,7 +135,7 @@ class SteadyClock:
     :ivar reactor: the reactor that wakes this clock.
     """
 
-    _perReactor: WeakKeyDictionary[Any, SteadyClock] = WeakKeyDictionary()
+    _perReactor: ClassVar[dict[Any, SteadyClock]] = {}
 
     def __init__(self, reactor: Any, seconds: Callable[[], float] = steadySeconds) -> None:
         """

@@ -8,7 +8,7 @@ is the same on the wire's both ends, in the exception and in the log.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -155,7 +155,7 @@ class HandshakeFailed(ThingError):
     :ivar termination: how it ended (:class:`thing.events.Termination`).
     """
 
-    def __init__(self, termination: object) -> None:
+    def __init__(self, termination: Any) -> None:
         """:param termination: how it ended."""
         self.termination = termination
         super().__init__(str(termination))

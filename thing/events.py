@@ -42,7 +42,7 @@ class Termination:
     """What exactly was seen, for the log."""
 
     reason: EndReason | int | None = None
-    """The server's reason for a flat line."""
+    """The server's reason for a flat line, or for the request that a goodbye answered."""
 
     retryAfter: float | None = None
     """How long the server asks the client to stay away, seconds."""

@@ -160,7 +160,8 @@ class ThingFactory(Factory):
         for protocol in list(self._handshaking):
             protocol.reject(ErrorCode.SERVER_BUSY, "draining", self._spread(retryAfter))
         for protocol in list(self.sessions):
-            protocol.goAway(reason, grace, self._spread(retryAfter))
+            if protocol.termination is None:  # Else its end is about to be told.
+                protocol.goAway(reason, grace, self._spread(retryAfter))
 
         def done(results: _DeferredListResultListT[Termination]) -> None:
             self._log.info("Drained: {count} sessions and handshakes ended", count=len(results))

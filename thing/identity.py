@@ -14,7 +14,7 @@ from enum import IntEnum
 
 
 class CredentialKind(IntEnum):
-    """The kinds of credential (specification, "Credential kinds")."""
+    """The kinds of credential (specification, "Credentials and signatures")."""
 
     NONE = 0
     ED25519 = 1

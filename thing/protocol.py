@@ -269,7 +269,8 @@ class ThingProtocol(Protocol):
         :return: whether it is on its way; False once the session is closing or
             over, as a program cannot always know that yet.
         :raises LocalProtocolError: ``WRONG_STATE`` before the session is up;
-            ``BUFFER_FULL`` if ``maxBuffered`` octets wait already.
+            ``BUFFER_FULL`` if with it more than ``maxBuffered`` octets would wait.
+        :raises TypeError: unless it is bytes or like bytes.
         """
         return self._driver.send(message)
 
@@ -292,6 +293,7 @@ class ThingProtocol(Protocol):
             self._driver.follow(core.goodbye(now))
         else:
             self.goAway(EndReason.CLOSING)
+        self._driver.release()  # The peer's goodbye comes behind what is held.
         return ended
 
     def loseConnection(self) -> None:
@@ -334,6 +336,7 @@ class ThingProtocol(Protocol):
 
         :param producer: an ``IPushProducer`` if ``streaming``, else an ``IPullProducer``.
         :param streaming: which of the two.
+        :raises RuntimeError: if there is one already.
         """
         self._driver.registerProducer(producer, streaming)
 
@@ -365,7 +368,6 @@ class ThingProtocol(Protocol):
     def stopProducing(self) -> None:
         """End the session (``IPushProducer``); what was held back is delivered first."""
         self.loseConnection()
-        self.resumeProducing()
 
     # The transport's side; not to be overridden.
 

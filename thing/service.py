@@ -77,7 +77,7 @@ class ThingService(Service):
         :param readKeys: gives the keys anew for SIGHUP, and whatever else is read again
             with them, or raises and changes nothing; None to leave SIGHUP alone.
         :param drainTimeout: how long the clients may take to leave, seconds.
-        :param retryAfter: how long clients that are asked to leave, should stay
+        :param retryAfter: how long clients that are asked to leave should stay
             away, seconds.
         """
         self.factory = factory
@@ -87,6 +87,7 @@ class ThingService(Service):
         self._readKeys = readKeys
         self._drainTimeout = drainTimeout
         self._retryAfter = retryAfter
+        self._listened = False
         self._restoreSignal: Callable[[], object] | None = None
 
     # Starting.
@@ -106,7 +107,7 @@ class ThingService(Service):
 
         :raises CannotStart: as :meth:`privilegedStartService`.
         """
-        if not self.ports:
+        if not self._listened:
             self._listen()
         super().startService()  # type: ignore[no-untyped-call]
         self._catchSignal()
@@ -124,15 +125,13 @@ class ThingService(Service):
         if problems:
             self._stopListening()
             raise CannotStart(problems[0])
-        self._tellOfLaterProblems = True
-
-    _tellOfLaterProblems = False
+        self._listened = True
 
     def _notListening(
         self, tell: Callable[[str], None], description: str, failure: Failure
     ) -> None:
         problem = f"cannot listen on {description}: {_reasonOf(failure.value)}"
-        if self._tellOfLaterProblems:
+        if self._listened:  # The start was told of the problems that came at once.
             self._log.critical("{problem}", problem=problem)
         else:
             tell(problem)
@@ -241,6 +240,7 @@ class ThingService(Service):
 
     def _stopListening(self) -> Deferred[Any]:
         ports, self.ports = self.ports, {}
+        self._listened = False
         return DeferredList([maybeDeferred(port.stopListening) for port in ports.values()])
 
     def _abandon(self) -> None:

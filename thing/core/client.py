@@ -58,6 +58,7 @@ class ClientConnection(Connection[ClientHandshake]):
         super().__init__(settings, ClientHandshake(settings))
         self._pulse = Pulse()
         self._nextKeyKnown = False
+        self._sentAway: GoingAway | None = None
 
     # The handshake.
 
@@ -179,11 +180,10 @@ class ClientConnection(Connection[ClientHandshake]):
         sga = SGA.decode(body)
         self._watch = None  # Nothing is renewed any more: the close deadline takes over.
         self._leave()
-        self._events.append(
-            GoingAway(
-                known(EndReason, sga.reason), heededRetryAfter(sga.retryAfter), sga.grace / 1000
-            )
+        self._sentAway = GoingAway(
+            known(EndReason, sga.reason), heededRetryAfter(sga.retryAfter), sga.grace / 1000
         )
+        self._events.append(self._sentAway)
 
     def _flushed(self) -> None:
         if self.state is State.LEAVING:
@@ -194,7 +194,11 @@ class ClientConnection(Connection[ClientHandshake]):
         if self._insideMessage:
             raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "goodbye inside a message")
         self._lastWord(CFL())
-        self._end(Termination(Cause.GOODBYE))
+        away = self._sentAway
+        if away is None:
+            self._end(Termination(Cause.GOODBYE))
+        else:
+            self._end(Termination(Cause.GOODBYE, reason=away.reason, retryAfter=away.retryAfter))
 
     def _receiveSFL(self, body: bytes) -> None:
         sfl = SFL.decode(body)

@@ -19,7 +19,17 @@ from thing.core import keyschedule
 from thing.core.handshake import Handshake
 from thing.core.heartbeat import Deadline, Verdict, Watch, toMilliseconds
 from thing.core.layout import Message
-from thing.core.messages import CDT, CHI_LIMIT, CHR, HANDSHAKE_LIMIT, MORE, SHR, MessageType, Role
+from thing.core.messages import (
+    CDT,
+    CHI_LIMIT,
+    CHR,
+    CKU,
+    HANDSHAKE_LIMIT,
+    MORE,
+    SHR,
+    MessageType,
+    Role,
+)
 from thing.core.outbox import Outbox
 from thing.core.records import RECORD_LIMIT, RecordReader, TrafficKey, clearRecord
 from thing.core.settings import Settings
@@ -143,7 +153,8 @@ class Connection(Generic[H]):
 
         :param now: the time, seconds.
         :param limit: about how many octets the transport takes; at zero only
-            the handshake's messages and the last word come out.
+            the handshake's messages, a key update that was asked for and the
+            last word come out.
         :return: octets for the transport.
         """
         out, self._ready = self._ready, []
@@ -405,7 +416,7 @@ class Connection(Generic[H]):
         :return: whether it is queued; False once the session is closing or
             over, as a program cannot always know that yet.
         :raises LocalProtocolError: ``WRONG_STATE`` before the session is up;
-            ``BUFFER_FULL`` if too much waits already.
+            ``BUFFER_FULL`` if with it too much would wait.
         :raises TypeError: unless ``data`` is bytes or like bytes.
         """
         if self.session is None and self.termination is None:
@@ -545,8 +556,7 @@ class Connection(Generic[H]):
         self._events.append(MessageReceived(data))
 
     def _receiveUpdate(self, body: bytes) -> None:
-        if body:
-            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "key update with a body")
+        CKU.decode(body)  # SKU has the same layout.
         assert self._receiveKey is not None, "only a session updates keys"
         self._receiveKey.update(self._now)
         self._updated = True
@@ -570,8 +580,7 @@ class Connection(Generic[H]):
         )
 
     def _beginClose(self) -> None:
-        if self._deadline is None:
-            self._deadline = Deadline(self._now + self._limits.closeTimeout, 0.0)
+        self._deadline = Deadline(self._now + self._limits.closeTimeout, 0.0)
 
     # The end.
 

@@ -19,7 +19,7 @@ from thing.identity import CredentialKind, Identity
 
 
 class SignatureScheme(IntEnum):
-    """The signature schemes, by their TLS code points (specification, "Signature schemes")."""
+    """The schemes, by their TLS numbers (specification, "Credentials and signatures")."""
 
     NONE = 0x0000
     ED25519 = 0x0807

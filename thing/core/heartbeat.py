@@ -1,7 +1,7 @@
 """
 Liveness: what TTL is granted, and when a peer is late or dead.
 
-Specification, "Heartbeat" and "Timing". Nothing here reads a clock; times are
+Specification, "Heartbeat" and "Timing and liveness". Nothing here reads a clock; times are
 seconds on one monotonic clock and come as arguments. Each call costs O(1).
 """
 

@@ -212,17 +212,6 @@ class Message:
         return message
 
 
-def packed(layout: tuple[Field[int], ...]) -> struct.Struct:
-    """
-    Say a layout of integers in :mod:`struct`'s terms.
-
-    :param layout: the fields.
-    :return: the compiled layout.
-    """
-    letters = {1: "B", 2: "H", 4: "I", 8: "Q"}
-    return struct.Struct(">" + "".join(letters[field.size] for field in layout))
-
-
 class FixedMessage(Message):
     """A body of integers only, read and written by :mod:`struct`: it is on the hot path."""
 
@@ -230,6 +219,11 @@ class FixedMessage(Message):
 
     PACK: ClassVar[struct.Struct]
     """The layout, in struct's terms."""
+
+    def __init_subclass__(cls) -> None:
+        """Compile the subclass's layout."""
+        letters = {1: "B", 2: "H", 4: "I", 8: "Q"}
+        cls.PACK = struct.Struct(">" + "".join(letters[field.size] for field in cls.LAYOUT))
 
     def encode(self) -> bytes:
         """

@@ -26,7 +26,6 @@ from thing.core.layout import (
     Extensions,
     FixedMessage,
     Message,
-    packed,
 )
 
 MAGIC = b"THING"
@@ -55,9 +54,6 @@ MAX_TTL = 7 * 24 * 3600 * 1000
 
 MIN_INTERVAL = 25
 """The shortest beat interval, milliseconds."""
-
-MAC_LENGTH = 32
-"""The length of every message authentication code, octets."""
 
 
 class Role(Enum):
@@ -160,13 +156,13 @@ class CDH(Message):
 
 
 class Check(Message):
-    """A message that ends in a proof: what SCC and CCC have in common."""
+    """A message that ends in a MAC, after a signature if it is SCC or CCC."""
 
     __slots__ = ()
 
     def signedPart(self) -> bytes:
         """
-        The body that the signature covers.
+        The body that the signature of SCC and CCC covers.
 
         :return: the body up to the signature.
         """
@@ -235,7 +231,6 @@ class CHB(FixedMessage):
 
     TYPE = MessageType.CHB
     LAYOUT = (UINT64, UINT32)
-    PACK = packed(LAYOUT)
 
     sequence: int
     """One for the first heartbeat, then one more each."""
@@ -249,7 +244,6 @@ class SUU(FixedMessage):
 
     TYPE = MessageType.SUU
     LAYOUT = (UINT64, UINT32, UINT32)
-    PACK = packed(LAYOUT)
 
     sequence: int
     """The heartbeat's own."""
@@ -264,7 +258,6 @@ class CGB(FixedMessage):
     """Client Good Bye: the client sends no more data."""
 
     TYPE = MessageType.CGB
-    PACK = packed(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,7 +265,6 @@ class SGB(FixedMessage):
     """Server Good Bye: the server has sent all it had."""
 
     TYPE = MessageType.SGB
-    PACK = packed(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +272,6 @@ class CFL(FixedMessage):
     """Client Flat Line: the Connection is Terminated."""
 
     TYPE = MessageType.CFL
-    PACK = packed(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +280,6 @@ class SFL(FixedMessage):
 
     TYPE = MessageType.SFL
     LAYOUT = (UINT64, UINT16, UINT32)
-    PACK = packed(LAYOUT)
 
     lastHeartbeat: int
     """The sequence number of the last heartbeat seen, zero for none."""
@@ -304,7 +294,6 @@ class SGA(FixedMessage):
 
     TYPE = MessageType.SGA
     LAYOUT = (UINT16, UINT32, UINT32)
-    PACK = packed(LAYOUT)
 
     reason: int
     retryAfter: int
@@ -318,7 +307,6 @@ class CKU(FixedMessage):
     """Client Key Update: the client's next record is under its next traffic key."""
 
     TYPE = MessageType.CKU
-    PACK = packed(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +314,6 @@ class SKU(FixedMessage):
     """Server Key Update: the server's next record is under its next traffic key."""
 
     TYPE = MessageType.SKU
-    PACK = packed(())
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,7 +339,6 @@ class CHR(FixedMessage):
 
     TYPE = MessageType.CHR
     LAYOUT = (UINT16, UINT32)
-    PACK = packed(LAYOUT)
 
     code: int
     retryAfter: int = 0
@@ -365,7 +351,6 @@ class SHR(FixedMessage):
 
     TYPE = MessageType.SHR
     LAYOUT = (UINT16, UINT32)
-    PACK = packed(LAYOUT)
 
     code: int
     retryAfter: int = 0

@@ -178,8 +178,7 @@ class ServerConnection(Connection[ServerHandshake]):
         if self._insideMessage:
             raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "goodbye inside a message")
         self._outbox.farewell(MessageType.SGB)
-        self._deadline = None  # SGA's grace was for CGB; the close has its own time.
-        self._beginClose()
+        self._beginClose()  # SGA's grace was for CGB; the close has its own time.
         self._events.append(GoodbyeReceived())
 
     def _flushed(self) -> None:

@@ -6,6 +6,7 @@ All durations are in seconds, all sizes in octets.
 
 from __future__ import annotations
 
+import math
 import secrets
 from dataclasses import dataclass, field
 
@@ -56,9 +57,9 @@ class Settings:
         pauseLimit = 1.0 if self.pauseLimit is None else self.pauseLimit
         durations = (self.handshakeTimeout, self.closeTimeout, pauseLimit)
         sizes = (self.maxMessage, self.maxBuffered, len(self.groups), len(self.aeads))
-        if min(durations) <= 0 or min(sizes) <= 0:
+        if not all(0 < duration < math.inf for duration in durations) or min(sizes) <= 0:
             raise LocalProtocolError(
-                ErrorCode.BAD_ARGUMENT, "durations, sizes and lists must not be empty or negative"
+                ErrorCode.BAD_ARGUMENT, "durations and sizes must be positive, lists not empty"
             )
         if not set(self.groups) <= set(self.groupTable):
             raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "a group is not in the group table")
