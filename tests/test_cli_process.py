@@ -684,9 +684,10 @@ class TerminalTests(CommandCase):
         """A key is made with a passphrase asked for twice, and used with the same."""
         path = str(self.home / "key")
         maker = self.run_("keygen", "-p", "-f", path, usePTY=True)
-        await maker.wrote(b"Passphrase of the new key")
+        # The space after each prompt comes when the terminal has dropped what was typed before.
+        await maker.wrote(b"Passphrase of the new key: ")
         maker.write(b"correct horse\n")
-        await maker.wrote(b"Repeat")
+        await maker.wrote(b"Repeat for confirmation: ")
         maker.write(b"correct horse\n")
         self.assertEqual(await maker.ended, ExitCode.GOODBYE, maker.out)
         self.assertNotIn(b"correct horse", maker.out)
@@ -696,7 +697,7 @@ class TerminalTests(CommandCase):
             {"handshakeCompleted": lambda server: fingerprints.append(server.peer.fingerprint)}
         )
         user = self.connect(target, "--identity", path, usePTY=True)
-        await user.wrote(b"Passphrase of ")
+        await user.wrote(b"/key: ")
         user.write(b"correct horse\n")
         await user.wrote(b"TTL")
         user.write(b"\x04")
