@@ -130,7 +130,6 @@ class ForwardProtocol(ThingProtocol):
             self.loseConnection()
         else:
             self._giveUp("is lost", reason)
-        self.resumeProducing()  # What is held now has nowhere to go, but a goodbye behind it has.
 
     def stopProducing(self) -> None:
         """Wait for :meth:`unlinked`, which knows why the backend takes no more."""

@@ -32,8 +32,9 @@ def ping(client: ClientOptions, count: int | None, interval: float) -> None:
     Ctrl-C prints the summary and says goodbye, as -c does; a second Ctrl-C
     ends at once. Heartbeats that are not acknowledged at the end count as lost.
     """
-    from thing.cli.pinging import BEATS_PER_TTL, Pinger
+    from thing.cli.pinging import Pinger
     from thing.cli.session import converse
+    from thing.core.heartbeat import BEATS_PER_TTL
 
     converse(
         client,

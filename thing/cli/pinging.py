@@ -10,9 +10,8 @@ import click
 
 from thing import Termination
 from thing.cli.session import Talk
-from thing.core.heartbeat import BEATS_PER_TTL
 
-__all__ = ["BEATS_PER_TTL", "Pinger", "Statistics"]
+__all__ = ["Pinger", "Statistics"]
 
 
 class Statistics:

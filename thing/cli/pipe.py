@@ -225,7 +225,6 @@ class Pipe(Talk):
             return
         self._outputDone.callback(None)
         if self.termination is None:
-            self.resumeProducing()  # The server's goodbye comes behind what is held.
             self.leave()
 
     def _silent(self) -> None:

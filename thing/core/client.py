@@ -185,10 +185,6 @@ class ClientConnection(Connection[ClientHandshake]):
         )
         self._events.append(self._sentAway)
 
-    def _flushed(self) -> None:
-        if self.state is State.LEAVING:
-            self._machine.step(Step.FLUSHED)
-
     def _receiveSGB(self, body: bytes) -> None:
         SGB.decode(body)
         if self._insideMessage:

@@ -161,13 +161,14 @@ class Connection(Generic[H]):
         size = 0
         while size < limit and (self._outbox.hasUrgent or self._outbox.hasData):
             urgent = self._outbox.hasUrgent
+            farewell = not urgent and self._outbox.atFarewell
             message = self._outbox.takeUrgent() if urgent else self._outbox.takeData()
             key = self._keyToSend(out, now)
             record = key.seal(message)
             out.append(record)
             size += len(record)
-            if not urgent and not self._outbox.hasData:
-                self._flushed()
+            if farewell:
+                self._machine.step(Step.FLUSHED)
         return b"".join(out)
 
     def _keyToSend(self, out: list[bytes], now: float) -> TrafficKey:
@@ -182,9 +183,6 @@ class Connection(Generic[H]):
         assert key is not None, "there is a key to update"
         out.append(key.seal(bytes((self._updateOut,))))
         key.update(now)
-
-    def _flushed(self) -> None:
-        """All queued data is sent, the farewell included."""
 
     # The network.
 

@@ -93,6 +93,11 @@ class Outbox:
         """Whether data or the farewell waits."""
         return bool(self._data) or self._farewell is not None
 
+    @property
+    def atFarewell(self) -> bool:
+        """Whether the farewell waits, and no data before it."""
+        return self._farewell is not None and not self._data
+
     def takeUrgent(self) -> bytes:
         """:return: the next urgent message, type and body."""
         return self._urgent.popleft()

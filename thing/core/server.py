@@ -181,10 +181,6 @@ class ServerConnection(Connection[ServerHandshake]):
         self._beginClose()  # SGA's grace was for CGB; the close has its own time.
         self._events.append(GoodbyeReceived())
 
-    def _flushed(self) -> None:
-        if self.state is State.CLOSING:
-            self._machine.step(Step.FLUSHED)
-
     def _receiveCFL(self, body: bytes) -> None:
         CFL.decode(body)
         self._end(Termination(Cause.GOODBYE, reason=self._reason))
