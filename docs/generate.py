@@ -15,10 +15,25 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from thing.core.extensions import (
+    ExtensionType,
+    GivenTicket,
+    PresharedOffer,
+    Puzzle,
+    Solution,
+)
 from thing.core.layout import Message
 from thing.core.messages import MESSAGES, MessageType, Role
 from thing.core.states import TRANSITIONS, Input, State, Step
 from thing.errors import EndReason, ErrorCode
+
+EXTENSIONS: dict[ExtensionType, dict[MessageType, type[Message] | None]] = {
+    ExtensionType.PUZZLE: {MessageType.SHI: Puzzle},
+    ExtensionType.SOLUTION: {MessageType.CHI: Solution},
+    ExtensionType.PRESHARED_KEY: {MessageType.CHI: PresharedOffer, MessageType.SHI: None},
+    ExtensionType.TICKET: {MessageType.CHI: None, MessageType.SHF: GivenTicket},
+}
+"""Where each extension stands, and the layout of its value there; None for an empty one."""
 
 DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "specification.rst"
@@ -75,6 +90,32 @@ def messageTypes() -> str:
             (f"0x{kind:02x}", kind.name, ROLES[kind.sender], summary(cls))
             for kind, cls in MESSAGES.items()
         ),
+    )
+
+
+def extensions() -> str:
+    """:return: the registry of extensions."""
+    return table(
+        ("number", "name", "in", "value"),
+        (
+            (
+                f"0x{number:04x}",
+                number.name,
+                ", ".join(kind.name for kind in values),
+                "; ".join("empty" if cls is None else cls.__name__ for cls in values.values()),
+            )
+            for number, values in EXTENSIONS.items()
+        ),
+    )
+
+
+def extensionLayouts() -> str:
+    """:return: the layout of every extension's value."""
+    classes = [cls for values in EXTENSIONS.values() for cls in values.values() if cls]
+    return "\n\n".join(
+        f"{cls.__name__}:\n\n"
+        + table(("field", "layout"), zip(cls.__slots__, map(str, cls.LAYOUT), strict=True))
+        for cls in classes
     )
 
 
@@ -203,6 +244,8 @@ def workedExample() -> str:
 
 DRAW: dict[str, Callable[[], str]] = {
     "message-types": messageTypes,
+    "extensions": extensions,
+    "extension-layouts": extensionLayouts,
     "states": states,
     "client-states": statesOf(Role.CLIENT),
     "server-states": statesOf(Role.SERVER),

@@ -5,15 +5,65 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fuzz import run
-from tests.helpers import PLENTY, give, makePair, recordFor
+from tests.helpers import PLENTY, clientSettings, give, makePair, recordFor, serverSettings
 from thing.core.client import ClientConnection
 from thing.core.connection import Connection
+from thing.core.extensions import GivenTicket
+from thing.core.preshared import Resumable
 from thing.core.server import ServerConnection
 from thing.core.states import WRITABLE_STATES, State
 from thing.errors import EndReason
-from thing.events import Event, MessageReceived, Terminated
+from thing.events import Event, MessageReceived, ResumptionTicket, Terminated
+from thing.identity import CredentialKind, Identity
 
 RAW, SEALED, TIME, SEND, LEAVE, BEAT, UPDATE, HOLD, RELEASE, END = range(10)
+
+
+KINDS = (CredentialKind.ED25519, CredentialKind.X509, CredentialKind.SSH_CERTIFICATE)
+SECRET = bytes(32)
+TICKET = ResumptionTicket(b"ticket", SECRET, Identity(CredentialKind.ED25519, bytes(32)), 60.0)
+
+
+class Sealer:
+    """Seals always the same ticket, and takes anything for it."""
+
+    def seal(self, resumable: Resumable) -> GivenTicket:
+        """
+        Seal a ticket.
+
+        :param resumable: what is to be in it.
+        :return: always the same.
+        """
+        return GivenTicket(60, TICKET.ticket)
+
+    def open(self, ticket: bytes) -> Resumable:
+        """
+        Open a ticket.
+
+        :param ticket: anything.
+        :return: a secret that the client has, too.
+        """
+        return Resumable(SECRET, Identity(CredentialKind.NONE))
+
+
+def pairOf(choice: int) -> tuple[ClientConnection, ServerConnection]:
+    """
+    Make two sides that use more or less of what the handshake has.
+
+    :param choice: its bit 0 is for a retry, bit 1 for a ticket, bit 2 for every kind of credential
+        and for pre-shared keys.
+    :return: the two sides.
+    """
+    retry, resumed, kinds = choice & 1, choice & 2, choice & 4
+    peerKinds = KINDS if kinds else KINDS[:1]
+    server = serverSettings(
+        tickets=Sealer() if resumed else None,
+        allowAnonymous=bool(resumed),
+        peerKinds=(*peerKinds, CredentialKind.PRESHARED) if kinds else peerKinds,
+        presharedKeys={b"kettle": SECRET},
+    )
+    client = clientSettings(peerKinds=peerKinds, maxDifficulty=8)
+    return makePair(client, server, ticket=TICKET if resumed else None, difficulty=retry)
 
 
 def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -84,12 +134,14 @@ def oneInput(data: bytes) -> None:
     """
     Lead a Connection some way into its life, then let anything happen to it.
 
-    :param data: the role, how far to lead it, and then what happens.
+    :param data: what it uses (:func:`pairOf`), how far to lead it and its role, all in the
+        first octet; then what happens.
     """
     if len(data) < 2:
         return
-    client, server = makePair()
+    client, server = pairOf(data[0] >> 3)
     for _ in range(data[0] // 2 % 4):
+        client.handleTimer(0.0)
         give(server, client.dataToSend(0.0, PLENTY), 0.0)
         give(client, server.dataToSend(0.0, PLENTY), 0.0)
     side: Connection = server if data[0] % 2 else client

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from fuzz import run
+from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
 from thing.core.messages import MESSAGES
 from thing.core.records import RECORD_LIMIT, RecordReader
 from thing.errors import RemoteProtocolError
 
-CLASSES = tuple(MESSAGES.values())
+CLASSES = (*MESSAGES.values(), Puzzle, Solution, PresharedOffer, GivenTicket)
+"""The messages, and the values of extensions, which have layouts like theirs."""
 
 
 def oneInput(data: bytes) -> None:

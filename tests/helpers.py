@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import hashlib
-from collections.abc import Callable, Iterable
+import itertools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -15,7 +16,7 @@ from hypothesis import settings as hypothesisSettings
 from thing.core.client import ClientConnection
 from thing.core.connection import Connection
 from thing.core.credentials import SignatureScheme
-from thing.core.groups import GroupName
+from thing.core.groups import X25519, GroupName, Random, ServerExchange
 from thing.core.handshake import ClientHandshake, ServerHandshake
 from thing.core.keyschedule import (
     CURRENT_KEY_CONTEXT,
@@ -28,7 +29,15 @@ from thing.core.messages import MESSAGES, SNK, MessageType, Role
 from thing.core.records import RECORD_LIMIT, RecordReader, TrafficKey
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.events import Event, PeerProved, Session, Terminated, Termination
+from thing.core.states import State
+from thing.events import (
+    Event,
+    PeerProved,
+    ResumptionTicket,
+    Session,
+    Terminated,
+    Termination,
+)
 from thing.identity import CredentialKind
 
 # The same examples in every run: a red build can be repeated, and none is red by chance.
@@ -72,6 +81,41 @@ class Ed25519Credential:
 
     def sign(self, content: bytes) -> bytes:
         return self._key.sign(content)
+
+
+class CountedCredential(Ed25519Credential):
+    """
+    A raw key.
+
+    :ivar signatures: how many were made with it.
+    """
+
+    def __init__(self, word: str) -> None:
+        super().__init__(word)
+        self.signatures = 0
+
+    def sign(self, content: bytes) -> bytes:
+        self.signatures += 1
+        return super().sign(content)
+
+
+class CountedGroup(X25519):
+    """
+    A group.
+
+    :ivar exchanges: how many were begun, or answered.
+    """
+
+    def __init__(self) -> None:
+        self.exchanges = 0
+
+    def begin(self, random: Random) -> ServerExchange:
+        self.exchanges += 1
+        return super().begin(random)
+
+    def respond(self, serverShare: bytes, random: Random) -> tuple[bytes, bytes]:
+        self.exchanges += 1
+        return super().respond(serverShare, random)
 
 
 SERVER_CREDENTIAL = Ed25519Credential("the server")
@@ -120,11 +164,13 @@ def makePair(
     server: ServerSettings | None = None,
     grant: Callable[[float | None], float] | None = None,
     now: float = 0.0,
+    ticket: ResumptionTicket | None = None,
+    difficulty: int = 0,
 ) -> tuple[ClientConnection, ServerConnection]:
     """Two sides, started; nothing has been carried between them."""
     pair = (
-        ClientConnection(client or clientSettings()),
-        ServerConnection(server or serverSettings(), grant),
+        ClientConnection(client or clientSettings(), ticket),
+        ServerConnection(server or serverSettings(), grant, lambda: difficulty),
     )
     for side in pair:
         side.start(now)
@@ -152,12 +198,16 @@ def pump(
     """
     Carry octets both ways until neither side has any, admitting whoever is proved.
 
+    A client that has a puzzle to solve is given all the time for it that it asks for.
+
     :param now: the time, seconds.
     :param chunk: how many octets the receiver gets at once.
     :param limit: how many octets the sender's transport takes at once.
     """
     told = Told()
-    while client.hasDataToSend or server.hasDataToSend:
+    while client.hasDataToSend or server.hasDataToSend or client.state is State.SOLVING:
+        if client.state is State.SOLVING:
+            told.client += client.handleTimer(now)
         told.server += give(server, client.dataToSend(now, limit), now, chunk)
         told.client += give(client, server.dataToSend(now, limit), now, chunk)
     return told
@@ -168,9 +218,11 @@ def establishedPair(
     server: ServerSettings | None = None,
     grant: Callable[[float | None], float] | None = None,
     now: float = 0.0,
+    ticket: ResumptionTicket | None = None,
+    difficulty: int = 0,
 ) -> tuple[ClientConnection, ServerConnection]:
     """Two sides of an established session."""
-    pair = makePair(client, server, grant, now)
+    pair = makePair(client, server, grant, now, ticket, difficulty)
     pump(*pair, now)
     assert pair[0].session is not None and pair[1].session is not None
     return pair
@@ -220,6 +272,65 @@ def splitRecords(data: bytes) -> list[bytes]:
         records.append(b"".join(record))
     assert not reader.buffered, "not a whole number of records"
     return records
+
+
+def carryRecords(
+    client: Connection, server: Connection, onTheWay: Callable[[int, bytes], bytes]
+) -> None:
+    """
+    Carry records both ways, one by one, until neither side has any.
+
+    :param onTheWay: what becomes of each record, given its number and its octets.
+    """
+    number = itertools.count()
+    while client.hasDataToSend or server.hasDataToSend or client.state is State.SOLVING:
+        if client.state is State.SOLVING:
+            client.handleTimer(0.0)
+        for sender, receiver in ((client, server), (server, client)):
+            for record in splitRecords(sender.dataToSend(0.0, PLENTY)):
+                give(receiver, onTheWay(next(number), record), 0.0)
+
+
+def flip(record: bytes, at: int) -> bytes:
+    """Flip one bit, another one in each octet."""
+    return record[:at] + bytes((record[at] ^ 1 << at % 8,)) + record[at + 1 :]
+
+
+C = TypeVar("C", bound=Connection)
+S = TypeVar("S", bound=Connection)
+
+
+def tampered(
+    make: Callable[[], tuple[C, S]],
+    change: Callable[[bytes, int], bytes] = flip,
+    step: int = 1,
+) -> Iterator[tuple[int, int, C, S]]:
+    """
+    Let fresh pairs shake hands, with one octet of one record changed on the way in each.
+
+    :param make: makes a pair, which without a change would come to a session.
+    :param change: what is done to a record at an octet.
+    :param step: only every so many octets.
+    :return: which record of how many, and the two sides afterwards.
+    """
+    lengths: list[int] = []
+
+    def note(number: int, record: bytes) -> bytes:
+        lengths.append(len(record))
+        return record
+
+    client, server = make()
+    carryRecords(client, server, note)
+    assert client.session is not None and server.session is not None
+    for target, length in enumerate(lengths):
+        for at in range(0, length, step):
+
+            def onTheWay(number: int, record: bytes, target: int = target, at: int = at) -> bytes:
+                return change(record, at) if number == target else record
+
+            client, server = make()
+            carryRecords(client, server, onTheWay)
+            yield target, len(lengths), client, server
 
 
 class Eavesdropper:

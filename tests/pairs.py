@@ -385,6 +385,7 @@ class PairCase(SynchronousTestCase):
         self.assertEqual(pair.clientClock.getDelayedCalls(), [])
         for factory in (pair.serverFactory, pair.clientFactory):
             self.assertEqual(factory.sessions, set())
-            self.assertEqual(factory._handshaking, set())
+            self.assertEqual(factory._handshaking, {})
+            self.assertEqual(factory._handshakesPerAddress, {})
             self.assertEqual(factory._connected, 0)
             self.assertEqual(factory._perAddress, {})

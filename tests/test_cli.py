@@ -29,20 +29,28 @@ from thing import (
     Anyone,
     Cause,
     ClientSettings,
+    CredentialKind,
     EndReason,
     ErrorCode,
+    Identity,
     IdentityKey,
+    PinnedServers,
     Termination,
     ThingFactory,
 )
 from thing.cli import main
+from thing.cli.connect import connect
 from thing.cli.exits import ExitCode
 from thing.cli.options import ClientOptions
+from thing.cli.ping import ping
 from thing.cli.pinging import Pinger, Statistics
 from thing.cli.pipe import LONGEST, Lines, Pipe, StandardStreams
+from thing.cli.servers import choiceOf, complainOfKey
 from thing.cli.session import Conversation, Talk, blockingRestored, codeOf
 from thing.cli.target import DEFAULT_PORT, parseTarget
 from thing.home import homeDirectory
+from thing.trust import ClientChoice, PresharedKey
+from thing.trust.choice import CLIENT_KEYWORDS
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -57,12 +65,8 @@ def clientOptions(**choices: Any) -> ClientOptions:
     """What a user chose."""
     defaults: dict[str, Any] = {
         "target": parseTarget("localhost:9000"),
-        "identity": None,
-        "passphraseFile": None,
+        "trust": {},
         "anonymous": False,
-        "serverKeys": (),
-        "knownHosts": None,
-        "trustOnFirstUse": False,
         "timeout": 10.0,
         "verbose": False,
     }
@@ -223,6 +227,31 @@ class KeygenTests(HomeCase):
         self.assertExit(result, ExitCode.FAILED, "too open")
         self.assertEqual(sorted(os.listdir(self.directory)), ["secret"])
 
+    def test_preshared(self) -> None:
+        """A pre-shared key goes into a file of its own, for its owner only, and is not shown."""
+        path = self.directory / "secret"
+        for arguments, file in ((("-f", path), path), ((), self.home / "preshared_key")):
+            result = self.invoke("keygen", "--preshared", "lamp", *arguments)
+            self.assertExit(result, ExitCode.GOODBYE, f"key lamp has been saved in {file}\n")
+            key = PresharedKey.load(file)
+            self.assertEqual((key.identity, len(key.key)), (b"lamp", 32))
+            self.assertEqual(stat.S_IMODE(file.stat().st_mode), 0o600)
+            self.assertNotIn(key.key.hex(), result.output)
+            again = self.invoke("keygen", "--preshared", "lamp", *arguments)
+            self.assertExit(again, ExitCode.FAILED, "exists already")
+            self.assertEqual(PresharedKey.load(file), key)
+
+    def test_presharedMistakes(self) -> None:
+        """A name that none can have is refused, and so are a comment and a passphrase."""
+        path = self.directory / "secret"
+        for name in ("", "a:b", "two\nlines", "x" * 129):
+            result = self.invoke("keygen", "--preshared", name, "-f", path)
+            self.assertExit(result, ExitCode.FAILED, "the identity")
+        for more in (("-C", "c"), ("-p",), ("--passphrase-file", "x")):
+            result = self.invoke("keygen", "--preshared", "lamp", "-f", path, *more)
+            self.assertExit(result, ExitCode.USAGE, "neither a comment nor a passphrase")
+        self.assertFalse(path.exists())
+
     def test_twoPassphrases(self) -> None:
         """A passphrase is asked for or read from a file, not both."""
         result = self.invoke("keygen", "-p", "--passphrase-file", "file")
@@ -370,11 +399,60 @@ class OptionTests(HomeCase):
             (("--server-key", key, "--trust-on-first-use", "host"), "--trust-on-first-use"),
             (("--server-key", key, "--known-hosts", "file", "host"), "--known-hosts"),
             (("--anonymous", "--identity", "file", "host"), "exclude each other"),
+            (("--anonymous", "--preshared-key", "file", "host"), "exclude each other"),
+            (("--anonymous", "--certificate", "file", "host"), "exclude each other"),
+            (("--identity", "a", "--certificate", "b", "host"), "exclude each other"),
+            (("--preshared-key", "a", "--trust-roots", "b", "host"), "exclude each other"),
+            (("--preshared-key", "a", "--server-key", key, "host"), "exclude each other"),
+            (("--preshared-key", "a", "--trust-on-first-use", "host"), "needs --known-hosts"),
+            (("--trust-roots", "a", "--trust-on-first-use", "host"), "needs --known-hosts"),
+            (("--identity-certificate", "a", "host"), "needs --identity"),
+            (("--private-key", "a", "host"), "--private-key needs --certificate"),
+            (("--passphrase-file", "a", "host"), "needs --identity or --certificate"),
+            (("--revoked", "a", "host"), "--revoked needs --authorities"),
+            (("--revocation-lists", "a", "host"), "--revocation-lists needs --trust-roots"),
+            (("--server-key", key, "--server-name", "a", "host"), "--server-name needs"),
+            (("--server-name", "::1", "host"), "neither a host nor"),
+            (("--server-key", "SHA256:short", "host"), "not a fingerprint"),
+            (("--server-key", key, "--server-key", "", "host"), "not a fingerprint"),
+            (("--trust-roots", "", "host"), "--trust-roots: is empty"),
+            (("--identity", "", "host"), "--identity: is empty"),
             (("unix:/run/thing",), "--server-key"),
+            (("unix:/run/thing", "--known-hosts", "a"), "--known-hosts needs --server-name"),
+            (("unix:/run/thing", "--trust-roots", "a"), "--trust-roots needs --server-name"),
+            (("unix:/run/thing", "--authorities", "a"), "--authorities needs --server-name"),
+            (("unix:/run/thing", "--server-name", "a"), "--server-key"),
             ((), "TARGET"),
         ):
             self.assertExit(self.invoke("connect", *arguments), ExitCode.USAGE, said)
         self.assertFalse(self.home.exists())
+
+    def test_files(self) -> None:
+        """A file that is of no use is told in one line, whichever option names it."""
+        missing = str(self.directory / "missing")
+        key = self.directory / "key"
+        IdentityKey.generate().save(key)
+        for arguments in (
+            ("--identity", missing),
+            ("--identity", key, "--identity-certificate", missing),
+            ("--certificate", missing),
+            ("--certificate", key, "--private-key", missing),
+            ("--preshared-key", missing),
+            ("--known-hosts", missing),
+            ("--authorities", missing),
+            ("--trust-roots", missing),
+        ):
+            result = self.invoke("connect", *arguments, "host")
+            self.assertExit(result, ExitCode.FAILED, f"{missing}: No such file")
+            self.assertEqual(result.output.count("\n"), 1)
+
+    def test_everyKeyword(self) -> None:
+        """Whatever a client can choose is an option, but for what makes no sense but twice."""
+        for command in (connect, ping):
+            options = {each.name for each in command.params}
+            keywords = {keyword.name for keyword in CLIENT_KEYWORDS}
+            self.assertEqual(keywords - options, {"resumption"})
+            self.assertIn("--trust-roots", self.invoke(command.name, "--help").output)
 
     def test_ping(self) -> None:
         """An interval whose TTL the protocol does not know is refused, and so is no heartbeat."""
@@ -382,6 +460,64 @@ class OptionTests(HomeCase):
             self.invoke("ping", "-i", "0.01", "host"), ExitCode.USAGE, "a TTL of 0.03 s"
         )
         self.assertExit(self.invoke("ping", "-c", "0", "host"), ExitCode.USAGE)
+
+
+class ChoiceTests(HomeCase):
+    """What the options come to."""
+
+    def choice(self, **trust: str) -> ClientChoice:
+        return choiceOf(clientOptions(trust=trust))
+
+    def pin(self) -> str:
+        return IdentityKey.generate().fingerprint
+
+    def test_defaults(self) -> None:
+        """Without options nobody is shown, and a file of known servers is made and asked."""
+        choice = self.choice()
+        self.assertIs(choice.credential.kind, CredentialKind.NONE)
+        known = choice.authorizer.authorizers[CredentialKind.ED25519]
+        self.assertEqual((known.path, known.firstUse), (str(self.home / "known_servers"), False))
+        self.assertEqual(stat.S_IMODE((self.home / "known_servers").stat().st_mode), 0o600)
+        self.assertFalse(choice.settings().resumption)
+
+    def test_defaultKey(self) -> None:
+        """The default key is shown, unless another or none is to be."""
+        self.invoke("keygen")
+        self.assertIsInstance(self.choice().credential, IdentityKey)
+        anonymous = choiceOf(clientOptions(anonymous=True)).credential
+        self.assertIs(anonymous.kind, CredentialKind.NONE)
+        self.invoke("keygen", "--preshared", "lamp")
+        choice = self.choice(presharedKey=str(self.home / "preshared_key"))
+        self.assertIs(choice.credential.kind, CredentialKind.PRESHARED)
+
+    def test_noDefaultFile(self) -> None:
+        """Who says which server to believe has no file of known servers asked, or made."""
+        choice = self.choice(serverKey=self.pin())
+        self.assertIsInstance(choice.authorizer.authorizers[CredentialKind.ED25519], PinnedServers)
+        self.assertFalse(self.home.exists())
+
+    def test_firstUse(self) -> None:
+        """On first use the key is stored in the default file, and its user is told."""
+        errors = io.StringIO()
+        self.patch(sys, "stderr", errors)
+        key = IdentityKey.generate()
+        identity = Identity(CredentialKind.ED25519, key.publicKey)
+        self.choice(firstUse="yes").authorizer.authorize(identity)
+        self.assertIn("Permanently added '[localhost]:9000' (ED25519) to ", errors.getvalue())
+        self.choice().authorizer.authorize(identity)
+        self.assertIn(key.publicLine(), (self.home / "known_servers").read_text())
+
+    def test_advice(self) -> None:
+        """Only who has a refusal by the file of known servers is told how to add a key to it."""
+        errors = io.StringIO()
+        self.patch(sys, "stderr", errors)
+        for name in ("serverKey", "presharedKey", "authorities", "trustRoots"):
+            complainOfKey("it is not for you", clientOptions(trust={name: "x"}))
+        self.assertEqual(
+            errors.getvalue(), "thing: the server is not trusted: it is not for you\n" * 4
+        )
+        complainOfKey("it is not in it", clientOptions())
+        self.assertIn("--trust-on-first-use", errors.getvalue())
 
 
 class LinesTests(SynchronousTestCase):

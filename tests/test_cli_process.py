@@ -20,10 +20,13 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.test_trust_choice import HOST, KIND_OF, KINDS, TrustFiles
+from tests.test_trust_keys import NO_SSH_KEYGEN
 from thing import (
     Anyone,
     EndReason,
     ErrorCode,
+    Identity,
     IdentityKey,
     ServerSettings,
     Termination,
@@ -31,6 +34,8 @@ from thing import (
     ThingProtocol,
 )
 from thing.cli.exits import ExitCode
+from thing.trust import ServerChoice
+from thing.trust.keywords import asOption
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -742,6 +747,82 @@ class SshTests(CommandCase):
         command = self.run_("connect", "-q", "0", "--known-hosts", str(file), target)
         command.endInput()
         await self.assertExit(command, ExitCode.GOODBYE)
+
+
+class KindsTests(TrustFiles, CommandCase):
+    """Sessions by certificates and by a pre-shared key, with the files that people have."""
+
+    skip = NO_SSH_KEYGEN
+
+    def setUp(self) -> None:
+        TrustFiles.setUp(self)
+        CommandCase.setUp(self)
+        self.peers: list[Identity] = []
+
+    def serveBy(self, *kinds: str) -> str:
+        """Start a server that has these kinds; the target that leads to it."""
+        doing = {"handshakeCompleted": lambda server: self.peers.append(server.peer)}
+        factory = self.serverFactory(doing)
+        choice = ServerChoice.read(self.serverOf(*kinds))
+        factory.settings, factory.authorizer = choice.settings(), choice.authorizer
+        return f"127.0.0.1:{self.listen(factory)}"
+
+    def options(self, kind: str, *more: str) -> list[str]:
+        """How a client's choice is typed."""
+        words = [*more]
+        for name, value in self.clientOf(kind).items():
+            words += [asOption(name), os.path.abspath(value)]
+        return words
+
+    async def converse(self, kind: str, said: bytes, *more: str) -> None:
+        """A run of ``thing connect`` whose server knows it as lamp."""
+        target = self.serveBy(*KINDS)
+        command = self.run_("connect", "-v", "-q", "0", *self.options(kind, *more), target)
+        command.endInput()
+        await self.assertExit(command, ExitCode.GOODBYE, said)
+        (peer,) = self.peers
+        self.assertEqual((peer.kind, peer.name), (KIND_OF[kind], "lamp"))
+
+    async def test_x509(self) -> None:
+        """With X.509 certificates both sides know each other by name."""
+        said = b"the key in the server's X.509 certificate is SHA256:"
+        await self.converse("x509", said, "--server-name", HOST)
+
+    async def test_ssh(self) -> None:
+        """With OpenSSH certificates both sides know each other by name."""
+        said = f"the key in the server's certificate is {self.pin}".encode()
+        await self.converse("ssh", said, "--server-name", HOST)
+
+    async def test_preshared(self) -> None:
+        """With a pre-shared key both sides know each other by its name."""
+        await self.converse("preshared", b"the server has the pre-shared key lamp")
+
+    async def test_ping(self) -> None:
+        """A server that has no public key is shown by the name of the key that it shares."""
+        target = self.serveBy("preshared")
+        command = self.run_("ping", "-c", "1", *self.options("preshared"), target)
+        await self.assertExit(command, ExitCode.GOODBYE)
+        self.assertIn(f"PING {target} (lamp): ".encode(), command.out)
+
+    async def test_made(self) -> None:
+        """A pre-shared key that ``thing keygen`` made is one for the server's file and ours."""
+        path = self.path("preshared")
+        os.remove(path)
+        maker = self.run_("keygen", "--preshared", "lamp", "-f", os.path.abspath(path))
+        await self.assertExit(maker, ExitCode.GOODBYE)
+        shutil.copy(path, self.path("preshareds"))
+        await self.converse("preshared", b"the pre-shared key lamp")
+
+    async def test_notTrusted(self) -> None:
+        """A server with a certificate for another host is refused, without advice on files."""
+        target = self.serveBy(*KINDS)
+        for kind in ("x509", "ssh"):
+            command = self.run_("connect", *self.options(kind), target)
+            await self.assertExit(
+                command, ExitCode.NOT_TRUSTED, b"thing: the server is not trusted: "
+            )
+            self.assertIn(b"not for 127.0.0.1, but for example.org", command.err)
+            self.assertEqual(command.err.count(b"\n"), 1)
 
 
 async def run(*arguments: str) -> bytes:

@@ -62,7 +62,9 @@ from thing.events import (
     MessageReceived,
     NextKeyAnnounced,
     Terminated,
+    TicketReceived,
 )
+from thing.trust.tickets import TicketKeys
 
 NEXT_CREDENTIAL = Ed25519Credential("the server's next")
 
@@ -1018,7 +1020,6 @@ class SecretTests(TestCase):
             secrets.clientSecret,
             secrets.serverSecret,
             secrets.exporterSecret,
-            secrets.resumptionSecret,
             side._sendKey._secret,
             side._receiveKey._secret,
         }
@@ -1060,6 +1061,19 @@ class SecretTests(TestCase):
         for side in (client, server):
             self.assertIsNotNone(side.session)
             self.assertFalse(before & self.reachable(side))
+
+    def test_resumptionSecretIsDropped(self) -> None:
+        """The secret of a ticket is the client's program's to keep; no Connection keeps it."""
+        tickets = TicketKeys()
+        first = makePair(server=serverSettings(tickets=tickets))
+        (given,) = only(TicketReceived, pump(*first).client)
+        ticket = given.ticket
+        second = makePair(server=serverSettings(tickets=tickets), ticket=ticket)
+        self.assertIn(ticket.secret, self.reachable(second[0]))  # Else this test is blind.
+        pump(*second)
+        for side in (*first, *second):
+            self.assertIsNotNone(side.session)
+            self.assertNotIn(ticket.secret, self.reachable(side))
 
     def test_notShown(self) -> None:
         """No repr tells a secret."""

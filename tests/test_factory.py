@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
 from typing import Any
 
 from twisted.internet.address import IPv4Address, UNIXAddress
-from twisted.internet.task import Clock
-from twisted.logger import globalLogPublisher
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.task import Clock, deferLater
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from tests.pairs import Pair, PairCase, Recorder, firings, freshClient, freshServer
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import Role
-from thing.errors import EndReason, ErrorCode
+from thing.core.settings import ClientSettings
+from thing.core.states import State
+from thing.errors import EndReason, ErrorCode, HandshakeFailed
 from thing.events import Cause
-from thing.factory import Limits, ThingFactory, formatAddress
+from thing.factory import REFUSALS_LOGGED, Limits, ThingFactory, formatAddress
+from thing.identity import Identity
 from thing.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
+from thing.trust.interfaces import IAuthorizer
 
 
 class FleetCase(PairCase):
@@ -48,6 +56,22 @@ class FleetCase(PairCase):
         self.assertEqual(pair.client.end.retryAfter, retryAfter)
         self.assertIn(detail, pair.server.end.detail)
         self.assertIsNone(pair.server.session)
+
+    def stranger(self, factory: ThingFactory, host: str = "192.0.2.1") -> Pair:
+        """A client that says CHI, and then nothing."""
+        pair = self.join(factory, host, pump=False)
+        pair.clientEnd.step(1 << 20)
+        pair.freeze()
+        return pair
+
+    def asked(self, factory: ThingFactory) -> int:
+        """How hard a puzzle is asked of the next client that begins, bits."""
+        pair = self.stranger(factory)
+        core = pair.server._driver.core
+        puzzle = core.state is State.AWAIT_SECOND_CHI
+        difficulty = core._handshake._asked[1].difficulty if puzzle else 0
+        pair.server.abort()
+        return difficulty
 
 
 class FactoryTests(FleetCase):
@@ -176,26 +200,6 @@ class LimitsTests(FleetCase):
             pair.connect().pump()
             self.assertIsNotNone(pair.client.session)
 
-    def test_handshakes(self) -> None:
-        """A handshake beyond the limit; when one is completed there is room again."""
-        factory = self.factory(limits=Limits(handshakes=2))
-        slow = [self.join(factory, pump=False) for _ in range(2)]
-        self.assertBusy(self.join(factory), "2 handshakes")
-        slow[0].pump()
-        self.assertIsNotNone(self.join(factory).client.session)
-
-    def test_silentHandshakes(self) -> None:
-        """Connections that never say a word give their places back at the handshake's deadline."""
-        factory = self.factory(
-            limits=Limits(handshakes=5), settings=freshServer(handshakeTimeout=2.0)
-        )
-        for _ in range(5):
-            self.join(factory, pump=False).freeze()
-        self.assertBusy(self.join(factory), "5 handshakes")
-        self.clock.pump([0.125] * 17)
-        self.assertEqual(factory._handshaking, set())
-        self.assertIsNotNone(self.join(factory).client.session)
-
     def test_notEvenARefusal(self) -> None:
         """When even refusals pile up, connections are closed without a protocol."""
         factory = self.factory(limits=Limits(sessions=1, handshakes=2))
@@ -229,6 +233,318 @@ class LimitsTests(FleetCase):
         pair = self.pair()
         pair.clientFactory.limits = Limits(sessions=0, handshakes=0, sessionsPerAddress=0)
         pair.up()
+
+
+@implementer(IAuthorizer)
+class Undecided:
+    """An authorizer that does not decide before it is told to."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Deferred[Identity], Identity]] = []
+
+    def authorize(self, identity: Identity) -> Deferred[Identity]:
+        waiting: Deferred[Identity] = Deferred()
+        self.asked.append((waiting, identity))
+        return waiting
+
+    def decide(self) -> None:
+        """Admit everybody."""
+        for waiting, identity in self.asked:
+            waiting.callback(identity)
+
+
+class FloodTests(FleetCase):
+    """Many handshakes that come to nothing, and honest clients among them."""
+
+    def assertCutOff(self, pair: Pair, detail: str) -> None:
+        """The server cut the stream without a word, and knows why."""
+        self.assertIs(pair.server.end.cause, Cause.REJECTED)
+        self.assertIs(pair.server.end.code, ErrorCode.SERVER_BUSY)
+        self.assertIn(detail, pair.server.end.detail)
+        pair.pump()
+        self.assertIs(pair.client.end.cause, Cause.TRUNCATED)
+
+    def test_oldestIsCutOff(self) -> None:
+        """Beyond the limit the oldest handshake is cut off; the newcomer and the others go on."""
+        factory = self.factory(limits=Limits(handshakes=2))
+        slow = [self.join(factory, pump=False) for _ in range(2)]
+        self.assertIsNotNone(self.join(factory).client.session)
+        self.assertCutOff(slow[0], "2 handshakes")
+        slow[1].pump()
+        self.assertIsNotNone(slow[1].client.session)
+
+    def test_flood(self) -> None:
+        """However many come and stay silent, each honest client between them gets in."""
+        factory = self.factory(limits=Limits(handshakes=5))
+        for _ in range(10):
+            for _ in range(7):
+                self.join(factory, pump=False).freeze()
+            self.assertIsNotNone(self.join(factory).client.session)
+            self.assertLessEqual(len(factory._handshaking), 5)
+        self.assertEqual(len(factory.sessions), 10)
+
+    def test_provedStay(self) -> None:
+        """Whoever has proved a key and waits for a slow authorizer is not cut off."""
+        factory = self.factory(limits=Limits(handshakes=2))
+        factory.authorizer = authorizer = Undecided()
+        proved = self.join(factory)
+        silent = self.join(factory, pump=False)
+        late = self.join(factory)
+        self.assertCutOff(silent, "2 handshakes")
+        authorizer.decide()
+        for pair in (proved, late):
+            pair.pump()
+            self.assertIsNotNone(pair.client.session)
+
+    def test_allProved(self) -> None:
+        """If all others are proved it is the newcomer that is cut off: the limit holds."""
+        factory = self.factory(limits=Limits(handshakes=2))
+        factory.authorizer = authorizer = Undecided()
+        proved = [self.join(factory) for _ in range(2)]
+        self.assertCutOff(self.join(factory, pump=False), "2 handshakes")
+        self.assertEqual(list(factory._handshaking), [pair.server for pair in proved])
+        authorizer.decide()
+        for pair in proved:
+            pair.pump()
+            self.assertIsNotNone(pair.client.session)
+
+    def test_perAddress(self) -> None:
+        """Handshakes of one address beyond its limit are refused; others are not touched."""
+        factory = self.factory(limits=Limits(handshakesPerAddress=2))
+        slow = [self.join(factory, pump=False) for _ in range(2)]
+        self.assertBusy(self.join(factory), "2 handshakes of one address")
+        self.assertIsNotNone(self.join(factory, "192.0.2.9").client.session)
+        slow[0].pump()
+        self.assertIsNotNone(slow[0].client.session)
+        self.assertIsNotNone(self.join(factory).client.session)
+
+    def test_perNetwork(self) -> None:
+        """Of IPv6 a /64 counts as one address."""
+        factory = self.factory(limits=Limits(handshakesPerAddress=2))
+        for host in ("2001:db8::1", "2001:db8::2"):
+            self.join(factory, host, pump=False)
+        self.assertBusy(self.join(factory, "2001:db8::3"), "2 handshakes of one address")
+        self.assertIsNotNone(self.join(factory, "2001:db8:0:1::3").client.session)
+
+    def test_refusedWhoStay(self) -> None:
+        """Of those that are refused and do not leave, no more are told than handshakes may be."""
+        factory = self.factory(limits=Limits(handshakes=3, handshakesPerAddress=1))
+        self.join(factory, pump=False)
+        told = [self.join(factory, pump=False) for _ in range(3)]
+        unheard = self.join(factory, pump=False)
+        self.assertEqual({bool(pair.serverEnd.outgoing) for pair in told}, {True})
+        self.assertCutOff(unheard, "1 handshakes of one address")
+        self.assertEqual(unheard.serverEnd.taken, 0)
+        self.assertIsNotNone(self.join(factory, "192.0.2.9").client.session)
+
+    def test_silentAreGone(self) -> None:
+        """Silent connections are over at the handshake's deadline, and nothing is left of them."""
+        factory = self.factory(
+            limits=Limits(handshakes=5), settings=freshServer(handshakeTimeout=2.0)
+        )
+        strangers = [self.join(factory, pump=False) for _ in range(5)]
+        strangers += [self.stranger(factory) for _ in range(5)]
+        for pair in strangers:
+            pair.freeze()
+        self.clock.pump([0.125] * 17)
+        self.assertEqual(factory._handshaking, {})
+        self.assertEqual(factory._handshakesPerAddress, {})
+        codes = [pair.server.end.code for pair in strangers]
+        self.assertEqual(codes.count(ErrorCode.HANDSHAKE_TIMEOUT), 5)
+        self.assertEqual(codes.count(ErrorCode.SERVER_BUSY), 5)
+
+    def test_logIsBounded(self) -> None:
+        """Of a flood so many lines are logged each second, and then how many there were."""
+        lines: list[dict[str, Any]] = []
+        globalLogPublisher.addObserver(lines.append)
+        self.addCleanup(globalLogPublisher.removeObserver, lines.append)
+        factory = self.factory()
+        for _ in range(REFUSALS_LOGGED + 90):
+            self.join(factory, pump=False).server.dataReceived(b"GET / HTTP/1.1")
+        self.assertEqual(len(lines), REFUSALS_LOGGED)
+        self.clock.advance(1.0)
+        self.join(factory, pump=False).server.dataReceived(b"GET / HTTP/1.1")
+        texts = [formatEvent(line) for line in lines[REFUSALS_LOGGED:]]
+        self.assertEqual(len(texts), 2)
+        self.assertIn("90 more handshakes", texts[0])
+        self.assertIn("a stranger", texts[1])
+
+    def test_sessionsAreLogged(self) -> None:
+        """However many strangers there are, the line on a session is there."""
+        lines: list[dict[str, Any]] = []
+        factory = self.factory()
+        for _ in range(2 * REFUSALS_LOGGED):
+            self.join(factory, pump=False).server.dataReceived(b"GET / HTTP/1.1")
+        globalLogPublisher.addObserver(lines.append)
+        self.addCleanup(globalLogPublisher.removeObserver, lines.append)
+        pair = self.join(factory)
+        pair.client.goodbye()
+        pair.pump()
+        server = [line for line in lines if line.get("sessionId") == pair.server.sessionId]
+        self.assertEqual(len(server), 4)
+
+
+class PuzzleTests(FleetCase):
+    """A server under load asks for work before it does its own."""
+
+    def solve(self, pair: Pair) -> Pair:
+        """Let a client find its solution, and go on."""
+        self.clock.advance(0)
+        pair.pump()
+        return pair
+
+    def test_difficulty(self) -> None:
+        """Nothing is asked below the threshold; from there on two bits a doubling, up to a cap."""
+        limits = Limits(puzzleAfter=100, puzzleBits=10, maxPuzzleBits=14)
+        counts = (0, 1, 99.9, 100, 142, 200, 283, 400, 800, 1e9)
+        asked = [limits.difficulty(count) for count in counts]
+        self.assertEqual(asked, [0, 0, 0, 10, 11, 12, 13, 14, 14, 14])
+
+    def test_always(self) -> None:
+        """With a threshold of zero everybody is asked."""
+        limits = Limits(puzzleAfter=0, puzzleBits=3)
+        self.assertEqual(limits.difficulty(0), 3)
+        factory = self.factory(limits=limits)
+        self.assertIsNotNone(self.solve(self.join(factory)).client.session)
+
+    def test_belowTheDefaultOfClients(self) -> None:
+        """A server with default limits never asks for more than a default client does."""
+        self.assertLessEqual(Limits().difficulty(1e12), ClientSettings().maxDifficulty)
+
+    def test_pastTheThreshold(self) -> None:
+        """So many key exchanges in vain are free, and then a puzzle is asked."""
+        factory = self.factory(limits=Limits(puzzleAfter=3, puzzleBits=5))
+        self.assertEqual([self.asked(factory) for _ in range(5)], [0, 0, 0, 5, 5])
+
+    def test_handshakesThatAreOver(self) -> None:
+        """It does not help to be gone at once: what counts is what was spent lately."""
+        factory = self.factory(limits=Limits(puzzleAfter=3, puzzleBits=5))
+        for _ in range(3):
+            self.stranger(factory).server.dataReceived(b"\xff" * 600)
+        self.assertEqual(factory._handshaking, {})
+        self.assertEqual(self.asked(factory), 5)
+
+    def test_silentDoNotCount(self) -> None:
+        """Connections that say nothing cost no key exchange, so they bring about no puzzle."""
+        factory = self.factory(limits=Limits(puzzleAfter=3))
+        for _ in range(20):
+            self.join(factory, pump=False).freeze()
+        self.assertEqual(self.asked(factory), 0)
+
+    def test_sessionsDoNotCount(self) -> None:
+        """Handshakes that lead to sessions do not count, however many there are."""
+        factory = self.factory(limits=Limits(puzzleAfter=3))
+        for _ in range(20):
+            self.assertIsNotNone(self.join(factory).client.session)
+        self.assertEqual(self.asked(factory), 0)
+
+    def test_unsolvedDoNotCount(self) -> None:
+        """Whoever leaves the puzzle alone makes it no harder for the others."""
+        factory = self.factory(limits=Limits(puzzleAfter=2, puzzleBits=4))
+        self.assertEqual([self.asked(factory) for _ in range(50)], [0, 0] + [4] * 48)
+
+    def test_solvedInVain(self) -> None:
+        """The more puzzles are solved for handshakes that lead nowhere, the harder they get."""
+        factory = self.factory(limits=Limits(puzzleAfter=2, puzzleBits=1, maxPuzzleBits=5))
+        difficulties = []
+        for _ in range(16):
+            difficulties.append(self.asked(factory))
+            pair = self.pair(
+                serverFactory=factory, clock=self.clock, clientAuthorizer=Undecided()
+            ).connect()
+            pair.pump()
+            self.solve(pair)
+            self.assertIsNone(pair.client.termination)
+        self.assertEqual(difficulties[0], 0)
+        self.assertEqual(difficulties[1:], sorted(difficulties[1:]))
+        self.assertEqual(difficulties[-1], 5)
+
+    def test_fades(self) -> None:
+        """When the flood is over the puzzles are, too, within seconds."""
+        factory = self.factory(limits=Limits(puzzleAfter=3, puzzleBits=5))
+        for _ in range(6):
+            self.stranger(factory)
+        self.assertEqual(self.asked(factory), 5)
+        self.clock.advance(2.0)
+        self.assertEqual(self.asked(factory), 0)
+
+    def test_honest(self) -> None:
+        """An honest client solves what it is asked, and has its session; data goes both ways."""
+        factory = self.factory(limits=Limits(puzzleAfter=1, puzzleBits=8))
+        self.stranger(factory)
+        pair = self.join(factory)
+        self.assertIs(pair.client._driver.core.state, State.SOLVING)
+        self.solve(pair)
+        pair.client.sendMessage(b"here I am")
+        pair.pump()
+        self.assertEqual(pair.server.messages, [b"here I am"])
+
+    def test_waitsForTheReactor(self) -> None:
+        """A client that solves lets other things happen: nothing is searched inside a callback."""
+        factory = self.factory(limits=Limits(puzzleAfter=0, puzzleBits=1))
+        pair = self.join(factory)
+        self.assertIs(pair.client._driver.core.state, State.SOLVING)
+        pair.client.abort()
+        self.assertIs(pair.client.end.cause, Cause.ABORTED)
+
+    def test_deadline(self) -> None:
+        """A puzzle that is not solved in time ends at the handshake's deadline, on both sides."""
+        factory = self.factory(
+            limits=Limits(puzzleAfter=0, puzzleBits=200, maxPuzzleBits=200),
+            settings=freshServer(handshakeTimeout=2.0),
+        )
+        pair = self.pair(
+            client=freshClient(maxDifficulty=200, handshakeTimeout=2.0),
+            serverFactory=factory,
+            clock=self.clock,
+        ).connect()
+        pair.pump()
+        self.assertIs(pair.client._driver.core.state, State.SOLVING)
+        self.clock.advance(2.0)
+        for side in (pair.client, pair.server):
+            self.assertIs(side.end.code, ErrorCode.HANDSHAKE_TIMEOUT)
+        self.assertEqual(factory._handshaking, {})
+
+    def test_cutOffWhileSolving(self) -> None:
+        """A client that is cut off while it solves ends, and stops searching."""
+        factory = self.factory(
+            limits=Limits(puzzleAfter=0, puzzleBits=200, maxPuzzleBits=200, handshakes=1)
+        )
+        client = freshClient(maxDifficulty=200)
+        pair = self.pair(client=client, serverFactory=factory, clock=self.clock).connect()
+        pair.pump()
+        self.join(factory, pump=False)
+        pair.pump()
+        self.assertIs(pair.client.end.cause, Cause.TRUNCATED)
+        self.clock.advance(1.0)
+
+
+class SocketTests(TestCase):
+    """The puzzle between a server and a client over a socket."""
+
+    timeout = 60
+
+    @inlineCallbacks
+    def test_puzzle(self) -> Generator[Any, Any, None]:
+        """A client solves what it is asked; one that does not want to is told, and leaves."""
+        from twisted.internet import reactor
+
+        limits = Limits(puzzleAfter=0, puzzleBits=8)
+        server = ThingFactory(freshServer(), Anyone(), limits=limits)
+        port = reactor.listenTCP(0, server, interface="127.0.0.1")  # type: ignore[attr-defined]
+        self.addCleanup(port.stopListening)
+        ends = []
+        for most in (8, 7):
+            client = ThingFactory(freshClient(maxDifficulty=most), Anyone())
+            endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+            protocol = yield endpoint.connect(client)
+            yield protocol.whenEstablished().addErrback(lambda why: why.trap(HandshakeFailed))
+            ends.append((yield protocol.goodbye()))
+        self.assertIs(ends[0].cause, Cause.GOODBYE)
+        self.assertIs(ends[1].code, ErrorCode.RETRY_REFUSED)
+        while server._connected:
+            yield deferLater(reactor, 0.01)
+        self.assertEqual(server.completed, 1)
 
 
 class DrainTests(FleetCase):
@@ -280,7 +596,7 @@ class DrainTests(FleetCase):
                 self.assertIs(pair.server.end.code, ErrorCode.SERVER_BUSY)
             self.assertIsNotNone(pair.client.termination)
             self.assertIsNone(pair.client.session)
-        self.assertEqual(factory._handshaking, set())
+        self.assertEqual(factory._handshaking, {})
 
     def test_stubborn(self) -> None:
         """A client that does not answer is flat-lined when the grace is over."""

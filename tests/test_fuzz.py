@@ -7,10 +7,13 @@ from collections.abc import Callable, Iterator
 
 from twisted.trial.unittest import TestCase
 
-from fuzz import fuzz_connection, fuzz_keyfiles, fuzz_messages
-from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
+from fuzz import fuzz_connection, fuzz_credentials, fuzz_keyfiles, fuzz_messages
+from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL, clientSettings
+from tests.test_credentials import certifiedKey, chainOf
 from tests.test_states import SOME
-from thing.core.messages import MESSAGES
+from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
+from thing.core.handshake import ClientHandshake
+from thing.core.messages import CHI, MESSAGES, SHI
 from thing.errors import CredentialError, ErrorCode, LocalProtocolError
 from thing.trust import formatPublicKey
 
@@ -21,6 +24,28 @@ MESSAGE_SEEDS = [
     bytes((number,)) + SOME[cls.TYPE].encode()
     for number, cls in enumerate(MESSAGES.values())
     if cls.TYPE in SOME
+]
+
+EXTENSION_SEEDS = [
+    bytes((number,)) + value.encode()
+    for number, value in enumerate(
+        (
+            Puzzle(bytes(32), 3),
+            Solution(1),
+            PresharedOffer(1, b"kettle"),
+            GivenTicket(60, b"ticket"),
+        ),
+        len(MESSAGES),
+    )
+]
+
+CREDENTIAL_SEEDS = [
+    bytes((each.kind,)) + each.data
+    for each in (
+        CLIENT_CREDENTIAL,
+        certifiedKey(),
+        *map(chainOf, ("ed25519", "p256", "rsa2048")),
+    )
 ]
 
 KEY_SEEDS = [
@@ -40,14 +65,34 @@ def step(kind: int, octets: bytes) -> bytes:
     return bytes((kind, len(octets))) + octets
 
 
-SESSION_STEPS = [
-    step(fuzz_connection.SEALED, (bytes((kind,)) + message.encode())[:255])
-    for kind, message in SOME.items()
-] + [
-    step(kind, b"\x30\0data")
-    for kind in range(10)
-    if kind not in (fuzz_connection.RAW, fuzz_connection.END)
-]
+def opening() -> list[bytes]:
+    """CHIs and SHIs with extensions, offers and tickets among them; none is too long for a step."""
+    asked = SHI(1, bytes(32), 0, 0, ((1, Puzzle(bytes(32), 1).encode()),))
+    taken = SHI(1, bytes(32), 0x1D, 2, ((3, b""),))
+    chi = ClientHandshake(clientSettings()).begin()
+    offered = [
+        CHI((1,), chi.random, chi.groups, chi.aeads, chi.credentialKinds, 0, extensions)
+        for extensions in (
+            ((4, b""), (3, PresharedOffer(2, b"ticket").encode())),
+            ((2, Solution(0).encode()), (3, PresharedOffer(1, b"kettle").encode())),
+            ((3, PresharedOffer(9, b"?").encode()), (4, b"")),
+        )
+    ]
+    return [bytes((each.TYPE,)) + each.encode() for each in (asked, taken, chi, *offered)]
+
+
+SESSION_STEPS = (
+    [
+        step(fuzz_connection.SEALED, (bytes((kind,)) + message.encode())[:255])
+        for kind, message in SOME.items()
+    ]
+    + [step(fuzz_connection.SEALED, message) for message in opening()]
+    + [
+        step(kind, b"\x30\0data")
+        for kind in range(10)
+        if kind not in (fuzz_connection.RAW, fuzz_connection.END)
+    ]
+)
 
 
 def mutated(source: random.Random, seeds: list[bytes], count: int) -> Iterator[bytes]:
@@ -90,7 +135,7 @@ class TargetTests(TestCase):
 
     def test_messages(self) -> None:
         """No octets confuse the messages' decoders."""
-        inputs = mutated(random.Random(1), MESSAGE_SEEDS, 3000)
+        inputs = mutated(random.Random(1), MESSAGE_SEEDS + EXTENSION_SEEDS, 3000)
         self.assertHolds(fuzz_messages.oneInput, inputs)
 
     def test_connection(self) -> None:
@@ -100,9 +145,15 @@ class TargetTests(TestCase):
         def lives() -> Iterator[bytes]:
             for _ in range(500):
                 chosen = source.choices(SESSION_STEPS, k=source.randrange(1, 12))
-                yield bytes((source.choice((0, 1, 4, 5, 6, 7)),)) + b"".join(chosen)
+                start = source.choice((0, 1, 2, 3, 4, 5, 6, 7)) | source.randrange(8) << 3
+                yield bytes((start,)) + b"".join(chosen)
 
         self.assertHolds(fuzz_connection.oneInput, mutated(source, list(lives()), 1000))
+
+    def test_credentials(self) -> None:
+        """No octets confuse the readers of credentials."""
+        inputs = mutated(random.Random(4), CREDENTIAL_SEEDS, 3000)
+        self.assertHolds(fuzz_credentials.oneInput, inputs)
 
     def test_keyfiles(self) -> None:
         """No content of a file of keys confuses its readers."""

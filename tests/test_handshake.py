@@ -15,9 +15,11 @@ from tests.helpers import (
     PLENTY,
     SERVER_CREDENTIAL,
     Ed25519Credential,
+    carryRecords,
     clientSettings,
     ending,
     establishedPair,
+    flip,
     give,
     makeHandshakes,
     makePair,
@@ -26,6 +28,7 @@ from tests.helpers import (
     sendTo,
     serverSettings,
     splitRecords,
+    tampered,
 )
 from thing.core.credentials import Anonymous, SignatureScheme
 from thing.core.groups import GroupName
@@ -47,6 +50,7 @@ from thing.core.messages import (
     MessageType,
     Role,
 )
+from thing.core.puzzle import Search
 from thing.core.records import Aead
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import State
@@ -65,21 +69,37 @@ def unchanged(message: Any) -> Any:
 
 
 def converse(
-    client: ClientHandshake, server: ServerHandshake, onTheWay: Alter = unchanged
+    client: ClientHandshake,
+    server: ServerHandshake,
+    onTheWay: Alter = unchanged,
+    difficulty: int = 0,
 ) -> tuple[Identity, Identity, SessionSecrets, SessionSecrets]:
     """
     Let two handshakes run to their ends.
 
     :param onTheWay: what happens to each message between the two.
+    :param difficulty: how hard a puzzle the server asks, bits; zero for none.
     :return: who the server is, who the client is, and each side's session secrets.
     """
-    shi, sdh = server.receiveCHI(onTheWay(client.begin()))
+    answer = server.receiveCHI(onTheWay(client.begin()), difficulty)
+    if difficulty:
+        search = client.receiveSHI(onTheWay(answer[0]))
+        assert search is not None
+        answer = server.receiveCHI(onTheWay(client.retry(solve(search))))
+    shi, sdh = answer
     client.receiveSHI(onTheWay(shi))
     cdh = client.receiveSDH(onTheWay(sdh))
     theServer = client.receiveSCC(onTheWay(server.receiveCDH(onTheWay(cdh))))
     theClient = server.receiveCCC(onTheWay(client.answer()))
     client.receiveSHF(onTheWay(server.finish(30.0, 10.0)))
     return theServer, theClient, client.sessionSecrets(), server.sessionSecrets()
+
+
+def solve(search: Search) -> int:
+    """Search to the end."""
+    while (number := search.go()) is None:
+        pass
+    return number
 
 
 class Altered(Handshake):
@@ -294,7 +314,7 @@ class RefusalTests(TestCase):
         """A choice that was not offered is refused, and the server learns which part."""
         for fields, code in (
             ({"version": 2}, ErrorCode.VERSION_UNSUPPORTED),
-            ({"group": 0}, ErrorCode.RETRY_UNSUPPORTED),
+            ({"group": 0}, ErrorCode.RETRY_REFUSED),
             ({"group": GroupName.X25519MLKEM768}, ErrorCode.NO_COMMON_GROUP),
             ({"aead": Aead.CHACHA20_POLY1305}, ErrorCode.NO_COMMON_AEAD),
         ):
@@ -427,7 +447,7 @@ class RefusalTests(TestCase):
             b"\xff\xff",
             b"\0\x06\x01thing",
             b"\0\x01\x99",
-            (513).to_bytes(2, "big"),
+            (1025).to_bytes(2, "big"),
         ):
             _, server = makePair()
             termination = ending(server.receiveData(first, 0.0))
@@ -615,55 +635,17 @@ class BindingTests(TestCase):
 class TamperingTests(TestCase):
     """Every byte of every message changed, one at a time."""
 
-    def converseOver(
-        self, onTheWay: Callable[[int, bytes], bytes], hybrid: bool = False
-    ) -> tuple[Any, Any]:
-        """A handshake of two Connections whose n-th record is changed on the way."""
+    def pair(self, hybrid: bool = False) -> tuple[Any, Any]:
         groups = tuple(GroupName) if hybrid else (GroupName.X25519,)
-        client, server = makePair(clientSettings(groups=groups), serverSettings(groups=groups))
-        number = itertools.count()
-        while client.hasDataToSend or server.hasDataToSend:
-            for sender, receiver in ((client, server), (server, client)):
-                for record in splitRecords(sender.dataToSend(0.0, PLENTY)):
-                    give(receiver, onTheWay(next(number), record), 0.0)
-        return client, server
-
-    def lengths(self, hybrid: bool = False) -> list[int]:
-        """The lengths of a whole handshake's records."""
-        found: list[int] = []
-
-        def note(number: int, record: bytes) -> bytes:
-            found.append(len(record))
-            return record
-
-        client, server = self.converseOver(note, hybrid)
-        self.assertEqual(client.session.sessionId, server.session.sessionId)
-        self.assertEqual(len(found), 7)
-        return found
+        return makePair(clientSettings(groups=groups), serverSettings(groups=groups))
 
     def tamper(self, change: Callable[[bytes, int], bytes], step: int, hybrid: bool) -> None:
-        for target, length in enumerate(self.lengths(hybrid)):
-            for at in range(0, length, step):
-
-                def onTheWay(
-                    number: int, record: bytes, target: int = target, at: int = at
-                ) -> bytes:
-                    return change(record, at) if number == target else record
-
-                client, server = self.converseOver(onTheWay, hybrid)
-                self.assertFalse(
-                    client.session is not None and server.session is not None,
-                    f"record {target}, octet {at}",
-                )
-                # Only the last message may leave the server alone with a session.
-                if target < 6:
-                    self.assertIsNone(server.session)
-                self.assertIsNone(client.session)
-
-    @staticmethod
-    def flip(record: bytes, at: int) -> bytes:
-        """Flip one bit, another one in each octet."""
-        return record[:at] + bytes((record[at] ^ 1 << at % 8,)) + record[at + 1 :]
+        for target, count, client, server in tampered(lambda: self.pair(hybrid), change, step):
+            self.assertEqual(count, 7)
+            # Only the last message may leave the server alone with a session.
+            if target < 6:
+                self.assertIsNone(server.session, f"record {target}")
+            self.assertIsNone(client.session, f"record {target}")
 
     @staticmethod
     def drop(record: bytes, at: int) -> bytes:
@@ -677,11 +659,11 @@ class TamperingTests(TestCase):
 
     def test_flipped(self) -> None:
         """With a bit of any byte flipped, no session is established on both sides."""
-        self.tamper(self.flip, 1, hybrid=False)
+        self.tamper(flip, 1, hybrid=False)
 
     def test_flippedHybrid(self) -> None:
         """The same holds for the long shares of the hybrid group, here and there."""
-        self.tamper(self.flip, 61, hybrid=True)
+        self.tamper(flip, 61, hybrid=True)
 
     def test_dropped(self) -> None:
         """With any byte missing, no session is established on both sides."""
@@ -701,7 +683,8 @@ class TamperingTests(TestCase):
                 ) -> bytes:
                     return record * copies if number == target else record
 
-                client, server = self.converseOver(onTheWay)
+                client, server = self.pair()
+                carryRecords(client, server, onTheWay)
                 if copies:
                     self.assertIsNotNone(client.termination)
                     self.assertIsNotNone(server.termination)
@@ -725,7 +708,7 @@ class TamperingTests(TestCase):
                 def onTheWay(message: Any, cls: Any = cls, at: int = at) -> Any:
                     if not isinstance(message, cls):
                         return message
-                    return cls.decode(TamperingTests.flip(message.encode(), at))
+                    return cls.decode(flip(message.encode(), at))
 
                 self.assertRaises(RemoteProtocolError, converse, *makeHandshakes(), onTheWay)
 
@@ -765,6 +748,26 @@ class ClearRejectTests(TestCase):
         termination = ending(sendTo(client, SHR(0x7777)))
         self.assertEqual(termination.code, 0x7777)
         self.assertIn("30583", str(termination))
+
+    def test_keysProveNobody(self) -> None:
+        """A reject under keys, from a server that has not proved itself, is unauthenticated."""
+        client, server = makePair()
+        give(server, client.dataToSend(0.0, 0), 0.0)
+        give(client, server.dataToSend(0.0, 0), 0.0)
+        self.assertIs(client.state, State.AWAIT_SCC)
+        termination = ending(sendTo(client, SHR(ErrorCode.NOT_AUTHORIZED)))
+        self.assertEqual((termination.byPeer, termination.detail), (True, "unauthenticated"))
+
+    def test_provedServer(self) -> None:
+        """A reject from a server that has proved itself is authenticated."""
+        client, server = makePair()
+        give(server, client.dataToSend(0.0, 0), 0.0)
+        give(client, server.dataToSend(0.0, 0), 0.0)
+        give(server, client.dataToSend(0.0, 0), 0.0)
+        give(client, server.dataToSend(0.0, 0), 0.0)
+        self.assertIs(client.state, State.AWAIT_SHF)
+        termination = ending(sendTo(client, SHR(ErrorCode.NOT_AUTHORIZED)))
+        self.assertEqual((termination.byPeer, termination.detail), (True, ""))
 
     def test_notAfterKeys(self) -> None:
         """Once keys exist, a reject in the clear is not honoured: it is an unreadable record."""

@@ -22,7 +22,7 @@ ROOMS = (
     ("thing.events",),
     ("thing.core",),
     ("thing.trust",),
-    ("thing.clock",),
+    ("thing.clock", "thing.rates"),
     ("thing.driver", "thing.protocol", "thing.factory"),
     ("thing.endpoints",),
     ("thing.fleet",),

@@ -118,6 +118,42 @@ class ScheduleTests(TestCase):
             ),
         )
 
+    def test_preshared(self) -> None:
+        """A pre-shared secret enters the ladder at its beginning, whatever its length."""
+        for secret in (bytes(range(16)), bytes(range(64))):
+            early = plainExtract(bytes(32), secret)
+            handshake = plainExtract(plainLabel(early, b"derived", EMPTY), self.shared)
+            derived = HandshakeSecrets.derive(self.shared, self.hashed, secret)
+            self.assertEqual(
+                derived.clientSecret, plainLabel(handshake, b"c hs traffic", self.hashed)
+            )
+            main = plainExtract(plainLabel(handshake, b"derived", EMPTY), bytes(32))
+            self.assertEqual(derived.mainSecret, main)
+
+    def test_noneIsZeros(self) -> None:
+        """Where there is no pre-shared secret, 32 zero octets stand for one, as in RFC 8446."""
+        self.assertEqual(
+            HandshakeSecrets.derive(self.shared, self.hashed, bytes(32)),
+            HandshakeSecrets.derive(self.shared, self.hashed),
+        )
+
+    def test_binder(self) -> None:
+        """A binder is a MAC under a key of the early secret (RFC 8446, section 4.2.11.2)."""
+        secret = bytes(range(16))
+        early = plainExtract(bytes(32), secret)
+        for label in (b"ext binder", b"res binder"):
+            key = plainLabel(early, label, EMPTY)
+            self.assertEqual(
+                keyschedule.binder(secret, label, self.hashed), plainExtract(key, self.hashed)
+            )
+
+    def test_resumptionSecret(self) -> None:
+        """The resumption secret follows from the main secret, with its own label."""
+        self.assertEqual(
+            keyschedule.resumptionSecret(bytes(32), self.hashed),
+            plainLabel(bytes(32), b"res main", self.hashed),
+        )
+
     def test_sessionSecrets(self) -> None:
         """The session's secrets and its id follow from the main secret, each with its label."""
         main = bytes(32)
@@ -127,7 +163,6 @@ class ScheduleTests(TestCase):
                 clientSecret=plainLabel(main, b"c ap traffic", self.hashed),
                 serverSecret=plainLabel(main, b"s ap traffic", self.hashed),
                 exporterSecret=plainLabel(main, b"exp main", self.hashed),
-                resumptionSecret=plainLabel(main, b"res main", self.hashed),
                 sessionId=plainLabel(main, b"session id", self.hashed, 16),
             ),
         )

@@ -22,6 +22,7 @@ from thing.core.layout import (
     Field,
     FixedMessage,
     Message,
+    readAll,
 )
 from thing.errors import ErrorCode, RemoteProtocolError
 
@@ -112,6 +113,15 @@ class FieldTests(TestCase):
         """The rest takes whatever is left, nothing included."""
         for data in (b"", b"x", bytes(1000)):
             self.assertEqual(messageOf(REST).decode(data).value, data)
+
+    def test_readAll(self) -> None:
+        """Octets that are one field again and again are read to their end, which is a whole one."""
+        data = b"\0\x02ab" + b"\0\0" + b"\0\x01c"
+        self.assertEqual(readAll(OPAQUE16, data), [b"ab", b"", b"c"])
+        self.assertEqual(readAll(OPAQUE16, b""), [])
+        for cut in (data[:-1], data + b"\0"):
+            error = self.assertRaises(RemoteProtocolError, readAll, OPAQUE16, cut)
+            self.assertIs(error.code, ErrorCode.MALFORMED_MESSAGE)
 
     def test_words(self) -> None:
         """Each field says its layout in the specification's word."""

@@ -10,6 +10,14 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
+from thing.core.extensions import (
+    ExtensionType,
+    GivenTicket,
+    PresharedOffer,
+    Puzzle,
+    Solution,
+    find,
+)
 from thing.core.layout import (
     EXTENSIONS,
     LIST8,
@@ -97,6 +105,14 @@ EXAMPLES: list[tuple[Message, str]] = [
     (SHR(0x0F, 5000), "000f" + "00001388"),
 ]  # fmt: skip
 
+EXTENSION_EXAMPLES: list[tuple[Message, str]] = [
+    (Puzzle(OCTETS, 12), OCTETS.hex() + "0c"),
+    (Solution(1 << 40), "0000010000000000"),
+    (PresharedOffer(2, b"ticket", OCTETS), "02" + "0006" + b"ticket".hex() + OCTETS.hex()),
+    (GivenTicket(86400, b"ticket"), "00015180" + "0006" + b"ticket".hex()),
+]
+"""The values of extensions: what holds for messages holds for them, too."""
+
 VALUES: dict[Field[Any], st.SearchStrategy[Any]] = {
     UINT8: st.integers(0, 0xFF),
     UINT16: st.integers(0, 0xFFFF),
@@ -119,7 +135,9 @@ def messagesOf(cls: type[Message]) -> st.SearchStrategy[Message]:
     return st.builds(cls, *(VALUES[field] for field in cls.LAYOUT))
 
 
-EVERY_CLASS = st.sampled_from(list(MESSAGES.values()))
+EXTENSIONS_CLASSES = [type(value) for value, _ in EXTENSION_EXAMPLES]
+
+EVERY_CLASS = st.sampled_from([*MESSAGES.values(), *EXTENSIONS_CLASSES])
 
 
 class RegistryTests(TestCase):
@@ -146,8 +164,29 @@ class RegistryTests(TestCase):
 
     def test_oneFieldEach(self) -> None:
         """Each class has as many attributes as its layout has fields."""
-        for cls in MESSAGES.values():
+        for cls in (*MESSAGES.values(), *EXTENSIONS_CLASSES):
             self.assertEqual(len(fields(cls)), len(cls.LAYOUT), cls.__name__)  # type: ignore[arg-type]
+
+    def test_extensions(self) -> None:
+        """The extensions have the specification's numbers."""
+        self.assertEqual(
+            {each.name: int(each) for each in ExtensionType},
+            {"PUZZLE": 1, "SOLUTION": 2, "PRESHARED_KEY": 3, "TICKET": 4},
+        )
+
+    def test_find(self) -> None:
+        """An extension is found wherever it stands, and an empty value is not a missing one."""
+        extensions = ((9, b"x"), (4, b""), (1, b"puzzle"))
+        self.assertEqual(find(extensions, ExtensionType.TICKET), b"")
+        self.assertEqual(find(extensions, ExtensionType.PUZZLE), b"puzzle")
+        self.assertIsNone(find(extensions, ExtensionType.SOLUTION))
+        self.assertIsNone(find((), ExtensionType.PUZZLE))
+
+    def test_noBinder(self) -> None:
+        """An offer without its binder is as long as one with it: the binder covers its length."""
+        offer = PresharedOffer(1, b"kettle")
+        self.assertEqual(len(offer.encode()), len(PresharedOffer(1, b"kettle", OCTETS).encode()))
+        self.assertTrue(offer.encode().endswith(bytes(32)))
 
     def test_heartbeatsHaveFixedSizes(self) -> None:
         """No heartbeat carries a length or octets of the sender's choice."""
@@ -161,13 +200,13 @@ class CodecTests(TestCase):
 
     def test_examples(self) -> None:
         """Each message is encoded as the specification shows it, and decoded the same."""
-        for message, octets in EXAMPLES:
+        for message, octets in EXAMPLES + EXTENSION_EXAMPLES:
             self.assertEqual(message.encode().hex(), octets, str(message))
             self.assertEqual(type(message).decode(bytes.fromhex(octets)), message)
 
     def test_truncated(self) -> None:
         """A message cut short anywhere is malformed; data may end anywhere after its flags."""
-        for message, octets in EXAMPLES:
+        for message, octets in EXAMPLES + EXTENSION_EXAMPLES:
             whole = bytes.fromhex(octets)
             codes = {ErrorCode.MALFORMED_MESSAGE}
             for length in range(len(whole)):
@@ -181,7 +220,7 @@ class CodecTests(TestCase):
 
     def test_trailing(self) -> None:
         """A message with octets to spare is malformed; data has none to spare."""
-        for message, octets in EXAMPLES:
+        for message, octets in EXAMPLES + EXTENSION_EXAMPLES:
             if isinstance(message, CDT | SDT):
                 continue
             for extra in (b"\0", b"\xff" * 40):

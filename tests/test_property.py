@@ -32,7 +32,16 @@ from thing.core.connection import Connection
 from thing.core.messages import FRAGMENT_LIMIT, Role
 from thing.core.states import WRITABLE_STATES, State
 from thing.errors import EndReason
-from thing.events import Cause, Event, HandshakeCompleted, MessageReceived, PeerProved, Terminated
+from thing.events import (
+    Cause,
+    Event,
+    HandshakeCompleted,
+    MessageReceived,
+    PeerProved,
+    Terminated,
+    TicketReceived,
+)
+from thing.trust.tickets import TicketKeys
 
 SIZES = st.sampled_from([0, 1, 100, FRAGMENT_LIMIT, FRAGMENT_LIMIT + 1, 3 * FRAGMENT_LIMIT])
 SIDES = st.sampled_from(list(Role))
@@ -76,13 +85,26 @@ class Conversation(RuleBasedStateMachine):
         closeTimeout=st.sampled_from([5.0, 1000.0]),
         ttl=st.sampled_from([1.0, 1000.0]),
         shaken=st.sampled_from([True, True, True, False]),
+        difficulty=st.sampled_from([0, 0, 3]),
+        resumed=st.booleans(),
     )
-    def begin(self, closeTimeout: float, ttl: float, shaken: bool) -> None:
+    def begin(
+        self, closeTimeout: float, ttl: float, shaken: bool, difficulty: int, resumed: bool
+    ) -> None:
+        tickets = TicketKeys()
+        ticket = None
+        if resumed:
+            first = makePair(server=serverSettings(tickets=tickets))
+            (received,) = only(TicketReceived, pump(*first).client)
+            ticket = received.ticket
         client, server = makePair(
             clientSettings(closeTimeout=closeTimeout),
-            serverSettings(closeTimeout=closeTimeout),
+            serverSettings(closeTimeout=closeTimeout, tickets=tickets),
             grant=lambda requested: ttl,
+            ticket=ticket,
+            difficulty=difficulty,
         )
+        self.resumed = resumed
         self.sides = {Role.CLIENT: Side(client), Role.SERVER: Side(server)}
         if shaken:
             self.everythingArrives()
@@ -114,7 +136,13 @@ class Conversation(RuleBasedStateMachine):
 
     @rule()
     def everythingArrives(self) -> None:
-        while any(side.inbound or side.core.hasDataToSend for side in self.sides.values()):
+        client = self.sides[Role.CLIENT]
+        while (
+            any(side.inbound or side.core.hasDataToSend for side in self.sides.values())
+            or client.core.state is State.SOLVING
+        ):
+            if client.core.state is State.SOLVING:
+                client.tell(client.core.handleTimer(self.now), self.now)
             for role in Role:
                 self.carry(role, PLENTY)
                 self.arrive(role, PLENTY)
@@ -209,6 +237,7 @@ class Conversation(RuleBasedStateMachine):
         sessions = [side.core.session for side in self.sides.values()]
         if None not in sessions:
             assert sessions[0].sessionId == sessions[1].sessionId
+            assert sessions[0].resumed is sessions[1].resumed is self.resumed
             assert sessions[0].ttl == sessions[1].ttl
 
     @invariant()
@@ -363,11 +392,20 @@ class HostileNetworkTests(TestCase):
         stream = b"".join(records[:at]) + extra + b"".join(records[at:])
         self.assertUnharmed(server, stream, messages)
 
-    @given(st.binary(max_size=1000), st.integers(1, 100), SIDES, st.integers(0, 6))
-    def test_anyOctets(self, data: bytes, chunk: int, role: Role, steps: int) -> None:
+    @given(
+        st.binary(max_size=1000),
+        st.integers(1, 100),
+        SIDES,
+        st.integers(0, 6),
+        st.sampled_from([0, 3]),
+    )
+    def test_anyOctets(
+        self, data: bytes, chunk: int, role: Role, steps: int, difficulty: int
+    ) -> None:
         """Any octets, at any step of the handshake, are no session and no exception."""
-        client, server = makePair()
+        client, server = makePair(difficulty=difficulty)
         for _ in range(steps):
+            client.handleTimer(0.0)
             give(server, client.dataToSend(0.0, 0), 0.0)
             give(client, server.dataToSend(0.0, 0), 0.0)
         side: Connection = client if role is Role.CLIENT else server

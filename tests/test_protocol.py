@@ -581,7 +581,7 @@ class WithinCallbackTests(PairCase):
             pair.server.makeConnection(pair.serverEnd)
             pair.pump()
             self.assertFalse(pair.serverEnd.connected)
-            self.assertEqual(pair.serverFactory._handshaking, set())
+            self.assertEqual(pair.serverFactory._handshaking, {})
             self.assertEqual(pair.serverFactory._connected, 0)
             self.assertNotIn("connectionMade", pair.server.names())
             pair.server.transport = None  # Its calls are not those of a whole session.
@@ -688,7 +688,9 @@ class AuthorizerTests(PairCase):
                 self.assertIs(one.end.cause, Cause.REJECTED)
                 self.assertIs(one.end.code, code)
                 self.assertNotIn("handshakeCompleted", one.names())
-            self.assertEqual(other.end.detail, "")
+            # A client that refuses has not shown who it is.
+            proved = side is pair.server
+            self.assertEqual(other.end.detail, "" if proved else "unauthenticated")
 
     def test_refused(self) -> None:
         """A refusal is told as its code, raised or failed."""

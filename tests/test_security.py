@@ -7,7 +7,9 @@ invents octets. Where a test gives it more, such as a stolen key, it says so.
 
 from __future__ import annotations
 
+import gc
 import os
+import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -52,6 +54,7 @@ from thing.core.messages import (
     CHI_LIMIT,
     CHR,
     FRAGMENT_LIMIT,
+    HANDSHAKE_LIMIT,
     MORE,
     SFL,
     SGA,
@@ -62,6 +65,7 @@ from thing.core.messages import (
 from thing.core.records import Aead, TrafficKey, clearRecord
 from thing.core.server import ServerConnection
 from thing.core.states import State
+from thing.driver import LINGER
 from thing.errors import EndReason, ErrorCode, NotAuthorized, RemoteProtocolError
 from thing.events import (
     Cause,
@@ -360,27 +364,95 @@ class StrangerTests(SynchronousTestCase):
         expected = SHR(ErrorCode.SERVER_BUSY, 5000)
         self.assertEqual(transport.value(), clearRecord(MessageType.SHR, expected.encode()))
 
+    def stranger(self, factory: ThingFactory, data: bytes, host: str = "192.0.2.1") -> None:
+        """A connection that says its piece, and goes when it is cut off."""
+        transport = self.connect(factory, host)
+        assert transport is not None
+        transport.protocol.dataReceived(data)
+        self.transports.append(transport)
+        for other in [one for one in self.transports if one.disconnecting]:
+            self.transports.remove(other)
+            other.protocol.connectionLost()
+
     def test_halfOpen(self) -> None:
-        """Of a flood of handshakes so many are taken, the rest is told to come back, for no DH."""
+        """Of a flood of silent handshakes so many are kept, the newest; none costs a DH."""
         factory = self.factory(Limits(handshakes=3, sessions=100))
-        taken = [self.connect(factory) for _ in range(3)]
-        for transport in taken:
-            assert transport is not None
-            self.assertEqual(transport.value(), b"")
-        for _ in range(20):
-            self.assertBusy(self.connect(factory))
+        transports = [self.connect(factory) for _ in range(20)]
+        cut = [transport is not None and transport.disconnecting for transport in transports]
+        self.assertEqual(cut, [True] * 17 + [False] * 3)
         self.assertEqual(self.group.begun, 0)  # type: ignore[attr-defined]
 
     def test_roomAgain(self) -> None:
-        """A handshake that is left half open is over at its deadline, and makes room."""
+        """A handshake that is left half open is over at its deadline, without anybody's help."""
         factory = self.factory(Limits(handshakes=1))
-        self.connect(factory)
-        self.assertBusy(self.connect(factory))
+        transport = self.connect(factory)
+        assert transport is not None
         for _ in range(110):
             self.clock.advance(0.1)
-        fresh = self.connect(factory)
-        assert fresh is not None
-        self.assertEqual(fresh.value(), b"")
+        self.assertIs(transport.protocol.termination.code, ErrorCode.HANDSHAKE_TIMEOUT)
+        self.assertEqual(factory._handshaking, {})
+
+    def test_keyExchanges(self) -> None:
+        """A flood of first messages costs no more key exchanges than are free of a puzzle."""
+        factory = self.factory(Limits(puzzleAfter=5))
+        client, _ = makePair()
+        chi = output(client)
+        for _ in range(50):
+            self.stranger(factory, chi)
+        self.assertEqual(self.group.begun, 5)  # type: ignore[attr-defined]
+
+    def test_wrongSolutions(self) -> None:
+        """Nor does a flood of wrong solutions."""
+        factory = self.factory(Limits(puzzleAfter=0, puzzleBits=200, maxPuzzleBits=200))
+        client, _ = makePair()
+        chi = output(client)
+        for _ in range(50):
+            self.stranger(factory, chi + chi)
+        self.assertEqual(self.group.begun, 0)  # type: ignore[attr-defined]
+        self.assertEqual((self.transports, factory._handshaking), ([], {}))
+
+    def test_memoryOfAFlood(self) -> None:
+        """
+        However many strangers come, and however much each leaves unfinished, no more is held
+        than for so many handshakes.
+        """
+        most = 50
+        factory = self.factory(Limits(handshakes=most, puzzleAfter=1 << 30))
+        client, _ = makePair()
+        data = output(client) + HANDSHAKE_LIMIT.to_bytes(2, "big") + bytes(HANDSHAKE_LIMIT - 1)
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for _ in range(20 * most):
+                self.stranger(factory, data)
+                self.assertLessEqual(len(factory._handshaking), most)
+            gc.collect()
+            grown = tracemalloc.get_traced_memory()[0] - before
+        finally:
+            tracemalloc.stop()
+        buffered = [one._driver.core._reader.buffered for one in factory._handshaking]
+        self.assertEqual(len(buffered), most)
+        self.assertLessEqual(max(buffered), HANDSHAKE_LIMIT + 2)
+        self.assertLess(grown, most * 32_000)
+
+    def test_allGone(self) -> None:
+        """At whatever octet of its first messages a stranger stops, its deadline is the same."""
+        factory = self.factory(Limits(puzzleAfter=100, handshakesPerAddress=1000))
+        client, _ = makePair()
+        chi = output(client)
+        for end in range(len(chi) + 1):
+            self.stranger(factory, chi[:end])
+            self.stranger(factory, chi + chi[: end // 2])
+        self.assertEqual(len(factory._handshaking), 2 * len(chi) + 2)
+        self.clock.pump([0.5] * 21)
+        self.assertEqual(factory._handshaking, {})
+        self.clock.advance(LINGER)
+        for transport in self.transports:
+            self.assertTrue(transport.disconnecting)
+            transport.protocol.connectionLost()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual((factory._connected, factory._handshakesPerAddress), (0, {}))
 
     def test_oneAddress(self) -> None:
         """One network address cannot take all places."""

@@ -31,7 +31,8 @@ from thing import (
     ThingFactory,
     ThingProtocol,
 )
-from thing.service import CannotStart, ThingService, formatAddress
+from thing.core.credentials import Credential
+from thing.service import CannotStart, ReadAgain, ThingService, formatAddress
 
 TIMEOUT = 20.0
 """How long anything here may take, seconds."""
@@ -344,10 +345,18 @@ class StartTests(ServiceCase):
 class ReloadTests(ServiceCase):
     """SIGHUP reads the keys anew."""
 
+    @staticmethod
+    def withKeys(current: Credential, following: Credential | None) -> ReadAgain:
+        """What reads these keys."""
+        return lambda settings: (
+            replace(settings, credential=current, nextCredential=following),
+            Anyone(),
+        )
+
     async def test_newKey(self) -> None:
         """New sessions see the new key; a session that is up goes on with the old one."""
         new, following = IdentityKey.generate(), IdentityKey.generate()
-        service = self.started(readKeys=lambda: (new, following))
+        service = self.started(readAgain=self.withKeys(new, following))
         description = f"tcp:127.0.0.1:{self.where(service).port}"
         old = await self.assertEchoes(description)
         service.reload()
@@ -364,7 +373,7 @@ class ReloadTests(ServiceCase):
     def test_otherSettingsStay(self) -> None:
         """Only the keys change, whatever a factory did to its settings."""
         new = IdentityKey.generate()
-        service = self.service(readKeys=lambda: (new, None))
+        service = self.service(readAgain=self.withKeys(new, None))
         service.factory.settings = replace(service.factory.settings, stream=True, closeTimeout=7.0)
         before = service.factory.settings
         service.reload()
@@ -379,10 +388,10 @@ class ReloadTests(ServiceCase):
         ):
             self.logged.clear()
 
-            def readKeys(error: Exception = error) -> Any:
+            def readAgain(settings: ServerSettings, error: Exception = error) -> Any:
                 raise error
 
-            service = self.service(readKeys=readKeys)
+            service = self.service(readAgain=readAgain)
             before = service.factory.settings
             service.reload()
             self.assertIs(service.factory.settings, before)
@@ -393,11 +402,11 @@ class ReloadTests(ServiceCase):
         before = signal.getsignal(signal.SIGHUP)
         read: Deferred[None] = Deferred()
 
-        def readKeys() -> Any:
+        def readAgain(settings: ServerSettings) -> Any:
             read.callback(None)
-            return self.key, None
+            return settings, Anyone()
 
-        service = self.started(readKeys=readKeys)
+        service = self.started(readAgain=readAgain)
         os.kill(os.getpid(), signal.SIGHUP)
         await read
         await service.stopService()

@@ -9,7 +9,17 @@ from types import ModuleType
 from twisted.trial.unittest import TestCase
 
 from tests.vectors.generate import CASES, connections, inputsOf
-from thing.core import credentials, groups, heartbeat, keyschedule, messages, records, settings
+from thing.core import (
+    credentials,
+    groups,
+    heartbeat,
+    keyschedule,
+    messages,
+    preshared,
+    puzzle,
+    records,
+    settings,
+)
 from thing.core.messages import Role
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.identity import fingerprint
@@ -47,6 +57,15 @@ LIMITS = {
     heartbeat: {
         "BEATS_PER_TTL": "beats in one TTL {}",
         "LATE_TOLERANCE": "lateness without grace {} milliseconds",
+    },
+    credentials: {
+        "MAX_CHAIN": "certificates in a chain {}",
+    },
+    puzzle: {
+        "HASH_BITS": "hash of a puzzle {} bits",
+    },
+    preshared: {
+        "MAX_TICKET": "ticket {} octets",
     },
     groups: {
         "X25519_LENGTH": "X25519 key {} octets",

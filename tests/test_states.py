@@ -125,9 +125,20 @@ class Scene:
         return kind in TRANSITIONS[self.side.role].get(self.side.state, {})
 
 
-def clientTour() -> Iterator[Scene]:
-    """A real client on its way through all of its states, one by one."""
-    client, server = ClientConnection(clientSettings()), ServerConnection(serverSettings())
+RETRY_STATES = (State.SOLVING, State.AWAIT_SECOND_SHI, State.AWAIT_SECOND_CHI)
+"""The states that a handshake passes through only if the server asks for a retry."""
+
+
+def unstarted(retry: bool) -> tuple[ClientConnection, ServerConnection]:
+    """Two Connections, of which the server asks an easy puzzle if there is to be a retry."""
+    return ClientConnection(clientSettings()), ServerConnection(
+        serverSettings(), None, lambda: retry
+    )
+
+
+def clientTour(retry: bool) -> Iterator[Scene]:
+    """A real client on its way through its states, one by one, with or without a retry."""
+    client, server = unstarted(retry)
     server.start(0.0)
 
     def answer() -> list[bytes]:
@@ -136,6 +147,12 @@ def clientTour() -> Iterator[Scene]:
 
     yield Scene(client)
     client.start(0.0)
+    if retry:
+        (shi,) = answer()
+        yield Scene(client, shi)
+        list(client.receiveData(shi, 0.0))
+        yield Scene(client)
+        client.handleTimer(0.0)
     shi, sdh = answer()
     yield Scene(client, shi)
     list(client.receiveData(shi, 0.0))
@@ -159,9 +176,9 @@ def clientTour() -> Iterator[Scene]:
     yield Scene(client)
 
 
-def serverTour(goAway: bool) -> Iterator[Scene]:
-    """A real server on its way through its states, with or without asking the client to leave."""
-    client, server = ClientConnection(clientSettings()), ServerConnection(serverSettings())
+def serverTour(retry: bool, goAway: bool) -> Iterator[Scene]:
+    """A real server on its way; it may ask for a retry, and ask the client to leave."""
+    client, server = unstarted(retry)
     client.start(0.0)
 
     def answer() -> bytes:
@@ -173,6 +190,12 @@ def serverTour(goAway: bool) -> Iterator[Scene]:
     chi = answer()
     yield Scene(server, chi)
     list(server.receiveData(chi, 0.0))
+    if retry:
+        answer()
+        client.handleTimer(0.0)
+        chi = answer()
+        yield Scene(server, chi)
+        list(server.receiveData(chi, 0.0))
     cdh = answer()
     yield Scene(server, cdh)
     list(server.receiveData(cdh, 0.0))
@@ -196,7 +219,9 @@ def serverTour(goAway: bool) -> Iterator[Scene]:
 
 def sceneIn(role: Role, state: State) -> Scene:
     """Drive a real Connection of either role into a state; what it sent on the way is gone."""
-    tour = clientTour() if role is Role.CLIENT else serverTour(state is State.GOING_AWAY)
+    retry = state in RETRY_STATES
+    goAway = state is State.GOING_AWAY
+    tour = clientTour(retry) if role is Role.CLIENT else serverTour(retry, goAway)
     scene = next(scene for scene in tour if scene.side.state is state)
     if Step.FLUSHED not in TRANSITIONS[role].get(state, {}):
         scene.side.dataToSend(0.0, PLENTY)
@@ -207,6 +232,8 @@ LEGAL = {
     Role.CLIENT: {
         "IDLE": "",
         "AWAIT_SHI": "SHI SHR",
+        "SOLVING": "SHR",
+        "AWAIT_SECOND_SHI": "SHI SHR",
         "AWAIT_SDH": "SDH SHR",
         "AWAIT_SCC": "SCC SHR",
         "AUTHORIZING": "SHR",
@@ -218,6 +245,7 @@ LEGAL = {
     Role.SERVER: {
         "IDLE": "",
         "AWAIT_CHI": "CHI",
+        "AWAIT_SECOND_CHI": "CHI CHR",
         "AWAIT_CDH": "CDH CHR",
         "AWAIT_CCC": "CCC CHR",
         "AUTHORIZING": "CHR",
@@ -423,6 +451,25 @@ class ConnectionTests(TestCase):
                 else:
                     calls[step]()
                     self.assertIs(side.state, after)
+
+    def test_retry(self) -> None:
+        """With a retry each side passes through the states that are there for it, and no others."""
+        self.assertEqual(
+            [scene.side.state.name for scene in clientTour(retry=True)][:6],
+            ["IDLE", "AWAIT_SHI", "SOLVING", "AWAIT_SECOND_SHI", "AWAIT_SDH", "AWAIT_SCC"],
+        )
+        self.assertEqual(
+            [scene.side.state.name for scene in serverTour(retry=True, goAway=False)][:5],
+            ["IDLE", "AWAIT_CHI", "AWAIT_SECOND_CHI", "AWAIT_CDH", "AWAIT_CCC"],
+        )
+
+    def test_solved(self) -> None:
+        """Only a client that has a puzzle to solve goes on by its timer."""
+        for state in TRANSITIONS[Role.CLIENT]:
+            side = sceneIn(Role.CLIENT, state).side
+            side.handleTimer(0.0)
+            after = TRANSITIONS[Role.CLIENT][state].get(Step.SOLVED, state)
+            self.assertIs(side.state, after)
 
     def test_flushed(self) -> None:
         """Sending all that is queued moves on exactly the states that wait for it."""

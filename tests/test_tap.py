@@ -5,18 +5,45 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Mapping
+from unittest import mock
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
-from tests.test_trust_keys import DirectoryMixin, write
-from thing import Anyone, AuthorizedThings, IdentityKey, Limits, ServerSettings, ThingFactory
+from tests.certificates import SERVER
+from tests.test_trust_choice import HOST, KIND_OF, KINDS, TrustFiles, root
+from tests.test_trust_keys import NO_SSH_KEYGEN, DirectoryMixin, read, sshKeygen, write
+from thing import (
+    Anyone,
+    AuthorizedThings,
+    CredentialKind,
+    Identity,
+    IdentityKey,
+    Limits,
+    NotAuthorized,
+    ServerSettings,
+    ThingFactory,
+)
+from thing.core.preshared import Resumable
 from thing.demo import DemoFactory
 from thing.forward import ForwardFactory
 from thing.service import CannotStart, ThingService
 from thing.tap import Options, makeService
+from thing.trust import (
+    ByKind,
+    CertificateChain,
+    CertifiedKey,
+    CertifiedThings,
+    PresharedKey,
+    PresharedThings,
+    ThingCertificates,
+    TicketKeys,
+)
+from thing.trust.keywords import asOption
 
 
 class NamedFactory(ThingFactory):
@@ -99,8 +126,13 @@ class OptionTests(TapCase):
         self.assertIsInstance(service.factory, DemoFactory)
         self.assertEqual(list(service._endpoints), ["tcp:9000"])
         settings = service.factory.settings
+        assert isinstance(settings, ServerSettings)
+        self.assertIsInstance(settings.tickets, TicketKeys)
         self.assertEqual(
-            settings, ServerSettings(credential=settings.credential, allowAnonymous=True)
+            settings,
+            ServerSettings(
+                credential=settings.credential, allowAnonymous=True, tickets=settings.tickets
+            ),
         )
         self.assertEqual(service.factory.limits, Limits())
 
@@ -118,6 +150,7 @@ class OptionTests(TapCase):
             *("--pause-limit=7", "--handshake-timeout=3", "--close-timeout=4"),
             *("--drain-timeout=0", "--retry-after=0"),
             *("--max-sessions=8", "--max-sessions-per-address=2", "--max-handshakes=3"),
+            *("--max-handshakes-per-address=4", "--puzzle-after=6"),
             *("--max-message=1000", "--max-buffered=2000"),
         )
         settings, limits = service.factory.settings, service.factory.limits
@@ -131,7 +164,15 @@ class OptionTests(TapCase):
         )
         self.assertEqual((settings.maxMessage, settings.maxBuffered), (1000, 2000))
         self.assertEqual(
-            limits, Limits(sessions=8, sessionsPerAddress=2, handshakes=3, retryAfter=0)
+            limits,
+            Limits(
+                sessions=8,
+                sessionsPerAddress=2,
+                handshakes=3,
+                handshakesPerAddress=4,
+                puzzleAfter=6,
+                retryAfter=0,
+            ),
         )
         self.assertEqual((service._drainTimeout, service._retryAfter), (0, 0))
 
@@ -141,14 +182,17 @@ class OptionTests(TapCase):
         for words, anonymous in (((), False), (("--anonymous",), True)):
             factory = self.service("--authorized", things, *words).factory
             assert isinstance(factory.settings, ServerSettings)
-            self.assertIsInstance(factory.authorizer, AuthorizedThings)
+            deciding = factory.authorizer.authorizers
+            self.assertIsInstance(deciding[CredentialKind.ED25519], AuthorizedThings)
+            self.assertEqual(CredentialKind.NONE in deciding, anonymous)
             self.assertEqual(factory.settings.allowAnonymous, anonymous)
 
     def test_anyone(self) -> None:
         """``--anyone`` admits every client, with a key or without."""
         factory = self.service("--anyone").factory
         assert isinstance(factory.settings, ServerSettings)
-        self.assertIsInstance(factory.authorizer, Anyone)
+        kinds = (CredentialKind.ED25519, CredentialKind.NONE)
+        self.assertEqual(tuple(factory.authorizer.authorizers), kinds)
         self.assertTrue(factory.settings.allowAnonymous)
 
     def test_identities(self) -> None:
@@ -169,7 +213,8 @@ class OptionTests(TapCase):
         words = ("--factory", "tests.test_tap.NamedFactory", "--anyone", "--max-sessions=5")
         factory = self.service(*words).factory
         self.assertIs(type(factory), NamedFactory)
-        self.assertIsInstance(factory.authorizer, Anyone)
+        nobody = Identity(CredentialKind.NONE)
+        self.assertEqual(factory.authorizer.authorize(nobody), nobody)
         self.assertEqual(factory.limits.sessions, 5)
 
     def test_forward(self) -> None:
@@ -359,7 +404,7 @@ class ProblemTests(TapCase):
         self.assertProblem(("--factory=", "--anyone"), "--factory: cannot import")
         self.assertProblem(("--forward=", "--anyone"), "--forward: ''")
         for option in ("--authorized=", "--identity=", "--next-identity="):
-            self.assertProblem((option,), "cannot read")
+            self.assertProblem((option,), f"{option[:-1]}: is empty")
         self.assertProblem(("--port=",), "--port: ''")
 
     def test_isAnException(self) -> None:
@@ -389,7 +434,7 @@ class HelpTests(TestCase):
         """An option that takes a number says its unit and its default."""
         for line in self.text.splitlines():
             if "=SECONDS" in line or "=OCTETS" in line or "=N " in line:
-                self.assertRegex(line, r"\[(\d+|one TTL)\]$")
+                self.assertRegex(line, r"\[(\d+|TTL/3)\]$")
 
     def test_noneIsMissing(self) -> None:
         """The help has no option that the parser does not have."""
@@ -407,11 +452,12 @@ class ReloadTests(TapCase):
         key = IdentityKey.generate()
         things = self.thingsFile()
         service = self.service("--authorized", things)
-        authorizer = service.factory.authorizer
-        self.assertNotIn(key.publicKey, authorizer._names)
+        thing = Identity(CredentialKind.ED25519, key.publicKey)
+        self.assertRaises(NotAuthorized, service.factory.authorizer.authorize, thing)
         self.thingsFile(key)
         service.reload()
-        self.assertIn(key.publicKey, service.factory.authorizer._names)
+        admitted = service.factory.authorizer.authorize(thing)
+        self.assertEqual(admitted.publicKey, key.publicKey)
 
     def test_allOrNothing(self) -> None:
         """If one of the files is of no use now, all stays as it was."""
@@ -429,3 +475,145 @@ class ReloadTests(TapCase):
         service.reload()
         settings = service.factory.settings
         self.assertEqual(settings.credential.data, IdentityKey.load(current).data)
+
+
+class KindsTests(TrustFiles, TapCase):
+    """Every kind of credential in the options of ``twistd thing``, and read anew by SIGHUP."""
+
+    skip = NO_SSH_KEYGEN
+
+    def words(self, given: Mapping[str, str]) -> list[str]:
+        """What a server chooses, as it is typed."""
+        return [
+            asOption(name) if value == "yes" else f"{asOption(name)}={value}"
+            for name, value in given.items()
+        ]
+
+    def deciding(self, service: ThingService) -> dict[CredentialKind, object]:
+        found: dict[CredentialKind, object] = service.factory.authorizer.authorizers
+        return found
+
+    def test_each(self) -> None:
+        """Each kind by itself makes settings for this kind, with its credential."""
+        for kind in KINDS:
+            settings = self.settings(*self.words(self.serverOf(kind)))
+            self.assertEqual(settings.peerKinds, (KIND_OF[kind],))
+            kinds = {each.kind for each in (settings.credential, *settings.otherCredentials)}
+            own = CredentialKind.ED25519 if kind == "preshared" else KIND_OF[kind]
+            self.assertIn(own, kinds)
+            self.assertFalse(settings.allowAnonymous)
+            self.assertEqual(set(settings.presharedKeys) > {b"lamp"}, kind == "preshared")
+
+    def test_everything(self) -> None:
+        """Whatever a server can choose at once has an option, and an effect."""
+        service = self.service(*self.words(self.wholeServer()))
+        settings = service.factory.settings
+        assert isinstance(settings, ServerSettings)
+        sorts = {type(each) for each in self.deciding(service).values()}
+        admitting = {AuthorizedThings, CertifiedThings, ThingCertificates, PresharedThings, Anyone}
+        self.assertEqual(sorts, admitting)
+        self.assertEqual(len(settings.otherCredentials), 2)
+        self.assertTrue(settings.allowAnonymous)
+        assert isinstance(settings.tickets, TicketKeys)
+        self.assertEqual(settings.tickets.path, os.path.abspath(self.path("tickets")))
+
+    def test_defaultIdentity(self) -> None:
+        """A server with a certificate needs no key of its own made; one without any does."""
+        self.settings(f"--certificate={self.path('server.pem')}", "--anyone")
+        self.assertFalse(os.path.exists(self.home))
+        self.settings(f"--preshared-keys={self.path('preshareds')}")
+        self.assertTrue(os.path.exists(os.path.join(self.home, "server_key")))
+
+    def test_advice(self) -> None:
+        """A command to try is printed if a pin can be; there is none for a certificate."""
+        port = mock.Mock()
+        port.getHost.return_value = IPv4Address("TCP", "127.0.0.1", 9000)
+        for kind, count in (("raw", 1), ("x509", 0)):
+            service = self.service(*self.words(self.serverOf(kind)))
+            service.ports["tcp:9000"] = port
+            with capturedLogs() as events:
+                service._announcePorts()
+            printed = [line for line in map(formatEvent, events) if "Try it" in line]
+            self.assertEqual(len(printed), count, kind)
+
+    def test_noTickets(self) -> None:
+        """``--ticket-lifetime=0`` is no lifetime, and not as if it was not given."""
+        self.assertIsNone(self.settings("--ticket-lifetime=0").tickets)
+
+    def test_problems(self) -> None:
+        """What is wrong is told by the option, or by the file."""
+        missing = self.path("missing")
+        own = f"--identity={self.path('server')}"
+        for option in ("authorities", "trust-roots", "preshared-keys", "certificate"):
+            self.assertProblem((own, f"--{option}={missing}", "--ticket-lifetime=0"), missing)
+            self.assertProblem((own, f"--{option}="), f"--{option}: is empty")
+        self.assertProblem(("--revoked=x",), "--revoked needs --authorities")
+        self.assertProblem(("--revocation-lists=x",), "--revocation-lists needs --trust-roots")
+        self.assertProblem(("--ticket-lifetime=soon",), "--ticket-lifetime: 'soon'")
+        self.assertProblem(("--trust-roots=x", "--anyone"), "exclude each other")
+
+    def test_reload(self) -> None:
+        """Every file is read anew: credentials, things, authorities, revoked, keys, tickets."""
+        given = self.wholeServer()
+        service = self.service(*self.words(given))
+        before, deciding = service.factory.settings, self.deciding(service)
+        assert isinstance(before, ServerSettings)
+        self.chain("server.pem", HOST, SERVER)
+        other = PresharedKey.generate(b"toaster")
+        self.pem("preshareds", f"{other.secretLine()}\n".encode())
+        self.pem("things", b"")
+        os.remove(self.path("tickets"))
+        sshKeygen("-q", "-k", "-u", "-f", self.path("krl"), self.path("lamp-cert.pub"))
+        service.reload()
+        after, now = service.factory.settings, self.deciding(service)
+        assert isinstance(after, ServerSettings)
+        self.assertNotEqual(after.otherCredentials[1].data, before.otherCredentials[1].data)
+        self.assertEqual(set(after.presharedKeys), {b"toaster"})
+        assert before.tickets is not None and after.tickets is not None
+        nobody = Identity(CredentialKind.NONE)
+        ticket = before.tickets.seal(Resumable(bytes(32), nobody))
+        assert ticket is not None
+        self.assertIsNone(after.tickets.open(ticket.ticket))
+
+        lamp = IdentityKey.load(self.path("lamp"))
+        certified = CertifiedKey.load(self.path("lamp")).data
+        for identity in (
+            Identity(CredentialKind.ED25519, lamp.publicKey),
+            Identity(CredentialKind.SSH_CERTIFICATE, lamp.publicKey, credential=certified),
+            Identity(CredentialKind.PRESHARED, credential=b"lamp"),
+        ):
+            ByKind(deciding).authorize(identity)
+            self.assertRaises(NotAuthorized, ByKind(now).authorize, identity)
+
+    def test_reloadRoots(self) -> None:
+        """Other roots admit other things."""
+        chain = CertificateChain.load(self.path("lamp.pem"))
+        lamp = Identity(CredentialKind.X509, chain.publicKey, credential=chain.data)
+        service = self.service(*self.words(self.serverOf("x509")))
+        self.assertEqual(service.factory.authorizer.authorize(lamp).name, "lamp")
+        self.pem("roots.pem", root("another root").pem)
+        service.reload()
+        self.assertRaises(NotAuthorized, service.factory.authorizer.authorize, lamp)
+
+    def test_reloadInMemory(self) -> None:
+        """Ticket keys that are in no file outlive SIGHUP, so that nobody has to sign anew."""
+        service = self.service(*self.words(self.serverOf("raw")))
+        before = service.factory.settings
+        service.reload()
+        self.assertIsNot(service.factory.settings, before)
+        self.assertIs(service.factory.settings.tickets, before.tickets)
+
+    def test_reloadAllOrNothing(self) -> None:
+        """If any file is of no use now, all stays as it was."""
+        service = self.service(*self.words(self.wholeServer()))
+        before, authorizer = service.factory.settings, service.factory.authorizer
+        self.pem("preshareds", b"")
+        for name in ("crl.pem", "krl", "tickets", "server.pem", "ca.pub"):
+            good = read(self.path(name))
+            self.pem(name, b"nonsense\n")
+            service.reload()
+            self.assertIs(service.factory.settings, before)
+            self.assertIs(service.factory.authorizer, authorizer)
+            self.pem(name, good)
+        service.reload()
+        self.assertEqual(len(service.factory.settings.presharedKeys), 0)

@@ -1,19 +1,24 @@
 """The test vectors are what the core makes, what it takes, and what the specification says."""
 
+import base64
 import hashlib
 import hmac
 import json
 from collections.abc import Callable
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import SSHCertificate, load_ssh_public_identity
+from cryptography.x509 import load_der_x509_certificate
 from twisted.trial.unittest import TestCase
 
-from tests.vectors.generate import CASES, FOLDER, Case, connections, textOf
+from tests.vectors.cases import CASES, FOLDER, Case, connections, identityOf
+from tests.vectors.generate import textOf
 from thing.core.messages import Role
+from thing.core.states import State
 from thing.errors import EndReason, ErrorCode
 from thing.events import (
     Cause,
@@ -27,11 +32,13 @@ from thing.events import (
     MessageReceived,
     NextKeyAnnounced,
     PeerProved,
+    ResumptionTicket,
     Session,
     Terminated,
     Termination,
+    TicketReceived,
 )
-from thing.identity import CredentialKind, Identity
+from thing.identity import Identity
 
 ROLES = {"client": Role.CLIENT, "server": Role.SERVER}
 ROUND_TRIP = 0.25
@@ -146,9 +153,9 @@ class DerivationTests(TestCase):
         self.assertEqual(clientShare[:1088], inputs["mlkemCiphertext"])
         return mlkem.decapsulate(clientShare[:1088]) + agreed
 
-    def handshakeSecrets(self, shared: bytes, hashed: bytes) -> dict[str, bytes]:
+    def handshakeSecrets(self, shared: bytes, hashed: bytes, preshared: bytes) -> dict[str, bytes]:
         """The first half of the key schedule."""
-        early = hmac.digest(bytes(32), bytes(32), "sha256")
+        early = hmac.digest(bytes(32), preshared, "sha256")
         salt = expandLabel(early, "derived", sha256(b""), 32)
         handshake = hmac.digest(salt, shared, "sha256")
         salt = expandLabel(handshake, "derived", sha256(b""), 32)
@@ -170,7 +177,6 @@ class DerivationTests(TestCase):
             "client": ("c ap traffic", 32),
             "server": ("s ap traffic", 32),
             "exporterSecret": ("exp main", 32),
-            "resumptionSecret": ("res main", 32),
             "sessionId": ("session id", 16),
         }
         return {name: expandLabel(main, text, hashed, n) for name, (text, n) in labels.items()}
@@ -195,13 +201,102 @@ class DerivationTests(TestCase):
             role = {"SCC": "server", "CCC": "client"}[name]
             hashed = sha256(before + framed(signedPart))
             content = b" " * 64 + f"thing/1 {role} crypto check".encode() + b"\0" + hashed
-            if f"{role}Seed" in inputs:
-                private = Ed25519PrivateKey.from_private_bytes(inputs[f"{role}Seed"])
-                self.assertEqual(signature, private.sign(content))
-            else:
-                self.assertEqual(plaintext, bytes.fromhex("06000000000000000000") + mac)
+            shown, private = self.credential(role, inputs)
+            scheme = b"\x08\x07" if private else b"\0\0"
+            self.assertTrue(signedPart.endswith(shown + b"\0\0" + scheme))
+            self.assertEqual(signature, private.sign(content) if private else b"")
             expected |= {"signatureHash": hashed, "signedContent": content, "signature": signature}
         self.assertEqual(told, {key: value.hex() for key, value in expected.items()})
+
+    def credential(self, role: str, inputs: Any) -> tuple[bytes, Any]:
+        """What one side shows, as it is sent, and the key that it signs with, if it does."""
+        if "presharedKey" in inputs or "ticket" in inputs:
+            return b"\x03\0\0", None
+        if f"{role}Seed" not in inputs:
+            return b"\0\0\0", None
+        key = Ed25519PrivateKey.from_private_bytes(inputs[f"{role}Seed"])
+        raw = key.public_key().public_bytes_raw()
+        if f"{role}Credential" not in inputs:
+            return b"\x01" + framed(raw), key
+        credential = inputs[f"{role}Credential"]
+        if credential[4:].startswith(b"ssh-"):
+            found = load_ssh_public_identity(
+                b"ssh-ed25519-cert-v01@openssh.com " + base64.b64encode(credential)
+            )
+            assert isinstance(found, SSHCertificate)
+            found.verify_cert_signature()
+            kind = b"\x04"
+        else:
+            end = 2 + int.from_bytes(credential[:2], "big")
+            found = load_der_x509_certificate(credential[2:end])
+            issuer = load_der_x509_certificate(credential[end + 2 :])
+            found.verify_directly_issued_by(issuer)
+            kind = b"\x02"
+        proved = found.public_key()
+        assert isinstance(proved, Ed25519PublicKey)
+        self.assertEqual(proved.public_bytes_raw(), raw)
+        return kind + framed(credential), key
+
+    def checkPuzzle(self, chis: list[bytes], shi: bytes, vector: Any) -> None:
+        """The first SHI asks, and the second CHI solves it, which is one hash."""
+        inputs, told = vector["inputs"], vector["puzzle"]
+        seed, difficulty = bytes.fromhex(inputs["puzzleSeed"]), inputs["difficulty"]
+        asked = b"\0\x01\0\x21" + seed + bytes([difficulty])
+        random = bytes.fromhex(inputs["retryRandom"])
+        self.assertEqual(shi, b"\x02\x01" + random + bytes(4) + framed(asked))
+        number = told["number"].to_bytes(8, "big")
+        client = bytes.fromhex(inputs["clientRandom"])
+        content = b"thing/1 client puzzle\0" + seed + client + number
+        self.assertEqual(told["content"], content.hex())
+        self.assertEqual(told["hash"], sha256(content).hex())
+        self.assertEqual(int(told["hash"], 16) >> 256 - difficulty, 0)
+        solution = b"\0\x02\0\x08" + number
+        before, after = (chi[: chi.index(client) + 32] for chi in chis)
+        self.assertEqual(before, after)
+        self.assertNotIn(solution, chis[0])
+        self.assertIn(solution, chis[1])
+
+    def checkOffer(self, chi: bytes, before: bytes, vector: Any, told: Any) -> None:
+        """The offer is the last of CHI; its binder covers all that stands before it."""
+        offered = vector["preshared"]
+        secret, identity = (bytes.fromhex(offered[name]) for name in ("secret", "identity"))
+        inputs = vector["inputs"]
+        self.assertIn(
+            (offered["secret"], offered["identity"]),
+            [
+                (inputs.get("presharedKey"), inputs.get("presharedIdentity")),
+                (inputs.get("resumptionSecret"), inputs.get("ticket")),
+            ],
+        )
+        form, label = (1, "ext binder") if "presharedKey" in inputs else (2, "res binder")
+        early = hmac.digest(bytes(32), secret, "sha256")
+        key = expandLabel(early, label, sha256(b""), 32)
+        self.assertEqual(offered["form"], form)
+        self.assertEqual(offered["earlySecret"], early.hex())
+        self.assertEqual(offered["binderKey"], key.hex())
+        hashed = sha256(before + framed(chi[:-32]))
+        binder = hmac.digest(key, hashed, "sha256")
+        self.assertEqual(told, {"hash": hashed.hex(), "binder": binder.hex()})
+        value = bytes([form]) + framed(identity) + binder
+        self.assertTrue(chi.endswith(b"\0\x03" + framed(value)))
+
+    def checkTicket(self, shf: bytes, secret: bytes, vector: Any) -> None:
+        """A ticket is the sealed secret and the sealed client; SHF brings it."""
+        told = vector["ticket"]
+        inputs = vector["inputs"]
+        name, nonce, key, client = (
+            bytes.fromhex(inputs[each])
+            for each in ("ticketKeyName", "ticketNonce", "ticketKey", "clientPublicKey")
+        )
+        ends = 1000 * (1767225600 + 24 * 3600)
+        contents = b"\x01" + ends.to_bytes(8, "big") + secret + b"\x01" + framed(client)
+        self.assertEqual(told["contents"], contents.hex())
+        ticket = name + nonce + AESGCM(key).encrypt(nonce, contents, name)
+        self.assertEqual(told["ticket"], ticket.hex())
+        lifetime = ends // 1000 - inputs["wallClock"]
+        self.assertEqual(told["lifetime"], lifetime)
+        value = lifetime.to_bytes(4, "big") + framed(ticket)
+        self.assertEqual(shf[9:-32], framed(b"\0\x04" + framed(value)))
 
     def checkSession(self, ways: dict[str, Follower], told: Any) -> None:
         """Seal the same plaintexts to the same records."""
@@ -215,10 +310,10 @@ class DerivationTests(TestCase):
     def checkNextKey(self, sessionId: bytes, inputs: dict[str, bytes], vector: Any) -> None:
         """Compare what SNK's signatures cover, and the signatures."""
         told = vector["nextKey"]
-        keys = (inputs["serverPublicKey"], inputs["nextPublicKey"])
-        hashed = sha256(sessionId + b"".join(b"\x01" + framed(key) for key in keys))
+        shown = [self.credential(owner, inputs)[0] for owner in ("server", "next")]
+        hashed = sha256(sessionId + b"".join(shown))
         self.assertEqual(told["hash"], hashed.hex())
-        snk = bytes.fromhex("42010020") + keys[1]
+        snk = b"\x42" + shown[1]
         for seed, context, content, signature in (
             ("serverSeed", b"current", "signedContent", "signature"),
             ("nextSeed", b"next", "nextSignedContent", "nextSignature"),
@@ -233,35 +328,52 @@ class DerivationTests(TestCase):
     def check(self, vector: Any) -> None:
         """Derive a whole file."""
         inputs = {k: bytes.fromhex(v) for k, v in vector["inputs"].items() if isinstance(v, str)}
-        messages = {m["name"]: bytes.fromhex(m["plaintext"]) for m in vector["handshake"]}
+        told = vector["handshake"]
+        messages = {entry["name"]: bytes.fromhex(entry["plaintext"]) for entry in told}
         shared = self.sharedSecret(inputs, messages)
         self.assertEqual(vector["sharedSecret"], shared.hex())
+        preshared = inputs.get("presharedKey", inputs.get("resumptionSecret", bytes(32)))
+        binders = iter(vector.get("preshared", {"binders": []})["binders"])
         transcript = b""
         ways: dict[str, Follower] = {}
         secrets: dict[str, bytes] = {}
+        resumption = b""
         macKeys = {"SCC": "serverFinished", "CCC": "clientFinished", "SHF": "serverConfirm"}
-        for entry in vector["handshake"]:
+        for entry in told:
             name = entry["name"]
-            plaintext = messages[name]
+            plaintext = bytes.fromhex(entry["plaintext"])
             record = ways[entry["from"]].seal(plaintext) if ways else framed(plaintext)
             self.assertEqual(record.hex(), entry["record"])
+            if name == "CHI" and "preshared" in vector:
+                self.checkOffer(plaintext, transcript, vector, next(binders))
             if name in macKeys:
-                told = vector["proofs"][name]
+                proof = vector["proofs"][name]
                 key = secrets[macKeys[name]]
-                self.checkProof(name, plaintext, transcript, inputs, key, told)
+                self.checkProof(name, plaintext, transcript, inputs, key, proof)
             transcript += framed(plaintext)
             self.assertEqual(sha256(transcript).hex(), entry["transcriptHash"])
             if name == "CDH":
-                secrets = self.handshakeSecrets(shared, sha256(transcript))
+                secrets = self.handshakeSecrets(shared, sha256(transcript), preshared)
                 ways = self.checkSecrets(vector["aead"], secrets, vector["handshakeSecrets"])
+            elif name == "CCC":
+                resumption = expandLabel(secrets["mainSecret"], "res main", sha256(transcript), 32)
+        self.assertEqual(list(binders), [])
+        if "puzzle" in vector:
+            first, shi, second = (bytes.fromhex(entry["plaintext"]) for entry in told[:3])
+            self.checkPuzzle([first, second], shi, vector)
+        if "ticket" in vector:
+            self.checkTicket(messages["SHF"], resumption, vector)
         session = self.sessionSecrets(secrets["mainSecret"], sha256(transcript))
+        session["resumptionSecret"] = resumption
         ways = self.checkSecrets(vector["aead"], session, vector["sessionSecrets"])
         exporter = vector["exporter"]
         forLabel = expandLabel(session["exporterSecret"], exporter["label"], sha256(b""), 32)
         context = sha256(bytes.fromhex(exporter["context"]))
         exported = expandLabel(forLabel, "exporter", context, 48)
         self.assertEqual(exporter["result"], exported.hex())
-        self.checkNextKey(session["sessionId"], inputs, vector)
+        self.assertIs("nextKey" in vector, vector["session"][0]["name"] == "SNK")
+        if "nextKey" in vector:
+            self.checkNextKey(session["sessionId"], inputs, vector)
         self.checkSession(ways, vector["session"])
         after = {f"{name}Traffic": way.traffic for name, way in ways.items()}
         self.assertEqual(vector["updated"], after)
@@ -279,6 +391,30 @@ class DerivationTests(TestCase):
         """Hashes and HMAC alone lead from the inputs to every secret, proof and record."""
         for case in CASES:
             self.check(load(case))
+
+    def test_whatIsShown(self) -> None:
+        """The files hold what only some of them do: else its derivation would go unchecked."""
+        holding = {
+            name: {case.name for case in CASES if name in load(case)}
+            for name in ("puzzle", "preshared", "ticket")
+        }
+        self.assertEqual(
+            holding,
+            {
+                "puzzle": {"retry", "preshared-retry"},
+                "preshared": {"preshared", "preshared-retry", "resumption"},
+                "ticket": {"ticket", "resumption"},
+            },
+        )
+        without = {case.name for case in CASES if "nextKey" not in load(case)}
+        self.assertEqual(without, holding["preshared"])
+
+    def test_resumption(self) -> None:
+        """The ticket of one file is what the session of the next begins with."""
+        files = {case.name: load(case) for case in CASES}
+        first, later = files["ticket"], files["resumption"]["inputs"]
+        self.assertEqual(later["ticket"], first["ticket"]["ticket"])
+        self.assertEqual(later["resumptionSecret"], first["sessionSecrets"]["resumptionSecret"])
 
 
 Action = Callable[[Any, bytes, float], object]
@@ -316,10 +452,7 @@ class Replay:
         self.role = role
         self.vector = vector
         self.identities = {
-            name: Identity(CredentialKind.ED25519, inputs[f"{name}PublicKey"])
-            if f"{name}PublicKey" in inputs
-            else Identity(CredentialKind.NONE)
-            for name in ("client", "server", "next")
+            name: identityOf(case, inputs, name) for name in ("client", "server", "next")
         }
         self._chunk = chunk
         self._now = 0.0
@@ -356,13 +489,15 @@ class Replay:
                 self.events.append(event)
                 if isinstance(event, PeerProved):
                     self.events += self.side.admit(event.identity, self._now)
+        while self.side.state is State.SOLVING:
+            self.events += self.side.handleTimer(self._now)
 
     def _told(self, name: str, plaintext: bytes) -> list[Event]:
         """The events that must follow from a message."""
         return {
             "SCC": self._proved,
             "CCC": lambda _: [*self._proved(b""), self._completed()],
-            "SHF": lambda _: [self._completed()],
+            "SHF": lambda _: [self._completed(), *self._ticket()],
             "SNK": lambda _: [NextKeyAnnounced(self.identities["server"], self.identities["next"])],
             "CHB": lambda body: [self._heartbeat(body)],
             "SUU": lambda body: [
@@ -390,7 +525,18 @@ class Replay:
     def _completed(self) -> Event:
         sessionId = bytes.fromhex(self.vector["sessionSecrets"]["sessionId"])
         group, aead = self.vector["group"], self.vector["aead"]
-        return HandshakeCompleted(Session(sessionId, self._peer(), group, aead, 20.0, 6.667))
+        resumed = "ticket" in self.vector["inputs"]
+        return HandshakeCompleted(
+            Session(sessionId, self._peer(), group, aead, 20.0, 6.667, resumed)
+        )
+
+    def _ticket(self) -> list[Event]:
+        if "ticket" not in self.vector:
+            return []
+        ticket = bytes.fromhex(self.vector["ticket"]["ticket"])
+        secret = bytes.fromhex(self.vector["sessionSecrets"]["resumptionSecret"])
+        lifetime = self.vector["ticket"]["lifetime"]
+        return [TicketReceived(ResumptionTicket(ticket, secret, self._peer(), lifetime))]
 
     def _heartbeat(self, body: bytes) -> Event:
         sequence, rtt = int.from_bytes(body[:8], "big"), body[8:].hex()

@@ -41,7 +41,7 @@ class ErrorCode(Worded):
     NO_COMMON_GROUP = 0x03, "no key exchange group in common"
     NO_COMMON_AEAD = 0x04, "no AEAD in common"
     NO_COMMON_CREDENTIAL = 0x05, "no credential kind in common"
-    RETRY_UNSUPPORTED = 0x06, "the server asks for a retry that this client does not support"
+    RETRY_REFUSED = 0x06, "the server asks for a retry that this client refuses"
     BAD_SHARE = 0x07, "the Diffie-Hellman share is not valid"
     BAD_CREDENTIAL = 0x08, "the credential is not valid"
     BAD_SIGNATURE = 0x09, "the signature does not verify"
@@ -51,6 +51,7 @@ class ErrorCode(Worded):
     TTL_OUT_OF_BOUNDS = 0x0D, "the TTL or the beat interval is out of bounds"
     HANDSHAKE_TIMEOUT = 0x0E, "the handshake did not complete in time"
     SERVER_BUSY = 0x0F, "the server takes no more sessions now"
+    PUZZLE_UNSOLVED = 0x10, "the retry does not solve the puzzle, or differs from the first try"
 
     # Records and messages, at any time.
     RECORD_EMPTY = 0x20, "a record holds no message"
@@ -146,6 +147,10 @@ class NotAuthorized(ThingError):
 
 class CredentialError(ThingError):
     """A key or a file of keys cannot be used; the message is one plain line."""
+
+
+class PassphraseNeeded(CredentialError):
+    """A private key is encrypted, and no passphrase was given."""
 
 
 class HandshakeFailed(ThingError):

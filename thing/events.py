@@ -6,7 +6,7 @@ Times are in seconds throughout.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from thing.errors import EndReason, ErrorCode
@@ -23,6 +23,10 @@ class Cause(Enum):
     REJECTED = "the handshake was refused"
     PROTOCOL_ERROR = "a rule of the protocol was broken"
     ABORTED = "the session was aborted"
+
+
+UNAUTHENTICATED = "unauthenticated"
+"""The detail of a reject from a peer that has not proved who it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,11 @@ class Termination:
     def clean(self) -> bool:
         """Whether all that both sides sent before their goodbyes has arrived."""
         return self.cause is Cause.GOODBYE
+
+    @property
+    def unauthenticated(self) -> bool:
+        """Whether anybody on the path can have said it: change nothing for it."""
+        return self.byPeer and self.detail == UNAUTHENTICATED
 
     def __str__(self) -> str:
         """One plain sentence."""
@@ -89,6 +98,26 @@ class Session:
 
     interval: float
     """The beat interval that the server granted at the handshake, seconds."""
+
+    resumed: bool = False
+    """Whether a ticket took the place of the signatures."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResumptionTicket:
+    """What a client keeps of a session, to come back without signatures."""
+
+    ticket: bytes = field(repr=False)
+    """What the server gave; only a server can read it."""
+
+    secret: bytes = field(repr=False)
+    """What both sides will have before the next handshake."""
+
+    peer: Identity
+    """The server, as the first handshake proved it."""
+
+    lifetime: float
+    """How long the ticket is of use, seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +208,13 @@ class NextKeyAnnounced:
 
 
 @dataclass(frozen=True, slots=True)
+class TicketReceived:
+    """Client: the server gave a ticket for the next handshake."""
+
+    ticket: ResumptionTicket
+
+
+@dataclass(frozen=True, slots=True)
 class Terminated:
     """The session is over; this is the last event."""
 
@@ -197,6 +233,7 @@ Event = (
     | GoodbyeReceived
     | KeyUpdated
     | NextKeyAnnounced
+    | TicketReceived
     | Terminated
 )
 """Everything that a Connection tells."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections import Counter
 from collections.abc import Callable
@@ -16,21 +17,32 @@ from twisted.logger import Logger
 
 from thing.clock import SteadyClock
 from thing.core.client import ClientConnection
+from thing.core.credentials import Credential
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.driver import Driver
 from thing.errors import EndReason, ErrorCode
-from thing.events import Cause, Termination
+from thing.events import Cause, ResumptionTicket, Termination
 from thing.protocol import ThingProtocol
+from thing.rates import Brake, Lately
 from thing.trust.interfaces import IAuthorizer
 
 if TYPE_CHECKING:
     from twisted.internet.defer import _DeferredListResultListT
 
 
+REFUSALS_LOGGED = 10
+"""How many handshakes that fail are logged each second, one by one; of the rest the number is."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a server takes on; a connection beyond is told ``SERVER_BUSY``, cheaply."""
+    """
+    How much a server takes on; a connection beyond is told ``SERVER_BUSY``, cheaply.
+
+    Of handshakes beyond :attr:`handshakes` it is the oldest that is turned away and not the
+    newest: an honest client is quick, and who holds handshakes open to keep others out is not.
+    """
 
     sessions: int = 18000
     """How many sessions and handshakes at once: a process may open 20,000 files by custom."""
@@ -40,6 +52,33 @@ class Limits:
 
     handshakes: int = 1000
     """How many handshakes in progress at once."""
+
+    handshakesPerAddress: int = 250
+    """How many of them from one network address."""
+
+    puzzleAfter: int = 200
+    """
+    With so many key exchanges made in vain lately, in the last second or two, whoever begins
+    another handshake must solve a puzzle first.
+    """
+
+    puzzleBits: int = 12
+    """How hard it is then: 2 to the power of this many hashes, four times that at each doubling."""
+
+    maxPuzzleBits: int = 18
+    """How hard it gets at most; clients refuse more than 20 by default."""
+
+    def difficulty(self, exchanges: float) -> int:
+        """
+        Decide how hard a puzzle to ask (specification, "Retry and puzzle").
+
+        :param exchanges: how many key exchanges were made lately and led to no session.
+        :return: bits; zero for no puzzle.
+        """
+        if exchanges < self.puzzleAfter:
+            return 0
+        doublings = math.log2(max(1.0, exchanges / max(1, self.puzzleAfter)))
+        return min(self.puzzleBits + int(2 * doublings), self.maxPuzzleBits)
 
     retryAfter: float = 5.0
     """How long a client that is turned away should wait, seconds; up to twice that, at random."""
@@ -53,6 +92,14 @@ class Busy(NamedTuple):
 
     retryAfter: float
     """How long the client should stay away, seconds."""
+
+
+class _KeptTicket(NamedTuple):
+    """A client's ticket for its next session, and when it is of use."""
+
+    ticket: ResumptionTicket
+    credential: Credential
+    until: float
 
 
 class ThingFactory(Factory):
@@ -105,9 +152,13 @@ class ThingFactory(Factory):
         self.terminations: Counter[Cause] = Counter()
         self.completed = 0
         self.loopLag = 0.0
-        self._handshaking: set[ThingProtocol] = set()
+        self._handshaking: dict[ThingProtocol, None] = {}  # The oldest first.
         self._connected = 0
         self._perAddress: Counter[str] = Counter()
+        self._handshakesPerAddress: Counter[str] = Counter()
+        self._exchanges = Lately()  # Of handshakes that are no sessions.
+        self._refusals = Brake(REFUSALS_LOGGED)
+        self._ticket: _KeptTicket | None = None
         self._draining = False
 
     def startFactory(self) -> None:
@@ -128,9 +179,9 @@ class ThingFactory(Factory):
         if isinstance(settings, ServerSettings):
             if self._connected >= self.limits.sessions + self.limits.handshakes:
                 return None
-            core = ServerConnection(settings, self._grantTtl)
+            core = ServerConnection(settings, self._grantTtl, self._difficulty, self._exchanged)
         else:
-            core = ClientConnection(settings)
+            core = ClientConnection(settings, self._takeTicket(settings))
         protocol = self.protocol()
         protocol.factory = self
         protocol.attach(Driver(core, self, protocol.deliver), addr)
@@ -139,6 +190,29 @@ class ThingFactory(Factory):
     def _grantTtl(self, requested: float | None) -> float:
         assert isinstance(self.settings, ServerSettings), "only a server grants"
         return self.settings.ttl.grant(requested, len(self.sessions))
+
+    def _difficulty(self) -> int:
+        return self.limits.difficulty(self._exchanges.count(self.clock.seconds()))
+
+    def _exchanged(self) -> None:
+        """Count a key exchange, in vain until there is a session."""
+        self._exchanges.add(1, self.clock.seconds())
+
+    def keepTicket(self, ticket: ResumptionTicket) -> None:
+        """
+        Client: keep a ticket for the next connection; the latest only, and for one use.
+
+        :param ticket: what the server gave.
+        """
+        assert isinstance(self.settings, ClientSettings), "only a client is given tickets"
+        until = self.clock.seconds() + ticket.lifetime
+        self._ticket = _KeptTicket(ticket, self.settings.credential, until)
+
+    def _takeTicket(self, settings: ClientSettings) -> ResumptionTicket | None:
+        kept, self._ticket = self._ticket, None
+        if kept is None or kept.credential is not settings.credential:
+            return None  # With another key it is another client.
+        return kept.ticket if self.clock.seconds() < kept.until else None
 
     def drain(
         self,
@@ -156,7 +230,7 @@ class ThingFactory(Factory):
         :return: fires when the last session has ended, with a flat line if it must be.
         """
         self._draining = True
-        ended = [protocol.whenTerminated() for protocol in self._handshaking | self.sessions]
+        ended = [protocol.whenTerminated() for protocol in (*self._handshaking, *self.sessions)]
         for protocol in list(self._handshaking):
             protocol.reject(ErrorCode.SERVER_BUSY, "draining", self._spread(retryAfter))
         for protocol in list(self.sessions):
@@ -180,9 +254,11 @@ class ThingFactory(Factory):
         :param protocol: whose stream is there.
         """
         self._connected += 1
-        self._perAddress[_host(protocol)] += 1
+        host = _host(protocol)
+        self._perAddress[host] += 1
         if protocol.termination is None:
-            self._handshaking.add(protocol)
+            self._handshaking[protocol] = None
+            self._handshakesPerAddress[host] += 1
 
     def refusal(self, protocol: ThingProtocol) -> Busy | None:
         """
@@ -194,19 +270,38 @@ class ThingFactory(Factory):
         if isinstance(self.settings, ClientSettings):
             return None
         detail = self._overLimit(_host(protocol))
-        return Busy(detail, self._spread(self.limits.retryAfter)) if detail else None
+        if not detail:
+            if len(self._handshaking) > self.limits.handshakes:
+                self._displaceOldest()
+            return None
+        leaving = self._connected - len(self._handshaking) - len(self.sessions)
+        if leaving >= self.limits.handshakes:
+            protocol.cutOff(detail)
+            return None
+        return Busy(detail, self._spread(self.limits.retryAfter))
+
+    def _displaceOldest(self) -> None:
+        """
+        Cut off who has been at the handshake the longest and has not proved anything.
+
+        A word to it would cost more, and it would be waited for while it takes the word.
+        """
+        for protocol in self._handshaking:
+            if not protocol.proved:
+                protocol.cutOff(f"limit of {self.limits.handshakes} handshakes")
+                return
 
     def _overLimit(self, host: str) -> str:
         """Which limit a new connection exceeds, in words, or nothing."""
         limits = self.limits
         if self._draining:
             return "draining"
-        if len(self._handshaking) > limits.handshakes:
-            return f"limit of {limits.handshakes} handshakes"
         if len(self._handshaking) + len(self.sessions) > limits.sessions:
             return f"limit of {limits.sessions} sessions"
         if host and self._perAddress[host] > limits.sessionsPerAddress:
             return f"limit of {limits.sessionsPerAddress} sessions of one address"
+        if host and self._handshakesPerAddress[host] > limits.handshakesPerAddress:
+            return f"limit of {limits.handshakesPerAddress} handshakes of one address"
         return ""
 
     def established(self, protocol: ThingProtocol) -> None:
@@ -217,12 +312,14 @@ class ThingFactory(Factory):
         """
         session = protocol.session
         assert session is not None, "an established protocol has a session"
-        self._handshaking.discard(protocol)
+        self._handshakeEnded(protocol)
+        self._exchanges.add(-1, self.clock.seconds())
         self.sessions.add(protocol)
         self.completed += 1
         self._log.info(
-            "Session {sessionId} with {peer} at {address} is established: "
+            "Session {sessionId} with {peer} at {address} is {established}: "
             "{group}, {aead}, TTL {ttl:g} s",
+            established="resumed" if session.resumed else "established",
             sessionId=protocol.sessionId,
             peer=str(session.peer),
             fingerprint=session.peer.fingerprint,
@@ -239,9 +336,11 @@ class ThingFactory(Factory):
         :param protocol: whose.
         :param termination: how it ended.
         """
-        self._handshaking.discard(protocol)
+        self._handshakeEnded(protocol)
         self.sessions.discard(protocol)
         self.terminations[termination.cause] += 1
+        if protocol.session is None and not self._logsRefusal():
+            return
         what = f"Session {protocol.sessionId}" if protocol.session else "Handshake"
         self._log.info(
             "{what} with {peer} at {address} ended: {termination}",
@@ -253,6 +352,14 @@ class ThingFactory(Factory):
             cause=termination.cause.name,
         )
 
+    def _logsRefusal(self) -> bool:
+        """Whether one more handshake that failed gets a line of its own: a flood fills no disk."""
+        now = self.clock.seconds()
+        held = self._refusals.takeHeld(now)
+        if held:
+            self._log.info("{count} more handshakes with strangers ended", count=held)
+        return self._refusals.passes(now)
+
     def disconnected(self, protocol: ThingProtocol) -> None:
         """
         Forget a connection.
@@ -260,10 +367,12 @@ class ThingFactory(Factory):
         :param protocol: whose stream is gone.
         """
         self._connected -= 1
-        host = _host(protocol)
-        self._perAddress[host] -= 1
-        if not self._perAddress[host]:
-            del self._perAddress[host]
+        _countDown(self._perAddress, _host(protocol))
+
+    def _handshakeEnded(self, protocol: ThingProtocol) -> None:
+        if protocol in self._handshaking:
+            del self._handshaking[protocol]
+            _countDown(self._handshakesPerAddress, _host(protocol))
 
     def loopLagged(self, seconds: float) -> None:
         """
@@ -289,6 +398,12 @@ def formatAddress(address: IAddress | None) -> str:
         text = name.decode(errors="replace")  # The peer chose it: it must not write our log.
         return "".join(char if char.isprintable() else "?" for char in text)
     return "a unix socket" if hasattr(address, "name") else "an unknown address"
+
+
+def _countDown(counts: Counter[str], host: str) -> None:
+    counts[host] -= 1
+    if not counts[host]:
+        del counts[host]
 
 
 def _host(protocol: ThingProtocol) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 
@@ -18,6 +18,9 @@ class CredentialKind(IntEnum):
 
     NONE = 0
     ED25519 = 1
+    X509 = 2
+    PRESHARED = 3
+    SSH_CERTIFICATE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,22 @@ class Identity:
     """The kind of credential that was proved."""
 
     publicKey: bytes = b""
-    """The raw public key (32 bytes for Ed25519), empty for an anonymous peer."""
+    """
+    The public key whose private half was proved: 32 raw bytes of an Ed25519 key, of a
+    certificate of X.509 the DER of its SubjectPublicKeyInfo; empty where there is none.
+    """
 
     name: str | None = None
-    """The name that this side's own files give the key; never the peer's claim."""
+    """
+    The name that this side knows the peer by. An authorizer gives it, from this side's own
+    files or from a certificate of an authority that it believes; never the peer's claim alone.
+    """
+
+    credential: bytes = field(default=b"", repr=False)
+    """
+    The rest of what the peer showed, as it went over the wire: a certificate or a chain of
+    them, which an authorizer must still judge, or the identity of a pre-shared key.
+    """
 
     @property
     def anonymous(self) -> bool:
@@ -39,8 +54,15 @@ class Identity:
         return self.kind is CredentialKind.NONE
 
     @property
+    def data(self) -> bytes:
+        """What went over the wire to show it: the public key, or a certificate with it."""
+        return self.credential or self.publicKey
+
+    @property
     def fingerprint(self) -> str:
-        """The key's fingerprint as ssh prints it (``SHA256:...``), empty if anonymous."""
+        """The key's fingerprint (``SHA256:...``), empty if there is no public key."""
+        if self.kind is CredentialKind.X509:
+            return _digest(self.publicKey)
         return fingerprint(self.publicKey) if self.publicKey else ""
 
     def __str__(self) -> str:
@@ -66,5 +88,10 @@ def fingerprint(publicKey: bytes) -> str:
     :param publicKey: the 32 raw bytes of the key.
     :return: ``SHA256:`` and the unpadded base64 of the blob's SHA-256.
     """
-    digest = hashlib.sha256(sshBlob(publicKey)).digest()
+    return _digest(sshBlob(publicKey))
+
+
+def _digest(data: bytes) -> str:
+    """A SHA-256 as ssh prints it."""
+    digest = hashlib.sha256(data).digest()
     return "SHA256:" + base64.b64encode(digest).rstrip(b"=").decode("ascii")

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from thing.core.client import ClientConnection
 from thing.core.server import ServerConnection
-from thing.core.states import ESTABLISHED_STATES
+from thing.core.states import ESTABLISHED_STATES, State
 from thing.driver import Driver
 from thing.errors import (
     EndReason,
@@ -43,6 +43,7 @@ from thing.events import (
     Session,
     Terminated,
     Termination,
+    TicketReceived,
 )
 from thing.identity import Identity
 from thing.trust.interfaces import IKeyContinuity
@@ -179,6 +180,11 @@ class ThingProtocol(Protocol):
     def session(self) -> Session | None:
         """What was agreed on: session id, peer, group, AEAD, TTL; None before Established."""
         return self._core.session
+
+    @property
+    def proved(self) -> bool:
+        """Whether the peer has proved who it is; it may not be admitted yet."""
+        return self._core.state is State.AUTHORIZING or self.session is not None
 
     @property
     def peer(self) -> Identity | None:
@@ -424,6 +430,15 @@ class ThingProtocol(Protocol):
         now = self.factory.clock.seconds()
         self._driver.follow(self._core.reject(code, now, detail, retryAfter))
 
+    def cutOff(self, detail: str) -> None:
+        """
+        End the connection as a busy server, at once: the peer sees its stream end.
+
+        :param detail: why, for this side's log only.
+        """
+        self.reject(ErrorCode.SERVER_BUSY, detail)
+        self._driver.cut()
+
     def deliver(self, event: Event) -> None:
         """
         Turn an event into a callback; the driver calls this.
@@ -468,5 +483,6 @@ class ThingProtocol(Protocol):
         GoodbyeReceived: lambda self, e: self.goodbyeReceived(),
         KeyUpdated: lambda self, e: self.keyUpdated(e.generation),
         NextKeyAnnounced: _deliverNextKey,
+        TicketReceived: lambda self, e: self.factory.keepTicket(e.ticket),
         Terminated: _deliverTerminated,
     }

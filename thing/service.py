@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,19 +16,19 @@ from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerE
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from thing.core.credentials import Credential
+from thing.core.credentials import Credential, readCredential
 from thing.core.settings import ServerSettings
 from thing.errors import ThingError
 from thing.factory import ThingFactory, formatAddress
-from thing.identity import fingerprint
+from thing.identity import CredentialKind
 
 FLAT_LINE_TIME = 1.0
 """What may pass between the end of the drain timeout and the last flat line, seconds."""
 
 _ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
-Keys = tuple[Credential, Credential | None]
-"""The server's key, and the one that it will use next."""
+ReadAgain = Callable[[ServerSettings], tuple[ServerSettings, Any]]
+"""Puts into a server's settings what files have now, and gives the authorizer of now."""
 
 
 class CannotStart(SystemExit, Exception):
@@ -66,7 +65,7 @@ class ThingService(Service):
         factory: ThingFactory,
         endpoints: Mapping[str, IStreamServerEndpoint],
         *,
-        readKeys: Callable[[], Keys] | None = None,
+        readAgain: ReadAgain | None = None,
         drainTimeout: float = 10.0,
         retryAfter: float = 0.0,
     ) -> None:
@@ -74,8 +73,8 @@ class ThingService(Service):
         :param reactor: provides ``IReactorCore``, and ``IReactorFromThreads`` for the signal.
         :param factory: a server's factory.
         :param endpoints: where to listen, each by its description.
-        :param readKeys: gives the keys anew for SIGHUP, and whatever else is read again
-            with them, or raises and changes nothing; None to leave SIGHUP alone.
+        :param readAgain: gives settings and authorizer anew for SIGHUP, or raises and
+            changes nothing; None to leave SIGHUP alone.
         :param drainTimeout: how long the clients may take to leave, seconds.
         :param retryAfter: how long clients that are asked to leave should stay
             away, seconds.
@@ -84,7 +83,7 @@ class ThingService(Service):
         self.ports: dict[str, IListeningPort] = {}
         self._reactor = reactor
         self._endpoints = dict(endpoints)
-        self._readKeys = readKeys
+        self._readAgain = readAgain
         self._drainTimeout = drainTimeout
         self._retryAfter = retryAfter
         self._listened = False
@@ -157,7 +156,7 @@ class ThingService(Service):
                 description=description,
             )
             target = _clientTarget(description, address)
-            if target:
+            if target and self._settings.credential.kind is CredentialKind.ED25519:
                 self._log.info(
                     "Try it: thing connect {target} --server-key {fingerprint}",
                     target=target,
@@ -174,7 +173,7 @@ class ThingService(Service):
 
     def _catchSignal(self) -> None:
         """Let SIGHUP read the keys anew, where signals can be had: in the main thread."""
-        if self._readKeys is None or threading.current_thread() is not threading.main_thread():
+        if self._readAgain is None or threading.current_thread() is not threading.main_thread():
             return
 
         def caught(number: int, frame: object) -> None:
@@ -189,19 +188,18 @@ class ThingService(Service):
 
         The outcome is logged.
         """
-        if self._readKeys is None:
+        if self._readAgain is None:
             return
         try:
-            current, following = self._readKeys()
+            settings, authorizer = self._readAgain(self._settings)
         except Exception as error:
             self._log.error("Not reloaded, all stays as it was: {reason}", reason=_reasonOf(error))
             return
-        self.factory.settings = replace(
-            self._settings, credential=current, nextCredential=following
-        )
+        self.factory.settings, self.factory.authorizer = settings, authorizer
+        following = settings.nextCredential
         self._log.info(
             "Reloaded: the server's key is {fingerprint}, the next one {following}",
-            fingerprint=_fingerprintOf(current),
+            fingerprint=_fingerprintOf(settings.credential),
             following="not known" if following is None else _fingerprintOf(following),
         )
 
@@ -262,7 +260,7 @@ def _clientTarget(description: str, address: IAddress) -> str:
 
 
 def _fingerprintOf(credential: Credential) -> str:
-    return fingerprint(credential.data)
+    return readCredential(credential.kind, credential.data).fingerprint
 
 
 def _reasonOf(error: BaseException | None) -> str:

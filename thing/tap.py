@@ -23,8 +23,10 @@ from thing.errors import LocalProtocolError, ThingError
 from thing.factory import Limits, ThingFactory
 from thing.forward import MIN_BUFFERED, ForwardFactory
 from thing.home import makeHome
-from thing.service import CannotStart, Keys, ThingService
-from thing.trust import Anyone, AuthorizedThings, IdentityKey, readPassphrase
+from thing.service import CannotStart, ThingService
+from thing.trust import IdentityKey
+from thing.trust.choice import SERVER_KEYWORDS, ServerChoice
+from thing.trust.keywords import Keyword, asOption, readKeywords, yes
 
 DEFAULT_PORT = "tcp:9000"
 """Where the server listens if nobody says where."""
@@ -99,34 +101,34 @@ class _Option:
         if isinstance(self.default, (int, float)):
             default = f"{self.default:.12g}"
         short = f"-{self.short}," if self.short else "   "
-        return f"  {short} {name:30}{self.doc}" + (f" [{default}]" if default else "")
+        return f"  {short} {name:31}{self.doc}" + (f" [{default}]" if default else "")
 
+
+def _trustOption(keyword: Keyword) -> _Option:
+    return _Option(
+        asOption(keyword.name)[2:],
+        "" if keyword.read is yes else keyword.value,
+        keyword.doc.replace("`", ""),
+        shown="made, see below" if keyword.name == "identity" else keyword.default,
+    )
+
+
+_TRUST = {keyword.name: _trustOption(keyword) for keyword in SERVER_KEYWORDS}
+"""The option of each keyword of :mod:`thing.trust.choice`."""
+
+_DECIDING = tuple(_TRUST[keyword.name].name for keyword in SERVER_KEYWORDS if keyword.decides)
 
 _TTL = TtlPolicy()
 _LIMITS = Limits()
 _SETTINGS = Settings()
 
-_PORT = _Option(
-    "port", "PORT", "number or server endpoint, repeatable", None, str, DEFAULT_PORT, "p"
-)
+_PORT = _Option("port", "PORT", "number or endpoint, repeatable", None, str, DEFAULT_PORT, "p")
 
 _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
     ("Where to listen:", (_PORT,)),
     (
-        "The server's key, an OpenSSH Ed25519 private key:",
-        (
-            _Option("identity", "FILE", "the key", shown="made once, see below"),
-            _Option("passphrase-file", "FILE", "its first line decrypts the keys"),
-            _Option("next-identity", "FILE", "the key to come, announced to clients"),
-        ),
-    ),
-    (
-        "Whom to admit; without a choice the demo admits everybody:",
-        (
-            _Option("authorized", "FILE", "the keys in it, as in authorized_keys"),
-            _Option("anonymous", "", "besides, clients without a key"),
-            _Option("anyone", "", "everybody, with a key or without"),
-        ),
+        "The server's keys, and whom to admit; without a choice the demo admits everybody:",
+        tuple(_TRUST.values()),
     ),
     (
         "What to serve; without a choice the demo:",
@@ -154,7 +156,7 @@ _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
                 "reading may be held back so long",
                 None,
                 _seconds,
-                "one TTL",
+                "TTL/3",
             ),
         ),
     ),
@@ -199,6 +201,20 @@ _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
                 _count,
             ),
             _Option("max-handshakes", "N", "in progress at once", _LIMITS.handshakes, _count),
+            _Option(
+                "max-handshakes-per-address",
+                "N",
+                "of them, from one address",
+                _LIMITS.handshakesPerAddress,
+                _count,
+            ),
+            _Option(
+                "puzzle-after",
+                "N",
+                "failed lately: newcomers solve puzzles",
+                _LIMITS.puzzleAfter,
+                _count,
+            ),
             _Option("max-message", "OCTETS", "longest message taken", _SETTINGS.maxMessage, _count),
             _Option(
                 "max-buffered", "OCTETS", "waiting for one client", _SETTINGS.maxBuffered, _count
@@ -239,7 +255,7 @@ class Options(UsageOptions):
     optFlags = [
         [option.name, None, option.doc]
         for option in _options
-        if option.name in ("anonymous", "anyone")
+        if option in _TRUST.values() and not option.value
     ]
 
     def __init__(self) -> None:
@@ -280,34 +296,43 @@ class Options(UsageOptions):
         :raises UsageError: if options do not go together.
         """
         self["port"] = self["port"] or [DEFAULT_PORT]
-        self._exclude("factory", "forward")
-        self._exclude("authorized", "anyone")
-        self._require("anonymous", "authorized")
-        self._require("passphrase-file", "identity")
-        self._require("factory", "authorized", "anyone")
-        self._require("forward", "authorized", "anyone")
+        if self._has("factory") and self._has("forward"):
+            raise UsageError("--factory and --forward exclude each other")
+        for served in ("factory", "forward"):
+            if self._has(served) and not self.decided:
+                choices = " or ".join(f"--{each}" for each in _DECIDING)
+                raise UsageError(f"--{served} needs {choices}")
         if self._has("forward") and self["max-buffered"] < MIN_BUFFERED:
             raise UsageError(f"--forward needs a --max-buffered of {MIN_BUFFERED} or more")
         try:
             _ttlPolicy(self)
+            readKeywords(SERVER_KEYWORDS, self.trust, asOption)
         except LocalProtocolError as error:
             raise UsageError(error.detail) from None
-        for name in ("identity", "passphrase-file", "next-identity", "authorized"):
-            if self[name] is not None:
+        except ThingError as error:
+            raise UsageError(str(error)) from None
+        for option in _TRUST.values():
+            if option.value == "FILE" and self[option.name] is not None:
                 # A daemon may change its directory before it reads them again.
-                self[name] = os.path.abspath(self[name])
+                self[option.name] = os.path.abspath(self[option.name])
+
+    @property
+    def trust(self) -> dict[str, str]:
+        """What was chosen, by the keywords of :mod:`thing.trust.choice`."""
+        return {
+            keyword: self[option.name] if option.value else "yes"
+            for keyword, option in _TRUST.items()
+            if self._has(option.name)
+        }
+
+    @property
+    def decided(self) -> bool:
+        """Whether it was said whom to admit."""
+        return any(map(self._has, _DECIDING))
 
     def _has(self, name: str) -> bool:
         """Whether an option was given; an empty value, as of an unset variable, is given, too."""
         return self[name] not in (None, 0)
-
-    def _exclude(self, one: str, other: str) -> None:
-        if self._has(one) and self._has(other):
-            raise UsageError(f"--{one} and --{other} exclude each other")
-
-    def _require(self, one: str, *others: str) -> None:
-        if self._has(one) and not any(map(self._has, others)):
-            raise UsageError(f"--{one} needs " + " or ".join(f"--{other}" for other in others))
 
     def getUsage(self, width: int | None = None) -> str:
         """
@@ -333,26 +358,23 @@ def makeService(options: Options) -> ThingService:
     try:
         endpoints = {text: _serverEndpoint(reactor, text) for text in options["port"]}
         makeFactory = _chooseFactory(reactor, options)
-        authorizer = _makeAuthorizer(options)
-        identity = options["identity"] or _defaultIdentity()
-        settings = _makeSettings(options, _readKeys(options, identity))
-        factory = makeFactory(settings, authorizer, limits=_makeLimits(options))
+        choice = ServerChoice.read(_completed(options))
+        settings = choice.settings(**_makeSettings(options))
+        factory = makeFactory(settings, choice.authorizer, limits=_makeLimits(options))
     except ThingError as error:
         raise CannotStart(str(error)) from None
 
-    def readAgain() -> Keys:
-        keys = _readKeys(options, identity)
-        if isinstance(authorizer, AuthorizedThings):
-            authorizer.reload()
-        return keys
+    def readAgain(settings: ServerSettings) -> tuple[ServerSettings, object]:
+        now = choice.again()
+        return now.applied(settings), now.authorizer
 
-    if not (options["authorized"] or options["anyone"]):
+    if not options.decided:
         _log.warn("The demo admits everybody, with a key or without; --authorized would not")
     return ThingService(
         reactor,
         factory,
         endpoints,
-        readKeys=readAgain,
+        readAgain=readAgain,
         drainTimeout=options["drain-timeout"],
         retryAfter=options["retry-after"],
     )
@@ -389,25 +411,25 @@ def _namedFactory(name: str) -> type[ThingFactory]:
     return found
 
 
-def _makeAuthorizer(options: Options) -> Anyone | AuthorizedThings:
-    if options["authorized"]:
-        return AuthorizedThings(options["authorized"])
-    return Anyone()
+def _completed(options: Options) -> dict[str, str]:
+    """What was chosen, and for the rest a key of our own, and everybody."""
+    trust = options.trust
+    if not options.decided:
+        trust["anyone"] = "yes"
+    if "identity" not in trust and "certificate" not in trust:
+        trust["identity"] = _defaultIdentity()
+    return trust
 
 
-def _makeSettings(options: Options, keys: Keys) -> ServerSettings:
-    current, following = keys
-    return ServerSettings(
-        credential=current,
-        nextCredential=following,
-        allowAnonymous=bool(options["anonymous"] or not options["authorized"]),
-        ttl=_ttlPolicy(options),
-        handshakeTimeout=options["handshake-timeout"],
-        closeTimeout=options["close-timeout"],
-        pauseLimit=options["pause-limit"],
-        maxMessage=options["max-message"],
-        maxBuffered=options["max-buffered"],
-    )
+def _makeSettings(options: Options) -> dict[str, Any]:
+    return {
+        "ttl": _ttlPolicy(options),
+        "handshakeTimeout": options["handshake-timeout"],
+        "closeTimeout": options["close-timeout"],
+        "pauseLimit": options["pause-limit"],
+        "maxMessage": options["max-message"],
+        "maxBuffered": options["max-buffered"],
+    }
 
 
 def _ttlPolicy(options: Options) -> TtlPolicy:
@@ -421,18 +443,10 @@ def _makeLimits(options: Options) -> Limits:
         sessions=options["max-sessions"],
         sessionsPerAddress=options["max-sessions-per-address"],
         handshakes=options["max-handshakes"],
+        handshakesPerAddress=options["max-handshakes-per-address"],
+        puzzleAfter=options["puzzle-after"],
         retryAfter=options["retry-after"],
     )
-
-
-def _readKeys(options: Options, identity: str) -> Keys:
-    """The server's key and its next one, as their files have them now."""
-    file = options["passphrase-file"]
-    passphrase = None if file is None else readPassphrase(file)
-    current = IdentityKey.load(identity, passphrase)
-    if not options["next-identity"]:
-        return current, None
-    return current, IdentityKey.load(options["next-identity"], passphrase)
 
 
 def _defaultIdentity() -> str:

@@ -13,144 +13,42 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from itertools import product
-from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from thing.core import keyschedule
+from tests.vectors.cases import (
+    CASES,
+    CLIENT,
+    FOLDER,
+    SERVER,
+    Case,
+    connections,
+    inputsOf,
+    octets,
+)
+from thing.core import keyschedule, puzzle
 from thing.core.client import ClientConnection
-from thing.core.credentials import Anonymous
-from thing.core.groups import GROUPS, X25519MLKEM768, GroupName
-from thing.core.messages import CCC, SCC, SHF, SNK, MessageType, Role
+from thing.core.extensions import ExtensionType, GivenTicket, PresharedOffer, Solution, find
+from thing.core.groups import GroupName
+from thing.core.messages import CCC, CHI, SCC, SHF, SNK, MessageType, Role
+from thing.core.preshared import Form
 from thing.core.records import Aead
 from thing.core.server import ServerConnection
-from thing.core.settings import ClientSettings, ServerSettings
+from thing.core.states import State
 from thing.errors import EndReason, ErrorCode
 from thing.events import Event, PeerProved
-from thing.trust.keys import IdentityKey
 
-FOLDER = Path(__file__).resolve().parent
-MLKEM = json.loads((FOLDER / "inputs" / "mlkem768.json").read_text())
-
-REQUESTED_TTL = 20.0
 ROUND_TRIP = 0.25
 """How long every SUU takes to come, seconds; a fraction that floats hold exactly."""
 
 EXPORTER_LABEL, EXPORTER_CONTEXT, EXPORTER_LENGTH = "EXPORTER-thing-example", b"context", 48
 
-CLIENT, SERVER = Role.CLIENT, Role.SERVER
 ROLES = {CLIENT: "client", SERVER: "server"}
 ALL = 1 << 30
 """More octets than any transport here is given at once."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """What one file of vectors shows."""
-
-    group: GroupName
-    aead: Aead
-    mutual: bool
-    """Whether the client has a credential."""
-
-    @property
-    def name(self) -> str:
-        """The file's name, without its suffix."""
-        parts = (self.group.name, self.aead.name, "mutual" if self.mutual else "anonymous")
-        return "-".join(parts).lower().replace("_", "-")
-
-    @property
-    def fragmented(self) -> bool:
-        """Whether a message in two fragments is in the file; they are long, so not in each."""
-        return self.group is GroupName.X25519 and not self.mutual
-
-    @property
-    def comment(self) -> str:
-        """What the file shows, in words."""
-        client = "a client with an Ed25519 key" if self.mutual else "an anonymous client"
-        return f"Thing, version 1: {self.group.name}, {self.aead.name}, {client}."
-
-
-CASES = [Case(*choice) for choice in product(GROUPS, Aead, (True, False))]
-
-
-def octets(name: str, length: int = 32) -> bytes:
-    """Fixed octets that look random, one value for each name."""
-    return hashlib.shake_256(b"thing/1 test vector: " + name.encode()).digest(length)
-
-
-class Source:
-    """A source of randomness that gives known values in the order in which they are asked for."""
-
-    def __init__(self, *values: bytes) -> None:
-        self._values = list(values)
-
-    def __call__(self, count: int) -> bytes:
-        value = self._values.pop(0)
-        if len(value) != count:
-            raise ValueError(f"{count} octets asked for, {len(value)} foreseen")
-        return value
-
-
-class RecordedEncapsulation(X25519MLKEM768):
-    """The hybrid group with the one encapsulation that was recorded."""
-
-    def encapsulate(self, key: bytes) -> tuple[bytes, bytes]:
-        private = MLKEM768PrivateKey.from_seed_bytes(bytes.fromhex(MLKEM["seed"]))
-        if private.public_key().public_bytes_raw() != key:
-            raise ValueError("not the key that was recorded")
-        ciphertext = bytes.fromhex(MLKEM["ciphertext"])
-        return private.decapsulate(ciphertext), ciphertext
-
-
-def identity(seed: bytes) -> IdentityKey:
-    """The key pair of a seed."""
-    return IdentityKey(Ed25519PrivateKey.from_private_bytes(seed))
-
-
-def inputsOf(case: Case) -> dict[str, Any]:
-    """All that is random or secret in a case."""
-    names = ("clientRandom", "serverRandom", "challenge", "clientX25519", "serverX25519")
-    inputs: dict[str, Any] = {name: octets(name) for name in names}
-    if case.group is GroupName.X25519MLKEM768:
-        inputs["mlkemSeed"] = bytes.fromhex(MLKEM["seed"])
-        inputs["mlkemCiphertext"] = bytes.fromhex(MLKEM["ciphertext"])
-    for name in ("server", "next", "client") if case.mutual else ("server", "next"):
-        seed = octets(f"{name} identity")
-        inputs[f"{name}Seed"] = seed
-        inputs[f"{name}PublicKey"] = identity(seed).publicKey
-    inputs["requestedTtl"] = round(REQUESTED_TTL * 1000)
-    return inputs
-
-
-def connections(case: Case, inputs: dict[str, Any]) -> dict[Role, Any]:
-    """Both sides, not started."""
-    common: dict[str, Any] = {
-        "groups": (case.group,),
-        "aeads": (case.aead,),
-        "groupTable": {**GROUPS, GroupName.X25519MLKEM768: RecordedEncapsulation()},
-    }
-    shareInputs = [inputs[name] for name in ("mlkemSeed", "serverX25519") if name in inputs]
-    server = ServerSettings(
-        **common,
-        random=Source(*shareInputs, inputs["serverRandom"], inputs["challenge"]),
-        credential=identity(inputs["serverSeed"]),
-        nextCredential=identity(inputs["nextSeed"]),
-        allowAnonymous=not case.mutual,
-    )
-    client = ClientSettings(
-        **common,
-        random=Source(inputs["clientRandom"], inputs["clientX25519"]),
-        credential=identity(inputs["clientSeed"]) if case.mutual else Anonymous(),
-        requestedTtl=inputs["requestedTtl"] / 1000,
-    )
-    return {CLIENT: ClientConnection(client), SERVER: ServerConnection(server)}
 
 
 def records(data: bytes) -> Iterator[bytes]:
@@ -188,8 +86,13 @@ class Pair:
 
     def flow(self) -> None:
         """Carry until nobody has anything to send."""
-        while any([self.carry(CLIENT), self.carry(SERVER)]):
-            pass
+        while any([self.carry(CLIENT), self.carry(SERVER), self.client.state is State.SOLVING]):
+            self.search()
+
+    def search(self) -> None:
+        """Let the client solve the puzzle that it has, if it has one."""
+        while self.client.state is State.SOLVING:
+            self.client.handleTimer(self.now)
 
     def heartbeat(self) -> None:
         """One CHB and its SUU."""
@@ -301,6 +204,7 @@ class Observer:
 
     def __init__(self, case: Case, inputs: dict[str, Any]) -> None:
         self._aead = case.aead
+        self._inputs = inputs
         self._transcript = keyschedule.Transcript()
         self._directions: dict[Role, Direction] = {}
         sharedSecret = sharedSecretOf(case, inputs)
@@ -327,7 +231,7 @@ class Observer:
         return {f"{ROLES[role]}Traffic": way.traffic for role, way in self._directions.items()}
 
     def handshake(self, wire: list[tuple[Role, bytes]]) -> None:
-        """Read the seven messages."""
+        """Read all messages up to SHF."""
         proofs = self.vector["proofs"] = {}
         for sender, record in wire:
             protected = bool(self._directions)
@@ -335,6 +239,8 @@ class Observer:
             kind, body = MessageType(plaintext[0]), plaintext[1:]
             if protected:
                 proofs.update(self._proofs(kind, body))
+            if kind is MessageType.CHI:
+                self._readCHI(CHI.decode(body))
             self._transcript.add(kind, body)
             self.vector["handshake"].append(
                 {
@@ -347,12 +253,76 @@ class Observer:
             )
             if kind is MessageType.CDH:
                 self._handshakeSecrets()
-        self._sessionSecrets()
-        self.vector["proofs"] = self.vector.pop("proofs")  # After the secrets, for the reader.
+            elif kind is MessageType.CCC:
+                main = self._secrets.mainSecret
+                resumption = keyschedule.resumptionSecret(main, self._transcript.hash())
+            elif kind is MessageType.SHF:
+                self._readTicket(SHF.decode(body))
+        self._sessionSecrets(resumption)
+        for name in ("proofs", "ticket"):  # After the secrets, for the reader.
+            if name in self.vector:
+                self.vector[name] = self.vector.pop(name)
+
+    def _readCHI(self, chi: CHI) -> None:
+        """A second CHI's solution, and any offer."""
+        solution = find(chi.extensions, ExtensionType.SOLUTION)
+        if solution is not None:
+            number = Solution.decode(solution).number
+            content = puzzle.CONTEXT + self._inputs["puzzleSeed"] + chi.random
+            content += number.to_bytes(8, "big")
+            self.vector["puzzle"] = {
+                "number": number,
+                "content": content,
+                "hash": hashlib.sha256(content).digest(),
+            }
+        value = find(chi.extensions, ExtensionType.PRESHARED_KEY)
+        if value is not None:
+            self._readOffer(chi, PresharedOffer.decode(value))
+
+    def _readOffer(self, chi: CHI, offer: PresharedOffer) -> None:
+        """The binder of an offer; there are two in a retry."""
+        form = Form(offer.form)
+        secret = self._secretOffered
+        early = keyschedule.extract(bytes(32), secret or b"")
+        key = keyschedule.expandLabel(early, form.binderLabel, hashlib.sha256(b"").digest())
+        hashed = self._transcript.hashWith(chi.TYPE, chi.encode()[:-32])
+        if offer.binder != keyschedule.mac(key, hashed):
+            raise ValueError("the core has another binder")
+        offers = self.vector.setdefault(
+            "preshared",
+            {
+                "form": offer.form,
+                "identity": offer.identity,
+                "secret": secret,
+                "earlySecret": early,
+                "binderKey": key,
+                "binders": [],
+            },
+        )
+        offers["binders"].append({"hash": hashed, "binder": offer.binder})
+
+    @property
+    def _secretOffered(self) -> bytes | None:
+        return self._inputs.get("presharedKey", self._inputs.get("resumptionSecret"))
+
+    def _readTicket(self, shf: SHF) -> None:
+        """The ticket that is given, opened."""
+        value = find(shf.extensions, ExtensionType.TICKET)
+        if value is not None:
+            given, inputs = GivenTicket.decode(value), self._inputs
+            name, nonce, sealed = given.ticket[:16], given.ticket[16:28], given.ticket[28:]
+            contents = AESGCM(inputs["ticketKey"]).decrypt(nonce, sealed, name)
+            self.vector["ticket"] = {
+                "lifetime": given.lifetime,
+                "contents": contents,
+                "ticket": given.ticket,
+            }
 
     def _handshakeSecrets(self) -> None:
         hashed = self._transcript.hash()
-        self._secrets = keyschedule.HandshakeSecrets.derive(self.vector["sharedSecret"], hashed)
+        self._secrets = keyschedule.HandshakeSecrets.derive(
+            self.vector["sharedSecret"], hashed, self._secretOffered
+        )
         traffic = self._use(self._secrets.clientSecret, self._secrets.serverSecret)
         self.vector["handshakeSecrets"] = {
             **traffic,
@@ -362,13 +332,13 @@ class Observer:
             "mainSecret": self._secrets.mainSecret,
         }
 
-    def _sessionSecrets(self) -> None:
+    def _sessionSecrets(self, resumption: bytes) -> None:
         hashed = self._transcript.hash()
         secrets = keyschedule.SessionSecrets.derive(self._secrets.mainSecret, hashed)
         self.vector["sessionSecrets"] = {
             **self._use(secrets.clientSecret, secrets.serverSecret),
             "exporterSecret": secrets.exporterSecret,
-            "resumptionSecret": secrets.resumptionSecret,
+            "resumptionSecret": resumption,
             "sessionId": secrets.sessionId,
         }
         self._session = secrets
@@ -413,11 +383,15 @@ class Observer:
             ),
         }
 
-    def nextKey(self, body: bytes) -> None:
+    def nextKey(self, case: Case, body: bytes) -> None:
         """What SNK's signatures cover."""
-        snk, inputs = SNK.decode(body), self.vector["inputs"]
+        snk = SNK.decode(body)
+        data = [
+            self._inputs.get(f"{owner}Credential", self._inputs[f"{owner}PublicKey"])
+            for owner in ("server", "next")
+        ]
         hashed = keyschedule.nextKeyHash(
-            self._session.sessionId, 1, inputs["serverPublicKey"], 1, inputs["nextPublicKey"]
+            self._session.sessionId, case.kind, data[0], case.kind, data[1]
         )
         self.vector["nextKey"] = {
             "hash": hashed,
@@ -456,10 +430,12 @@ def vectorOf(case: Case) -> dict[str, Any]:
     pair = Pair(case, inputs)
     pair.converse(case)
     established = len(pair.wire)
-    observer.handshake(pair.wire[:7])
+    steps = 9 if case.difficulty else 7
+    observer.handshake(pair.wire[:steps])
     observer.exporter()
-    session = observer.session(pair.wire[7:])
-    observer.nextKey(session[0]["plaintext"][1:])
+    session = observer.session(pair.wire[steps:])
+    if session[0]["name"] == "SNK":
+        observer.nextKey(case, session[0]["plaintext"][1:])
     vector = observer.vector
     vector["session"] = session
     vector["updated"] = observer.traffic()
@@ -469,8 +445,8 @@ def vectorOf(case: Case) -> dict[str, Any]:
         pair = Pair(case, inputs)
         pair.converse(case)
         end(pair)
-        observer.handshake(pair.wire[:7])
-        observer.session(pair.wire[7:established])
+        observer.handshake(pair.wire[:steps])
+        observer.session(pair.wire[steps:established])
         vector["endings"][name] = observer.session(pair.wire[established:])
     return vector
 

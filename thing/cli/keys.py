@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from thing.errors import CredentialError
+from thing.errors import CredentialError, PassphraseNeeded
 from thing.home import homeDirectory, makeHome
 
 if TYPE_CHECKING:
@@ -40,9 +40,8 @@ def loadKey(path: str, passphraseFile: str | None) -> IdentityKey:
         return IdentityKey.load(path, readPassphrase(passphraseFile))
     try:
         return IdentityKey.load(path)
-    except CredentialError as error:
-        if "a passphrase is needed" not in str(error):
-            raise
+    except PassphraseNeeded:
+        pass
     return IdentityKey.load(path, askPassphrase(f"Passphrase of {path}"))
 
 
@@ -80,17 +79,35 @@ def askPassphrase(prompt: str, confirm: bool = False) -> bytes:
 @click.option(
     "--passphrase-file", "passphraseFile", type=FILE, help="A file whose first line encrypts it."
 )
+@click.option(
+    "--preshared",
+    "name",
+    metavar="NAME",
+    help="Make a pre-shared key of that name instead, in the file preshared_key by default.",
+)
 def keygen(
-    path: str | None, comment: str | None, passphrase: bool, passphraseFile: str | None
+    path: str | None,
+    comment: str | None,
+    passphrase: bool,
+    passphraseFile: str | None,
+    name: str | None,
 ) -> None:
     """
     Create an Ed25519 key pair, as ssh-keygen -t ed25519 does.
 
     The private key goes to FILE, the public one to FILE.pub. No file is
     overwritten.
+
+    With --preshared, FILE gets one line NAME:KEY, which the client's
+    --preshared-key takes; the server has the same line in its --preshared-keys.
     """
     from thing.trust import IdentityKey, readPassphrase
 
+    if name is not None:
+        if passphrase or passphraseFile is not None or comment is not None:
+            raise click.UsageError("a pre-shared key has neither a comment nor a passphrase")
+        _makePresharedKey(name, path)
+        return
     if passphrase and passphraseFile is not None:
         raise click.UsageError("--passphrase and --passphrase-file exclude each other")
     if path is None:
@@ -106,6 +123,18 @@ def keygen(
     click.echo(f"Your identification has been saved in {path}")
     click.echo(f"Your public key has been saved in {path}.pub")
     click.echo(f"The key fingerprint is:\n{key.fingerprint} {comment}".rstrip())
+
+
+def _makePresharedKey(name: str, path: str | None) -> None:
+    from thing.trust import PresharedKey
+    from thing.trust.files import createFile
+
+    key = PresharedKey.generate(name.encode("utf-8", "surrogateescape"))
+    if path is None:
+        path = os.path.join(makeHome(), "preshared_key")
+    if not createFile(path, f"{key.secretLine()}\n".encode(), 0o600):
+        raise CredentialError(f"{path} exists already and is not overwritten")
+    click.echo(f"Your pre-shared key {name} has been saved in {path}")
 
 
 def _userAtHost() -> str:

@@ -4,16 +4,37 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import click
 
-from thing.cli.keys import FILE
+from thing.cli.keys import FILE, defaultKeyFile
 from thing.cli.target import Target, parseTarget
+from thing.errors import CredentialError
+from thing.home import homeDirectory
+from thing.trust.choice import CLIENT_KEYWORDS, serverCalled
+from thing.trust.keywords import Keyword, asOption, readKeywords, yes
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 """What gives a command one more option."""
+
+_KEYWORDS = tuple(keyword for keyword in CLIENT_KEYWORDS if keyword.name != "resumption")
+"""What can be chosen here: who comes once does not come back."""
+
+_SPELLED = {"knownServers": "--known-hosts", "firstUse": "--trust-on-first-use"}
+"""The keywords that are named here as ssh's users would name them."""
+
+_HELP = {
+    "identity": "OpenSSH private key, Ed25519.  [default: the one that thing "
+    "keygen makes, if it is there; else you are anonymous]",
+    "passphraseFile": "Its first line decrypts the private keys.  [default: ask on the terminal]",
+    "serverKey": "Believe a server with this key; repeat it to allow several.",
+    "knownServers": "Believe the keys in it, as in known_hosts.  [default: known_servers in the "
+    "per-user directory, if no other choice says which server to believe]",
+}
+"""What is said here of a keyword in place of the table's words."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,29 +44,33 @@ class ClientOptions:
     target: Target
     """The server."""
 
-    identity: str | None
-    """The own private key's file; None for the default one if there is one."""
-
-    passphraseFile: str | None
-    """The file that has the key's passphrase."""
+    trust: Mapping[str, str]
+    """The keys, and which server to believe, by the keywords of :mod:`thing.trust.choice`."""
 
     anonymous: bool
     """Whether to show no key."""
-
-    serverKeys: tuple[str, ...]
-    """The fingerprints of which the server's key must have one; empty to ask the file."""
-
-    knownHosts: str | None
-    """The file of known servers; None for the default one."""
-
-    trustOnFirstUse: bool
-    """Whether an unknown server's key is believed and stored."""
 
     timeout: float
     """How long connecting, and then the handshake, may take, seconds."""
 
     verbose: bool
     """Whether to report on standard error."""
+
+    @property
+    def decided(self) -> bool:
+        """Whether the user said which server to believe."""
+        return any(keyword.decides and keyword.name in self.trust for keyword in _KEYWORDS)
+
+    @property
+    def completed(self) -> dict[str, str]:
+        """:attr:`trust`, and the default files where nothing was said."""
+        trust = {"resumption": "no", **self.trust}
+        if not self.decided:
+            trust["knownServers"] = os.path.join(homeDirectory(), "known_servers")
+        named = {"identity", "certificate", "presharedKey"} & trust.keys()
+        if not (named or self.anonymous) and os.path.lexists(defaultKeyFile()):
+            trust["identity"] = defaultKeyFile()
+        return trust
 
 
 def secondsOption(*names: str, help: str, default: float | None = None) -> Decorator:
@@ -83,41 +108,30 @@ def _parseTarget(context: click.Context, parameter: click.Parameter, text: str) 
         raise click.BadParameter(str(error)) from None
 
 
+def _spelled(name: str) -> str:
+    """A keyword as an option."""
+    return _SPELLED.get(name) or asOption(name)
+
+
+def _trustOption(keyword: Keyword) -> Decorator:
+    doc = keyword.doc.replace("`", "")
+    help = _HELP.get(keyword.name) or f"{doc[0].upper()}{doc[1:]}."
+    names = _spelled(keyword.name), keyword.name
+    if keyword.read is yes:
+        return click.option(*names, is_flag=True, help=help)
+    return click.option(
+        *names,
+        type=FILE if keyword.value == "FILE" else str,
+        metavar=keyword.value,
+        multiple=keyword.name == "serverKey",
+        help=help,
+    )
+
+
 _OPTIONS: tuple[Decorator, ...] = (
     click.argument("target", callback=_parseTarget),
-    click.option(
-        "--identity",
-        type=FILE,
-        help="Your private key.  [default: the one that thing "
-        "keygen makes, if it is there; else you are anonymous]",
-    ),
-    click.option(
-        "--passphrase-file",
-        "passphraseFile",
-        type=FILE,
-        help="A file whose first line decrypts the private key.  [default: ask on the terminal]",
-    ),
+    *map(_trustOption, _KEYWORDS),
     click.option("--anonymous", is_flag=True, help="Show no key."),
-    click.option(
-        "--server-key",
-        "serverKeys",
-        multiple=True,
-        metavar="SHA256:...",
-        help="The fingerprint that the server's key must have; repeat it to allow several.",
-    ),
-    click.option(
-        "--known-hosts",
-        "knownHosts",
-        type=FILE,
-        help="The file of known servers, of ssh's "
-        "known_hosts format.  [default: known_servers in the per-user directory]",
-    ),
-    click.option(
-        "--trust-on-first-use",
-        "trustOnFirstUse",
-        is_flag=True,
-        help="Believe and store the key of a server that is not known. A changed key is refused.",
-    ),
     secondsOption(
         "--timeout",
         help="How long connecting, and then the handshake, may take.",
@@ -142,30 +156,22 @@ def clientOptions(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     def withOptions(
-        target: Target,
-        identity: str | None,
-        passphraseFile: str | None,
-        anonymous: bool,
-        serverKeys: tuple[str, ...],
-        knownHosts: str | None,
-        trustOnFirstUse: bool,
-        timeout: float,
-        verbose: bool,
-        **own: object,
+        target: Target, anonymous: bool, timeout: float, verbose: bool, **others: object
     ) -> None:
+        values = {keyword.name: others.pop(keyword.name) for keyword in _KEYWORDS}
         client = ClientOptions(
             target=target,
-            identity=identity,
-            passphraseFile=passphraseFile,
+            trust={
+                name: _written(value)
+                for name, value in values.items()
+                if value not in (None, False, ())
+            },
             anonymous=anonymous,
-            serverKeys=serverKeys,
-            knownHosts=knownHosts,
-            trustOnFirstUse=trustOnFirstUse,
             timeout=timeout,
             verbose=verbose,
         )
         _check(client)
-        command(client, **own)
+        command(client, **others)
 
     decorated: Callable[..., None] = functools.wraps(command)(withOptions)
     for option in reversed(_OPTIONS):
@@ -173,16 +179,28 @@ def clientOptions(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+def _written(value: object) -> str:
+    """A value as the table's readers take it."""
+    if isinstance(value, tuple):
+        return ",".join(value)
+    return "yes" if value is True else str(value)
+
+
 def _check(client: ClientOptions) -> None:
-    """Refuse options that exclude each other."""
-    if client.serverKeys and (client.trustOnFirstUse or client.knownHosts is not None):
-        raise click.UsageError(
-            "--server-key leaves nothing to --known-hosts and --trust-on-first-use"
-        )
-    if client.anonymous and client.identity is not None:
-        raise click.UsageError("--anonymous and --identity exclude each other")
-    if client.target.server is None and not client.serverKeys:
+    """Refuse options that exclude or need each other, and values that cannot be."""
+    for name in ("identity", "certificate", "presharedKey"):
+        if client.anonymous and name in client.trust:
+            raise click.UsageError(f"--anonymous and {_spelled(name)} exclude each other")
+    try:
+        chosen = readKeywords(CLIENT_KEYWORDS, client.completed, _spelled)
+    except CredentialError as error:
+        raise click.UsageError(str(error)) from None
+    try:
+        serverCalled(chosen, client.target.server, _spelled)
+    except CredentialError as error:
+        if client.decided:
+            raise click.UsageError(str(error)) from None
         raise click.UsageError(
             f"{client.target.text} has no host and port to look up in known_servers; "
-            "give --server-key"
-        )
+            "give --server-key or --server-name"
+        ) from None

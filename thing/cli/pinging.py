@@ -75,7 +75,7 @@ class Pinger(Talk):
         assert session is not None, "the handshake made a session"
         self._began = self.factory.clock.seconds()
         self._print(
-            f"PING {self._target} ({session.peer.fingerprint}): "
+            f"PING {self._target} ({session.peer.fingerprint or session.peer}): "
             f"handshake={self.handshakeTime() * 1000:.2f} ms, "
             f"TTL {session.ttl:g} s, a beat every {session.interval:g} s"
         )

@@ -4,50 +4,46 @@ from __future__ import annotations
 
 import os
 
-import click
-
-from thing import CredentialError, Identity, KnownServers, PinnedServers
+from thing import CredentialKind, Identity, KnownServers
 from thing.cli.exits import complain
+from thing.cli.keys import askPassphrase
 from thing.cli.options import ClientOptions
 from thing.home import makeHome
+from thing.trust import ClientChoice
 from thing.trust.files import createFile
 
 
-def authorizerOf(options: ClientOptions) -> PinnedServers | KnownServers:
+def choiceOf(options: ClientOptions) -> ClientChoice:
     """
-    Make the authorizer that the user's options ask for.
+    Read the keys, and what tells which server to believe.
 
-    The default file is created, empty, if it is not there.
+    The default file of known servers is created, empty, if it is not there.
 
     :param options: what the user chose.
-    :return: the authorizer.
-    :raises click.UsageError: if a fingerprint is none.
-    :raises CredentialError: if the file cannot be read or understood.
+    :return: what it comes to.
+    :raises CredentialError: if a file cannot be read or understood.
     """
-    if options.serverKeys:
-        try:
-            return PinnedServers(options.serverKeys)
-        except CredentialError as error:
-            raise click.UsageError(str(error)) from None
-    assert options.target.server is not None, "checked with the options"
-    path = options.knownHosts
-    if path is None:
-        path = os.path.join(makeHome(), "known_servers")
-        if not os.path.lexists(path):
-            createFile(path, b"", 0o600)
+    trust = options.completed
+    if not options.decided and not os.path.lexists(trust["knownServers"]):
+        makeHome()
+        createFile(trust["knownServers"], b"", 0o600)
+    choice = ClientChoice.read(trust, options.target.server, askPassphrase)
+    known = choice.authorizer.authorizers.get(CredentialKind.ED25519)
+    if isinstance(known, KnownServers):
+        path = known.path
 
-    def stored(identity: Identity) -> None:
-        complain(f"The authenticity of host '{identity.name}' can't be established.")
-        complain(f"ED25519 key fingerprint is {identity.fingerprint}.")
-        complain(f"Permanently added '{identity.name}' (ED25519) to {path}.")
+        def stored(identity: Identity) -> None:
+            complain(f"The authenticity of host '{identity.name}' can't be established.")
+            complain(f"ED25519 key fingerprint is {identity.fingerprint}.")
+            complain(f"Permanently added '{identity.name}' (ED25519) to {path}.")
 
-    host, port = options.target.server
-    return KnownServers(path, host, port, options.trustOnFirstUse, stored)
+        known.onFirstUse = stored
+    return choice
 
 
 def complainOfKey(detail: str, options: ClientOptions) -> None:
     """
-    Tell the user why the server's key was refused, and how to go on.
+    Tell the user why the server was refused, and how to go on.
 
     :param detail: the authorizer's words.
     :param options: what the user chose.
@@ -59,5 +55,5 @@ def complainOfKey(detail: str, options: ClientOptions) -> None:
             complain(line)
         return
     complain(f"the server is not trusted: {detail}")
-    if not options.serverKeys:
+    if not {"serverKey", "presharedKey", "authorities", "trustRoots"} & options.trust.keys():
         complain("to go on, add that line, or give --trust-on-first-use to have it added")

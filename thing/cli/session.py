@@ -23,22 +23,19 @@ from twisted.internet.task import react
 from twisted.python.failure import Failure
 
 from thing import (
-    Anonymous,
     Cause,
-    ClientSettings,
+    CredentialKind,
     EndReason,
     ErrorCode,
     Identity,
-    IdentityKey,
     LocalProtocolError,
     Termination,
     ThingFactory,
     ThingProtocol,
 )
 from thing.cli.exits import ExitCode, complain
-from thing.cli.keys import defaultKeyFile, loadKey
 from thing.cli.options import ClientOptions
-from thing.cli.servers import authorizerOf, complainOfKey
+from thing.cli.servers import choiceOf, complainOfKey
 
 _CODES = {
     Cause.GOODBYE: ExitCode.GOODBYE,
@@ -48,6 +45,14 @@ _CODES = {
     Cause.PROTOCOL_ERROR: ExitCode.PROTOCOL_ERROR,
     Cause.ABORTED: ExitCode.ABORTED,
 }
+
+_PROOFS = {
+    CredentialKind.ED25519: "the server's key is {peer.fingerprint}",
+    CredentialKind.X509: "the key in the server's X.509 certificate is {peer.fingerprint}",
+    CredentialKind.SSH_CERTIFICATE: "the key in the server's certificate is {peer.fingerprint}",
+    CredentialKind.PRESHARED: "the server has the pre-shared key {peer}",
+}
+"""What to report of what the server has proved."""
 
 _CANCELLED = (CancelledError, ConnectingCancelledError, DeferredTimeout)
 
@@ -111,7 +116,7 @@ class Talk(ThingProtocol):
         took = self.handshakeTime() * 1000
         self.note(f"handshake in {took:.1f} ms: {session.group}, {session.aead}")
         self.note(f"session {self.sessionId} with {session.peer}")
-        self.note(f"the server's key is {session.peer.fingerprint}")
+        self.note(_PROOFS[session.peer.kind].format(peer=session.peer))
         self.note(f"TTL {session.ttl:g} s, a heartbeat every {session.interval:g} s")
 
     def handshakeTime(self) -> float:
@@ -310,32 +315,20 @@ def converse(
     :raises click.UsageError: if an option does not make sense.
     :raises CredentialError: if a key or a file cannot be used.
     """
+    choice = choiceOf(options)
     try:
-        settings = ClientSettings(
-            credential=_credential(options),
-            requestedTtl=requestedTtl,
-            handshakeTimeout=options.timeout,
-            stream=stream,
+        settings = choice.settings(
+            requestedTtl=requestedTtl, handshakeTimeout=options.timeout, stream=stream
         )
     except LocalProtocolError as error:
         raise click.UsageError(error.detail) from None
-    authorizer = authorizerOf(options)
     from twisted.internet import reactor
 
     endpoint = options.target.endpoint(reactor, options.timeout)
-    factory = ThingFactory(settings, authorizer, jitter=jitter)
+    factory = ThingFactory(settings, choice.authorizer, jitter=jitter)
     factory.protocol = talk
     with blockingRestored():
         react(lambda reactor: Conversation(options, factory, endpoint).run(reactor))
-
-
-def _credential(options: ClientOptions) -> IdentityKey | Anonymous:
-    path = options.identity
-    if path is None and os.path.lexists(defaultKeyFile()):
-        path = defaultKeyFile()
-    if options.anonymous or path is None:
-        return Anonymous()
-    return loadKey(path, options.passphraseFile)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thing.core.connection import Connection, heededRetryAfter, known
 from thing.core.credentials import verifyCredential
-from thing.core.handshake import SERVER_KINDS, ClientHandshake
+from thing.core.handshake import ClientHandshake
 from thing.core.heartbeat import Pulse, checkSchedule
 from thing.core.keyschedule import (
     CURRENT_KEY_CONTEXT,
@@ -27,6 +27,7 @@ from thing.core.messages import (
     MessageType,
     Role,
 )
+from thing.core.puzzle import Search
 from thing.core.settings import ClientSettings
 from thing.core.states import BEATING_STATES, State, Step
 from thing.errors import EndReason, ErrorCode, RemoteProtocolError
@@ -37,8 +38,9 @@ from thing.events import (
     HeartbeatAcknowledged,
     HeartbeatSent,
     NextKeyAnnounced,
-    PeerProved,
+    ResumptionTicket,
     Termination,
+    TicketReceived,
 )
 
 
@@ -53,9 +55,14 @@ class ClientConnection(Connection[ClientHandshake]):
     _updateIn = MessageType.SKU
     _updateOut = MessageType.CKU
 
-    def __init__(self, settings: ClientSettings) -> None:
-        """:param settings: what the client chose."""
-        super().__init__(settings, ClientHandshake(settings))
+    def __init__(self, settings: ClientSettings, ticket: ResumptionTicket | None = None) -> None:
+        """
+        :param settings: what the client chose.
+        :param ticket: what an earlier session with the same server left.
+        """
+        super().__init__(settings, ClientHandshake(settings, ticket))
+        self._peerKinds = settings.peerKinds
+        self._search: Search | None = None
         self._pulse = Pulse()
         self._nextKeyKnown = False
         self._sentAway: GoingAway | None = None
@@ -74,7 +81,31 @@ class ClientConnection(Connection[ClientHandshake]):
         return events
 
     def _receiveSHI(self, body: bytes) -> None:
-        self._handshake.receiveSHI(SHI.decode(body))
+        self._search = self._handshake.receiveSHI(SHI.decode(body))
+        if self._search is not None:
+            self._machine.step(Step.RETRY)
+
+    @property
+    def nextDeadline(self) -> float | None:
+        """When :meth:`handleTimer` wants to be called, seconds; None for never."""
+        if self.state is State.SOLVING:
+            return self._now  # At once, but let the reactor turn.
+        return super().nextDeadline
+
+    def handleTimer(self, now: float) -> list[Event]:
+        """
+        Look at the deadlines, and go on with a puzzle.
+
+        :param now: the time, seconds.
+        :return: what follows.
+        """
+        if self.state is State.SOLVING and self._search is not None:
+            solution = self._search.go()
+            if solution is not None:
+                self._search = None
+                self._machine.step(Step.SOLVED)
+                self._sendHandshake(self._handshake.retry(solution))
+        return super().handleTimer(now)
 
     def _receiveSDH(self, body: bytes) -> None:
         self._sendHandshake(self._handshake.receiveSDH(SDH.decode(body)))
@@ -82,7 +113,7 @@ class ClientConnection(Connection[ClientHandshake]):
         self._useKeys(secrets.clientSecret, secrets.serverSecret)
 
     def _receiveSCC(self, body: bytes) -> None:
-        self._events.append(PeerProved(self._handshake.receiveSCC(SCC.decode(body))))
+        self._peerProved(self._handshake.receiveSCC(SCC.decode(body)))
 
     def _admitted(self) -> None:
         self._sendHandshake(self._handshake.answer())
@@ -92,7 +123,10 @@ class ClientConnection(Connection[ClientHandshake]):
         self._handshake.receiveSHF(shf)
         self._useSessionKeys()  # The server has: a refusal from here on is under them, too.
         checkSchedule(shf.ttl, shf.interval)
+        ticket = self._handshake.ticket()
         self._establish(shf.ttl / 1000, shf.interval / 1000)
+        if ticket is not None:
+            self._events.append(TicketReceived(ticket))
 
     def _receiveSNK(self, body: bytes) -> None:
         snk = SNK.decode(body)
@@ -101,18 +135,18 @@ class ClientConnection(Connection[ClientHandshake]):
             raise RemoteProtocolError(ErrorCode.UNEXPECTED_MESSAGE, "SNK twice in a session")
         self._nextKeyKnown = True
         current = self.session.peer
-        if snk.credentialKind not in SERVER_KINDS:
+        if snk.credentialKind not in self._peerKinds:
             raise RemoteProtocolError(ErrorCode.BAD_CREDENTIAL, f"kind {snk.credentialKind}")
         hashed = nextKeyHash(
             self.session.sessionId,
             current.kind,
-            current.publicKey,
+            current.data,
             snk.credentialKind,
             snk.credential,
         )
         verifyCredential(
             current.kind,
-            current.publicKey,
+            current.data,
             snk.scheme,
             snk.signature,
             signatureContent(CURRENT_KEY_CONTEXT, hashed),

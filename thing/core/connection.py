@@ -36,12 +36,14 @@ from thing.core.settings import Settings
 from thing.core.states import LIVENESS_STATES, WRITABLE_STATES, State, StateMachine, Step
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, RemoteProtocolError
 from thing.events import (
+    UNAUTHENTICATED,
     Cause,
     Event,
     HandshakeCompleted,
     HeartbeatLate,
     KeyUpdated,
     MessageReceived,
+    PeerProved,
     Session,
     Terminated,
     Termination,
@@ -112,6 +114,7 @@ class Connection(Generic[H]):
         self._ttl: float | None = None
         self._readingPaused = False
         self._identity: Identity | None = None
+        self._proved = False
         self._message = bytearray()
         self._insideMessage = False
         self._updated = False
@@ -272,7 +275,8 @@ class Connection(Generic[H]):
     def _recordLimit(self) -> int:
         if self.session is not None:
             return RECORD_LIMIT
-        return CHI_LIMIT if self.state is State.AWAIT_CHI else HANDSHAKE_LIMIT
+        first = self.state in (State.AWAIT_CHI, State.AWAIT_SECOND_CHI)
+        return CHI_LIMIT if first else HANDSHAKE_LIMIT
 
     def _receiveRecord(self, header: bytes, payload: bytes) -> None:
         message = payload
@@ -509,6 +513,10 @@ class Connection(Generic[H]):
         self._secrets = self._handshake.sessionSecrets()
         self._useKeys(self._secrets.clientSecret, self._secrets.serverSecret)
 
+    def _peerProved(self, identity: Identity) -> None:
+        self._proved = True
+        self._events.append(PeerProved(identity))
+
     def _establish(self, ttl: float, interval: float) -> None:
         """The session is up; from here on liveness counts."""
         handshake = self._handshake
@@ -526,6 +534,7 @@ class Connection(Generic[H]):
             handshake.aead.name,
             ttl,
             interval,
+            handshake.resumed,
         )
         self._handshakeOrNone = None
         self._events.append(HandshakeCompleted(self.session))
@@ -572,7 +581,8 @@ class Connection(Generic[H]):
                 cause,
                 known(ErrorCode, message.code),
                 byPeer=True,
-                detail="" if self._receiveKey else "unauthenticated",
+                # Keys by themselves prove nobody: whoever is between has some, too.
+                detail="" if self._proved else UNAUTHENTICATED,
                 retryAfter=heededRetryAfter(message.retryAfter),
             )
         )

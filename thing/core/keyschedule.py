@@ -148,8 +148,25 @@ def _framed(kind: int, body: bytes) -> bytes:
     return (1 + len(body)).to_bytes(2, "big") + bytes((kind,)) + body
 
 
-_EARLY_DERIVED = expandLabel(extract(_ZEROS, _ZEROS), b"derived", _EMPTY_HASH)
-"""The early secret's only use while there are no pre-shared keys: the same in every handshake."""
+def _handshakeSalt(preshared: bytes) -> bytes:
+    return expandLabel(extract(_ZEROS, preshared), b"derived", _EMPTY_HASH)
+
+
+_NOTHING_PRESHARED = _handshakeSalt(_ZEROS)
+"""What stands for a pre-shared secret where there is none: the same in every such handshake."""
+
+
+def binder(preshared: bytes, label: bytes, transcriptHash: bytes) -> bytes:
+    """
+    The binder of an offered secret (RFC 8446, section 4.2.11.2).
+
+    :param preshared: the secret.
+    :param label: ``"ext binder"`` for a key, ``"res binder"`` for a ticket.
+    :param transcriptHash: the hash up to CHI, without the binder itself.
+    :return: the binder, 32 octets.
+    """
+    key = expandLabel(extract(_ZEROS, preshared), label, _EMPTY_HASH)
+    return mac(key, transcriptHash)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,15 +184,19 @@ class HandshakeSecrets:
     mainSecret: bytes = field(repr=False)
 
     @classmethod
-    def derive(cls, sharedSecret: bytes, transcriptHash: bytes) -> HandshakeSecrets:
+    def derive(
+        cls, sharedSecret: bytes, transcriptHash: bytes, preshared: bytes | None = None
+    ) -> HandshakeSecrets:
         """
         Derive the handshake secrets.
 
         :param sharedSecret: what the key exchange produced.
         :param transcriptHash: the hash of all messages from CHI to CDH.
+        :param preshared: the secret that the server took from the client's offer, if it did.
         :return: the secrets.
         """
-        handshake = extract(_EARLY_DERIVED, sharedSecret)
+        salt = _NOTHING_PRESHARED if preshared is None else _handshakeSalt(preshared)
+        handshake = extract(salt, sharedSecret)
         return cls(
             clientSecret=expandLabel(handshake, b"c hs traffic", transcriptHash),
             serverSecret=expandLabel(handshake, b"s hs traffic", transcriptHash),
@@ -193,7 +214,6 @@ class SessionSecrets:
     clientSecret: bytes = field(repr=False)
     serverSecret: bytes = field(repr=False)
     exporterSecret: bytes = field(repr=False)
-    resumptionSecret: bytes = field(repr=False)
     sessionId: bytes
 
     @classmethod
@@ -209,9 +229,19 @@ class SessionSecrets:
             clientSecret=expandLabel(mainSecret, b"c ap traffic", transcriptHash),
             serverSecret=expandLabel(mainSecret, b"s ap traffic", transcriptHash),
             exporterSecret=expandLabel(mainSecret, b"exp main", transcriptHash),
-            resumptionSecret=expandLabel(mainSecret, b"res main", transcriptHash),
             sessionId=expandLabel(mainSecret, b"session id", transcriptHash, SESSION_ID_LENGTH),
         )
+
+
+def resumptionSecret(mainSecret: bytes, transcriptHash: bytes) -> bytes:
+    """
+    The secret that goes with a ticket.
+
+    :param mainSecret: the handshake's main secret.
+    :param transcriptHash: the hash of all messages from CHI to CCC; SHF brings the ticket.
+    :return: the secret.
+    """
+    return expandLabel(mainSecret, b"res main", transcriptHash)
 
 
 def nextTrafficSecret(secret: bytes) -> bytes:

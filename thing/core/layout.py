@@ -158,6 +158,22 @@ EXTENSIONS = _ExtensionList(2, "extensions")
 REST = _Rest(0, "the rest")
 
 
+def readAll(field: Field[T], data: bytes) -> list[T]:
+    """
+    Read octets that are one field again and again.
+
+    :param field: the layout of each.
+    :param data: the octets.
+    :return: the values.
+    :raises RemoteProtocolError: ``MALFORMED_MESSAGE`` if the last one is cut.
+    """
+    reader = _Reader(data)
+    values = []
+    while reader.remaining:
+        values.append(field.read(reader))
+    return values
+
+
 class Message:
     """
     A message's body, declared field by field.

@@ -34,8 +34,8 @@ MAGIC = b"THING"
 VERSION = 1
 """The protocol version that this package speaks."""
 
-CHI_LIMIT = 512
-"""The longest CHI record, octets: room for every list, far below what a flood needs."""
+CHI_LIMIT = 1024
+"""The longest CHI record, octets: every list and a ticket fit, far below what a flood needs."""
 
 HANDSHAKE_LIMIT = 8192
 """The longest other record before Established, octets: a certificate chain fits."""
@@ -128,7 +128,7 @@ class SHI(Message):
     version: int
     random: bytes
     group: int
-    """The group's number; zero asks for a retry, which version 1 reserves."""
+    """The group's number; zero asks for a retry."""
     aead: int
     extensions: Extensions = ()
 

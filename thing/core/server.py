@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from thing.core.connection import Connection
+from thing.core.credentials import Credential
 from thing.core.handshake import ServerHandshake
 from thing.core.heartbeat import BEATS_PER_TTL, Deadline, toMilliseconds
 from thing.core.keyschedule import (
@@ -32,7 +33,7 @@ from thing.core.messages import (
 from thing.core.settings import ServerSettings
 from thing.core.states import State, Step
 from thing.errors import EndReason, ErrorCode, RemoteProtocolError
-from thing.events import Cause, Event, GoodbyeReceived, HeartbeatReceived, PeerProved, Termination
+from thing.events import Cause, Event, GoodbyeReceived, HeartbeatReceived, Termination
 
 Grant = Callable[[float | None], float]
 """Decides a TTL: what the client asked for, or None, to what it gets; seconds."""
@@ -53,14 +54,25 @@ class ServerConnection(Connection[ServerHandshake]):
     _updateIn = MessageType.CKU
     _updateOut = MessageType.SKU
 
-    def __init__(self, settings: ServerSettings, grant: Grant | None = None) -> None:
+    def __init__(
+        self,
+        settings: ServerSettings,
+        grant: Grant | None = None,
+        difficulty: Callable[[], int] = lambda: 0,
+        exchanged: Callable[[], object] = lambda: None,
+    ) -> None:
         """
         :param settings: what the server chose.
         :param grant: decides the TTL at the handshake and at each heartbeat;
             by default the settings' policy, for a fleet of one.
+        :param difficulty: how hard a puzzle to ask of a client that begins now, bits; by
+            default none.
+        :param exchanged: told when a key exchange was begun for this client.
         """
         super().__init__(settings, ServerHandshake(settings))
         self._settings = settings
+        self._difficulty = difficulty
+        self._exchanged = exchanged
         self._grant = grant or (lambda requested: settings.ttl.grant(requested, 1))
         self._requestedTtl: float | None = None
         self._goingAway: SGA | None = None
@@ -69,7 +81,13 @@ class ServerConnection(Connection[ServerHandshake]):
     # The handshake.
 
     def _receiveCHI(self, body: bytes) -> None:
-        self._sendHandshake(*self._handshake.receiveCHI(CHI.decode(body)))
+        handshake = self._handshake
+        difficulty = 0 if handshake.asked else self._difficulty()
+        self._sendHandshake(*handshake.receiveCHI(CHI.decode(body), difficulty))
+        if handshake.chosen:
+            self._exchanged()
+        else:
+            self._machine.step(Step.RETRY)
 
     def _receiveCDH(self, body: bytes) -> None:
         scc = self._handshake.receiveCDH(CDH.decode(body))
@@ -78,22 +96,22 @@ class ServerConnection(Connection[ServerHandshake]):
         self._sendHandshake(scc)
 
     def _receiveCCC(self, body: bytes) -> None:
-        self._events.append(PeerProved(self._handshake.receiveCCC(CCC.decode(body))))
+        self._peerProved(self._handshake.receiveCCC(CCC.decode(body)))
 
     def _admitted(self) -> None:
-        self._requestedTtl = self._handshake.requestedTtl
+        handshake = self._handshake
+        self._requestedTtl = handshake.requestedTtl
         ttl = self._grant(self._requestedTtl)
-        shf = self._handshake.finish(ttl, ttl / BEATS_PER_TTL)
+        shf = handshake.finish(ttl, ttl / BEATS_PER_TTL)
         self._sendHandshake(shf)
         self._useSessionKeys()
         self._establish(shf.ttl / 1000, shf.interval / 1000)
-        if self._settings.nextCredential is not None:
-            self._announceNextKey()
+        following = self._settings.nextCredential
+        if following is not None and following.kind is handshake.credential.kind:
+            self._announceNextKey(handshake.credential, following)
 
-    def _announceNextKey(self) -> None:
+    def _announceNextKey(self, current: Credential, following: Credential) -> None:
         assert self.session is not None, "announced inside a session only"
-        current, following = self._settings.credential, self._settings.nextCredential
-        assert following is not None, "there is a key to announce"
         hashed = nextKeyHash(
             self.session.sessionId, current.kind, current.data, following.kind, following.data
         )

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import math
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from thing.core.credentials import Anonymous, Credential
 from thing.core.groups import GROUPS, Group, GroupName, Random
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import MAX_TTL, MIN_TTL, Role
+from thing.core.preshared import TicketSealer
 from thing.core.records import Aead
 from thing.errors import ErrorCode, LocalProtocolError
+from thing.identity import CredentialKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What both roles choose."""
+
+    peerKinds: tuple[CredentialKind, ...] = (CredentialKind.ED25519,)
+    """The kinds of credential that this side's authorizer can judge, the preferred first."""
 
     groups: tuple[GroupName, ...] = tuple(GROUPS)
     """The key exchange groups, the preferred first."""
@@ -56,13 +62,16 @@ class Settings:
         """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
         pauseLimit = 1.0 if self.pauseLimit is None else self.pauseLimit
         durations = (self.handshakeTimeout, self.closeTimeout, pauseLimit)
-        sizes = (self.maxMessage, self.maxBuffered, len(self.groups), len(self.aeads))
+        lists = (self.groups, self.aeads, self.peerKinds)
+        sizes = (self.maxMessage, self.maxBuffered, *map(len, lists))
         if not all(0 < duration < math.inf for duration in durations) or min(sizes) <= 0:
             raise LocalProtocolError(
                 ErrorCode.BAD_ARGUMENT, "durations and sizes must be positive, lists not empty"
             )
         if not set(self.groups) <= set(self.groupTable):
             raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "a group is not in the group table")
+        if CredentialKind.NONE in self.peerKinds:
+            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "nobody is no kind of peer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +81,20 @@ class ServerSettings(Settings):
     credential: Credential
     """What the server authenticates with."""
 
+    otherCredentials: tuple[Credential, ...] = ()
+    """What it authenticates with to clients that cannot check the first, one of a kind."""
+
     nextCredential: Credential | None = None
     """What it will use next: announced, signed, in every session (SNK)."""
 
     allowAnonymous: bool = False
     """Whether a client without a credential may reach the authorizer."""
+
+    presharedKeys: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    """The pre-shared keys, by identity; they count only if :attr:`peerKinds` has their kind."""
+
+    tickets: TicketSealer | None = field(default=None, repr=False)
+    """Seals and opens resumption tickets; None for none."""
 
     ttl: TtlPolicy = TtlPolicy()
     """What TTL is granted."""
@@ -97,6 +115,12 @@ class ClientSettings(Settings):
     requestedTtl: float | None = None
     """The TTL to ask for; None leaves it to the server."""
 
+    resumption: bool = True
+    """Whether to ask for a ticket."""
+
+    maxDifficulty: int = 20
+    """The hardest puzzle to solve, in bits of zero: each doubles the work. 20 take a second."""
+
     @property
     def role(self) -> Role:
         """The role that these settings are for."""
@@ -105,6 +129,12 @@ class ClientSettings(Settings):
     def __post_init__(self) -> None:
         """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
         Settings.__post_init__(self)
+        if self.credential.kind is CredentialKind.PRESHARED and self.peerKinds != (
+            CredentialKind.PRESHARED,
+        ):
+            raise LocalProtocolError(
+                ErrorCode.BAD_ARGUMENT, "with a pre-shared key, the peer can be of no other kind"
+            )
         ttl = self.requestedTtl
         if ttl is not None and not MIN_TTL / 1000 <= ttl <= MAX_TTL / 1000:
             raise LocalProtocolError(

@@ -21,7 +21,10 @@ class State(Enum):
 
     IDLE = "not started"
     AWAIT_CHI = "waiting for the client to begin"
+    AWAIT_SECOND_CHI = "waiting for the client's retry, with the puzzle solved"
     AWAIT_SHI = "waiting for the server's choice"
+    SOLVING = "the client looks for the puzzle's solution"
+    AWAIT_SECOND_SHI = "waiting for the server's choice, after the retry"
     AWAIT_SDH = "waiting for the server's share"
     AWAIT_CDH = "waiting for the client's share"
     AWAIT_SCC = "waiting for the server's proof"
@@ -41,6 +44,8 @@ class Step(Enum):
     """What happens on this side; the value says it in words."""
 
     START = "the transport is connected"
+    RETRY = "the SHI just received, or about to be sent, asks for a retry"
+    SOLVED = "the puzzle is solved"
     ADMIT = "the authorizer admits the peer"
     GOODBYE = "the client's application says goodbye"
     GO_AWAY = "the server's application asks the client to leave"
@@ -57,7 +62,9 @@ TRANSITIONS: dict[Role, dict[State, dict[Input, State]]] = {
     Role.CLIENT: {
         _S.IDLE: {Step.START: _S.AWAIT_SHI},
         _S.AWAIT_SHI: {T.SHI: _S.AWAIT_SDH, T.SHR: _S.ENDED},
-        _S.AWAIT_SDH: {T.SDH: _S.AWAIT_SCC, T.SHR: _S.ENDED},
+        _S.SOLVING: {Step.SOLVED: _S.AWAIT_SECOND_SHI, T.SHR: _S.ENDED},
+        _S.AWAIT_SECOND_SHI: {T.SHI: _S.AWAIT_SDH, T.SHR: _S.ENDED},
+        _S.AWAIT_SDH: {Step.RETRY: _S.SOLVING, T.SDH: _S.AWAIT_SCC, T.SHR: _S.ENDED},
         _S.AWAIT_SCC: {T.SCC: _S.AUTHORIZING, T.SHR: _S.ENDED},
         _S.AUTHORIZING: {Step.ADMIT: _S.AWAIT_SHF, T.SHR: _S.ENDED},
         _S.AWAIT_SHF: {T.SHF: _S.ESTABLISHED, T.SHR: _S.ENDED},
@@ -97,7 +104,8 @@ TRANSITIONS: dict[Role, dict[State, dict[Input, State]]] = {
     Role.SERVER: {
         _S.IDLE: {Step.START: _S.AWAIT_CHI},
         _S.AWAIT_CHI: {T.CHI: _S.AWAIT_CDH},
-        _S.AWAIT_CDH: {T.CDH: _S.AWAIT_CCC, T.CHR: _S.ENDED},
+        _S.AWAIT_SECOND_CHI: {T.CHI: _S.AWAIT_CDH, T.CHR: _S.ENDED},
+        _S.AWAIT_CDH: {Step.RETRY: _S.AWAIT_SECOND_CHI, T.CDH: _S.AWAIT_CCC, T.CHR: _S.ENDED},
         _S.AWAIT_CCC: {T.CCC: _S.AUTHORIZING, T.CHR: _S.ENDED},
         _S.AUTHORIZING: {Step.ADMIT: _S.ESTABLISHED, T.CHR: _S.ENDED},
         _S.ESTABLISHED: {

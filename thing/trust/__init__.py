@@ -6,6 +6,10 @@ server.
 """
 
 from thing.trust.authorized import Anyone, AuthorizedThings
+from thing.trust.bykind import ByKind
+from thing.trust.certificates import CertificateChain, ServerCertificates, ThingCertificates
+from thing.trust.checker import CheckedThings, IThingCredentials, ThingCredentials
+from thing.trust.choice import ClientChoice, ServerChoice
 from thing.trust.interfaces import IAuthorizer, IKeyContinuity
 from thing.trust.keys import (
     IdentityKey,
@@ -15,16 +19,38 @@ from thing.trust.keys import (
     parsePublicKey,
     readPassphrase,
 )
+from thing.trust.preshared import PresharedKey, PresharedKeys, PresharedServer, PresharedThings
+from thing.trust.revocation import RevokedKeys
 from thing.trust.servers import KnownServers, PinnedServers
+from thing.trust.sshcertificates import CertifiedKey, CertifiedServers, CertifiedThings
+from thing.trust.tickets import TicketKeys
 
 __all__ = [
     "Anyone",
     "AuthorizedThings",
+    "ByKind",
+    "CertificateChain",
+    "CertifiedKey",
+    "CertifiedServers",
+    "CertifiedThings",
+    "CheckedThings",
+    "ClientChoice",
     "IAuthorizer",
     "IKeyContinuity",
+    "IThingCredentials",
     "IdentityKey",
     "KnownServers",
     "PinnedServers",
+    "PresharedKey",
+    "PresharedKeys",
+    "PresharedServer",
+    "PresharedThings",
+    "RevokedKeys",
+    "ServerCertificates",
+    "ServerChoice",
+    "ThingCertificates",
+    "ThingCredentials",
+    "TicketKeys",
     "formatPublicKey",
     "loadPublicKey",
     "parseFingerprint",

@@ -23,12 +23,15 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from thing.core.credentials import SignatureScheme
-from thing.errors import CredentialError
+from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind, fingerprint, sshBlob
 from thing.trust.files import MAX_LINE, StrPath, createFile, readFile, textLines
 
 MAX_KEY_FILE = 64 * 1024
 """The most bytes that a private key file may hold; one of Ed25519 has about 400."""
+
+ENCRYPTED = "is encrypted: a passphrase is needed"
+"""What is wrong with a private key file whose passphrase is not known."""
 
 MAX_NAME = 255
 """The most characters in a name or a comment."""
@@ -69,13 +72,14 @@ class IdentityKey:
         :param path: the file.
         :param passphrase: what it is encrypted with, if it is.
         :return: the key.
+        :raises PassphraseNeeded: if it is encrypted, and no passphrase was given.
         :raises CredentialError: if it cannot be read, is too open, is not an
             Ed25519 private key, or does not decrypt.
         """
         path = os.fspath(path)
         key = _decode(readFile(path, MAX_KEY_FILE, private=True), passphrase)
         if isinstance(key, str):
-            raise CredentialError(f"{path} {key}")
+            raise unusable(path, key)
         return cls(key)
 
     @classmethod
@@ -163,6 +167,18 @@ class IdentityKey:
         return f"<IdentityKey {self.fingerprint}>"
 
 
+def unusable(path: str, fault: str) -> CredentialError:
+    """
+    Say that a private key cannot be used.
+
+    :param path: its file.
+    :param fault: what is wrong with it.
+    :return: what to raise.
+    """
+    error = PassphraseNeeded if fault == ENCRYPTED else CredentialError
+    return error(f"{path} {fault}")
+
+
 def _encryption(passphrase: bytes) -> BestAvailableEncryption:
     """How to encrypt a key file; an empty passphrase must not mean not at all."""
     if not 0 < len(passphrase) < 1024:  # the most that the format's writers take
@@ -186,7 +202,7 @@ def _decode(content: bytes, passphrase: bytes | None) -> Ed25519PrivateKey | str
     except TypeError:
         if passphrase:
             return "is not encrypted, but a passphrase was given"
-        return "is encrypted: a passphrase is needed"
+        return ENCRYPTED
     except UnsupportedAlgorithm:
         return "has a cipher or a type of key that is not supported"
     except (ValueError, InvalidTag):

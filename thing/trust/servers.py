@@ -22,7 +22,8 @@ from thing.trust.keys import formatPublicKey, parseFingerprint, parsePublicKey
 MAX_KEYS = 8
 """The most keys that are kept for one server, its next ones included."""
 
-_LINE = re.compile(r"(?:(@[^ \t]*)[ \t]+)?([^@ \t][^ \t]*)[ \t]+(([^ \t]+).*)", re.DOTALL)
+HOSTS_LINE = re.compile(r"(?:(@[^ \t]*)[ \t]+)?([^@ \t][^ \t]*)[ \t]+(([^ \t]+).*)", re.DOTALL)
+"""A line of known_hosts: a marker, the hosts, the public key and its type."""
 
 
 def _requireKey(identity: Identity) -> None:
@@ -172,7 +173,7 @@ class KnownServers:
         for number, text in textLines(self.path, content):
             try:
                 line = _parseLine(number, text)
-                if line is not None and _matches(line.hosts, self.server):
+                if line is not None and matchesHosts(line.hosts, self.server):
                     lines.append(line)
             except CredentialError as error:
                 raise CredentialError(f"{self.path}:{number}: {error}") from None
@@ -240,7 +241,7 @@ class KnownServers:
 
 def _parseLine(number: int, text: str) -> _Line | None:
     """The Ed25519 key in a line; nothing if the line is for ssh alone."""
-    match = _LINE.fullmatch(text)
+    match = HOSTS_LINE.fullmatch(text)
     if match is None:
         raise CredentialError("not a line of hosts and a public key")
     marker, hosts, key, keyType = match.groups()
@@ -249,8 +250,15 @@ def _parseLine(number: int, text: str) -> _Line | None:
     return _Line(number, marker is not None, hosts, parsePublicKey(key))
 
 
-def _matches(hosts: str, server: str) -> bool:
-    """Whether a line's hosts, hashed or a list of patterns, hold this server."""
+def matchesHosts(hosts: str, server: str) -> bool:
+    """
+    Look for a server among a line's hosts.
+
+    :param hosts: a list of patterns, or one hashed name.
+    :param server: the server, as the file names it.
+    :return: whether it is one of them.
+    :raises CredentialError: if a hashed name is damaged.
+    """
     if hosts.startswith("|"):
         return _matchesHash(hosts, server)
     matched = False

@@ -1,0 +1,396 @@
+"""
+Trust by OpenSSH certificates: an authority's key signs the keys of things and servers.
+
+A thing's key is certified by ``ssh-keygen -s ca -I ID -n NAME key.pub``, a
+server's by the same with ``-h``. Each is believed as far as its certificate
+says and no further: its kind, its time, its principals.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
+
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
+from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCertificateType
+from zope.interface import implementer
+
+from thing.core.credentials import RSA_SIZES, SignatureScheme, readSshCertificate
+from thing.core.messages import HANDSHAKE_LIMIT
+from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
+from thing.identity import CredentialKind, Identity, sshBlob
+from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
+from thing.trust.interfaces import IAuthorizer
+from thing.trust.keys import KEY_TYPE, MAX_KEY_FILE, MAX_NAME, IdentityKey, checkName
+from thing.trust.revocation import RevokedKeys
+from thing.trust.servers import HOSTS_LINE, matchesHosts
+from thing.trust.sshkeys import blobFingerprint, blobOf, parseAnyKey, plainKey, signerOf
+
+MAX_CERTIFICATE = HANDSHAKE_LIMIT // 2
+"""The longest certificate that we show, octets: a record of the handshake has more to carry."""
+
+MAX_SHOWN = 8
+"""How many of a certificate's principals a refusal names."""
+
+_CERT_AUTHORITY = re.compile(r"cert-authority[ \t]+", re.IGNORECASE)
+_MARKERS = ("@cert-authority", "@revoked")
+
+
+class CertifiedKey:
+    """
+    Our own private key and its certificate; a :class:`~thing.core.credentials.Credential`.
+
+    :param key: the private key.
+    :param certificate: the certificate's blob.
+    :raises CredentialError: if it is not a certificate of that key, or is longer than
+        :data:`MAX_CERTIFICATE`.
+    :ivar isHost: whether the certificate is a host's, for a server, and not a user's,
+        for a client.
+    """
+
+    kind = CredentialKind.SSH_CERTIFICATE
+    scheme = SignatureScheme.ED25519
+
+    def __init__(self, key: IdentityKey, certificate: bytes) -> None:
+        if len(certificate) > MAX_CERTIFICATE:
+            raise CredentialError(f"the certificate is longer than {MAX_CERTIFICATE} octets")
+        try:
+            parsed = readSshCertificate(certificate)
+        except RemoteProtocolError as error:
+            raise CredentialError(f"the certificate is {error.detail}") from None
+        if parsed.public_key().public_bytes_raw() != key.publicKey:  # type: ignore[union-attr]
+            raise CredentialError(f"the certificate is not of the key {key.fingerprint}")
+        self._key = key
+        self.data = certificate
+        self.isHost = parsed.type is SSHCertificateType.HOST
+
+    @classmethod
+    def load(
+        cls,
+        path: StrPath,
+        certificatePath: StrPath | None = None,
+        passphrase: bytes | None = None,
+    ) -> CertifiedKey:
+        """
+        Read an OpenSSH private key file and its certificate.
+
+        :param path: the file of the private key.
+        :param certificatePath: the file of the certificate; by default, as ssh has it,
+            ``path`` + ``-cert.pub``.
+        :param passphrase: what the private key is encrypted with, if it is.
+        :return: the key with its certificate.
+        :raises CredentialError: if one cannot be read, or if they are not of each other.
+        """
+        key = IdentityKey.load(path, passphrase)
+        certificatePath = os.fspath(certificatePath or f"{os.fspath(path)}-cert.pub")
+        lines = list(textLines(certificatePath, readFile(certificatePath, MAX_KEY_FILE)))
+        try:
+            if len(lines) != 1:
+                raise CredentialError(f"one certificate expected, not {len(lines)} lines")
+            found = parseAnyKey(lines[0][1])
+            if not isinstance(found, SSHCertificate):
+                raise CredentialError("not a certificate of an Ed25519 key")
+            return cls(key, blobOf(found))
+        except CredentialError as error:
+            raise CredentialError(f"{certificatePath}: {error}") from None
+
+    @property
+    def publicKey(self) -> bytes:
+        """The 32 raw bytes of the public key."""
+        return self._key.publicKey
+
+    @property
+    def fingerprint(self) -> str:
+        """The public key's fingerprint as ssh prints it (``SHA256:...``)."""
+        return self._key.fingerprint
+
+    def sign(self, content: bytes) -> bytes:
+        """
+        Sign ``content``.
+
+        :param content: the bytes to sign.
+        :return: the signature, 64 bytes.
+        """
+        return self._key.sign(content)
+
+    def __repr__(self) -> str:
+        """The fingerprint, and nothing of the private key."""
+        return f"<CertifiedKey {self.fingerprint}>"
+
+
+@dataclass
+class _Authorities:
+    """What a file says of authorities: their keys, and the lines that revoke a key."""
+
+    keys: set[bytes] = field(default_factory=set)
+    revokedBy: dict[bytes, int] = field(default_factory=dict)
+    marked: set[bool] = field(default_factory=set)
+    """Whether lines have the option cert-authority."""
+
+
+@implementer(IAuthorizer)
+class _Certified(ABC):
+    """What is judged alike about the certificates of things and of servers."""
+
+    _type: SSHCertificateType
+
+    def __init__(
+        self, path: StrPath, revoked: RevokedKeys | None, wallClock: Callable[[], float]
+    ) -> None:
+        self.path = os.fspath(path)
+        self.revoked = revoked
+        self._wallClock = wallClock
+        self._authorities = self._read()
+
+    def reload(self) -> None:
+        """
+        Read the authorities and the revoked keys again, all or nothing.
+
+        :raises CredentialError: if a file cannot be read or understood; then
+            the last good reading stays in force.
+        """
+        authorities = self._read()
+        if self.revoked is not None:
+            self.revoked.reload()
+        self._authorities = authorities
+
+    def authorize(self, identity: Identity) -> Identity:
+        """
+        Admit a peer whose certificate an authority has signed, and that is valid now.
+
+        :param identity: what the peer has proved.
+        :return: the identity with a name that the certificate gives it.
+        :raises NotAuthorized: if the peer has no certificate or it does not admit the peer.
+        """
+        if identity.kind is not CredentialKind.SSH_CERTIFICATE:
+            raise NotAuthorized(f"no OpenSSH certificate was proved, but {identity.kind.name}")
+        about = f"the certificate of {identity.fingerprint}"
+        try:
+            certificate = readSshCertificate(identity.credential)
+            authority = self._checkSigner(certificate, identity.credential)
+            # Only now is the certificate's content anybody's word.
+            keyId = certificate.key_id.decode("utf-8", "backslashreplace")
+            about += f" (key ID {keyId[:MAX_NAME]!a}, serial {certificate.serial})"
+            self._checkUse(certificate)
+            self._checkRevoked(identity, authority)
+            name = self._nameAmong(_principalsOf(certificate))
+        except (CredentialError, RemoteProtocolError) as error:
+            raise NotAuthorized(f"{about}: {error}") from None
+        return replace(identity, name=name)
+
+    def _read(self) -> _Authorities:
+        """The authorities in the file, of which there must be one."""
+        authorities = _Authorities()
+        for number, text in textLines(self.path, readFile(self.path, MAX_FILE)):
+            try:
+                self._readLine(authorities, number, text)
+            except CredentialError as error:
+                raise CredentialError(f"{self.path}:{number}: {error}") from None
+        if not authorities.keys:
+            raise CredentialError(f"{self.path} has no authority, so nobody could be believed")
+        return authorities
+
+    @abstractmethod
+    def _readLine(self, authorities: _Authorities, number: int, text: str) -> None:
+        """Note what a line says of an authority."""
+
+    @abstractmethod
+    def _nameAmong(self, principals: list[str]) -> str:
+        """The name that the principals give the peer; refuses if none does."""
+
+    def _checkSigner(self, certificate: SSHCertificate, blob: bytes) -> bytes:
+        """Refuse what none of the authorities has signed; the authority's key."""
+        authority, algorithm = signerOf(blob)
+        if authority not in self._authorities.keys:
+            raise CredentialError(
+                f"it is signed by {blobFingerprint(authority)}, no authority in {self.path}"
+            )
+        if algorithm == b"ssh-rsa":
+            raise CredentialError("its signature is made with SHA-1, which proves nothing")
+        try:
+            certificate.verify_cert_signature()
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError):
+            raise CredentialError(
+                f"the signature of {blobFingerprint(authority)} does not verify"
+            ) from None
+        return authority
+
+    def _checkUse(self, certificate: SSHCertificate) -> None:
+        """Refuse a certificate for something else, for another time, or on terms not known."""
+        if certificate.type is not self._type:
+            found, wanted = certificate.type.name.lower(), self._type.name.lower()
+            raise CredentialError(f"it is a {found} certificate, but a {wanted} certificate is due")
+        now = self._wallClock()
+        if now < certificate.valid_after:
+            raise CredentialError(f"it is not valid before {_date(certificate.valid_after)}")
+        if now >= certificate.valid_before:
+            raise CredentialError(f"it expired at {_date(certificate.valid_before)}")
+        for option in certificate.critical_options:
+            shown = option.decode("utf-8", "backslashreplace")[:MAX_NAME]
+            raise CredentialError(f"its critical option {shown!a} is not understood")
+
+    def _checkRevoked(self, identity: Identity, authority: bytes) -> None:
+        """Refuse what either file revokes."""
+        for key in (authority, sshBlob(identity.publicKey)):
+            if number := self._authorities.revokedBy.get(key):
+                raise CredentialError(
+                    f"the key {blobFingerprint(key)} is revoked by {self.path}:{number}"
+                )
+        if self.revoked is not None and (why := self.revoked.whyRevoked(identity)):
+            raise CredentialError(why)
+
+
+class CertifiedThings(_Certified):
+    """
+    Admits the things whose user certificate an authority has signed, by its principals.
+
+    The file of authorities has one public key in each line, as sshd's
+    ``TrustedUserCAKeys``, or ``cert-authority`` and a public key in each line,
+    as authorized_keys; not both, since in the latter a key by itself is that of
+    a thing. A certificate without principals, which to ssh may mean all of
+    them, is refused, and so is one with any critical option: none is
+    understood here.
+
+    :param authorities: the file; it is read now.
+    :param revoked: what is believed no longer; it is read again with the file.
+    :param principals: names or patterns with ``*`` and ``?``, one of which a
+        principal must match; the thing has the name of the first that does. By
+        default it has the name of its first principal.
+    :param wallClock: tells the time, seconds since 1970.
+    :raises CredentialError: if the file cannot be read or understood, or if it
+        has no authority.
+    """
+
+    _type = SSHCertificateType.USER
+
+    def __init__(
+        self,
+        authorities: StrPath,
+        revoked: RevokedKeys | None = None,
+        principals: Iterable[str] | None = None,
+        wallClock: Callable[[], float] = time.time,
+    ) -> None:
+        if isinstance(principals, str):  # Its letters would be patterns, and "*" one of them.
+            principals = [principals]
+        self.principals = ("*",) if principals is None else tuple(principals)
+        if not self.principals:
+            raise CredentialError("no principal is given, so nobody could be admitted")
+        super().__init__(authorities, revoked, wallClock)
+
+    def _readLine(self, authorities: _Authorities, number: int, text: str) -> None:
+        option = _CERT_AUTHORITY.match(text)
+        if option is None and not KEY_TYPE.match(text):
+            raise CredentialError("neither a public key nor just cert-authority and a public key")
+        key = _parseAuthority(text[option.end() :] if option else text)
+        authorities.keys.add(key)
+        authorities.marked.add(option is not None)
+        if len(authorities.marked) > 1:
+            raise CredentialError("cert-authority stands in some lines, but not in all")
+
+    def _nameAmong(self, principals: list[str]) -> str:
+        for name in principals:
+            # In ssh's patterns a bracket is just a bracket.
+            if any(fnmatchcase(name, each.replace("[", "[[]")) for each in self.principals):
+                return name
+        raise CredentialError(f"none of its principals is admitted here: {_list(principals)}")
+
+
+class CertifiedServers(_Certified):
+    """
+    Believes a server whose host certificate an authority has signed for the host's name.
+
+    The file of authorities is of ssh's known_hosts format, where lines
+    ``@cert-authority HOSTS KEY`` and ``@revoked HOSTS KEY`` count and others
+    are ssh's own, or has one public key in each line. A principal must be the
+    host's very name or address, whatever the case of its letters: patterns in
+    certificates mean nothing.
+
+    :param authorities: the file; it is read now.
+    :param host: the host name or address that the client connects to; a server
+        has this name.
+    :param revoked: what is believed no longer; it is read again with the file.
+    :param wallClock: tells the time, seconds since 1970.
+    :raises CredentialError: if the host cannot be one, if the file cannot be
+        read or understood, or if it has no authority for the host.
+    """
+
+    _type = SSHCertificateType.HOST
+
+    def __init__(
+        self,
+        authorities: StrPath,
+        host: str,
+        revoked: RevokedKeys | None = None,
+        wallClock: Callable[[], float] = time.time,
+    ) -> None:
+        if not re.fullmatch(r"[\w.:%-]+", host):
+            raise CredentialError(f"not a host: {host!r}")
+        self.host = host.lower()
+        super().__init__(authorities, revoked, wallClock)
+
+    def _readLine(self, authorities: _Authorities, number: int, text: str) -> None:
+        if KEY_TYPE.match(text):
+            authorities.keys.add(_parseAuthority(text))
+            return
+        match = HOSTS_LINE.fullmatch(text)
+        if match is None:
+            raise CredentialError("neither a public key nor a line of hosts and a public key")
+        marker, hosts, line, _ = match.groups()
+        if marker not in _MARKERS or not matchesHosts(hosts, self.host):
+            return
+        key = parseAnyKey(line)
+        if key is None:
+            return  # As the other lines, it is ssh's own.
+        if marker == "@cert-authority":
+            authorities.keys.add(_parseAuthority(line))
+        else:
+            authorities.revokedBy[blobOf(plainKey(key))] = number
+
+    def _nameAmong(self, principals: list[str]) -> str:
+        if self.host not in (principal.lower() for principal in principals):
+            raise CredentialError(f"it is not for {self.host}, but for {_list(principals)}")
+        return self.host
+
+
+def _parseAuthority(text: str) -> bytes:
+    """The key of an authority in a line, as ssh encodes it."""
+    key = parseAnyKey(text)
+    if key is None:
+        raise CredentialError("an authority's key must be Ed25519, ECDSA or RSA")
+    if isinstance(key, SSHCertificate):
+        raise CredentialError("a certificate, but an authority's plain key is needed")
+    if isinstance(key, RSAPublicKey) and key.key_size < RSA_SIZES.start:
+        raise CredentialError(f"an authority's RSA key of less than {RSA_SIZES.start} bits")
+    return blobOf(key)
+
+
+def _principalsOf(certificate: SSHCertificate) -> list[str]:
+    """The names in a certificate, of which there must be one."""
+    names = []
+    for principal in certificate.valid_principals:
+        try:
+            names.append(checkName(principal.decode("utf-8")))
+        except UnicodeDecodeError:
+            raise CredentialError("a principal is not text") from None
+    if not names or not all(names):
+        raise CredentialError("it has no principal, or an empty one")
+    return names
+
+
+def _list(names: list[str]) -> str:
+    """Some names, for the log."""
+    return ", ".join(names[:MAX_SHOWN]) + (", ..." if len(names) > MAX_SHOWN else "")
+
+
+def _date(seconds: int) -> str:
+    """A time, for the log; the certificate's may be any number."""
+    try:
+        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds} seconds after 1970"
