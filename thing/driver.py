@@ -438,7 +438,7 @@ class Driver:
             _abort(transport)
             return
         self._linger = self._clock.callLater(LINGER, _abort, transport)
-        if lastWord and not termination.clean:
+        if lastWord:
             _loseWrite(transport)
         else:
             transport.loseConnection()

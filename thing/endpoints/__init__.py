@@ -1,0 +1,46 @@
+"""
+Thing as a Twisted transport: endpoints over which any protocol runs unchanged.
+
+A program writes ``thing:...`` where it wrote ``tcp:...``, or uses the classes
+here. Its protocols are built when a session is up, and see a transport that
+does all that Twisted's TCP transport does.
+"""
+
+from thing.endpoints.backoff import Backoff, isHopeless, retryPolicy, terminationOf
+from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
+from thing.endpoints.interfaces import IThingTransport
+from thing.endpoints.reasons import (
+    Aborted,
+    FlatLined,
+    Goodbye,
+    Lapsed,
+    RuleBroken,
+    SessionAborted,
+    SessionLost,
+    SessionOver,
+    Truncated,
+)
+from thing.endpoints.reconnect import ThingClientService
+from thing.endpoints.stream import ApplicationFactory, StreamFactory
+
+__all__ = [
+    "Aborted",
+    "ApplicationFactory",
+    "Backoff",
+    "FlatLined",
+    "Goodbye",
+    "IThingTransport",
+    "Lapsed",
+    "RuleBroken",
+    "SessionAborted",
+    "SessionLost",
+    "SessionOver",
+    "StreamFactory",
+    "ThingClientEndpoint",
+    "ThingClientService",
+    "ThingServerEndpoint",
+    "Truncated",
+    "isHopeless",
+    "retryPolicy",
+    "terminationOf",
+]

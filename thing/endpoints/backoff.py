@@ -1,0 +1,193 @@
+"""
+When a client comes back, and when it must not.
+
+After a server's restart all its clients come back. If chance spreads them over
+a time that grows with each failure (*full jitter*), the server sees a stream of
+handshakes that it can take, and no herd.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from twisted.python.failure import Failure
+
+from thing.errors import EndReason, ErrorCode, LocalProtocolError
+from thing.events import Cause, Termination
+
+BASE = 10.0
+"""The longest pause after the first failure, seconds: so thousands are spread from the start on."""
+
+CAP = 30.0
+"""The longest pause after any number of failures, seconds."""
+
+SELDOM = 300.0
+"""The least pause after a refusal that time alone will hardly change, seconds."""
+
+_LASTING = frozenset(
+    {
+        ErrorCode.NOT_THING,
+        ErrorCode.VERSION_UNSUPPORTED,
+        ErrorCode.NO_COMMON_GROUP,
+        ErrorCode.NO_COMMON_AEAD,
+        ErrorCode.NO_COMMON_CREDENTIAL,
+        ErrorCode.BAD_CREDENTIAL,
+        ErrorCode.CREDENTIAL_REQUIRED,
+        ErrorCode.NOT_AUTHORIZED,
+        ErrorCode.TTL_OUT_OF_BOUNDS,
+    }
+)
+"""The codes of refusals that stay until somebody changes a file or a program."""
+
+_DECIDED_HERE = frozenset({ErrorCode.CREDENTIAL_REQUIRED, ErrorCode.NOT_AUTHORIZED})
+"""Those that this side says only of a server that has proved its key."""
+
+
+def isHopeless(termination: Termination | None) -> bool:
+    """
+    Tell whether to try again is in vain until an operator has acted.
+
+    It is after a refusal that says so, if it is well founded: the server that
+    refuses has proved itself, or it has and is not believed here. What a
+    stranger on the path could have written is no reason to give up for good.
+
+    :param termination: how the last try ended; None if there was no stream.
+    :return: whether it is.
+    """
+    if termination is None or not _isLasting(termination):
+        return False
+    if termination.byPeer:
+        return not termination.unauthenticated
+    return termination.code in _DECIDED_HERE
+
+
+def _isLasting(termination: Termination) -> bool:
+    return termination.cause is Cause.REJECTED and termination.code in _LASTING
+
+
+def terminationOf(failure: Failure) -> Termination | None:
+    """
+    Find out how a session, or a try for one, ended.
+
+    :param failure: what a Thing endpoint's ``connect`` failed with, or what a
+        protocol over it got in ``connectionLost``.
+    :return: how it ended; None if there was not even a stream.
+    """
+    termination = getattr(failure.value, "termination", None)
+    return termination if isinstance(termination, Termination) else None
+
+
+@dataclass(slots=True, kw_only=True)
+class Backoff:
+    """
+    How long one client stays away, from what happened to it so far.
+
+    After the n-th failure in a row it is a random time from zero up to
+    ``min(cap, base * 2 ** (n - 1))``. A session counts as a success, and ends
+    the row, only when it was up for :attr:`stableAfter`: a server that fails
+    again and again soon after the handshake is not asked faster for it.
+    """
+
+    base: float = BASE
+    """The longest pause after the first failure, seconds."""
+
+    cap: float = CAP
+    """The longest pause after any number of failures, seconds."""
+
+    seldom: float = SELDOM
+    """
+    The least pause after a refusal that time alone will hardly change, and the longest that
+    is heeded of a server which has not proved itself, seconds.
+    """
+
+    stableAfter: float | None = None
+    """How long a session must be up to be a success, seconds; None for two of its TTLs."""
+
+    jitter: Callable[[], float] = random.random
+    """Gives random numbers from 0 up to 1."""
+
+    failures: int = field(default=0, init=False)
+    """How many failures there were in a row."""
+
+    _provenAt: float = field(default=math.inf, init=False)
+
+    def __post_init__(self) -> None:
+        """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a duration out of bounds."""
+        durations = [self.base, self.cap, self.seldom]
+        if self.stableAfter is not None:
+            durations.append(self.stableAfter)
+        if not all(0 < duration < math.inf for duration in durations):
+            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "durations must be positive")
+
+    def reset(self) -> None:
+        """Forget all failures."""
+        self.failures = 0
+        self._provenAt = math.inf
+
+    def up(self, now: float, ttl: float | None = None) -> None:
+        """
+        Note that a session is up.
+
+        :param now: the time, seconds.
+        :param ttl: its TTL, seconds; if that is not known, :attr:`cap` stands for two of it.
+        """
+        stableAfter = self.stableAfter
+        if stableAfter is None:
+            stableAfter = self.cap if ttl is None else 2 * ttl
+        self._provenAt = now + stableAfter
+
+    def down(self, now: float, termination: Termination | None = None) -> float:
+        """
+        Note that the session, or a try for one, failed, and decide when to try again.
+
+        What the server asks for is kept, and spread by as much again.
+
+        :param now: the time, seconds.
+        :param termination: how it ended; None if there was no stream.
+        :return: how long to stay away from now on, seconds.
+        """
+        if now >= self._provenAt:
+            self.failures = 0
+        self._provenAt = math.inf
+        reach = min(self.cap, self.base * 2.0 ** min(self.failures, 64))
+        self.failures += 1
+        least = self._least(termination)
+        return least + self.jitter() * max(least, reach)
+
+    def _least(self, termination: Termination | None) -> float:
+        """How long to stay away at least, by what was said at the end."""
+        if termination is None:
+            return 0.0
+        asked = termination.retryAfter or 0.0
+        if termination.unauthenticated:
+            asked = min(asked, self.seldom)
+        # Two things with one key would else throw each other out as fast as they can.
+        if _isLasting(termination) or termination.reason is EndReason.REPLACED:
+            return max(asked, self.seldom)
+        return asked
+
+
+def retryPolicy(
+    base: float = BASE, cap: float = CAP, jitter: Callable[[], float] = random.random
+) -> Callable[[int], float]:
+    """
+    Make a ``retryPolicy`` for Twisted's own ``ClientService``: full jitter, and no more.
+
+    Twisted counts the tries, and begins anew with each connection, however short.
+
+    :param base: the longest pause after the first failure, seconds.
+    :param cap: the longest pause after any number of failures, seconds.
+    :param jitter: gives random numbers from 0 up to 1.
+    :return: a function of the number of failures in a row, from one.
+    :raises LocalProtocolError: ``BAD_ARGUMENT`` for a duration out of bounds.
+    """
+    backoff = Backoff(base=base, cap=cap, jitter=jitter)
+
+    def policy(failures: int) -> float:
+        backoff.failures = max(0, failures - 1)
+        return backoff.down(0.0)
+
+    return policy

@@ -1,0 +1,102 @@
+"""Endpoints: any Twisted protocol over Thing, over any endpoint of Twisted's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from zope.interface import implementer
+
+from thing.core.settings import ClientSettings, ServerSettings
+from thing.endpoints.stream import ApplicationFactory, StreamFactory, StreamProtocol
+from thing.factory import Limits
+
+
+@implementer(IStreamServerEndpoint)
+class ThingServerEndpoint:
+    """
+    Listens on another endpoint, and lets protocols speak over sessions there.
+
+    :ivar factory: the sessions of all its ports: who is there, how they ended, ``drain``.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamServerEndpoint,
+        settings: ServerSettings,
+        authorizer: Any,
+        *,
+        limits: Limits | None = None,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        """
+        :param endpoint: where to listen.
+        :param settings: the server's settings; ``stream`` and ``maxBuffered`` do not count.
+        :param authorizer: whom to admit.
+        :param limits: how much the server takes on.
+        :param clock: measures time; by default a steady clock over the reactor.
+        """
+        self.factory = StreamFactory(settings, authorizer, limits=limits, clock=clock)
+        self._endpoint = endpoint
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """
+        Listen.
+
+        :param protocolFactory: builds a protocol for each session, once it is up.
+        :return: fires with the port; ``stopListening`` ends no session.
+        """
+        listening: Deferred[IListeningPort] = self._endpoint.listen(
+            ApplicationFactory(self.factory, protocolFactory)
+        )
+        return listening
+
+
+@implementer(IStreamClientEndpoint)
+class ThingClientEndpoint:
+    """
+    Connects by another endpoint, and lets a protocol speak over a session there.
+
+    Whatever survives between sessions is kept here, so keep the endpoint and connect again.
+
+    :ivar factory: the sessions.
+    """
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        settings: ClientSettings,
+        authorizer: Any,
+        *,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        """
+        :param endpoint: how to connect.
+        :param settings: the client's settings; ``stream`` and ``maxBuffered`` do not count.
+        :param authorizer: which server to believe.
+        :param clock: measures time; by default a steady clock over the reactor.
+        """
+        self.factory = StreamFactory(settings, authorizer, clock=clock)
+        self._endpoint = endpoint
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        Connect.
+
+        :param protocolFactory: builds the protocol, once the session is up.
+        :return: fires with the protocol when both sides have proved themselves and
+            its ``connectionMade`` is done; fails with what the endpoint below failed with, or
+            with :class:`~thing.errors.HandshakeFailed`, which tells how. It may be cancelled.
+        """
+        connecting: Deferred[Any] = self._endpoint.connect(
+            ApplicationFactory(self.factory, protocolFactory)
+        )
+        return connecting.addCallback(StreamProtocol.whenConnected)

@@ -1,0 +1,44 @@
+"""What a program can ask of the session that its protocol's transport is carried in."""
+
+from __future__ import annotations
+
+from twisted.internet.interfaces import ITCPTransport
+from zope.interface import Attribute
+
+
+class IThingTransport(ITCPTransport):
+    """
+    A stream transport inside a Thing session.
+
+    The peer has proved itself, and was admitted, before a protocol gets such a
+    transport; what is said here of the session stays true after its end.
+    """
+
+    session = Attribute(
+        "The :class:`~thing.events.Session`: what both sides agreed on at the handshake."
+    )
+
+    peer = Attribute(
+        "The :class:`~thing.identity.Identity` that the peer proved, with the name that"
+        " this side knows it by."
+    )
+
+    sessionId = Attribute("The session id in hexadecimal, the same on both sides.")
+
+    ttl = Attribute("The TTL as the server granted it last, seconds.")
+
+    roundTripTime = Attribute(
+        "What the last acknowledged heartbeat measured, seconds; None before the first,"
+        " and on a server."
+    )
+
+    def exportKeyingMaterial(label: str, context: bytes, length: int) -> bytes:
+        """
+        Derive octets that only the two ends of this session know, for channel binding.
+
+        :param label: what they are for; ASCII, at most 128 characters.
+        :param context: what else they are bound to.
+        :param length: how many, 1 to 8160.
+        :return: the same octets on both sides.
+        :raises LocalProtocolError: if the session is over, or an argument is out of bounds.
+        """

@@ -1,0 +1,203 @@
+"""
+What an application writes, on its way into a session.
+
+It behaves as the write side of Twisted's own transports: ``write`` never
+blocks, never fails for size and calls nobody but a producer that it pauses;
+all else happens in a turn of the reactor of its own.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
+from zope.interface import implementer
+
+from thing.driver import QUEUE_HIGH
+
+BUFFER_SIZE = 65536
+"""With more octets than this unsent a producer is paused, as Twisted's transports do."""
+
+
+class Carrier(Protocol):
+    """What an outflow needs of its session."""
+
+    @property
+    def queued(self) -> int:
+        """How many octets wait in the session."""
+
+    def sendMessage(self, message: bytes) -> bool:
+        """Send octets."""
+
+    def goodbye(self) -> Deferred[Any]:
+        """End the session in order."""
+
+    def guard(self, callback: Any, *args: object) -> None:
+        """Call something of the application's."""
+
+
+@implementer(IPullProducer)
+class Outflow:
+    """
+    One session's write side; its session asks it for more whenever little waits to be sent.
+
+    :ivar bufferSize: with more octets than this unsent a producer is paused.
+    :ivar producer: the application's producer, or None.
+    """
+
+    def __init__(self, session: Carrier, clock: IReactorTime, patience: float) -> None:
+        """
+        :param session: carries the octets.
+        :param clock: gives turns of the reactor, and measures the patience.
+        :param patience: how long a close waits while nothing at all moves, seconds.
+        """
+        self.bufferSize = BUFFER_SIZE
+        self.producer: Any = None
+        self._session = session
+        self._clock = clock
+        self._patience = patience
+        self._written: list[bytes] = []
+        self._size = 0
+        self._streaming = False
+        self._paused = False
+        self._closing = False
+        self._over = False
+        self._turn: IDelayedCall | None = None
+        self._stall: IDelayedCall | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that is written now could be sent any more."""
+        return self._over
+
+    # The application's side.
+
+    def write(self, pieces: list[bytes]) -> None:
+        """
+        Take octets, and pause the producer if it was quick.
+
+        :param pieces: the octets.
+        """
+        if self._over or (self._closing and self.producer is None):
+            return
+        size = sum(map(len, pieces))
+        if not size:
+            return
+        self._written += pieces
+        self._size += size
+        self._wake()
+        unsent = self._size + self._session.queued
+        if self._streaming and not self._paused and unsent > self.bufferSize:
+            self._paused = True
+            self.producer.pauseProducing()
+
+    def register(self, producer: Any, streaming: bool) -> None:
+        """
+        Let a producer write as fast as the peer takes it.
+
+        :param producer: an ``IPushProducer`` if ``streaming``, else an ``IPullProducer``.
+        :param streaming: which of the two.
+        :raises RuntimeError: if there is one already.
+        """
+        if self.producer is not None:
+            raise RuntimeError(
+                f"Cannot register producer {producer}, because producer {self.producer}"
+                " was never unregistered."
+            )
+        if self._over:
+            producer.stopProducing()
+            return
+        self.producer, self._streaming, self._paused = producer, streaming, False
+        if not streaming:
+            producer.resumeProducing()
+
+    def unregister(self) -> None:
+        """Forget the producer; a close that waited for it goes on."""
+        self.producer, self._streaming = None, False
+        if self._closing and not self._over:
+            self._wake()
+
+    def close(self) -> None:
+        """Say goodbye after all that was written, and after all that a producer writes."""
+        self._closing = True
+        self._wake()
+
+    # The session's side.
+
+    def drain(self) -> None:
+        """Give the session what was written so far."""
+        written, self._written, self._size = self._written, [], 0
+        if written:
+            self._session.sendMessage(b"".join(written))
+
+    def resumeProducing(self) -> None:
+        """Little waits to be sent: let the producer go on (``IPullProducer``)."""
+        if self._written or self._over:
+            return  # What is written will be drained first, and this called again.
+        if self.producer is None:
+            self._closeIfDone()
+        elif self._paused or not self._streaming:
+            self._paused = False
+            self._session.guard(self.producer.resumeProducing)
+
+    def stopProducing(self) -> None:
+        """Nothing can be sent any more (``IPullProducer``)."""
+        self._over = True
+        self._written, self._size = [], 0
+        if self.producer is not None:
+            self._wake()  # The application may be in the middle of the call that led here.
+
+    def lost(self) -> None:
+        """The stream is closed: no timer and no producer is left behind."""
+        self.stopProducing()
+        self._cancel("_turn")
+        self._cancel("_stall")
+        self._stopProducer()
+
+    def _wake(self) -> None:
+        if self._turn is None:
+            self._turn = self._clock.callLater(0, self._takeTurn)
+
+    def _takeTurn(self) -> None:
+        self._turn = None
+        if self._over:
+            self._stopProducer()
+            return
+        self.drain()
+        self._closeIfDone()
+
+    def _closeIfDone(self) -> None:
+        """Say goodbye once the session has next to nothing to send, or does not get rid of it."""
+        if not self._closing or self._over or self.producer is not None or self._written:
+            return
+        queued = self._session.queued
+        if queued < QUEUE_HIGH // 2:
+            self._sayGoodbye()
+        elif self._stall is None:
+            self._stall = self._clock.callLater(self._patience, self._checkProgress, queued)
+
+    def _checkProgress(self, before: int) -> None:
+        """Nobody waits for ever: the goodbye has a deadline of its own."""
+        self._stall = None
+        if self._session.queued < before:
+            self._closeIfDone()
+        else:
+            self._sayGoodbye()
+
+    def _sayGoodbye(self) -> None:
+        self._over = True
+        self._cancel("_stall")
+        self._session.goodbye()
+
+    def _stopProducer(self) -> None:
+        producer, self.producer = self.producer, None
+        self._streaming = False
+        if producer is not None:
+            self._session.guard(producer.stopProducing)
+
+    def _cancel(self, name: str) -> None:
+        call: IDelayedCall | None = getattr(self, name)
+        setattr(self, name, None)
+        if call is not None and call.active():
+            call.cancel()

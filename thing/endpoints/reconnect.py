@@ -1,0 +1,286 @@
+"""
+Clients that are always on.
+
+How long a client stays away is decided by
+:class:`~thing.endpoints.backoff.Backoff`, which has no timer;
+:class:`ThingClientService` is Twisted's ``ClientService`` with that decision in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any, cast
+
+from twisted.application.internet import ClientService
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IProtocol,
+    IProtocolFactory,
+    IReactorTime,
+    IStreamClientEndpoint,
+    ITransport,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from thing.clock import SteadyClock
+from thing.endpoints.backoff import Backoff, isHopeless, terminationOf
+from thing.endpoints.interfaces import IThingTransport
+
+
+class ThingClientService(ClientService):
+    """
+    Keeps one session up, for as long as there is hope.
+
+    It is Twisted's ``ClientService`` for a Thing endpoint, where to connect is
+    to have a session. It stops by itself after a rejection that is hopeless
+    (:func:`~thing.endpoints.backoff.isHopeless`): :meth:`whenConnected` fails with it from then on,
+    until the service is started again. ``stopService`` says goodbye to the server.
+
+    The callbacks, and whoever waits, may start and stop it. A callback that
+    raises is logged.
+    """
+
+    _ownLog = Logger()
+
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        factory: IProtocolFactory,
+        *,
+        backoff: Backoff | None = None,
+        retryHopeless: bool = False,
+        onUp: Callable[[Any], object] | None = None,
+        onDown: Callable[[Failure, float | None], object] | None = None,
+        onRejected: Callable[[Failure], object] | None = None,
+        clock: IReactorTime | None = None,
+    ) -> None:
+        """
+        :param endpoint: how to get a session: a
+            :class:`~thing.endpoints.endpoints.ThingClientEndpoint`.
+        :param factory: builds a protocol for each session.
+        :param backoff: how long to stay away; it belongs to this service alone.
+        :param retryHopeless: whether to go on after a hopeless rejection, seldom.
+        :param onUp: called with the application's protocol when a session is up.
+        :param onDown: called when there is no session, after each end and each
+            failed try: with why, and with how long it is to the next try,
+            seconds; with None when there is none, because the service is stopping.
+        :param onRejected: called with a hopeless rejection, and once the service
+            has stopped for it, if it does; it may be started again.
+        :param clock: measures time; by default a steady clock over the reactor.
+        """
+        if clock is None:
+            from twisted.internet import reactor
+
+            clock = SteadyClock.of(reactor)
+        self._backoff = Backoff() if backoff is None else backoff
+        self._retryHopeless = retryHopeless
+        self._onUp, self._onDown, self._onRejected = onUp, onDown, onRejected
+        self._time = clock
+        self._delay = 0.0
+        self._rejection: Failure | None = None
+        self._givingUp: IDelayedCall | None = None
+        self._depth = 0
+        self._postponed: list[Callable[[], object]] = []
+        super().__init__(
+            _WatchedEndpoint(endpoint, self, clock),
+            factory,
+            retryPolicy=lambda failures: self._delay,
+            clock=clock,
+        )
+
+    def startService(self) -> None:
+        """Begin, or begin anew after a rejection, with no failure counted."""
+        if not self.running:
+            self._rejection = None
+            self._backoff.reset()
+        super().startService()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Say goodbye if there is a session, and come back no more.
+
+        :return: fires when the session is over and nothing is left to be done.
+        """
+        if self._givingUp is not None and self._givingUp.active():
+            self._givingUp.cancel()
+        with self._deciding():
+            return super().stopService().addBoth(self._afterwards)
+
+    def whenConnected(self, failAfterFailures: int | None = None) -> Deferred[IProtocol]:
+        """
+        Wait for a session.
+
+        :param failAfterFailures: after how many failed tries to give up waiting; None for never.
+        :return: fires with the application's protocol of the session that is
+            up, or of the next one. It fails with the rejection if that
+            stopped the service, with ``CancelledError`` if somebody else
+            stopped it, and after ``failAfterFailures`` with what failed last.
+        """
+
+        def explained(failure: Failure) -> Failure:
+            stopped = isinstance(failure.value, CancelledError)
+            return self._rejection if stopped and self._rejection is not None else failure
+
+        waiting: Deferred[IProtocol] = super().whenConnected(failAfterFailures)
+        return waiting.addErrback(explained).addBoth(self._afterwards)
+
+    # ClientService's machine cannot be asked while it decides, so others are told afterwards.
+
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """Let ``ClientService`` decide something, and then tell everybody."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            while self._postponed and not self._depth:
+                self._postponed.pop(0)()
+
+    def _afterwards(self, result: Any) -> Any:
+        """Give a Deferred its result when ``ClientService`` has decided."""
+        if not self._depth:
+            return result
+        later: Deferred[Any] = Deferred()
+        self._postponed.append(partial(later.callback, result))
+        return later
+
+    def _tell(self, callback: Callable[..., object] | None, *args: object) -> None:
+        """Have a callback called when ``ClientService`` has decided."""
+
+        def call() -> None:
+            if callback is not None:
+                with self._ownLog.failuresHandled("A callback of {service} failed", service=self):
+                    callback(*args)
+
+        self._postponed.append(call)
+
+    # What the endpoint and the protocols tell.
+
+    def _arrived(self, transport: ITransport) -> None:
+        ttl = transport.ttl if IThingTransport.providedBy(transport) else None
+        self._backoff.up(self._time.seconds(), ttl)
+
+    def _succeeded(self, attempt: Deferred[Any], protocol: IProtocol) -> None:
+        with self._deciding():
+            attempt.callback(protocol)
+            super().whenConnected().addCallback(partial(self._tell, self._onUp))
+
+    def _lost(self, protocol: IProtocol, reason: Failure) -> None:
+        with self._deciding():
+            self._schedule(reason)
+            protocol.connectionLost(reason)
+
+    def _failed(self, attempt: Deferred[Any], failure: Failure) -> None:
+        if self.running and isHopeless(terminationOf(failure)):
+            if not self._retryHopeless:
+                # The try is not over until then, and no other is scheduled.
+                self._rejection = failure
+                self._givingUp = self._time.callLater(0, self._giveUp, failure)
+                return
+            self._tell(self._onRejected, failure)
+        with self._deciding():
+            if self.running:
+                self._schedule(failure)
+            attempt.errback(failure)
+
+    def _schedule(self, reason: Failure) -> None:
+        """Decide on the next try, if there is one, and tell of it."""
+        delay = None
+        if self.running:
+            now = self._time.seconds()
+            delay = self._delay = self._backoff.down(now, terminationOf(reason))
+        self._tell(self._onDown, reason, delay)
+
+    def _giveUp(self, rejection: Failure) -> None:
+        self._ownLog.error(
+            "No more tries, because they are hopeless: {reason}",
+            reason=rejection.getErrorMessage(),
+        )
+        with self._deciding():
+            self.stopService()
+            self._tell(self._onRejected, rejection)
+
+
+@implementer(IStreamClientEndpoint)
+class _WatchedEndpoint:
+    """Tells a service how its tries end, and its sessions."""
+
+    def __init__(
+        self, endpoint: IStreamClientEndpoint, service: ThingClientService, clock: IReactorTime
+    ) -> None:
+        self._endpoint = endpoint
+        self._service = service
+        self._clock = clock
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect."""
+        factory = cast(IProtocolFactory, _WatchedFactory(protocolFactory, self._service))
+        connecting: Deferred[Any] = self._endpoint.connect(factory)
+        telling: IDelayedCall | None = None
+
+        def cancelled(_: object) -> None:
+            if telling is not None and telling.active():
+                telling.cancel()
+                connecting.addErrback(lambda _: None)
+            connecting.cancel()
+
+        attempt: Deferred[IProtocol] = Deferred(cancelled)
+        tell = partial(
+            connecting.addCallbacks,
+            lambda watched: self._service._succeeded(attempt, watched.wrapped),
+            partial(self._service._failed, attempt),
+        )
+        if connecting.called:  # At once, while ClientService decides to wait for it.
+            telling = self._clock.callLater(0, tell)
+        else:
+            tell()
+        return attempt
+
+    def __repr__(self) -> str:
+        return repr(self._endpoint)
+
+
+class _Wrapper:
+    """Stands for something else, with all that it has and all interfaces that it provides."""
+
+    def __init__(self, wrapped: Any, service: ThingClientService) -> None:
+        self.wrapped = wrapped
+        self._service = service
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.wrapped, name)
+
+    def __repr__(self) -> str:
+        return repr(self.wrapped)
+
+
+class _WatchedFactory(_Wrapper):
+    """Builds watched protocols."""
+
+    def buildProtocol(self, addr: IAddress) -> _WatchedProtocol | None:
+        protocol = self.wrapped.buildProtocol(addr)
+        return None if protocol is None else _WatchedProtocol(protocol, self._service)
+
+
+class _WatchedProtocol(_Wrapper):
+    """Tells a service when it is connected, and when no more."""
+
+    _up = False
+
+    def makeConnection(self, transport: ITransport) -> None:
+        self.wrapped.makeConnection(transport)
+        self._up = True
+        self._service._arrived(transport)
+
+    def connectionLost(self, reason: Failure) -> None:
+        if self._up:
+            self._service._lost(self.wrapped, reason)
+        else:  # Its makeConnection failed, and so did the try.
+            self.wrapped.connectionLost(reason)

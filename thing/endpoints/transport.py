@@ -1,0 +1,250 @@
+"""What a protocol over Thing has for a transport: Twisted's TCP transport, in all it does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.interfaces import IConsumer, IDelayedCall, ILoggingContext, IPushProducer
+from zope.interface import implementer
+
+from thing.endpoints.interfaces import IThingTransport
+from thing.endpoints.outflow import Outflow
+from thing.events import Session
+from thing.identity import Identity
+
+if TYPE_CHECKING:
+    from thing.endpoints.stream import StreamProtocol
+
+
+@implementer(IThingTransport, IConsumer, IPushProducer, ILoggingContext)
+class StreamTransport:
+    """
+    The stream of one session, as an ``ITCPTransport``.
+
+    There is no half-close: :meth:`loseWriteConnection` is :meth:`loseConnection`,
+    and the methods of ``IHalfCloseableProtocol`` are never called.
+
+    :ivar connected: whether the stream is there.
+    :ivar disconnecting: whether it was asked to close.
+    """
+
+    def __init__(self, session: StreamProtocol) -> None:
+        """:param session: the session, which is up."""
+        factory = session.factory
+        self.connected = True
+        self.disconnecting = False
+        self.outflow = Outflow(session, factory.clock, factory.settings.closeTimeout)
+        self._protocol = session
+        self._inner: Any = session.transport
+        self._clock = factory.clock
+        self._resuming: IDelayedCall | None = None
+
+    # The session.
+
+    @property
+    def session(self) -> Session:
+        """What both sides agreed on."""
+        session = self._protocol.session
+        assert session is not None, "there is no transport before the session is up"
+        return session
+
+    @property
+    def peer(self) -> Identity:
+        """Who the peer is."""
+        return self.session.peer
+
+    @property
+    def sessionId(self) -> str:
+        """The session id in hexadecimal, the same on both sides."""
+        return self._protocol.sessionId
+
+    @property
+    def ttl(self) -> float | None:
+        """The TTL as the server granted it last, seconds."""
+        return self._protocol.ttl
+
+    @property
+    def roundTripTime(self) -> float | None:
+        """Client: what the last acknowledged heartbeat measured, seconds."""
+        return self._protocol.roundTripTime
+
+    def exportKeyingMaterial(self, label: str, context: bytes, length: int) -> bytes:
+        """
+        Derive octets that only the two ends of this session know, for channel binding.
+
+        :param label: what they are for; ASCII, at most 128 characters.
+        :param context: what else they are bound to.
+        :param length: how many, 1 to 8160.
+        :return: the same octets on both sides.
+        :raises LocalProtocolError: if the session is over, or an argument is out of bounds.
+        """
+        return self._protocol.exportKeyingMaterial(label, context, length)
+
+    # Writing.
+
+    @property
+    def bufferSize(self) -> int:
+        """With more octets than this unsent a producer is paused."""
+        return self.outflow.bufferSize
+
+    @bufferSize.setter
+    def bufferSize(self, size: int) -> None:
+        self.outflow.bufferSize = size
+
+    def write(self, data: bytes) -> None:
+        """
+        Send octets; after the close they are silently dropped.
+
+        :param data: the octets.
+        :raises TypeError: unless it is bytes.
+        """
+        self.writeSequence((data,))
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """
+        Send octets in pieces.
+
+        :param data: the pieces.
+        :raises TypeError: unless they are bytes.
+        """
+        pieces = list(data)
+        if not all(isinstance(piece, bytes) for piece in pieces):
+            raise TypeError("Data must be bytes")
+        self.outflow.write(pieces)
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """
+        Let a producer write as fast as the peer takes it (``IConsumer``).
+
+        :param producer: an ``IPushProducer`` if ``streaming``, else an ``IPullProducer``.
+        :param streaming: which of the two.
+        :raises RuntimeError: if there is one already.
+        """
+        self.outflow.register(producer, streaming)
+
+    def unregisterProducer(self) -> None:
+        """Forget the producer (``IConsumer``)."""
+        self.outflow.unregister()
+
+    def stopConsuming(self) -> None:
+        """Forget the producer, and close."""
+        self.unregisterProducer()
+        self.loseConnection()
+
+    # Reading.
+
+    def pauseProducing(self) -> None:
+        """
+        Deliver no data; heartbeats go on (``IPushProducer``).
+
+        More than 64 KiB held back stops the reading, too, and then the session
+        ends unless it is resumed within ``pauseLimit``.
+        """
+        self._cancelResuming()
+        if self.connected and not self.outflow.over:
+            self._protocol.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Deliver data again, from the reactor's next turn on (``IPushProducer``)."""
+        if self.connected and self._resuming is None:
+            self._resuming = self._clock.callLater(0, self._resume)
+
+    def _resume(self) -> None:
+        self._resuming = None
+        self._protocol.resumeProducing()
+
+    def _cancelResuming(self) -> None:
+        resuming, self._resuming = self._resuming, None
+        if resuming is not None and resuming.active():
+            resuming.cancel()
+
+    def stopProducing(self) -> None:
+        """Close (``IPushProducer``)."""
+        self.loseConnection()
+
+    def stopReading(self) -> None:
+        """Pause, by the name that Twisted's own transports have for it."""
+        self.pauseProducing()
+
+    def startReading(self) -> None:
+        """Resume, by the name that Twisted's own transports have for it."""
+        self.resumeProducing()
+
+    # Closing.
+
+    def loseConnection(self) -> None:
+        """
+        Close in order, after all that was written and all that a registered producer writes.
+
+        What the peer wrote before it learned of that is still delivered.
+        """
+        if self.connected and not self.disconnecting:
+            self.disconnecting = True
+            self.outflow.close()
+
+    def loseWriteConnection(self) -> None:
+        """Close in order: a session has no half to close."""
+        self.loseConnection()
+
+    def abortConnection(self) -> None:
+        """Close at once, whatever is not sent or received."""
+        if self.connected:
+            self.disconnecting = True
+            self._protocol.abort()
+
+    def lost(self) -> None:
+        """The stream is closed; its session calls this before the protocol is told."""
+        self.connected = False
+        self._cancelResuming()
+        self.outflow.lost()
+
+    # The stream below.
+
+    def getPeer(self) -> Any:
+        """:return: the peer's address; behind a PROXY header the one that it tells."""
+        return self._inner.getPeer()
+
+    def getHost(self) -> Any:
+        """:return: this side's address."""
+        return self._inner.getHost()
+
+    def getTcpNoDelay(self) -> bool:
+        """:return: whether small packets are sent at once; false where there is no TCP."""
+        return bool(self._ask("getTcpNoDelay"))
+
+    def setTcpNoDelay(self, enabled: bool) -> None:
+        """
+        Send small packets at once or not, where there is TCP; Thing does from the start.
+
+        :param enabled: whether to.
+        """
+        self._ask("setTcpNoDelay", enabled)
+
+    def getTcpKeepAlive(self) -> bool:
+        """:return: whether TCP probes idle connections; false where there is no TCP."""
+        return bool(self._ask("getTcpKeepAlive"))
+
+    def setTcpKeepAlive(self, enabled: bool) -> None:
+        """
+        Let TCP probe idle connections or not, where there is TCP; heartbeats make it needless.
+
+        :param enabled: whether to.
+        """
+        self._ask("setTcpKeepAlive", enabled)
+
+    def _ask(self, name: str, *args: object) -> object:
+        method = getattr(self._inner, name, None) if self.connected else None
+        if method is not None:
+            with suppress(OSError):  # Some unix sockets' transports have the methods, too.
+                return method(*args)
+        return None
+
+    def logPrefix(self) -> str:
+        """:return: the name of the protocol over this transport."""
+        return self._protocol.logPrefix()
+
+    def __repr__(self) -> str:
+        """The session, and the stream below it."""
+        return f"<StreamTransport {self.sessionId} over {self._inner!r}>"
