@@ -22,7 +22,7 @@ from typing import Any
 
 from credentials import tlsOptions
 from OpenSSL import SSL
-from peers import ANSWER, BEAT, CHUNK, LIFETIME, SIZE_LENGTH, TLS_KINDS
+from peers import ANSWER, BEAT, CHUNK, LIFETIME, RESUMED, SIZE_LENGTH, TLS_KINDS
 
 from thing import ClientSettings, GroupName, HandshakeFailed, IdentityKey
 from thing.core.client import ClientConnection
@@ -32,7 +32,9 @@ from thing.events import (
     HeartbeatAcknowledged,
     MessageReceived,
     PeerProved,
+    ResumptionTicket,
     Terminated,
+    TicketReceived,
 )
 from thing.trust.keys import parsePublicKey
 
@@ -160,12 +162,20 @@ class ThingWire:
     :ivar received: how many octets of messages have come.
     """
 
-    def __init__(self, settings: ClientSettings, serverKey: bytes) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        serverKey: bytes,
+        tickets: list[ResumptionTicket] | None = None,
+    ) -> None:
         """
         :param settings: the client's.
         :param serverKey: what the server must prove to have.
+        :param tickets: where the latest ticket is kept, to come back with; None to be a stranger.
         """
-        self._core = ClientConnection(settings)
+        self._tickets = tickets
+        self._offered = bool(tickets)
+        self._core = ClientConnection(settings, tickets[-1] if tickets else None)
         self._serverKey = serverKey
         self.established = False
         self.acknowledged = 0
@@ -213,7 +223,11 @@ class ThingWire:
                 raise RuntimeError("the server has another key")
             self._core.admit(event.identity, time.monotonic())
         elif isinstance(event, HandshakeCompleted):
+            if event.session.resumed is not self._offered:
+                raise RuntimeError("the server does not do with the ticket as it should")
             self.established = True
+        elif isinstance(event, TicketReceived) and self._tickets is not None:
+            self._tickets[:] = [event.ticket]
         elif isinstance(event, Terminated):
             raise HandshakeFailed(event.termination)
 
@@ -241,7 +255,9 @@ def wiresOf(directory: Path, group: str) -> dict[str, Callable[[], Wire]]:
     wires: dict[str, Callable[[], Wire]] = {
         kind: tls(algorithm, mutual) for kind, (algorithm, mutual) in TLS_KINDS.items()
     }
+    tickets: list[ResumptionTicket] = []
     wires["thing"] = lambda: ThingWire(settings, serverKey)
+    wires[RESUMED] = lambda: ThingWire(settings, serverKey, tickets)
     wires["tcp"] = TcpWire
     return wires
 

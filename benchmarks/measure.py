@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import credentials
-from peers import KINDS
+from peers import KINDS, RESUMED
 from processes import Load, Server
 
 MIB = 1 << 20
@@ -58,12 +58,20 @@ class Peer:
     name: str
     kind: str
     group: str
+    resumed: bool = False
+    """Whether its clients come back with tickets."""
+
+    @property
+    def wire(self) -> str:
+        """What its clients speak."""
+        return RESUMED if self.resumed else self.kind
 
 
 CLASSIC, HYBRID = "X25519", "X25519MLKEM768"
 
 THING = Peer("Thing", "thing", CLASSIC)
 THING_HYBRID = Peer("Thing, ML-KEM", "thing", HYBRID)
+THING_RESUMED = Peer("Thing, resumed", "thing", CLASSIC, resumed=True)
 TLS = Peer("TLS", "tls", CLASSIC)
 TLS_HYBRID = Peer("TLS, ML-KEM", "tls", HYBRID)
 TLS_P256 = Peer("TLS, P-256", "tls-p256", CLASSIC)
@@ -73,7 +81,7 @@ TCP = Peer("TCP", "tcp", CLASSIC)
 PLAIN = (THING, TLS, TCP)
 """The peers whose sessions are up: how the keys were agreed on no longer matters."""
 
-ALL = (THING, THING_HYBRID, TLS, TLS_HYBRID, TLS_P256, TLS_SERVER_ONLY, TCP)
+ALL = (THING, THING_HYBRID, THING_RESUMED, TLS, TLS_HYBRID, TLS_P256, TLS_SERVER_ONLY, TCP)
 
 _OPPONENT = {TLS_HYBRID: THING_HYBRID}
 """Which of Thing's rows a peer is compared with, if not with the plain one."""
@@ -96,7 +104,7 @@ class Context:
         :param job: what for.
         :param count: how many.
         """
-        self.load.do("open", kind=self.peer.kind, port=self.server.ports[job], count=count)
+        self.load.do("open", kind=self.peer.wire, port=self.server.ports[job], count=count)
 
     def cost(self, name: str, **arguments: int) -> float:
         """
@@ -177,7 +185,7 @@ def latency(bench: Context) -> float:
     """
     port = bench.server.ports["beat"]
     count = bench.size.latencies
-    times = bench.load.do("latency", kind=bench.peer.kind, port=port, count=count)
+    times = bench.load.do("latency", kind=bench.peer.wire, port=port, count=count)
     return statistics.median(times) * 1e6
 
 
@@ -255,7 +263,7 @@ class Result:
     spread: float
     """The distance of the quartiles, as a part of the median."""
     ratio: float | None
-    """Thing's cost divided by this peer's, the median over the rounds; None for Thing itself."""
+    """Thing's full cost divided by this peer's, the median over the rounds; None for Thing."""
 
 
 class Bench:
@@ -330,7 +338,7 @@ def _result(
         low, _, high = statistics.quantiles(rounds, n=4, method="inclusive")
         spread = (high - low) / median
     ratio = None
-    if peer.kind != "thing" and min(rounds) > 0:
+    if peer not in (THING, THING_HYBRID) and min(rounds) > 0:
         ours = taken[workload, _OPPONENT.get(peer, THING)]
         ratio = statistics.median(a / b for a, b in zip(ours, rounds, strict=True))
     return Result(workload.title, peer.name, workload.unit, rounds, median, spread, ratio)

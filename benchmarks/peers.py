@@ -32,6 +32,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing import AuthorizedThings, IdentityKey, ServerSettings, ThingFactory, ThingProtocol
+from thing.trust.tickets import TicketKeys
 
 BEAT = bytes(13)
 """What the streams' clients send as a heartbeat: as long as CHB, its type included."""
@@ -57,6 +58,9 @@ TLS_KINDS = {
 
 KINDS = ("thing", *TLS_KINDS, "tcp")
 """All kinds of server."""
+
+RESUMED = "thing-resumed"
+"""What those clients of a Thing server speak that come back with a ticket."""
 
 
 class Beats:
@@ -297,7 +301,8 @@ def factoryOf(kind: str, job: str, directory: Path, census: Census) -> Factory:
     if kind == "thing":
         key = IdentityKey.load(directory / "thing-server")
         factory: Factory = ThingFactory(
-            ServerSettings(credential=key), AuthorizedThings(directory / "authorized")
+            ServerSettings(credential=key, tickets=TicketKeys()),
+            AuthorizedThings(directory / "authorized"),
         )
         base: type[Protocol] = ThingServer
     else:

@@ -12,7 +12,10 @@ RUN = Path(__file__).resolve().parent.parent / "benchmarks" / "run.py"
 
 AFTER_HANDSHAKE = {"Thing", "TLS", "TCP"}
 
-ALL = AFTER_HANDSHAKE | {"Thing, ML-KEM", "TLS, ML-KEM", "TLS, P-256", "TLS, server only"}
+ALL = AFTER_HANDSHAKE | {
+    *("Thing, ML-KEM", "Thing, resumed"),
+    *("TLS, ML-KEM", "TLS, P-256", "TLS, server only"),
+}
 
 PEERS = {
     "handshake": ALL,
