@@ -10,6 +10,7 @@ import shlex
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
@@ -205,7 +206,8 @@ class ExampleTests(DocumentedPrograms):
     def test_all(self) -> None:
         """Every example is on a page, and is run by a test here."""
         pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
-        tests = Path(__file__).read_text()
+        folder = Path(__file__).parent
+        tests = "".join(path.read_text() for path in sorted(folder.glob("test_*.py")))
         for example in sorted(path.name for path in EXAMPLES.iterdir() if path.suffix == ".py"):
             self.assertIn(f".. literalinclude:: examples/{example}\n", pages)
             self.assertRegex(tests, rf'(example|trial|write)\(\s*"{example}"')
@@ -386,6 +388,77 @@ class OperatingTests(DocumentedPrograms):
         """It has every exit code of the command, with the meaning that its help gives."""
         codes = "".join(f"{code.value:<3} {code.sentence}\n" for code in ExitCode)
         self.assertIn(f"=\n{codes}=", self.text)
+
+
+class TrustTests(DocumentedPrograms):
+    """docs/trust.rst"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = (DOCS / "trust.rst").read_text()
+
+    def commands(self, section: str) -> list[list[str]]:
+        """The words of the commands in a section."""
+        text = self.text.partition(f"\n{section}\n---")[2].partition("\n---")[0]
+        lines = re.sub(r" \\\n +", " ", text)
+        return [shlex.split(line) for line in re.findall(r"(?m)^    (\w.+)$", lines)]
+
+    async def test_options(self) -> None:
+        """The options that it names are those of the server or of the command."""
+        known = ""
+        for program in (
+            ("-c", TWISTD, "thing", "--help"),
+            ("-m", "thing.cli", "connect", "--help"),
+        ):
+            helping = self.run_(*program)
+            self.assertEqual(await helping.exits(), 0)
+            known += helping.output
+        for option in set(re.findall(r"(?<!\w)--[a-z][a-z-]+", self.text)):
+            self.assertIn(option, known)
+
+    async def test_sshCertificates(self) -> None:
+        """Its commands make an authority, a server and a thing, which know each other by name."""
+        *making, twistd, thing, revoking = self.commands("An OpenSSH certificate")
+        for command in making:
+            subprocess.run(command, cwd=self.directory, check=True)
+        self.assertEqual((twistd[0], thing[:2]), ("twistd", ["thing", "connect"]))
+        where = ("--port", self.moved("tcp:9000"))
+        server = self.run_("-c", TWISTD, *twistd[1:], *where)
+        await server.says("Listening")
+        ping = ("-m", "thing.cli", "ping", "-c", "1", *(self.moved(word) for word in thing[2:]))
+        client = self.run_(*ping)
+        self.assertEqual(await client.exits(), 0, client.output)
+        await server.says("sensor-7 at .* is established")
+        server.signal("TERM")
+        await server.exits()
+
+        subprocess.run(revoking, cwd=self.directory, check=True)
+        server = self.run_("-c", TWISTD, *twistd[1:], *where, "--revoked", "revoked")
+        await server.says("Listening")
+        refused = self.run_(*ping)
+        self.assertEqual(await refused.exits(), int(ExitCode.REJECTED), refused.output)
+        await server.says("sensor-7.*is revoked by")
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_ownRecords(self) -> None:
+        """A server that looks things up in a database admits who is in it, by name."""
+        key = IdentityKey.generate()
+        key.save(self.directory / "key")
+        client = ("-m", "thing.cli", "ping", "-c", "1", self.moved("localhost:9000"))
+        words = ("--identity", "key", "--trust-on-first-use")
+        server = self.example("own_records.py")
+        await server.says("Listening")
+        refused = self.run_(*client, *words)
+        self.assertEqual(await refused.exits(), int(ExitCode.REJECTED), refused.output)
+        await server.says("is not in the records")
+        adding = self.run_("own_records.py", key.fingerprint, "sensor-7")
+        self.assertEqual(await adding.exits(), 0, adding.output)
+        admitted = self.run_(*client, *words)
+        self.assertEqual(await admitted.exits(), 0, admitted.output)
+        await server.says("sensor-7 at .* is established")
+        server.signal("TERM")
+        await server.exits()
 
 
 class SecurityTests(TestCase):
