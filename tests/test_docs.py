@@ -18,10 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
+from twisted.web.client import URI, Agent, readBody
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
 
 from thing import IdentityKey
 from thing.cli.exits import ExitCode
@@ -103,6 +108,17 @@ class Program(ProcessProtocol):
         if isStillWaiting():
             self._waiting.append(isStillWaiting)
         return waiter.addTimeout(PATIENCE, reactor, complain)
+
+
+@implementer(IAgentEndpointFactory)
+class OneEndpoint:
+    """Takes every address for that of one endpoint."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        return self._endpoint
 
 
 class DocumentedPrograms(TestCase):
@@ -198,6 +214,32 @@ class ReadmeTests(DocumentedPrograms):
         self.assertIn("goodbye", client.output)
         server.signal("TERM")
         await server.exits()
+
+    async def test_anyProtocol(self) -> None:
+        """Twisted's web server runs in sessions, for things that have its files' trust only."""
+        from twisted.internet import reactor
+
+        server, thing = IdentityKey.generate(), IdentityKey.generate()
+        server.save(self.directory / "server_key")
+        thing.save(self.directory / "my_key")
+        (self.directory / "things").write_text(f"{thing.publicLine('lamp')}\n")
+        (self.directory / "docs").mkdir()
+        (self.directory / "docs" / "hello").write_text("hello, thing")
+        (start,) = re.findall(r"(?m)^    \.venv/bin/twistd (-n web .+)$", self.text)
+        web = self.run_(
+            "-c", TWISTD, *shlex.split(start.replace("9000", f"{self.port}:interface=127.0.0.1"))
+        )
+        await web.says("Starting factory|starting on")
+        (target,) = re.findall(r"``(thing:localhost:9000:\S+)``", self.text)
+        pin = server.fingerprint.replace(":", r"\:")
+        described = target.replace("9000", str(self.port)).replace("…", pin)
+        described = described.replace("my_key", str(self.directory / "my_key"))
+        endpoint = clientFromString(reactor, described)
+        agent = Agent.usingEndpointFactory(reactor, OneEndpoint(endpoint))
+        response = await agent.request(b"GET", b"http://web/hello")
+        self.assertEqual(await readBody(response), b"hello, thing")
+        web.signal("TERM")
+        await web.exits()
 
 
 class ExampleTests(DocumentedPrograms):
