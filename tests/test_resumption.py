@@ -25,8 +25,10 @@ from tests.helpers import (
     ending,
     give,
     makePair,
+    nextKeyMessage,
     only,
     pump,
+    sendTo,
     serverSettings,
     splitRecords,
     tampered,
@@ -429,6 +431,15 @@ class ResumedTests(TicketCase):
         )
         self.assertUp(client, server, resumed=True)
         self.assertEqual(only(NextKeyAnnounced, again.client), [])
+
+    def test_nextKeyRefused(self) -> None:
+        """A client refuses a next key in a resumed session, whoever signed it."""
+        client, server, _ = self.meet(ticket=self.firstTicket())
+        assert client.session is not None
+        following = Ed25519Credential("the server's next")
+        announced = nextKeyMessage(client.session, SERVER_CREDENTIAL, following)
+        termination = ending(sendTo(client, announced))
+        self.assertIs(termination.code, ErrorCode.BAD_CREDENTIAL)
 
     def test_chain(self) -> None:
         """However often a session is resumed, the first handshake's time runs out."""

@@ -134,6 +134,8 @@ class ClientConnection(Connection[ClientHandshake]):
         if self._nextKeyKnown:
             raise RemoteProtocolError(ErrorCode.UNEXPECTED_MESSAGE, "SNK twice in a session")
         self._nextKeyKnown = True
+        if self.session.resumed:
+            raise RemoteProtocolError(ErrorCode.BAD_CREDENTIAL, "SNK in a resumed session")
         current = self.session.peer
         if snk.credentialKind not in self._peerKinds:
             raise RemoteProtocolError(ErrorCode.BAD_CREDENTIAL, f"kind {snk.credentialKind}")

@@ -1,7 +1,7 @@
 """
 The keys that seal resumption tickets, in memory or in a file that several servers share.
 
-Specification, "Resumption tickets", as RFC 5077, section 4, recommends. The
+Specification, "Resumption", as RFC 5077, section 4, recommends. The
 last key seals; those before it still open what they sealed, until it has
 expired. Keys are made anew by themselves, so a stolen one is of use for a
 limited time; sessions that were resumed stay secret even then, since each has
