@@ -297,16 +297,23 @@ class FloodTests(FleetCase):
             self.assertIsNotNone(pair.client.session)
 
     def test_allProved(self) -> None:
-        """If all others are proved it is the newcomer that is cut off: the limit holds."""
+        """If all others are proved the oldest is cut off: keys that anybody makes hold no place."""
         factory = self.factory(limits=Limits(handshakes=2))
         factory.authorizer = authorizer = Undecided()
-        proved = [self.join(factory) for _ in range(2)]
-        self.assertCutOff(self.join(factory, pump=False), "2 handshakes")
-        self.assertEqual(list(factory._handshaking), [pair.server for pair in proved])
+        oldest, proved = (self.join(factory) for _ in range(2))
+        newcomer = self.join(factory)
+        self.assertCutOff(oldest, "2 handshakes")
         authorizer.decide()
-        for pair in proved:
+        for pair in (proved, newcomer):
             pair.pump()
             self.assertIsNotNone(pair.client.session)
+
+    def test_mappedAddresses(self) -> None:
+        """IPv4 on a port that takes both is counted by its own addresses, and not as one."""
+        factory = self.factory(limits=Limits(handshakesPerAddress=1))
+        for host in ("::ffff:192.0.2.1", "::ffff:192.0.2.2"):
+            self.assertIsNotNone(self.join(factory, host).client.session)
+        self.assertEqual(set(factory._perAddress), {"192.0.2.1", "192.0.2.2"})
 
     def test_perAddress(self) -> None:
         """Handshakes of one address beyond its limit are refused; others are not touched."""

@@ -11,6 +11,7 @@ from thing.core.layout import (
     EXTENSIONS,
     LIST8,
     LIST16,
+    MAX_EXTENSIONS,
     OCTETS32,
     OPAQUE8,
     OPAQUE16,
@@ -96,6 +97,17 @@ class FieldTests(TestCase):
         """An extension type stands at most once in a list."""
         doubled = bytes.fromhex("0008" + "00010000" + "00010000")
         self.assertMalformed(messageOf(EXTENSIONS), doubled)
+
+    def test_manyExtensions(self) -> None:
+        """A list holds sixteen extensions and no more, whatever room there is for others."""
+        message = messageOf(EXTENSIONS)
+        for count in (MAX_EXTENSIONS, MAX_EXTENSIONS + 1):
+            entries = b"".join(number.to_bytes(2, "big") + b"\0\0" for number in range(count))
+            body = len(entries).to_bytes(2, "big") + entries
+            if count == MAX_EXTENSIONS:
+                self.assertEqual(message.decode(body).encode(), body)
+            else:
+                self.assertMalformed(message, body)
 
     def test_extensionPastItsList(self) -> None:
         """An extension does not reach past the end of its list into the next field."""

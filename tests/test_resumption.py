@@ -42,7 +42,7 @@ from thing.core.groups import GroupName
 from thing.core.handshake import ClientHandshake, ServerHandshake
 from thing.core.keyschedule import expandLabel
 from thing.core.messages import CCC, CHI, CHI_LIMIT, SCC, SHF, SHI
-from thing.core.preshared import MAX_TICKET, Form, Preshared, Resumable, resumption
+from thing.core.preshared import MAX_LIFETIME, MAX_TICKET, Form, Preshared, Resumable, resumption
 from thing.core.records import Aead
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
@@ -76,16 +76,17 @@ class Wall:
 class FixedSealer:
     """Gives one ticket, whatever is asked; opens what it is told to."""
 
-    def __init__(self, ticket: bytes, opened: Resumable | None = None) -> None:
+    def __init__(self, ticket: bytes, opened: Resumable | None = None, lifetime: int = 60) -> None:
+        self.lifetime = lifetime
         self.ticket = ticket
         self.opened = opened
         self.sealed: list[Resumable] = []
 
-    def seal(self, resumable: Resumable) -> GivenTicket | None:
+    def seal(self, resumable: Resumable, server: bytes) -> GivenTicket | None:
         self.sealed.append(resumable)
-        return GivenTicket(60, self.ticket)
+        return GivenTicket(self.lifetime, self.ticket)
 
-    def open(self, ticket: bytes) -> Resumable | None:
+    def open(self, ticket: bytes, server: bytes) -> Resumable | None:
         return self.opened
 
 
@@ -213,6 +214,18 @@ class GivenTests(TicketCase):
         self.assertEqual(ticket.secret, expected)
         self.assertIsInstance(messages[5], CCC)
 
+    def test_lifetime(self) -> None:
+        """A client keeps a ticket for seven days at most, whatever the server says."""
+        sealer = FixedSealer(b"ticket", lifetime=MAX_LIFETIME + 1)
+        _, _, told = self.meet(server=self.server(tickets=sealer))
+        self.assertEqual(self.ticketIn(told).lifetime, MAX_LIFETIME)
+
+    def test_lifetimeOfResumed(self) -> None:
+        """A resumed session's ticket is kept no longer than the one before: signatures are due."""
+        first = replace(self.firstTicket(), lifetime=7.5)
+        _, _, told = self.meet(ticket=first)
+        self.assertEqual(self.ticketIn(told).lifetime, 7.5)
+
     def test_lengths(self) -> None:
         """A client ignores a ticket that is empty, or too long for its next CHI."""
         for length, taken in ((0, False), (1, True), (MAX_TICKET, True), (MAX_TICKET + 1, False)):
@@ -223,7 +236,7 @@ class GivenTests(TicketCase):
     def test_nothingSealed(self) -> None:
         """A sealer that has no ticket to give stops nothing."""
         sealer = FixedSealer(b"")
-        sealer.seal = lambda resumable: None  # type: ignore[method-assign]
+        sealer.seal = lambda resumable, server: None  # type: ignore[method-assign]
         client, server, told = self.meet(server=self.server(tickets=sealer))
         self.assertUp(client, server, resumed=False)
         self.assertEqual(only(TicketReceived, told.client), [])
@@ -434,7 +447,7 @@ class ResumedTests(TicketCase):
 
     def test_nextKeyRefused(self) -> None:
         """A client refuses a next key in a resumed session, whoever signed it."""
-        client, server, _ = self.meet(ticket=self.firstTicket())
+        client, _, _ = self.meet(ticket=self.firstTicket())
         assert client.session is not None
         following = Ed25519Credential("the server's next")
         announced = nextKeyMessage(client.session, SERVER_CREDENTIAL, following)
@@ -513,7 +526,7 @@ class IgnoredTests(TicketCase):
         for at in range(len(good.ticket)):
             octets = bytearray(good.ticket)
             octets[at] ^= 1 << at % 8
-            self.assertIsNone(self.tickets.open(bytes(octets)))
+            self.assertIsNone(self.tickets.open(bytes(octets), self.server().shown))
         for octets in (b"x", good.ticket[:-1], good.ticket + b"\0", bytes(MAX_TICKET)):
             self.assertIgnored(replace(good, ticket=octets))
 
@@ -554,6 +567,20 @@ class IgnoredTests(TicketCase):
         self.assertUp(client, server, resumed=False)
         assert server.session is not None
         self.assertEqual(server.session.peer.credential, own.data)
+
+    def test_otherServer(self) -> None:
+        """A ticket is good only for a server that is known, and will be, as when it gave it."""
+        other = Ed25519Credential("another server")
+        good = self.firstTicket()
+        for choices in (
+            {"credential": other},
+            {"otherCredentials": (certifiedKey(),)},
+            {"nextCredential": other},
+        ):
+            client, server, _ = self.meet(server=self.server(**choices), ticket=good)
+            self.assertUp(client, server, resumed=False)
+        client, server, _ = self.meet(ticket=good)
+        self.assertUp(client, server, resumed=True)
 
     def test_anonymousNoLongerTaken(self) -> None:
         """The ticket of a client that nobody knows ends with the permission."""

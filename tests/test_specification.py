@@ -14,6 +14,7 @@ from thing.core import (
     groups,
     heartbeat,
     keyschedule,
+    layout,
     messages,
     preshared,
     puzzle,
@@ -58,6 +59,9 @@ LIMITS = {
         "BEATS_PER_TTL": "beats in one TTL {}",
         "LATE_TOLERANCE": "lateness without grace {} milliseconds",
     },
+    layout: {
+        "MAX_EXTENSIONS": "extensions in a list {}",
+    },
     credentials: {
         "MAX_CHAIN": "certificates in a chain {}",
     },
@@ -66,6 +70,8 @@ LIMITS = {
     },
     preshared: {
         "MAX_TICKET": "ticket {} octets",
+        "MAX_LIFETIME": "lifetime of a ticket, at a client {} seconds",
+        "MIN_KEY": "pre-shared key {} to 64 octets",
     },
     groups: {
         "X25519_LENGTH": "X25519 key {} octets",

@@ -571,9 +571,9 @@ class KindsTests(TrustFiles, TapCase):
         self.assertEqual(set(after.presharedKeys), {b"toaster"})
         assert before.tickets is not None and after.tickets is not None
         nobody = Identity(CredentialKind.NONE)
-        ticket = before.tickets.seal(Resumable(bytes(32), nobody))
+        ticket = before.tickets.seal(Resumable(bytes(32), nobody), b"the server")
         assert ticket is not None
-        self.assertIsNone(after.tickets.open(ticket.ticket))
+        self.assertIsNone(after.tickets.open(ticket.ticket, b"the server"))
 
         lamp = IdentityKey.load(self.path("lamp"))
         certified = CertifiedKey.load(self.path("lamp")).data

@@ -19,10 +19,15 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from tests.certificates import CLIENT, authority, issue, proved
-from tests.helpers import CLIENT_CREDENTIAL, CountedCredential, Ed25519Credential
+from tests.helpers import (
+    CLIENT_CREDENTIAL,
+    SERVER_CREDENTIAL,
+    CountedCredential,
+    Ed25519Credential,
+)
 from tests.pairs import Pair, PairCase, freshClient, freshServer
 from tests.test_trust_keys import DirectoryMixin, modeOf, read, write
-from thing.core.preshared import MAX_TICKET, Resumable
+from thing.core.preshared import MAX_TICKET, Resumable, showing
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.events import Cause
 from thing.identity import CredentialKind, Identity
@@ -45,6 +50,7 @@ NOW = 1_900_000_000.0
 SECRET = bytes(range(32))
 LAMP = Identity(CredentialKind.ED25519, CLIENT_CREDENTIAL.data)
 RESUMABLE = Resumable(SECRET, LAMP)
+SERVER = showing([SERVER_CREDENTIAL])
 HOUR = 3600.0
 
 
@@ -65,7 +71,7 @@ class TicketCase(DirectoryMixin):
 
     def sealed(self, keys: TicketKeys, resumable: Resumable = RESUMABLE) -> bytes:
         """A ticket of these keys."""
-        ticket = keys.seal(resumable)
+        ticket = keys.seal(resumable, SERVER)
         assert ticket is not None
         return ticket.ticket
 
@@ -90,10 +96,12 @@ class SealTests(TicketCase, TestCase):
     def test_opens(self) -> None:
         """Secret and peer come back, and when the first handshake was; a name is not kept."""
         keys = self.keys()
-        given = keys.seal(Resumable(SECRET, replace(LAMP, name="lamp")))
+        given = keys.seal(Resumable(SECRET, replace(LAMP, name="lamp")), SERVER)
         assert given is not None
         self.assertEqual(given.lifetime, DEFAULT_LIFETIME)
-        self.assertEqual(keys.open(given.ticket), Resumable(SECRET, LAMP, NOW + DEFAULT_LIFETIME))
+        self.assertEqual(
+            keys.open(given.ticket, SERVER), Resumable(SECRET, LAMP, NOW + DEFAULT_LIFETIME)
+        )
 
     def test_kinds(self) -> None:
         """A client with a certificate, or without any key, comes back as what it was."""
@@ -101,7 +109,7 @@ class SealTests(TicketCase, TestCase):
         leaf = issue("", root, [x509.DNSName("lamp")], use=CLIENT)
         keys = self.keys(None)
         for peer in (Identity(CredentialKind.NONE), proved(leaf)):
-            opened = keys.open(self.sealed(keys, Resumable(SECRET, peer)))
+            opened = keys.open(self.sealed(keys, Resumable(SECRET, peer)), SERVER)
             assert opened is not None
             self.assertEqual(opened.peer, peer)
 
@@ -112,7 +120,7 @@ class SealTests(TicketCase, TestCase):
         leaf = issue("", middle, [x509.DNSName("lamp")], use=CLIENT)
         chain = proved(leaf, middle, root)
         self.assertGreater(len(chain.data), MAX_TICKET)
-        self.assertIsNone(self.keys(None).seal(Resumable(SECRET, chain)))
+        self.assertIsNone(self.keys(None).seal(Resumable(SECRET, chain), SERVER))
 
     def test_everyTicketDiffers(self) -> None:
         """Tickets of one thing have nothing in common but the name of the key."""
@@ -128,24 +136,24 @@ class SealTests(TicketCase, TestCase):
         keys = self.keys(lifetime=60.0)
         ticket = self.sealed(keys)
         self.now = NOW + 59.9
-        self.assertIsNotNone(keys.open(ticket))
+        self.assertIsNotNone(keys.open(ticket, SERVER))
         self.now = NOW + 60
-        self.assertIsNone(keys.open(ticket))
+        self.assertIsNone(keys.open(ticket, SERVER))
 
     def test_lifetimeIsInherited(self) -> None:
         """A ticket for a resumed session lives as long as that of the first, and no longer."""
         keys = self.keys(lifetime=60.0)
-        first = keys.open(self.sealed(keys))
+        first = keys.open(self.sealed(keys), SERVER)
         assert first is not None
         self.now = NOW + 45
-        second = keys.seal(first)
+        second = keys.seal(first, SERVER)
         assert second is not None
         self.assertEqual(second.lifetime, 15)
         self.now = NOW + 59.5
-        self.assertIsNone(keys.seal(first), "less than a second is none")
+        self.assertIsNone(keys.seal(first, SERVER), "less than a second is none")
         self.now = NOW + 60
-        self.assertIsNone(keys.open(second.ticket))
-        self.assertIsNone(keys.seal(first))
+        self.assertIsNone(keys.open(second.ticket, SERVER))
+        self.assertIsNone(keys.seal(first, SERVER))
 
     def test_skew(self) -> None:
         """A clock that is a little behind that of the sealing server is no harm; far behind is."""
@@ -153,12 +161,12 @@ class SealTests(TicketCase, TestCase):
         ticket = self.sealed(ahead)
         for offset, taken in ((SKEW - 1, True), (SKEW + 1, False)):
             self.now = NOW - offset
-            self.assertEqual(behind.open(ticket) is not None, taken)
+            self.assertEqual(behind.open(ticket, SERVER) is not None, taken)
 
     def test_lifetimeShortened(self) -> None:
         """A server whose lifetime was made shorter takes no ticket that would outlive it."""
         ticket = self.sealed(self.keys())
-        self.assertIsNone(self.keys(lifetime=60.0).open(ticket))
+        self.assertIsNone(self.keys(lifetime=60.0).open(ticket, SERVER))
 
     def test_lifetimes(self) -> None:
         """A lifetime or a rotation that cannot be is refused."""
@@ -180,10 +188,11 @@ class SealTests(TicketCase, TestCase):
 
         def ticket(contents: bytes) -> bytes:
             nonce = bytes(NONCE_LENGTH)
-            return key.name + nonce + key.cipher.encrypt(nonce, contents, key.name)
+            sealed = key.cipher.encrypt(nonce, contents, key.name + SERVER)
+            return key.name + nonce + sealed
 
         good = _Contents(1, expires, SECRET, 1, LAMP.publicKey).encode()
-        self.assertIsNotNone(keys.open(ticket(good)))
+        self.assertIsNotNone(keys.open(ticket(good), SERVER))
         for contents in (
             _Contents(2, expires, SECRET, 1, LAMP.publicKey).encode(),
             _Contents(1, expires, SECRET, 1, bytes(32)).encode(),  # No key, but of small order.
@@ -193,12 +202,12 @@ class SealTests(TicketCase, TestCase):
             good + b"x",
             b"",
         ):
-            self.assertIsNone(keys.open(ticket(contents)))
+            self.assertIsNone(keys.open(ticket(contents), SERVER))
 
     def test_noSecrets(self) -> None:
         """What is shown of keys, and of what they opened, tells none."""
         keys = self.keys()
-        shown = f"{keys!r} {keys._keys!r} {keys.open(self.sealed(keys))!r}"
+        shown = f"{keys!r} {keys._keys!r} {keys.open(self.sealed(keys), SERVER)!r}"
         self.assertNotIn(repr(SECRET)[2:-1], shown)
         self.assertNotIn(repr(keys._keys[0].octets)[2:-1], shown)
 
@@ -211,20 +220,20 @@ class HostileTicketTests(SynchronousTestCase):
     @given(st.binary(max_size=2 * MAX_TICKET))
     def test_anything(self, octets: bytes) -> None:
         """Whatever is offered, it is no ticket, and no error."""
-        self.assertIsNone(self.KEYS.open(octets))
+        self.assertIsNone(self.KEYS.open(octets, SERVER))
         name = self.KEYS._keys[0].name
-        self.assertIsNone(self.KEYS.open(name + octets))
+        self.assertIsNone(self.KEYS.open(name + octets, SERVER))
 
     def test_changed(self) -> None:
         """A ticket of which one bit differs, or that is cut or longer, is none."""
-        given = self.KEYS.seal(RESUMABLE)
+        given = self.KEYS.seal(RESUMABLE, SERVER)
         assert given is not None
         ticket = given.ticket
         for at in range(len(ticket)):
             changed = ticket[:at] + bytes((ticket[at] ^ 1 << at % 8,)) + ticket[at + 1 :]
-            self.assertIsNone(self.KEYS.open(changed))
-            self.assertIsNone(self.KEYS.open(ticket[:at]))
-        self.assertIsNone(self.KEYS.open(ticket + b"\0"))
+            self.assertIsNone(self.KEYS.open(changed, SERVER))
+            self.assertIsNone(self.KEYS.open(ticket[:at], SERVER))
+        self.assertIsNone(self.KEYS.open(ticket + b"\0", SERVER))
 
 
 class FileTests(TicketCase, TestCase):
@@ -244,20 +253,22 @@ class FileTests(TicketCase, TestCase):
         for content in (b"", b"# ticket keys\n\n"):
             write(self.path("tickets"), content)
             keys = self.keys()
-            self.assertIsNotNone(keys.open(self.sealed(keys)))
+            self.assertIsNotNone(keys.open(self.sealed(keys), SERVER))
             self.assertEqual(len(self.lines()), 1)
 
     def test_laterProcess(self) -> None:
         """The next process, or another server, opens what this one sealed."""
         ticket = self.sealed(self.keys())
-        self.assertEqual(self.keys().open(ticket), Resumable(SECRET, LAMP, NOW + DEFAULT_LIFETIME))
+        self.assertEqual(
+            self.keys().open(ticket, SERVER), Resumable(SECRET, LAMP, NOW + DEFAULT_LIFETIME)
+        )
 
     def test_memory(self) -> None:
         """Without a file nobody else opens what was sealed, and nothing is written."""
         keys = self.keys(None)
         ticket = self.sealed(keys)
-        self.assertIsNotNone(keys.open(ticket))
-        self.assertIsNone(self.keys(None).open(ticket))
+        self.assertIsNotNone(keys.open(ticket, SERVER))
+        self.assertIsNone(self.keys(None).open(ticket, SERVER))
         self.assertEqual(os.listdir(self.directory), [])
 
     def test_rotation(self) -> None:
@@ -271,8 +282,8 @@ class FileTests(TicketCase, TestCase):
             self.now = NOW + ROTATION + CHECK_INTERVAL
             new = self.sealed(keys)
             self.assertNotEqual(new[:NAME_LENGTH], old[:NAME_LENGTH])
-            self.assertIsNotNone(keys.open(old))
-            self.assertIsNotNone(keys.open(new))
+            self.assertIsNotNone(keys.open(old, SERVER))
+            self.assertIsNotNone(keys.open(new, SERVER))
         self.assertEqual(len(self.lines()), 2)
         self.assertEqual(modeOf(self.path("tickets")), 0o600)
 
@@ -296,16 +307,16 @@ class FileTests(TicketCase, TestCase):
         self.now = NOW
         ticket = self.sealed(keys)
         self.assertNotEqual(ahead[:NAME_LENGTH], ticket[:NAME_LENGTH])
-        self.assertIsNone(keys.open(ahead), "it would live for a thousand hours")
-        self.assertIsNotNone(keys.open(ticket))
+        self.assertIsNone(keys.open(ahead, SERVER), "it would live for a thousand hours")
+        self.assertIsNotNone(keys.open(ticket, SERVER))
 
     def test_clockSetForward(self) -> None:
         """A clock that is set forward ends tickets early, and new ones are of use."""
         keys = self.keys()
         before = self.sealed(keys)
         self.now = NOW + 1000 * HOUR
-        self.assertIsNone(keys.open(before))
-        self.assertIsNotNone(keys.open(self.sealed(keys)))
+        self.assertIsNone(keys.open(before, SERVER))
+        self.assertIsNotNone(keys.open(self.sealed(keys), SERVER))
 
     def test_bounded(self) -> None:
         """Servers whose clocks disagree by a day make keys in turn, but not without end."""
@@ -315,7 +326,7 @@ class FileTests(TicketCase, TestCase):
                 fast.reload()
                 slow.reload()
         self.assertEqual(len(self.lines()), 10)
-        self.assertIsNotNone(slow.open(self.sealed(slow)))
+        self.assertIsNotNone(slow.open(self.sealed(slow), SERVER))
 
     def test_mostKeysFit(self) -> None:
         """As many keys as are kept are a file that can be read."""
@@ -334,8 +345,8 @@ class FileTests(TicketCase, TestCase):
         self.now = NOW + ROTATION
         ticket = self.sealed(one)
         self.assertEqual(len(self.lines()), 2)
-        self.assertIsNotNone(other.open(ticket))
-        self.assertEqual(other.open(ticket), one.open(ticket))
+        self.assertIsNotNone(other.open(ticket, SERVER))
+        self.assertEqual(other.open(ticket, SERVER), one.open(ticket, SERVER))
         self.assertEqual(self.sealed(other)[:NAME_LENGTH], ticket[:NAME_LENGTH])
         self.assertEqual(len(self.lines()), 2)
 
@@ -364,18 +375,37 @@ class FileTests(TicketCase, TestCase):
             for tenth in range(100):
                 self.now = NOW + tenth / 10
                 for number in range(50):
-                    self.assertIsNone(keys.open(bytes((number,)) * 200))
+                    self.assertIsNone(keys.open(bytes((number,)) * 200, SERVER))
             self.assertLessEqual(reading.call_count, 10)
+
+    def test_strangersWaitForNoLock(self) -> None:
+        """For a ticket of nobody's the file is read, not locked or written, though a key is due."""
+        keys = self.keys()
+        self.now += ROTATION + 1
+        with mock.patch.object(module, "lockedFile", side_effect=AssertionError):
+            self.assertIsNone(keys.open(bytes(200), SERVER))
+        self.assertEqual(len(self.lines()), 1)
+
+    def test_absurdClocks(self) -> None:
+        """However wrong the clock is, no ticket is given rather than one that makes no sense."""
+        keys = self.keys()
+        for now in (1e18, -1e6):
+            self.now = now
+            self.assertIsNone(keys.seal(RESUMABLE, SERVER))
+        self.now = 0.0
+        given = keys.seal(replace(RESUMABLE, expires=NOW), SERVER)
+        assert given is not None
+        self.assertLessEqual(given.lifetime, DEFAULT_LIFETIME)
 
     def test_removed(self) -> None:
         """A key that was taken out of the file opens nothing, once the file is read again."""
         keys = self.keys()
         ticket = self.sealed(keys)
         os.remove(self.path("tickets"))
-        self.assertIsNotNone(keys.open(ticket))
+        self.assertIsNotNone(keys.open(ticket, SERVER))
         keys.reload()
-        self.assertIsNone(keys.open(ticket))
-        self.assertIsNotNone(keys.open(self.sealed(keys)))
+        self.assertIsNone(keys.open(ticket, SERVER))
+        self.assertIsNotNone(keys.open(self.sealed(keys), SERVER))
 
     def test_changedByHand(self) -> None:
         """A change of the file is seen within a minute by a server that seals."""
@@ -384,7 +414,7 @@ class FileTests(TicketCase, TestCase):
         os.remove(self.path("tickets"))
         self.now = NOW + CHECK_INTERVAL
         self.sealed(keys)
-        self.assertIsNone(keys.open(ticket))
+        self.assertIsNone(keys.open(ticket, SERVER))
 
     def test_damaged(self) -> None:
         """A line that is not understood is told by its number, and nothing of it is shown."""
@@ -433,10 +463,10 @@ class FileTests(TicketCase, TestCase):
         secret = line.split()[1].decode()
         write(self.path("tickets"), line[20:] + b"\n")
         message = self.refusal(keys.reload)
-        self.assertIsNotNone(keys.open(ticket))
+        self.assertIsNotNone(keys.open(ticket, SERVER))
         logged = self.errors()
         self.now = NOW + CHECK_INTERVAL
-        self.assertIsNotNone(keys.open(self.sealed(keys)))
+        self.assertIsNotNone(keys.open(self.sealed(keys), SERVER))
         self.assertEqual(logged, [f"The ticket keys stay what they were: {message}"])
         for word in (secret, secret[20:]):
             self.assertNotIn(word, message)
@@ -453,7 +483,7 @@ class FileTests(TicketCase, TestCase):
             self.now += CHECK_INTERVAL
             self.assertEqual(self.sealed(keys)[:NAME_LENGTH], ticket[:NAME_LENGTH])
         self.assertIn("No space left", "\n".join(logged))
-        self.assertIsNotNone(keys.open(ticket))
+        self.assertIsNotNone(keys.open(ticket, SERVER))
 
 
 @implementer(IAuthorizer)
@@ -568,6 +598,30 @@ class ResumptionTests(TicketCase, PairCase):
         self.assertFalse(self.resumed(again))
         pair.clientFactory.settings = before
         self.assertFalse(self.resumed(self.back(pair)), "that ticket was the kettle's")
+
+    def test_credentialReplacedMeanwhile(self) -> None:
+        """A ticket that comes when the client has another key already is the old key's."""
+        pair = self.first()
+        before = pair.clientFactory.settings
+        late = self.back(pair)
+        pair.clientFactory.settings = replace(before, credential=Ed25519Credential("kettle"))
+        self.assertTrue(self.resumed(late))
+        self.over(late)
+        self.assertFalse(self.resumed(self.back(pair)))
+
+    def test_keyChanged(self) -> None:
+        """A thing with a ticket sees a server's next key announced, and its new key proved."""
+        pair = self.first()
+        following = Ed25519Credential("the next")
+        for choices in ({"nextCredential": following}, {"credential": following}):
+            settings = replace(pair.serverFactory.settings, **{"nextCredential": None, **choices})
+            pair.serverFactory.settings = settings
+            again = self.back(pair)
+            self.assertFalse(self.resumed(again))
+            self.over(again)
+            again = self.back(pair)
+            self.assertTrue(self.resumed(again))
+            self.over(again)
 
     def test_notAfterLifetime(self) -> None:
         """A ticket is not even offered after its lifetime."""

@@ -291,7 +291,11 @@ class DerivationTests(TestCase):
         ends = 1000 * (1767225600 + 24 * 3600)
         contents = b"\x01" + ends.to_bytes(8, "big") + secret + b"\x01" + framed(client)
         self.assertEqual(told["contents"], contents.hex())
-        ticket = name + nonce + AESGCM(key).encrypt(nonce, contents, name)
+        server = b"".join(
+            b"\x01" + framed(bytes.fromhex(inputs[each]))
+            for each in ("serverPublicKey", "nextPublicKey")
+        )
+        ticket = name + nonce + AESGCM(key).encrypt(nonce, contents, name + server)
         self.assertEqual(told["ticket"], ticket.hex())
         lifetime = ends // 1000 - inputs["wallClock"]
         self.assertEqual(told["lifetime"], lifetime)

@@ -122,7 +122,7 @@ class ResumptionTicket:
 
 @dataclass(frozen=True, slots=True)
 class PeerProved:
-    """The peer proved its key; the application must admit or refuse it."""
+    """The peer proved its key, or a secret; the application must admit or refuse it."""
 
     identity: Identity
 

@@ -6,8 +6,8 @@ import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
-from ipaddress import IPv6Network
+from dataclasses import dataclass, replace
+from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -198,21 +198,22 @@ class ThingFactory(Factory):
         """Count a key exchange, in vain until there is a session."""
         self._exchanges.add(1, self.clock.seconds())
 
-    def keepTicket(self, ticket: ResumptionTicket) -> None:
+    def keepTicket(self, ticket: ResumptionTicket, credential: Credential) -> None:
         """
         Client: keep a ticket for the next connection; the latest only, and for one use.
 
         :param ticket: what the server gave.
+        :param credential: what the client showed for it.
         """
-        assert isinstance(self.settings, ClientSettings), "only a client is given tickets"
         until = self.clock.seconds() + ticket.lifetime
-        self._ticket = _KeptTicket(ticket, self.settings.credential, until)
+        self._ticket = _KeptTicket(ticket, credential, until)
 
     def _takeTicket(self, settings: ClientSettings) -> ResumptionTicket | None:
         kept, self._ticket = self._ticket, None
-        if kept is None or kept.credential is not settings.credential:
+        if kept is None or kept.credential is not settings.credential or not settings.resumption:
             return None  # With another key it is another client.
-        return kept.ticket if self.clock.seconds() < kept.until else None
+        left = kept.until - self.clock.seconds()
+        return replace(kept.ticket, lifetime=left) if left > 0 else None
 
     def drain(
         self,
@@ -272,7 +273,7 @@ class ThingFactory(Factory):
         detail = self._overLimit(_host(protocol))
         if not detail:
             if len(self._handshaking) > self.limits.handshakes:
-                self._displaceOldest()
+                self._displaceOldest(protocol)
             return None
         leaving = self._connected - len(self._handshaking) - len(self.sessions)
         if leaving >= self.limits.handshakes:
@@ -280,16 +281,15 @@ class ThingFactory(Factory):
             return None
         return Busy(detail, self._spread(self.limits.retryAfter))
 
-    def _displaceOldest(self) -> None:
+    def _displaceOldest(self, newcomer: ThingProtocol) -> None:
         """
-        Cut off who has been at the handshake the longest and has not proved anything.
+        Cut off who has been at the handshake the longest, if possible without having proved a key.
 
         A word to it would cost more, and it would be waited for while it takes the word.
         """
-        for protocol in self._handshaking:
-            if not protocol.proved:
-                protocol.cutOff(f"limit of {self.limits.handshakes} handshakes")
-                return
+        others = [protocol for protocol in self._handshaking if protocol is not newcomer]
+        oldest = next((each for each in others if not each.proved), others[0])
+        oldest.cutOff(f"limit of {self.limits.handshakes} handshakes")
 
     def _overLimit(self, host: str) -> str:
         """Which limit a new connection exceeds, in words, or nothing."""
@@ -415,4 +415,7 @@ def _host(protocol: ThingProtocol) -> str:
     host: str = getattr(protocol.connectedFrom, "host", "")
     if ":" not in host:
         return host
-    return str(IPv6Network((host.partition("%")[0], 64), strict=False))
+    address = IPv6Address(host.partition("%")[0])
+    if address.ipv4_mapped is not None:  # IPv4, on a port that takes both.
+        return str(address.ipv4_mapped)
+    return str(IPv6Network((address, 64), strict=False))

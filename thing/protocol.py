@@ -385,8 +385,8 @@ class ThingProtocol(Protocol):
         """
         self.connected = 1
         self.transport = transport
-        self._driver.attach(transport)
         self.factory.connected(self)
+        self._driver.attach(transport)
         if self.termination is not None:  # It was turned away before there was a stream.
             self._driver.cut()
             return
@@ -466,6 +466,10 @@ class ThingProtocol(Protocol):
                 self._log.warn("The server's next key is not kept: {error}", error=str(error))
         self.serverKeyAnnounced(event.following)
 
+    def _deliverTicket(self, event: TicketReceived) -> None:
+        assert isinstance(self._core, ClientConnection), "only a client is given tickets"
+        self.factory.keepTicket(event.ticket, self._core.credential)
+
     def _deliverTerminated(self, event: Terminated) -> None:
         self.factory.ended(self, event.termination)
         self.terminated(event.termination)
@@ -483,6 +487,6 @@ class ThingProtocol(Protocol):
         GoodbyeReceived: lambda self, e: self.goodbyeReceived(),
         KeyUpdated: lambda self, e: self.keyUpdated(e.generation),
         NextKeyAnnounced: _deliverNextKey,
-        TicketReceived: lambda self, e: self.factory.keepTicket(e.ticket),
+        TicketReceived: _deliverTicket,
         Terminated: _deliverTerminated,
     }

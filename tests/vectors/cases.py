@@ -164,9 +164,9 @@ class FixedTickets(tickets.TicketKeys):
         self._keys = [tickets._TicketKey(key, inputs["wallClock"])]
         self._nonce = inputs["ticketNonce"]
 
-    def seal(self, resumable: Resumable) -> GivenTicket | None:
+    def seal(self, resumable: Resumable, server: bytes) -> GivenTicket | None:
         with mock.patch.object(tickets.secrets, "token_bytes", Source(self._nonce)):
-            return super().seal(resumable)
+            return super().seal(resumable, server)
 
 
 def privateKey(seed: bytes) -> Ed25519PrivateKey:
@@ -342,7 +342,9 @@ def connections(case: Case, inputs: dict[str, Any]) -> dict[Role, Any]:
     ticket = None
     if case.resumed:
         peer = identityOf(case, inputs, "server")
-        ticket = ResumptionTicket(inputs["ticket"], inputs["resumptionSecret"], peer, 0.0)
+        ticket = ResumptionTicket(
+            inputs["ticket"], inputs["resumptionSecret"], peer, TICKET_LIFETIME
+        )
     return {
         CLIENT: ClientConnection(client, ticket),
         SERVER: ServerConnection(server, None, lambda: case.difficulty),

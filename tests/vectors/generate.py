@@ -33,6 +33,7 @@ from thing.core import keyschedule, puzzle
 from thing.core.client import ClientConnection
 from thing.core.extensions import ExtensionType, GivenTicket, PresharedOffer, Solution, find
 from thing.core.groups import GroupName
+from thing.core.layout import OPAQUE16
 from thing.core.messages import CCC, CHI, SCC, SHF, SNK, MessageType, Role
 from thing.core.preshared import Form
 from thing.core.records import Aead
@@ -311,7 +312,11 @@ class Observer:
         if value is not None:
             given, inputs = GivenTicket.decode(value), self._inputs
             name, nonce, sealed = given.ticket[:16], given.ticket[16:28], given.ticket[28:]
-            contents = AESGCM(inputs["ticketKey"]).decrypt(nonce, sealed, name)
+            server = b"".join(
+                b"\x01" + OPAQUE16.write(inputs[each])
+                for each in ("serverPublicKey", "nextPublicKey")
+            )
+            contents = AESGCM(inputs["ticketKey"]).decrypt(nonce, sealed, name + server)
             self.vector["ticket"] = {
                 "lifetime": given.lifetime,
                 "contents": contents,

@@ -45,7 +45,11 @@ from thing.events import (
 
 
 class ClientConnection(Connection[ClientHandshake]):
-    """One server, as the client sees it."""
+    """
+    One server, as the client sees it.
+
+    :ivar credential: what this side shows, unless a secret takes its place.
+    """
 
     role = Role.CLIENT
     _rejectOut = CHR
@@ -61,6 +65,7 @@ class ClientConnection(Connection[ClientHandshake]):
         :param ticket: what an earlier session with the same server left.
         """
         super().__init__(settings, ClientHandshake(settings, ticket))
+        self.credential = settings.credential
         self._peerKinds = settings.peerKinds
         self._search: Search | None = None
         self._pulse = Pulse()

@@ -12,6 +12,7 @@ states or time.
 from __future__ import annotations
 
 import hmac
+import secrets
 from dataclasses import replace
 from typing import TypeVar, cast
 
@@ -52,7 +53,9 @@ from thing.core.messages import (
     Role,
 )
 from thing.core.preshared import (
+    MAX_LIFETIME,
     MAX_TICKET,
+    MIN_KEY,
     Form,
     Preshared,
     PresharedCredential,
@@ -66,6 +69,9 @@ from thing.core.settings import ClientSettings, ServerSettings, Settings
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.events import ResumptionTicket
 from thing.identity import CredentialKind, Identity
+
+SHOWN = 8
+"""How many numbers of a peer's list go into a log, so that no stranger fills it."""
 
 M = TypeVar("M", bound=Message)
 P = TypeVar("P", SCC, CCC)
@@ -196,10 +202,10 @@ class ServerHandshake(Handshake):
         """
         if self._asked is not None:
             self._checkRetry(chi, *self._asked)
-            return self._choose(chi)
+            return self._answer(chi)
         self._negotiate(chi)
         if not difficulty:
-            return self._choose(chi)
+            return self._answer(chi)
         puzzle = Puzzle(self._random(32), difficulty)
         self._asked = chi, puzzle
         self._add(chi)
@@ -218,7 +224,9 @@ class ServerHandshake(Handshake):
 
     def _negotiate(self, chi: CHI) -> None:
         if VERSION not in chi.versions:
-            raise RemoteProtocolError(ErrorCode.VERSION_UNSUPPORTED, f"offered {chi.versions}")
+            raise RemoteProtocolError(
+                ErrorCode.VERSION_UNSUPPORTED, f"offered {chi.versions[:SHOWN]}"
+            )
         if chi.requestedTtl and not MIN_TTL <= chi.requestedTtl <= MAX_TTL:
             raise RemoteProtocolError(ErrorCode.TTL_OUT_OF_BOUNDS, f"{chi.requestedTtl} ms")
         self.group = GroupName(
@@ -235,7 +243,7 @@ class ServerHandshake(Handshake):
         if _withoutRetry(chi) != _withoutRetry(first):
             raise RemoteProtocolError(ErrorCode.PUZZLE_UNSOLVED, "the second CHI differs")
 
-    def _choose(self, chi: CHI) -> tuple[SHI, SDH]:
+    def _answer(self, chi: CHI) -> tuple[SHI, SDH]:
         self.preshared = self._takeOffer(chi)
         if self.preshared is None:
             self.credential = self._chooseCredential(chi)
@@ -275,10 +283,11 @@ class ServerHandshake(Handshake):
         settings = self._settings
         if offer.form == Form.KEY and CredentialKind.PRESHARED in settings.peerKinds:
             # For an identity that is not known, a key that nobody has.
-            key = settings.presharedKeys.get(offer.identity) or self._random(32)
-            return presharedKey(offer.identity, key)
+            unknown = secrets.token_bytes(32)  # For each offer, so that time tells nothing.
+            key = settings.presharedKeys.get(offer.identity) or unknown
+            return presharedKey(offer.identity, key if len(key) >= MIN_KEY else unknown)
         if offer.form == Form.TICKET and settings.tickets is not None:
-            found = settings.tickets.open(offer.identity)
+            found = settings.tickets.open(offer.identity, settings.shown)
             if found is not None and self._takes(found.peer.kind):
                 return Preshared(
                     Form.TICKET, offer.identity, found.secret, found.peer, found.expires
@@ -340,7 +349,8 @@ class ServerHandshake(Handshake):
             return ()
         assert self._peer is not None, "the client is proved"
         expires = None if preshared is None else preshared.expires
-        given = sealer.seal(Resumable(self._resumptionSecret(), self._peer, expires))
+        resumable = Resumable(self._resumptionSecret(), self._peer, expires)
+        given = sealer.seal(resumable, self._settings.shown)
         return () if given is None else ((ExtensionType.TICKET, given.encode()),)
 
 
@@ -359,12 +369,14 @@ class ClientHandshake(Handshake):
         self._acceptedKinds: tuple[int, ...] = ()
         self._peer: Identity | None = None
         self._given: tuple[bytes, bytes] | None = None
+        self._left = 0.0
         self._offer: Preshared | None = None
         if settings.credential.kind is CredentialKind.PRESHARED:
             ours = cast(PresharedCredential, settings.credential)
             self._offer = presharedKey(ours.identity, ours.key)
         elif ticket is not None and ticket.peer.kind in settings.peerKinds:
             self._offer = resumption(ticket)
+            self._left = ticket.lifetime
 
     @property
     def _byKey(self) -> bool:
@@ -491,7 +503,8 @@ class ClientHandshake(Handshake):
             code = ErrorCode.NO_COMMON_CREDENTIAL
             if ours.kind is CredentialKind.NONE:
                 code = ErrorCode.CREDENTIAL_REQUIRED
-            raise RemoteProtocolError(code, f"the server takes kinds {self._acceptedKinds}")
+            kinds = self._acceptedKinds[:SHOWN]
+            raise RemoteProtocolError(code, f"the server takes kinds {kinds}")
         ccc = CCC(ours.kind, ours.data, (), ours.scheme)
         return self._prove(Role.CLIENT, self.secrets.clientFinished, ours, ccc)
 
@@ -522,7 +535,9 @@ class ClientHandshake(Handshake):
         given = GivenTicket.decode(value)
         if not 0 < len(given.ticket) <= MAX_TICKET:
             return None
-        return ResumptionTicket(given.ticket, secret, self._peer, given.lifetime)
+        # Whatever the server says: signatures are due again and again.
+        most = self._left if self.resumed else MAX_LIFETIME
+        return ResumptionTicket(given.ticket, secret, self._peer, min(given.lifetime, most))
 
 
 def _withOffer(chi: CHI, offer: PresharedOffer) -> CHI:
@@ -543,4 +558,4 @@ def _choose(offered: tuple[int, ...], ours: tuple[int, ...], code: ErrorCode) ->
     for number in offered:
         if number in ours:
             return number
-    raise RemoteProtocolError(code, f"offered {offered}")
+    raise RemoteProtocolError(code, f"offered {offered[:SHOWN]}")

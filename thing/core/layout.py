@@ -17,6 +17,9 @@ from thing.errors import ErrorCode, RemoteProtocolError
 Extensions = tuple[tuple[int, bytes], ...]
 """The extension list of a handshake message: (type, value) pairs, no type twice."""
 
+MAX_EXTENSIONS = 16
+"""The most extensions in a message: a stranger's many would cost more than a key exchange."""
+
 T = TypeVar("T")
 M = TypeVar("M", bound="Message")
 
@@ -133,6 +136,8 @@ class _ExtensionList(Field[Extensions]):
             number = UINT16.read(inner)
             if number in found:
                 raise _malformed(f"extension {number:#06x} twice")
+            if len(found) == MAX_EXTENSIONS:
+                raise _malformed("too many extensions")
             found[number] = OPAQUE16.read(inner)
         return tuple(found.items())
 

@@ -8,17 +8,25 @@ Diffie-Hellman, and take the place of both signatures.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
 from thing.core.credentials import Credential
 from thing.core.extensions import GivenTicket
+from thing.core.layout import OPAQUE16, UINT8
 from thing.events import ResumptionTicket
 from thing.identity import CredentialKind, Identity
 
 MAX_TICKET = 768
 """The longest ticket, octets: with it CHI is still within its limit."""
+
+MAX_LIFETIME = 604800
+"""For how long a client keeps a ticket at most, seconds: seven days (RFC 8446, section 4.6.1)."""
+
+MIN_KEY = 16
+"""The shortest pre-shared key, octets (RFC 9257, section 6)."""
 
 
 class Form(IntEnum):
@@ -94,18 +102,33 @@ class Resumable:
 class TicketSealer(Protocol):
     """What seals tickets, and opens those that it or its like sealed."""
 
-    def seal(self, resumable: Resumable) -> GivenTicket | None:
+    def seal(self, resumable: Resumable, server: bytes) -> GivenTicket | None:
         """
         Seal a ticket.
 
         :param resumable: what is to be in it.
+        :param server: what :func:`showing` says of the server.
         :return: the ticket, or None if it would be too long, or of no use.
         """
 
-    def open(self, ticket: bytes) -> Resumable | None:
+    def open(self, ticket: bytes, server: bytes) -> Resumable | None:
         """
         Open a ticket.
 
         :param ticket: what a client offers, anything at all.
-        :return: what is in it; None if it cannot be read or has expired.
+        :param server: what :func:`showing` says of the server.
+        :return: what is in it; None if it cannot be read, has expired, or was sealed by a
+            server that was known otherwise.
         """
+
+
+def showing(credentials: Iterable[Credential]) -> bytes:
+    """
+    What a server is known by: a ticket is good only for the very same.
+
+    A server that changes its credentials, or announces new ones, must prove them.
+
+    :param credentials: the server's own, and the next one.
+    :return: octets for the seal to cover.
+    """
+    return b"".join(UINT8.write(each.kind) + OPAQUE16.write(each.data) for each in credentials)

@@ -15,7 +15,7 @@ from thing.core.credentials import Anonymous, Credential
 from thing.core.groups import GROUPS, Group, GroupName, Random
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import MAX_TTL, MIN_TTL, Role
-from thing.core.preshared import TicketSealer
+from thing.core.preshared import TicketSealer, showing
 from thing.core.records import Aead
 from thing.errors import ErrorCode, LocalProtocolError
 from thing.identity import CredentialKind
@@ -103,6 +103,12 @@ class ServerSettings(Settings):
     def role(self) -> Role:
         """The role that these settings are for."""
         return Role.SERVER
+
+    @property
+    def shown(self) -> bytes:
+        """What the server is known by, and will be: what its tickets are good for."""
+        following = () if self.nextCredential is None else (self.nextCredential,)
+        return showing((self.credential, *self.otherCredentials, *following))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

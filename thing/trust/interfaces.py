@@ -20,7 +20,8 @@ class IAuthorizer(Interface):
         Decide whether to go on with a peer.
 
         Called once in each handshake, and only after the peer has proved that
-        it holds the key (or, of a client, that it has none to show). The
+        it holds the key, or the secret of a session in which it did (or, of a client, that it
+        has none to show). The
         answer must come within ``settings.handshakeTimeout`` seconds of the connection; later
         the handshake has failed, and the answer changes nothing. A refused peer
         learns the code of the refusal and no more.

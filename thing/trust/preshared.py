@@ -13,10 +13,12 @@ import os
 import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from zope.interface import implementer
 
 from thing.core.credentials import Unsigned
+from thing.core.preshared import MIN_KEY
 from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
@@ -25,7 +27,7 @@ from thing.trust.interfaces import IAuthorizer
 IDENTITY_SIZES = range(1, 129)
 """How many octets an identity may have."""
 
-KEY_SIZES = range(16, 65)
+KEY_SIZES = range(MIN_KEY, 65)
 """How many octets a key may have: at least the 128 bits of RFC 9257, section 6."""
 
 
@@ -118,6 +120,16 @@ class PresharedKeys(Mapping[bytes, bytes]):
 
     def __getitem__(self, identity: bytes) -> bytes:
         return self._keys[identity]
+
+    def get(self, identity: bytes, default: Any = None) -> Any:
+        """
+        Look a key up, as fast for an identity that is not known: strangers ask.
+
+        :param identity: the identity.
+        :param default: what to give if it is not known.
+        :return: the key.
+        """
+        return self._keys.get(identity, default)
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._keys)

@@ -11,10 +11,12 @@ a fresh Diffie-Hellman.
 from __future__ import annotations
 
 import base64
+import math
 import os
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
@@ -50,6 +52,9 @@ ROTATION = 12 * 3600.0
 
 SKEW = 300.0
 """By how much wall clocks may differ, or be set back, before tickets are refused, seconds."""
+
+MAX_TIME = 2.0**63 / 1000
+"""The latest time that fits a ticket, seconds since 1970."""
 
 CHECK_INTERVAL = 60.0
 """How often the file is looked at, seconds."""
@@ -128,6 +133,7 @@ class TicketKeys:
         self._rotation = rotation
         self._wallClock = wallClock
         self._keys: list[_TicketKey] = []
+        self._looked = -math.inf
         self.reload()
 
     def reload(self) -> None:
@@ -153,11 +159,12 @@ class TicketKeys:
                     replaceFile(self.path, self._content(keys))
         self._keys = keys
 
-    def seal(self, resumable: Resumable) -> GivenTicket | None:
+    def seal(self, resumable: Resumable, server: bytes) -> GivenTicket | None:
         """
         Seal a ticket.
 
         :param resumable: what is to be in it.
+        :param server: what the server is known by.
         :return: the ticket; None if it would be longer than
             :data:`~thing.core.preshared.MAX_TICKET`, as a long chain of certificates is.
         """
@@ -165,27 +172,32 @@ class TicketKeys:
         if abs(now - self._checked) >= CHECK_INTERVAL:
             self._refresh()
         expires = now + self._lifetime if resumable.expires is None else resumable.expires
+        lifetime = int(min(expires - now, self._lifetime))
+        if lifetime <= 0 or not 0 <= expires < MAX_TIME:
+            return None
         peer = resumable.peer
         contents = _Contents(VERSION, int(expires * 1000), resumable.secret, peer.kind, peer.data)
         key = self._keys[-1]
         nonce = secrets.token_bytes(NONCE_LENGTH)
-        sealed = key.name + nonce + key.cipher.encrypt(nonce, contents.encode(), key.name)
-        lifetime = int(expires - now)
-        return GivenTicket(lifetime, sealed) if lifetime > 0 and len(sealed) <= MAX_TICKET else None
+        sealed = key.cipher.encrypt(nonce, contents.encode(), key.name + server)
+        ticket = key.name + nonce + sealed
+        return GivenTicket(lifetime, ticket) if len(ticket) <= MAX_TICKET else None
 
-    def open(self, ticket: bytes) -> Resumable | None:
+    def open(self, ticket: bytes, server: bytes) -> Resumable | None:
         """
         Open a ticket.
 
         :param ticket: what a client offers, anything at all.
-        :return: what is in it; None if no key of ours opens it or it has expired.
+        :param server: what the server is known by.
+        :return: what is in it; None if no key of ours opens it, it has expired, or the server
+            was known otherwise when it was sealed.
         """
         key = self._find(ticket[:NAME_LENGTH])
         if key is None:
             return None
         nonce, sealed = ticket[NAME_LENGTH:][:NONCE_LENGTH], ticket[NAME_LENGTH + NONCE_LENGTH :]
         try:
-            contents = _Contents.decode(key.cipher.decrypt(nonce, sealed, key.name))
+            contents = _Contents.decode(key.cipher.decrypt(nonce, sealed, key.name + server))
             peer = readCredential(contents.kind, contents.credential)
         except (InvalidTag, ValueError, RemoteProtocolError):
             return None
@@ -197,8 +209,12 @@ class TicketKeys:
     def _find(self, name: bytes) -> _TicketKey | None:
         """The key of a name; one that is not known may be new in the file."""
         found = self._named(name)
-        if found is None and self.path is not None and abs(self._wallClock() - self._checked) >= 1:
-            self._refresh()
+        now = self._wallClock()
+        if found is None and self.path is not None and abs(now - self._looked) >= 1:
+            self._looked = now
+            # Whoever asks is a stranger: for it nothing is written, and no lock waited for.
+            with suppress(CredentialError):
+                self._keys = self._read(self.path) or self._keys
             found = self._named(name)
         return found
 
@@ -230,11 +246,17 @@ class TicketKeys:
     def _read(path: str) -> list[_TicketKey]:
         keys = []
         for number, text in textLines(path, readFile(path, MAX_FILE, private=True)):
-            created, _, encoded = text.partition(" ")
-            try:
-                octets = base64.b64decode(encoded, validate=True)
-                keys.append(_TicketKey(octets, int(created)))
-            except ValueError:
-                # What is wrong with it could be told only by showing it.
-                raise CredentialError(f"{path}:{number}: not a time and a ticket key") from None
+            key = _parse(text)
+            if key is None:  # What is wrong with it could be told only by showing it.
+                raise CredentialError(f"{path}:{number}: not a time and a ticket key")
+            keys.append(key)
         return keys
+
+
+def _parse(text: str) -> _TicketKey | None:
+    """The key in a line; nothing, rather than an error that would show the line."""
+    created, _, encoded = text.partition(" ")
+    try:
+        return _TicketKey(base64.b64decode(encoded, validate=True), int(created))
+    except ValueError:
+        return None
