@@ -296,6 +296,21 @@ class PauseTests(PairCase):
             self.assertIs(pair.server.end.code, ErrorCode.PAUSED_TOO_LONG)
             self.assertNotEqual(pair.server.messages, [])  # What has arrived is not lost.
 
+    def test_slowButSteady(self) -> None:
+        """A program that takes one message at a time is never paused for too long."""
+        pair = self.pair(freshServer(ttl=SHORT, pauseLimit=0.5), clientClock=Clock()).up()
+        pair.server.doing["messageReceived"] = lambda _: pair.server.pauseProducing()
+        self.fill(pair)
+        pair.pump()
+        self.assertFalse(pair.serverEnd.reading)
+        for _ in range(6):
+            pair.clock.pump([0.125] * 3)
+            taken = len(pair.server.messages)
+            pair.server.resumeProducing()
+            self.assertEqual(len(pair.server.messages), taken + 1)
+        self.assertFalse(pair.serverEnd.reading)
+        self.assertIsNone(pair.server.termination)
+
     def test_stopWhileHeld(self) -> None:
         """A consumer that stops its producer, a session that holds, ends it cleanly and soon."""
         for stopping in ("client", "server"):

@@ -50,6 +50,7 @@ from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints import (
     Goodbye,
     IThingTransport,
+    SentAway,
     ThingClientEndpoint,
     ThingServerEndpoint,
     parsers,
@@ -733,7 +734,7 @@ class SocketTests(SocketCase):
         self.assertIs(failure.termination.code, ErrorCode.SERVER_BUSY)
         yield sessions.drain(5.0)
         reason = yield talker.lost
-        self.assertIsInstance(reason, Goodbye)
+        self.assertIsInstance(reason, SentAway)
         self.assertEqual(sessions.terminations[Cause.GOODBYE], 1)
         self.assertEqual(len(sessions.sessions), 0)
 

@@ -31,6 +31,7 @@ from thing.endpoints import (
     IThingTransport,
     Lapsed,
     RuleBroken,
+    SentAway,
     SessionAborted,
     SessionLost,
     StreamFactory,
@@ -493,6 +494,34 @@ class ReadingTests(StreamCase):
         pair.pump()
         self.assertEqual(len(self.server.received), sent)
 
+    def test_answerOnResumption(self) -> None:
+        """What is written with a resumption goes out before a goodbye that was held back counts."""
+        pair = self.pair()
+        self.server.call("pauseProducing")
+        self.client.transport.write(b"x")
+        pair.pump()
+        self.client.transport.loseConnection()
+        pair.pump()
+        self.server.call("resumeProducing")
+        self.server.call("write", b"answer")
+        pair.pump()
+        self.assertEqual(self.client.received, b"answer")
+        self.assertOrderly()
+
+    def test_pauseAtTheEnd(self) -> None:
+        """A protocol that pauses while the server sends it away gets no data until it resumes."""
+        pair = self.pair()
+        self.client.doing["dataReceived"] = lambda it: it.transport.pauseProducing()
+        self.server.transport.write(b"x" * 100_000)
+        self.server.transport.loseConnection()
+        pair.pump()
+        self.assertEqual(self.client.told.count("dataReceived"), 1)
+        while "connectionLost" not in self.client.told:
+            self.client.call("resumeProducing")
+            pair.pump()
+        self.assertEqual(len(self.client.received), 100_000)
+        self.assertOrderly()
+
     def test_endWhilePaused(self) -> None:
         """A peer's goodbye waits behind what is held back; a stream that breaks does not wait."""
         pair = self.pair()
@@ -700,15 +729,28 @@ class ReasonTests(StreamCase):
         self.assertEqual(len(self.flushLoggedErrors(Bug)), 1)
 
     def test_drain(self) -> None:
-        """A server that is drained tells its clients' protocols why, in an orderly end."""
+        """In a drain both sides are told that what was being written may be cut short, and why."""
         pair = self.pair()
         drained = firings(pair.serverFactory.drain(10.0, retryAfter=3.0))
         pair.pump()
         self.assertEqual(drained, [None])
-        self.assertOrderly()
-        assert isinstance(self.client.reason, Goodbye)
+        for speaker in (self.server, self.client):
+            self.assertIsInstance(speaker.reason, SentAway)
+            self.assertNotIsInstance(speaker.reason, ConnectionDone)
+        assert isinstance(self.client.reason, SentAway)
         retryAfter = self.client.reason.termination.retryAfter
         self.assertIsNotNone(retryAfter)
+
+    def test_drainInTransfer(self) -> None:
+        """A transfer that a drain cuts short does not look whole to either side."""
+        pair = self.pair()
+        producer = Producer(self.server, lambda: self.server.transport.write(b"x" * 10_000))
+        self.server.transport.registerProducer(producer, False)
+        pair.serverFactory.drain(10.0)
+        pair.pump()
+        self.assertEqual(producer.told[-1], "stop")
+        for speaker in (self.server, self.client):
+            self.assertIsInstance(speaker.reason, ConnectionLost)
 
 
 class BuildingTests(StreamCase):

@@ -37,6 +37,7 @@ from thing.core.messages import SHR
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints import (
     Backoff,
+    SentAway,
     ThingClientService,
     isHopeless,
     retryPolicy,
@@ -923,7 +924,7 @@ class LoopbackTests(TestCase):
         await self.server.factory.drain(5.0, retryAfter=0.5)
         await self.until(lambda: self.told.down)
         ((reason, delay),) = self.told.down
-        self.assertTrue(reason.check(ConnectionDone))
+        self.assertTrue(reason.check(SentAway))
         self.assertTrue(delay is not None and 0.5 <= delay <= 2.0, delay)
         await self.serve()
         await service.whenConnected()

@@ -24,7 +24,7 @@ from twisted.web.server import Site
 
 from tests.test_docs import DOCS, EXAMPLES, GOODBYE, TWISTD, DocumentedPrograms, Program
 from thing import IdentityKey
-from thing.endpoints import IThingTransport, ThingServerEndpoint
+from thing.endpoints import IThingTransport, SentAway, ThingServerEndpoint
 
 PAGE = DOCS / "howto-transport.rst"
 
@@ -449,7 +449,7 @@ class PageTests(TransportPrograms):
         self.addCleanup(port.stopListening)
         where = f"tcp:127.0.0.1:{port.getHost().port}"
         client = page.makeClient(reactor, f"SHA256:{self.fingerprint}", where)
-        stays, cut = [await connectProtocol(client, Talker()) for _ in range(2)]
+        stays, cut, leaves = [await connectProtocol(client, Talker()) for _ in range(3)]
         material = [
             IThingTransport(transport).exportKeyingMaterial("EXPERIMENTAL login", b"", 32)
             for transport in (stays.transport, greeters[0].transport)
@@ -457,15 +457,17 @@ class PageTests(TransportPrograms):
         self.assertEqual(*material)
         cut.transport.abortConnection()
         await cut.lost
+        leaves.transport.loseConnection()
+        self.assertIsInstance(await leaves.lost, ConnectionDone)
         await page.stop(server, port)
-        self.assertIsInstance(await stays.lost, ConnectionDone)
+        self.assertIsInstance(await stays.lost, SentAway)
         for each in greeters:
             await each.gone
         session = stays.transport.sessionId.encode()
         self.assertEqual(stays.heard, b"hello, lamp, in " + session + b"\r\n")
         self.assertRegex(
             "\n".join(sorted(said)),
-            f"^lamp is cut off: {CUT}.*\nlamp left; all that was sent has arrived$",
+            f"^lamp is cut off: both .*SHUTDOWN.*\nlamp is cut off: {CUT}.*\nlamp left in order$",
         )
 
     def test_proven(self) -> None:

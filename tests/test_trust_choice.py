@@ -356,7 +356,9 @@ class ServerChoiceTests(TrustFiles, TestCase):
         given = {**self.serverOf("raw"), "ticketLifetime": "0", "ticketKeys": self.path("tickets")}
         self.assertIsNone(self.server(given).tickets)
         self.assertFalse(os.path.exists(self.path("tickets")))
-        self.assertIn("of use", self.refusal(self.server, {**given, "ticketLifetime": "1e12"}))
+        self.assertIn(
+            "of use", self.refusal(self.server, {**given, "ticketLifetime": "1000000000000"})
+        )
 
     def test_undecided(self) -> None:
         """Who has not said whom to admit, or as whom to serve, is told what there is to say."""

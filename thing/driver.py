@@ -399,6 +399,9 @@ class Driver:
 
     def release(self) -> None:
         """Deliver data again."""
+        if self._readingPaused:  # The application goes on: what has a limit is its next pause.
+            self.core.readingResumed(self._now())
+            self.core.readingPaused(self._now())
         self.follow(self.core.release(self._now()))
 
     def _balanceReading(self) -> None:

@@ -63,13 +63,14 @@ class Outflow:
         self._paused = False
         self._closing = False
         self._over = False
+        self._saidGoodbye = False
         self._turn: IDelayedCall | None = None
         self._stall: IDelayedCall | None = None
 
     @property
-    def over(self) -> bool:
-        """Whether nothing that is written now could be sent any more."""
-        return self._over
+    def saidGoodbye(self) -> bool:
+        """Whether this side has closed: then nothing may hold back the peer's goodbye."""
+        return self._saidGoodbye
 
     # The application's side.
 
@@ -186,7 +187,7 @@ class Outflow:
             self._sayGoodbye()
 
     def _sayGoodbye(self) -> None:
-        self._over = True
+        self._over = self._saidGoodbye = True
         self._cancel("_stall")
         self._session.goodbye()
 

@@ -51,7 +51,7 @@ def _seconds(value: str) -> float:
 
 
 def _count(value: str) -> int:
-    if re.fullmatch("0*[1-9][0-9]{0,17}", value) is None:
+    if re.fullmatch("0*[1-9][0-9]{0,8}", value) is None:
         raise ValueError(f"{value!r} is not a whole number above zero")
     return int(value)
 

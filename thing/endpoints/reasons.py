@@ -11,7 +11,7 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
 from twisted.internet.error import ConnectionLost as TwistedConnectionLost
 
-from thing.errors import ErrorCode
+from thing.errors import EndReason, ErrorCode
 from thing.events import Cause, Termination
 
 
@@ -29,7 +29,11 @@ class SessionOver(ConnectionClosed):
 
 
 class Goodbye(SessionOver, ConnectionDone):
-    """Both sides said goodbye: all that was sent before has arrived."""
+    """
+    Both sides said goodbye: all that each wrote before the other asked to close has arrived.
+
+    As over TCP, what is written after that is dropped.
+    """
 
 
 class Aborted(SessionOver, ConnectionAborted):
@@ -38,6 +42,10 @@ class Aborted(SessionOver, ConnectionAborted):
 
 class SessionLost(SessionOver, TwistedConnectionLost):
     """The session ended out of order: what was sent last may not have arrived."""
+
+
+class SentAway(SessionLost):
+    """The server sent the client away, as in a drain: what was being written may be cut short."""
 
 
 class FlatLined(SessionLost):
@@ -79,4 +87,6 @@ def reasonOf(termination: Termination) -> SessionOver:
     """
     if termination.code is ErrorCode.ABORTED and not termination.byPeer:
         return Aborted(termination)
+    if termination.clean and termination.reason not in (None, EndReason.CLOSING):
+        return SentAway(termination)
     return _REASONS[termination.cause](termination)

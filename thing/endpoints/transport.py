@@ -143,7 +143,7 @@ class StreamTransport:
         ends unless it is resumed within ``pauseLimit``.
         """
         self._cancelResuming()
-        if self.connected and not self.outflow.over:
+        if self.connected and not self.outflow.saidGoodbye:
             self._protocol.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -153,6 +153,7 @@ class StreamTransport:
 
     def _resume(self) -> None:
         self._resuming = None
+        self.outflow.drain()  # A goodbye that was held back may come now.
         self._protocol.resumeProducing()
 
     def _cancelResuming(self) -> None:

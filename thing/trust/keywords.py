@@ -7,7 +7,6 @@ command line.
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from thing.trust.keys import parseFingerprint
 
 Server = tuple[str, int | None]
 """A server's host and port, or its host alone."""
+
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,15})?|\.[0-9]{1,15}")
 
 
 def text(value: str) -> str:
@@ -74,7 +75,7 @@ def server(value: str) -> Server:
     :return: the host, and the port if it is there.
     :raises ValueError: if it is none.
     """
-    match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::(\d{1,5}))?", value)
+    match = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^:\[\]]+))(?::([0-9]{1,5}))?", value)
     if match is None or not 0 < int(match[3] or 1) < 65536:
         raise ValueError(f"{value!r} is neither a host nor host:port")
     return match[1] or match[2], None if match[3] is None else int(match[3])
@@ -99,13 +100,9 @@ def seconds(value: str) -> float:
     :return: the number.
     :raises ValueError: if it is none.
     """
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not (math.isfinite(number) and number >= 0):
+    if _NUMBER.fullmatch(value) is None:
         raise ValueError(f"{value!r} is not a number of seconds, zero or more")
-    return number
+    return float(value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,9 @@ class _ServerParser:
 
     prefix = "thing"
 
-    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+    def parseStreamServer(
+        self, reactor: Any, /, *args: Any, **kwargs: Any
+    ) -> IStreamServerEndpoint:
         """
         Parse it.
 
@@ -43,7 +45,9 @@ class _ClientParser:
 
     prefix = "thing"
 
-    def parseStreamClient(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamClientEndpoint:
+    def parseStreamClient(
+        self, reactor: Any, /, *args: Any, **kwargs: Any
+    ) -> IStreamClientEndpoint:
         """
         Parse it.
 
