@@ -27,20 +27,22 @@ TICKET = ResumptionTicket(b"ticket", SECRET, Identity(CredentialKind.ED25519, by
 class Sealer:
     """Seals always the same ticket, and takes anything for it."""
 
-    def seal(self, resumable: Resumable) -> GivenTicket:
+    def seal(self, resumable: Resumable, server: bytes) -> GivenTicket:
         """
         Seal a ticket.
 
         :param resumable: what is to be in it.
+        :param server: anything.
         :return: always the same.
         """
         return GivenTicket(60, TICKET.ticket)
 
-    def open(self, ticket: bytes) -> Resumable:
+    def open(self, ticket: bytes, server: bytes) -> Resumable:
         """
         Open a ticket.
 
         :param ticket: anything.
+        :param server: anything.
         :return: a secret that the client has, too.
         """
         return Resumable(SECRET, Identity(CredentialKind.NONE))

@@ -219,10 +219,11 @@ class ReadmeTests(DocumentedPrograms):
         """Twisted's web server runs in sessions, for things that have its files' trust only."""
         from twisted.internet import reactor
 
-        server, thing = IdentityKey.generate(), IdentityKey.generate()
-        server.save(self.directory / "server_key")
-        thing.save(self.directory / "my_key")
-        (self.directory / "things").write_text(f"{thing.publicLine('lamp')}\n")
+        for words in re.findall(r"(?m)^    \.venv/bin/thing (keygen .+)$", self.text):
+            self.assertEqual(await self.run_("-m", "thing.cli", *words.split()).exits(), 0)
+        (copying,) = re.findall(r"(?m)^    (cp .+)$", self.text)
+        subprocess.run(copying.split(), cwd=self.directory, check=True)
+        server = IdentityKey.load(self.directory / "server_key")
         (self.directory / "docs").mkdir()
         (self.directory / "docs" / "hello").write_text("hello, thing")
         (start,) = re.findall(r"(?m)^    \.venv/bin/twistd (-n web .+)$", self.text)
@@ -231,7 +232,7 @@ class ReadmeTests(DocumentedPrograms):
         )
         await web.says("Starting factory|starting on")
         (target,) = re.findall(r"``(thing:localhost:9000:\S+)``", self.text)
-        pin = server.fingerprint.replace(":", r"\:")
+        pin = server.fingerprint.removeprefix("SHA256:")
         described = target.replace("9000", str(self.port)).replace("…", pin)
         described = described.replace("my_key", str(self.directory / "my_key"))
         endpoint = clientFromString(reactor, described)
@@ -460,7 +461,7 @@ class TrustTests(DocumentedPrograms):
 
     async def test_sshCertificates(self) -> None:
         """Its commands make an authority, a server and a thing, which know each other by name."""
-        *making, twistd, thing, revoking = self.commands("An OpenSSH certificate")
+        *making, twistd, thing, empty, revoking = self.commands("An OpenSSH certificate")
         for command in making:
             subprocess.run(command, cwd=self.directory, check=True)
         self.assertEqual((twistd[0], thing[:2]), ("twistd", ["thing", "connect"]))
@@ -474,12 +475,37 @@ class TrustTests(DocumentedPrograms):
         server.signal("TERM")
         await server.exits()
 
-        subprocess.run(revoking, cwd=self.directory, check=True)
+        subprocess.run(empty, cwd=self.directory, check=True)
         server = self.run_("-c", TWISTD, *twistd[1:], *where, "--revoked", "revoked")
         await server.says("Listening")
+        again = self.run_(*ping)
+        self.assertEqual(await again.exits(), 0, again.output)
+        subprocess.run(revoking, cwd=self.directory, check=True)
+        server.signal("HUP")
+        await server.says("Reloaded")
         refused = self.run_(*ping)
         self.assertEqual(await refused.exits(), int(ExitCode.REJECTED), refused.output)
         await server.says("sensor-7.*is revoked by")
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_x509(self) -> None:
+        """Its commands make an authority and a server that a client believes by its name."""
+        section = self.text.partition("An X.509 certificate\n---")[2].partition("\n---")[0]
+        commands = re.findall(r"(?m)^    ((?:openssl|printf|chmod) .+)$", section)
+        self.assertEqual(len(commands), 5)
+        for command in commands:
+            subprocess.run(command, shell=True, cwd=self.directory, check=True, capture_output=True)
+        words = ("--certificate", "server.pem", "--private-key", "server.key", "--anyone")
+        where = ("--port", self.moved("tcp:9000"))
+        server = self.run_("-c", TWISTD, "-n", "thing", *words, *where)
+        await server.says("Listening")
+        ping = ("-m", "thing.cli", "ping", "-c", "1", "--trust-roots", "ca.pem")
+        client = self.run_(*ping, f"localhost:{self.port}")
+        self.assertEqual(await client.exits(), 0, client.output)
+        other = self.run_(*ping, f"127.0.0.1:{self.port}")
+        self.assertEqual(await other.exits(), int(ExitCode.NOT_TRUSTED), other.output)
+        self.assertIn("it is not for 127.0.0.1, but for", other.output)
         server.signal("TERM")
         await server.exits()
 

@@ -241,8 +241,11 @@ class RefusalTests(TestCase):
         self.assertIs(self.assertRaises(RemoteProtocolError, call, *args).code, code)
 
     def test_alike(self) -> None:
-        """An identity that is not known and a key that is wrong look the same to the client."""
-        seen = []
+        """
+        An identity that is not known and a key that is wrong look the same to the client;
+        the server's log tells which it was.
+        """
+        seen, told = [], []
         for key in (
             PresharedKey(b"toast!", KEY.key),
             PresharedKey(b"kettle", bytes(32)),
@@ -253,8 +256,16 @@ class RefusalTests(TestCase):
             answer = server.dataToSend(0.0, PLENTY)
             theirs = ending(client.receiveData(answer, 0.0))
             self.assertEqual((theirs.code, theirs.byPeer), (ErrorCode.NOT_AUTHORIZED, True))
-            seen.append((answer, ours))
+            seen.append((answer, theirs))
+            told.append(ours.detail)
         self.assertEqual(seen[0], seen[1])
+        self.assertEqual(
+            told,
+            [
+                "the pre-shared key b'toast!': is not among ours",
+                "the pre-shared key b'kettle': whoever offers it does not have it",
+            ],
+        )
 
     def test_nothingSpent(self) -> None:
         """Whoever does not have a key costs no key exchange."""

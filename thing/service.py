@@ -155,12 +155,15 @@ class ThingService(Service):
                 address=formatAddress(address),
                 description=description,
             )
+            settings = self._settings
             target = _clientTarget(description, address)
-            if target and self._settings.credential.kind is CredentialKind.ED25519:
+            byKey = CredentialKind.ED25519 in settings.peerKinds
+            if target and byKey and settings.credential.kind is CredentialKind.ED25519:
                 self._log.info(
-                    "Try it: thing connect {target} --server-key {fingerprint}",
+                    "Try it: thing connect {target} --server-key {fingerprint}{own}",
                     target=target,
-                    fingerprint=_fingerprintOf(self._settings.credential),
+                    fingerprint=_fingerprintOf(settings.credential),
+                    own="" if settings.allowAnonymous else " --identity YOUR_KEY",
                 )
 
     @property

@@ -54,6 +54,9 @@ _PROOFS = {
 }
 """What to report of what the server has proved."""
 
+_NOT_TAKEN = (ErrorCode.CREDENTIAL_REQUIRED, ErrorCode.NO_COMMON_CREDENTIAL)
+"""What this side says if it has nothing to show that the server takes."""
+
 _CANCELLED = (CancelledError, ConnectingCancelledError, DeferredTimeout)
 
 
@@ -277,7 +280,7 @@ def codeOf(termination: Termination) -> ExitCode:
     """
     if termination.cause is not Cause.REJECTED:
         return _CODES[termination.cause]
-    if termination.byPeer or termination.code is ErrorCode.CREDENTIAL_REQUIRED:
+    if termination.byPeer or termination.code in _NOT_TAKEN:
         return ExitCode.REJECTED
     if termination.code is ErrorCode.NOT_AUTHORIZED:
         return ExitCode.NOT_TRUSTED

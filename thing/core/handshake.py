@@ -273,11 +273,16 @@ class ServerHandshake(Handshake):
             raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "the offer does not stand last")
         offer = PresharedOffer.decode(value)
         found = self._lookUp(offer)
-        if found is not None and not hmac.compare_digest(self._binder(found, chi), offer.binder):
-            # Whether it is the identity or the key that is wrong, the peer need not know.
-            wrong = {Form.KEY: ErrorCode.NOT_AUTHORIZED, Form.TICKET: ErrorCode.BAD_MAC}
-            raise RemoteProtocolError(wrong[found.form], "a pre-shared secret's binder")
-        return found
+        if found is None or hmac.compare_digest(self._binder(found, chi), offer.binder):
+            return found
+        if found.form is Form.TICKET:
+            raise RemoteProtocolError(ErrorCode.BAD_MAC, "a ticket's binder")
+        # Whether it is the identity or the key that is wrong, the peer need not know.
+        known = self._settings.presharedKeys.get(offer.identity) is not None
+        problem = "whoever offers it does not have it" if known else "is not among ours"
+        raise RemoteProtocolError(
+            ErrorCode.NOT_AUTHORIZED, f"the pre-shared key {offer.identity[:64]!r}: {problem}"
+        )
 
     def _lookUp(self, offer: PresharedOffer) -> Preshared | None:
         settings = self._settings
@@ -503,8 +508,10 @@ class ClientHandshake(Handshake):
             code = ErrorCode.NO_COMMON_CREDENTIAL
             if ours.kind is CredentialKind.NONE:
                 code = ErrorCode.CREDENTIAL_REQUIRED
-            kinds = self._acceptedKinds[:SHOWN]
-            raise RemoteProtocolError(code, f"the server takes kinds {kinds}")
+            kinds = ", ".join(map(_nameOf, self._acceptedKinds[:SHOWN]))
+            raise RemoteProtocolError(
+                code, f"the server takes {kinds}, and this side has {ours.kind.name}"
+            )
         ccc = CCC(ours.kind, ours.data, (), ours.scheme)
         return self._prove(Role.CLIENT, self.secrets.clientFinished, ours, ccc)
 
@@ -538,6 +545,11 @@ class ClientHandshake(Handshake):
         # Whatever the server says: signatures are due again and again.
         most = self._left if self.resumed else MAX_LIFETIME
         return ResumptionTicket(given.ticket, secret, self._peer, min(given.lifetime, most))
+
+
+def _nameOf(kind: int) -> str:
+    """A kind of credential in words, as far as it is known here."""
+    return CredentialKind(kind).name if kind in CredentialKind._value2member_map_ else str(kind)
 
 
 def _withOffer(chi: CHI, offer: PresharedOffer) -> CHI:

@@ -7,6 +7,7 @@ One table for each says what can be written: :data:`SERVER_FIELDS` and
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from thing.core.heartbeat import TtlPolicy
 from thing.core.records import Aead
 from thing.core.settings import Settings
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
+from thing.endpoints.live import LiveTrust
 from thing.errors import CredentialError, LocalProtocolError
 from thing.factory import Limits
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, ClientChoice, ServerChoice
@@ -235,14 +237,16 @@ def parseServer(
         given = _nameAll(SERVER_FIELDS, ("port",), positional, named)
         trust, rest = _split(SERVER_KEYWORDS, given)
         chosen = readKeywords((*_SERVER_STREAM, *_SERVER_TTL, *_SESSION, *_SERVER_LIMITS), rest)
-        choice = ServerChoice.read(trust)
-        return ThingServerEndpoint(
+        choice = ServerChoice.read(_absolute(SERVER_KEYWORDS, trust))
+        endpoint = ThingServerEndpoint(
             _listenOn(reactor, chosen),
             choice.settings(ttl=TtlPolicy(**_fields(_SERVER_TTL, chosen)), **_settings(chosen)),
             choice.authorizer,
             limits=Limits(**_fields(_SERVER_LIMITS, chosen)),
             clock=SteadyClock.of(reactor),
         )
+        endpoint.factory.refresh = LiveTrust(choice, endpoint.factory)  # type: ignore[method-assign]
+        return endpoint
 
 
 def parseClient(
@@ -301,6 +305,15 @@ def _nameAll(
         if name not in known:
             raise ValueError(f"{name} is not known; known are {', '.join(known)}")
     return {**dict(zip(free, positional, strict=False)), **named}
+
+
+def _absolute(keywords: Sequence[Keyword], given: Mapping[str, str]) -> dict[str, str]:
+    """The same with whole paths: a daemon changes its directory before it reads files again."""
+    files = {keyword.name for keyword in keywords if keyword.value == "FILE"}
+    return {
+        name: os.path.abspath(value) if name in files and value else value
+        for name, value in given.items()
+    }
 
 
 def _split(

@@ -220,6 +220,17 @@ class ServerChoice:
         return now if "ticketKeys" in self.given else replace(now, tickets=self.tickets)
 
     @property
+    def files(self) -> list[str]:
+        """The files that this was read from; but not that of the ticket keys, which changes."""
+        return [
+            self.given[keyword.name]
+            for keyword in SERVER_KEYWORDS
+            if keyword.value == "FILE"
+            and keyword.name in self.given
+            and keyword.name != "ticketKeys"
+        ]
+
+    @property
     def _fields(self) -> dict[str, Any]:
         return {
             "credential": self.credentials[0],

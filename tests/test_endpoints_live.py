@@ -1,0 +1,130 @@
+"""A server's description follows its files."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from unittest import mock
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.test_trust_keys import DirectoryMixin, write
+from thing import CredentialKind, Identity, IdentityKey, NotAuthorized
+from thing.endpoints.live import INTERVAL, LiveTrust
+from thing.endpoints.stream import ApplicationFactory, StreamFactory
+from thing.trust.choice import ServerChoice
+
+
+class LiveTests(DirectoryMixin, SynchronousTestCase):
+    """Files that change while a server runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.logged: list[str] = []
+        observe = self.observe
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.thing, self.clock = IdentityKey.generate(), Clock()
+        IdentityKey.generate().save(self.path("key"))
+        self.authorize()
+        given = {"identity": self.path("key"), "authorized": self.path("things")}
+        self.choice = ServerChoice.read(given)
+        self.factory = StreamFactory(
+            self.choice.settings(), self.choice.authorizer, clock=self.clock
+        )
+        self.factory.refresh = LiveTrust(  # type: ignore[method-assign]
+            self.choice, self.factory
+        )
+        self.application = ApplicationFactory(self.factory, Factory.forProtocol(Protocol))
+
+    def observe(self, event: Any) -> None:
+        if event["log_namespace"].startswith("thing.endpoints.live"):
+            self.logged.append(formatEvent(event))
+
+    def authorize(self, *keys: IdentityKey) -> None:
+        """Replace the file of authorized things, as an editor does."""
+        lines = "".join(f"{key.publicLine('lamp')}\n" for key in keys)
+        write(self.path("new"), lines.encode())
+        os.replace(self.path("new"), self.path("things"))
+
+    def connect(self) -> None:
+        """Somebody connects, after a while."""
+        self.clock.advance(INTERVAL)
+        self.application.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+
+    def admits(self) -> bool:
+        """Whether the thing is admitted now."""
+        try:
+            self.factory.authorizer.authorize(
+                Identity(CredentialKind.ED25519, self.thing.publicKey)
+            )
+        except NotAuthorized:
+            return False
+        return True
+
+    def test_added(self) -> None:
+        """A key that is put into the file is admitted from the next connection on."""
+        self.assertFalse(self.admits())
+        self.authorize(self.thing)
+        self.connect()
+        self.assertTrue(self.admits())
+        self.assertEqual(self.logged, ["Reloaded: the files of keys have changed"])
+
+    def test_removed(self) -> None:
+        """A key that is taken out of the file is not."""
+        self.authorize(self.thing)
+        self.connect()
+        self.authorize()
+        self.connect()
+        self.assertFalse(self.admits())
+
+    def test_ownKey(self) -> None:
+        """The server's own key follows its file, too; whatever else was set stays."""
+        IdentityKey.generate().save(self.path("other"))
+        os.replace(self.path("other"), self.path("key"))
+        self.connect()
+        settings: Any = self.factory.settings
+        self.assertEqual(settings.credential.data, IdentityKey.load(self.path("key")).publicKey)
+        self.assertTrue(settings.stream)
+        self.assertIs(settings.tickets, self.choice.tickets)
+
+    def test_damaged(self) -> None:
+        """A file that is of no use changes nothing, until it is mended."""
+        self.authorize(self.thing)
+        self.connect()
+        write(self.path("things"), b"nonsense\n")
+        self.connect()
+        self.assertTrue(self.admits())
+        self.assertIn("Not reloaded, all stays as it was", self.logged[-1])
+        os.remove(self.path("things"))
+        self.connect()
+        self.assertTrue(self.admits())
+        self.authorize()
+        self.connect()
+        self.assertFalse(self.admits())
+
+    def test_unchanged(self) -> None:
+        """Files that have not changed are not read, nor looked at more than once a second."""
+        with mock.patch.object(ServerChoice, "again", side_effect=AssertionError):
+            self.connect()
+        self.authorize(self.thing)
+        with mock.patch.object(os, "stat", side_effect=AssertionError):
+            self.application.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+        self.assertFalse(self.admits())
+
+    def test_description(self) -> None:
+        """A description has it so, wherever the process goes after it is parsed."""
+        for name in ("key", "things"):
+            self.assertFalse(os.path.isabs(self.path(name)))
+        words = f"thing:0:identity={self.path('key')}:authorized={self.path('things')}"
+        endpoint = serverFromString(MemoryReactorClock(), words)
+        live = endpoint.factory.refresh
+        self.assertIsInstance(live, LiveTrust)
+        for path in live._choice.files:
+            self.assertTrue(os.path.isabs(path), path)
