@@ -90,7 +90,12 @@ class SoakFactory(ThingFactory):
         super().__init__(
             freshServer(ttl=TtlPolicy(default=plan.ttl)),
             Anyone(),
-            limits=Limits(handshakes=plan.sessions, sessions=plan.sessions),
+            # All come at once, and from one address.
+            limits=Limits(
+                handshakes=plan.sessions,
+                handshakesPerAddress=plan.sessions,
+                sessions=plan.sessions,
+            ),
         )
         self.book: dict[str, list[Cause]] = {}
         self.beats = 0
