@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IPushProducer,
@@ -72,6 +72,7 @@ class Driver:
     Drives one Connection over one transport.
 
     :ivar core: the Connection.
+    :ivar proved: who the peer proved to be, as the authorizer was told.
     """
 
     _log = Logger()
@@ -97,6 +98,7 @@ class Driver:
         self._timer: IDelayedCall | None = None
         self._linger: IDelayedCall | None = None
         self._deciding: Deferred[Identity] | None = None
+        self.proved: Identity | None = None
         self._beats = LoopingCall(self._beat)
         self._beats.clock = self._clock
         self._interval = 0.0
@@ -265,16 +267,10 @@ class Driver:
     # Authorization.
 
     def _authorize(self, identity: Identity) -> None:
-        authorize: Callable[[Identity], Deferred[Identity]] = self._factory.authorizer.authorize
-        deciding = maybeDeferred(authorize, identity)
+        self.proved = identity
+        deciding = self._factory.authorize(identity)
         self._deciding = deciding
-        deciding.addCallback(self._checkIdentity)
         deciding.addCallbacks(partial(self.guard, self._admitted), self._refused)
-
-    def _checkIdentity(self, identity: Identity) -> Identity:
-        if not isinstance(identity, Identity):
-            raise TypeError(f"an authorizer returned a {type(identity).__name__}")
-        return identity
 
     def _admitted(self, identity: Identity) -> None:
         self._deciding = None
@@ -285,12 +281,11 @@ class Driver:
         self._deciding = None
         if self.core.state is not State.AUTHORIZING:
             return  # The session ended first, and with it the question.
-        code, detail = ErrorCode.INTERNAL_ERROR, "the authorizer failed"
-        if isinstance(failure.value, NotAuthorized):
-            code, detail = failure.value.code, failure.value.detail
-        else:
+        error = failure.value
+        if not isinstance(error, NotAuthorized):
             self._log.failure("The authorizer failed", failure=failure)
-        self.follow(self.core.reject(code, self._now(), detail))
+            error = NotAuthorized("the authorizer failed", ErrorCode.INTERNAL_ERROR)
+        self.follow(self.core.reject(error.code, self._now(), error.detail, error.retryAfter))
 
     # Heartbeats.
 

@@ -52,6 +52,7 @@ class ErrorCode(Worded):
     HANDSHAKE_TIMEOUT = 0x0E, "the handshake did not complete in time"
     SERVER_BUSY = 0x0F, "the server takes no more sessions now"
     PUZZLE_UNSOLVED = 0x10, "the retry does not solve the puzzle, or differs from the first try"
+    IDENTITY_IN_USE = 0x11, "a session of the same identity is up, and it stays"
 
     # Records and messages, at any time.
     RECORD_EMPTY = 0x20, "a record holds no message"
@@ -133,15 +134,23 @@ class NotAuthorized(ThingError):
     :ivar detail: why, for this side's log only; the peer learns no more than
         :attr:`ErrorCode.NOT_AUTHORIZED` or :attr:`ErrorCode.CREDENTIAL_REQUIRED`.
     :ivar code: what the peer is told.
+    :ivar retryAfter: how long a client should stay away, seconds.
     """
 
-    def __init__(self, detail: str, code: ErrorCode = ErrorCode.NOT_AUTHORIZED) -> None:
+    def __init__(
+        self,
+        detail: str,
+        code: ErrorCode = ErrorCode.NOT_AUTHORIZED,
+        retryAfter: float = 0.0,
+    ) -> None:
         """
         :param detail: why, for this side's log only.
         :param code: what the peer is told.
+        :param retryAfter: how long a client should stay away, seconds; zero gives no advice.
         """
         self.detail = detail
         self.code = code
+        self.retryAfter = retryAfter
         super().__init__(detail)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv6Address, IPv6Network
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
@@ -22,7 +22,8 @@ from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.driver import Driver
 from thing.errors import EndReason, ErrorCode
-from thing.events import Cause, ResumptionTicket, Termination
+from thing.events import Cause, Event, ResumptionTicket, Termination
+from thing.identity import Identity
 from thing.protocol import ThingProtocol
 from thing.rates import Brake, Lately
 from thing.trust.interfaces import IAuthorizer
@@ -30,6 +31,9 @@ from thing.trust.interfaces import IAuthorizer
 if TYPE_CHECKING:
     from twisted.internet.defer import _DeferredListResultListT
 
+
+Observer = Callable[[ThingProtocol, Event], None]
+"""Is told an event of a protocol; what it raises is logged."""
 
 REFUSALS_LOGGED = 10
 """How many handshakes that fail are logged each second, one by one; of the rest the number is."""
@@ -111,6 +115,9 @@ class ThingFactory(Factory):
     replaced at any time; sessions that are up keep what they have.
 
     :ivar sessions: the protocols whose session is up.
+    :ivar observers: told every event of every protocol, before the protocol is.
+    :ivar admission: an :class:`~thing.trust.interfaces.IAuthorizer` or None: asked about whom
+        the authorizer admits, with the name that it gave.
     :ivar terminations: how many sessions and handshakes ended, by cause.
     :ivar completed: how many handshakes were completed.
     :ivar loopLag: how late the latest timer came, seconds: the event loop's lag.
@@ -149,6 +156,8 @@ class ThingFactory(Factory):
         self.clock = clock
         self.jitter = jitter
         self.sessions: set[ThingProtocol] = set()
+        self.observers: list[Observer] = []
+        self.admission: Any = None
         self.terminations: Counter[Cause] = Counter()
         self.completed = 0
         self.loopLag = 0.0
@@ -246,7 +255,44 @@ class ThingFactory(Factory):
     def _spread(self, seconds: float) -> float:
         return seconds * (1 + self.jitter())
 
-    # What the protocols and their drivers tell.
+    @property
+    def draining(self) -> bool:
+        """Whether no connection is taken, since everybody is asked to leave."""
+        return self._draining
+
+    @property
+    def handshakes(self) -> int:
+        """How many handshakes are in progress."""
+        return len(self._handshaking)
+
+    # What the protocols and their drivers ask and tell.
+
+    def authorize(self, identity: Identity) -> Deferred[Identity]:
+        """
+        Decide whether to go on with a peer.
+
+        :param identity: what it has proved.
+        :return: fires with the identity and its name; fails with ``NotAuthorized``, or with
+            whatever an authorizer that is broken raises.
+        """
+        deciding = maybeDeferred(self.authorizer.authorize, identity)
+        deciding.addCallback(_checkIdentity)
+        if self.admission is not None:
+            deciding.addCallback(self.admission.authorize)
+        return deciding
+
+    def observe(self, protocol: ThingProtocol, event: Event) -> None:
+        """
+        Tell the observers.
+
+        :param protocol: whose event it is.
+        :param event: the event.
+        """
+        for observer in self.observers:
+            try:
+                observer(protocol, event)
+            except Exception:
+                self._log.failure("An observer failed")
 
     def connected(self, protocol: ThingProtocol) -> None:
         """
@@ -381,6 +427,12 @@ class ThingFactory(Factory):
         :param seconds: how late.
         """
         self.loopLag = seconds
+
+
+def _checkIdentity(identity: Identity) -> Identity:
+    if not isinstance(identity, Identity):
+        raise TypeError(f"an authorizer returned a {type(identity).__name__}")
+    return identity
 
 
 def formatAddress(address: IAddress | None) -> str:

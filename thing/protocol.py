@@ -187,6 +187,11 @@ class ThingProtocol(Protocol):
         return self._core.state is State.AUTHORIZING or self.session is not None
 
     @property
+    def provedIdentity(self) -> Identity | None:
+        """What the peer has proved, without the name that an authorizer gave; None before."""
+        return self._driver.proved
+
+    @property
     def peer(self) -> Identity | None:
         """Who the peer is; None before Established."""
         return self.session.peer if self.session is not None else None
@@ -211,6 +216,12 @@ class ThingProtocol(Protocol):
         """Client: what the last acknowledged heartbeat measured, seconds."""
         core = self._core
         return core.roundTripTime if isinstance(core, ClientConnection) else None
+
+    @property
+    def heartbeats(self) -> int:
+        """Server: how many heartbeats came."""
+        core = self._core
+        return core.lastHeartbeat if isinstance(core, ServerConnection) else 0
 
     @property
     def ttl(self) -> float | None:
@@ -445,6 +456,7 @@ class ThingProtocol(Protocol):
 
         :param event: the event.
         """
+        self.factory.observe(self, event)
         self._DELIVERIES[type(event)](self, event)
 
     @property

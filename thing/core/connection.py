@@ -56,6 +56,7 @@ _BROKEN_RULES = frozenset(range(0x40)) - {
     ErrorCode.NOT_AUTHORIZED,
     ErrorCode.HANDSHAKE_TIMEOUT,
     ErrorCode.SERVER_BUSY,
+    ErrorCode.IDENTITY_IN_USE,
 }
 """The codes that blame the other side; all others tell of a program's decision."""
 

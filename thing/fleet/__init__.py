@@ -1,0 +1,37 @@
+"""The fleet: who is here, what happens, and a word to a thing, wherever it is."""
+
+from thing.fleet.interfaces import IPresence
+from thing.fleet.memory import MemoryPresence
+from thing.fleet.model import (
+    Ending,
+    FedEvent,
+    Filter,
+    FleetEvent,
+    Kind,
+    NodeRecord,
+    NotPresent,
+    Page,
+    Status,
+    ThingRecord,
+    Traffic,
+    Twins,
+    Undelivered,
+)
+
+__all__ = [
+    "Ending",
+    "FedEvent",
+    "Filter",
+    "FleetEvent",
+    "IPresence",
+    "Kind",
+    "MemoryPresence",
+    "NodeRecord",
+    "NotPresent",
+    "Page",
+    "Status",
+    "ThingRecord",
+    "Traffic",
+    "Twins",
+    "Undelivered",
+]

@@ -1,0 +1,75 @@
+"""What a program, and Thing's own HTTP server, can ask of a fleet."""
+
+from __future__ import annotations
+
+from zope.interface import Attribute, Interface
+
+# zope.interface methods have no self.
+
+
+class IPresence(Interface):
+    """
+    Who is here, where, since when; what happens; a word to a thing, wherever it is.
+
+    A question that a shared registry does not answer in time is answered from
+    what this node knows; the answer says so.
+    """
+
+    node = Attribute("This node's name.")
+
+    def things(after, limit, wanted):  # type: ignore[no-untyped-def]
+        """
+        List things in the order of their ids.
+
+        :param after: the id behind which to begin; the empty string for the first.
+        :param limit: how many at most, 1 to 1000.
+        :param wanted: a :class:`~thing.fleet.model.Filter`.
+        :return: a Deferred of a :class:`~thing.fleet.model.Page`.
+        """
+
+    def thing(id):  # type: ignore[no-untyped-def]
+        """
+        Tell what is known of one thing, here or gone.
+
+        :param id: which.
+        :return: a Deferred of a :class:`~thing.fleet.model.ThingRecord`, or None.
+        """
+
+    def nodes():  # type: ignore[no-untyped-def]
+        """
+        Tell how the nodes are, this one first.
+
+        :return: a Deferred of a list of :class:`~thing.fleet.model.NodeRecord`.
+        """
+
+    def deliver(id, message, timeout):  # type: ignore[no-untyped-def]
+        """
+        Send a message to a thing on any node, as a request.
+
+        :param id: which thing.
+        :param message: the octets.
+        :param timeout: how long the thing may take to answer, seconds.
+        :return: a Deferred of what the thing answered: octets, often none. It fails with
+            ``NotPresent``, ``Undelivered``, ``RequestFailed``, ``RequestTimedOut`` or
+            ``LocalProtocolError``.
+        """
+
+    def dismiss(id):  # type: ignore[no-untyped-def]
+        """
+        Ask a thing on any node to leave; whether it comes back is up to it.
+
+        :param id: which thing.
+        :return: a Deferred of None, fired once it is asked. It fails with ``NotPresent`` or
+            ``Undelivered``.
+        """
+
+    def subscribe(receiver, after=None):  # type: ignore[no-untyped-def]
+        """
+        Be told what happens, in order.
+
+        :param receiver: called with each :class:`~thing.fleet.model.FedEvent`; with None
+            when events that follow ``after`` are lost, so that what was known must be asked
+            anew. It must not raise.
+        :param after: the position behind which to begin; None for now.
+        :return: a function of no arguments that ends the subscription.
+        """

@@ -1,0 +1,520 @@
+"""
+The sessions of one node: who is here, and what becomes of them.
+
+It observes a server's factory, and is asked by it before anybody is admitted.
+What happens is written to a journal: in memory that is the feed itself; with a
+registry that is shared by many nodes, the journal decides about the order.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from thing.errors import EndReason, ErrorCode, LocalProtocolError, NotAuthorized
+from thing.events import (
+    Cause,
+    Event,
+    HandshakeCompleted,
+    HeartbeatLate,
+    HeartbeatReceived,
+    MessageReceived,
+    Terminated,
+)
+from thing.factory import ThingFactory, formatAddress
+from thing.fleet.damper import Damper
+from thing.fleet.model import (
+    Ending,
+    Filter,
+    FleetEvent,
+    Kind,
+    NotPresent,
+    Status,
+    ThingRecord,
+    Traffic,
+    Twins,
+    endingData,
+    keyOf,
+    messageData,
+    searchText,
+)
+from thing.identity import Identity
+from thing.protocol import ThingProtocol
+from thing.trust.interfaces import IAuthorizer
+
+MOST_GONE = 100_000
+"""How many things that are gone are remembered; who went first is forgotten first."""
+
+MOST_ENDINGS = 5
+"""How many ends of earlier sessions are remembered of each thing."""
+
+LEAVE_GRACE = 2.0
+"""How long a session that is replaced or revoked may take to say goodbye, seconds."""
+
+
+@dataclass(slots=True, eq=False)
+class LocalSession:
+    """A session of this node."""
+
+    protocol: ThingProtocol
+    id: str
+    key: str
+    """What :func:`~thing.fleet.model.keyOf` says of its identity."""
+    since: float
+    """Time of day."""
+    address: str
+    epoch: int
+    sequence: int = 0
+    late: bool = False
+
+    @property
+    def session(self) -> str:
+        """The session id, hexadecimal."""
+        return self.protocol.sessionId
+
+
+@dataclass(slots=True)
+class _Known:
+    """A thing that is or was here."""
+
+    here: LocalSession | None = None
+    last: ThingRecord | None = None
+    """Once it is gone."""
+    text: str = ""
+    """What it is searched by."""
+    epoch: int = 0
+    endings: deque[Ending] = field(default_factory=lambda: deque(maxlen=MOST_ENDINGS))
+
+
+class Journal(Protocol):
+    """Where it is written what happens."""
+
+    def record(self, session: LocalSession, event: FleetEvent) -> None:
+        """
+        Write it down, and tell it to those who subscribed.
+
+        :param session: whose event it is.
+        :param event: the event; a journal that is shared may give it a larger epoch.
+        """
+
+
+@implementer(IAuthorizer)
+class LocalRegistry:
+    """
+    Knows the sessions of one factory.
+
+    :ivar node: this node's name.
+    :ivar factory: whose sessions they are.
+    :ivar twins: what happens when an identity connects while it is connected.
+    :ivar journal: where it is written what happens.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        factory: ThingFactory,
+        journal: Journal,
+        *,
+        node: str,
+        wallClock: Callable[[], float],
+        twins: Twins = Twins.REPLACE,
+        mostGone: int = MOST_GONE,
+    ) -> None:
+        """
+        :param factory: a server's factory, with no session yet; it is observed from now on.
+        :param journal: where to write what happens.
+        :param node: this node's name.
+        :param wallClock: tells the time of day, seconds.
+        :param twins: what happens when an identity connects while it is connected.
+        :param mostGone: how many things that are gone to remember.
+        """
+        self.node = node
+        self.factory = factory
+        self.twins = twins
+        self.journal = journal
+        self._wallClock = wallClock
+        self._mostGone = mostGone
+        self._known: dict[str, _Known] = {}
+        self._ids: list[str] = []  # Of all that are known, sorted.
+        self._gone: OrderedDict[str, None] = OrderedDict()  # Who went first is first.
+        self._bySession: dict[ThingProtocol, LocalSession] = {}
+        self._damper = Damper()
+        factory.observers.append(self.observe)
+        factory.admission = self
+
+    # Who may come.
+
+    def authorize(self, identity: Identity) -> Identity:
+        """
+        Decide whether a thing may have a session beside, or in place of, the one it has.
+
+        :param identity: who, with its name.
+        :return: the same.
+        :raises NotAuthorized: ``IDENTITY_IN_USE`` if the session that is up stays;
+            ``SERVER_BUSY`` if twins keep replacing each other.
+        """
+        objection = self.objection(identity)
+        if objection is not None:
+            raise objection
+        return identity
+
+    def objection(self, identity: Identity) -> NotAuthorized | None:
+        """
+        Tell what stands against one more session of an identity.
+
+        :param identity: who, with its name.
+        :return: the refusal, or None.
+        """
+        if identity.anonymous or self.twins is Twins.ALLOW:
+            return None
+        id = str(identity)
+        known = self._known.get(id)
+        here = None if known is None else known.here
+        if here is not None:
+            inUse = ErrorCode.IDENTITY_IN_USE
+            if here.key != keyOf(identity):
+                return NotAuthorized(f"{id} is here with another key", inUse)
+            if self.twins is Twins.REFUSE:
+                return NotAuthorized(f"{id} is here already", inUse)
+        wait = self._damper.remaining(id, self.factory.clock.seconds())
+        if wait:
+            detail = f"twins of {id} keep replacing each other"
+            return NotAuthorized(detail, ErrorCode.SERVER_BUSY, wait)
+        return None
+
+    def idOf(self, protocol: ThingProtocol) -> str:
+        """
+        Tell what a session's thing is called.
+
+        :param protocol: the session.
+        :return: the id.
+        """
+        identity = protocol.peer
+        assert identity is not None, "the session is up"
+        if identity.anonymous or self.twins is Twins.ALLOW:
+            return f"{identity}#{protocol.sessionId[:16]}"
+        return str(identity)
+
+    # What happens.
+
+    def observe(self, protocol: ThingProtocol, event: Event) -> None:
+        """
+        Take note of an event of the factory's.
+
+        :param protocol: whose it is.
+        :param event: the event.
+        """
+        if isinstance(event, HandshakeCompleted):
+            self._join(protocol)
+            return
+        handler = self._HANDLERS.get(type(event))
+        session = self._bySession.get(protocol)
+        if handler is not None and session is not None:
+            handler(self, session, event)
+
+    def _join(self, protocol: ThingProtocol) -> None:
+        id, identity = self.idOf(protocol), protocol.peer
+        assert identity is not None and protocol.session is not None, "the session is up"
+        known = self._known.get(id)
+        if known is None:
+            known = self._known[id] = _Known()
+            insort(self._ids, id)
+        older = known.here
+        now = self._wallClock()
+        session = LocalSession(
+            protocol,
+            id,
+            keyOf(identity),
+            now,
+            formatAddress(protocol.address),
+            # The clock makes it larger than what an earlier process gave, or another node.
+            max(known.epoch + 1, int(now * 1000)),
+        )
+        known.epoch = session.epoch
+        known.here, known.last = session, None
+        known.text = searchText(id, identity.name, identity.fingerprint, session.address)
+        self._gone.pop(id, None)
+        self._bySession[protocol] = session
+        data = {
+            "name": identity.name,
+            "fingerprint": identity.fingerprint,
+            "address": session.address,
+            "ttl": protocol.session.ttl,
+            "resumed": protocol.session.resumed,
+        }
+        if older is None:
+            self.tell(session, Kind.JOINED, data)
+            return
+        data |= {
+            "fromNode": self.node,
+            "fromSession": older.session,
+            "fromEpoch": older.epoch,
+        }
+        self.tell(session, Kind.MOVED, data)
+        self._replaced(older, known)
+        self.takenOver(session)
+
+    def _replaced(self, older: LocalSession, known: _Known) -> None:
+        """A session's thing is elsewhere now: it counts no more, and is told to go."""
+        self._bySession.pop(older.protocol, None)
+        known.endings.appendleft(
+            Ending(
+                older.session,
+                self.node,
+                older.since,
+                self._wallClock(),
+                "REPLACED",
+                EndReason.REPLACED.sentence,
+            )
+        )
+        with suppress(LocalProtocolError):  # It may be leaving already.
+            older.protocol.goAway(EndReason.REPLACED, LEAVE_GRACE)
+
+    def takenOver(self, session: LocalSession) -> None:
+        """
+        Count a takeover, and tell if twins fight.
+
+        :param session: the newer session.
+        """
+        wait = self._damper.takenOver(session.id, self.factory.clock.seconds())
+        if wait:
+            self._log.warn(
+                "Twins of {id} keep replacing each other; for {wait:g} s no other is admitted",
+                id=session.id,
+                wait=wait,
+            )
+            self.tell(session, Kind.TWINS, {"wait": wait})
+
+    def supersede(self, id: str, session: str, epoch: int) -> None:
+        """
+        Give a thing up: it has a newer session on another node.
+
+        :param id: which thing.
+        :param session: the session of this node that is over by that, hexadecimal.
+        :param epoch: of the newer session.
+        """
+        known = self._known.get(id)
+        if known is None or known.here is None or known.here.session != session:
+            return
+        older = known.here
+        known.epoch = max(known.epoch, epoch)
+        self._forgetHere(older, known)
+        self._replaced(older, known)
+
+    def _late(self, session: LocalSession, event: HeartbeatLate) -> None:
+        session.late = True
+        self.tell(session, Kind.LATE, {"silence": event.silence})
+
+    def _renewed(self, session: LocalSession, event: HeartbeatReceived) -> None:
+        if session.late:
+            session.late = False
+            self.tell(session, Kind.RENEWED, {"roundTripTime": event.roundTripTime})
+
+    def _message(self, session: LocalSession, event: MessageReceived) -> None:
+        if not self.factory.settings.stream:  # Pieces of a stream are no messages.
+            self.tell(session, Kind.MESSAGE, messageData(event.data))
+
+    def _left(self, session: LocalSession, event: Terminated) -> None:
+        termination = event.termination
+        known = self._known[session.id]
+        lastWord = session.protocol.lastWord
+        if lastWord and termination.cause is not Cause.GOODBYE:
+            self.tell(session, Kind.LAST_WORD, messageData(lastWord))
+        data = endingData(termination)
+        self.tell(session, Kind.LEFT, data | {"since": session.since})
+        known.endings.appendleft(
+            Ending(
+                session.session,
+                self.node,
+                session.since,
+                self._wallClock(),
+                data["cause"],
+                data["detail"],
+            )
+        )
+        self._forgetHere(session, known)
+
+    def _forgetHere(self, session: LocalSession, known: _Known) -> None:
+        """A session's thing is not here any more, though it may be remembered."""
+        known.last = self._record(session, known)
+        known.here = None
+        self._bySession.pop(session.protocol, None)
+        if "#" in session.id and session.id == self.idOf(session.protocol):
+            self._forget(session.id)  # Of a session's own name nobody will come again.
+            return
+        self._gone[session.id] = None
+        if len(self._gone) > self._mostGone:
+            self._forget(self._gone.popitem(last=False)[0])
+
+    def _forget(self, id: str) -> None:
+        del self._known[id]
+        del self._ids[bisect_right(self._ids, id) - 1]
+
+    def tell(self, session: LocalSession, kind: Kind, data: dict[str, Any]) -> None:
+        """
+        Write down what happened to a thing.
+
+        :param session: its session.
+        :param kind: what happened.
+        :param data: what else is told.
+        """
+        session.sequence += 1
+        event = FleetEvent(
+            kind=kind,
+            id=session.id,
+            epoch=session.epoch,
+            sequence=session.sequence,
+            node=self.node,
+            session=session.session,
+            at=self._wallClock(),
+            data=data,
+        )
+        self.journal.record(session, event)
+
+    _HANDLERS: ClassVar[dict[type[Any], Callable[[LocalRegistry, LocalSession, Any], None]]] = {
+        HeartbeatLate: _late,
+        HeartbeatReceived: _renewed,
+        MessageReceived: _message,
+        Terminated: _left,
+    }
+
+    # What can be asked.
+
+    def __len__(self) -> int:
+        """How many things are here."""
+        return len(self._bySession)
+
+    @property
+    def sessions(self) -> list[LocalSession]:
+        """The sessions of this node that count."""
+        return list(self._bySession.values())
+
+    def session(self, id: str) -> LocalSession:
+        """
+        Find a thing's session.
+
+        :param id: which thing.
+        :return: its session.
+        :raises NotPresent: if it is not here.
+        """
+        known = self._known.get(id)
+        if known is None or known.here is None:
+            raise NotPresent(f"{id} is not here")
+        return known.here
+
+    def find(self, id: str) -> ThingRecord | None:
+        """
+        Tell what is known of one thing, here or gone.
+
+        :param id: which.
+        :return: the record, or None.
+        """
+        known = self._known.get(id)
+        return None if known is None else self._recordOf(known)
+
+    def list(self, after: str, wanted: Filter) -> Iterator[ThingRecord]:
+        """
+        Go through the things in the order of their ids.
+
+        :param after: the id behind which to begin; the empty string for the first.
+        :param wanted: which things.
+        :return: their records, made as they are asked for.
+        """
+        for at in range(bisect_right(self._ids, after), len(self._ids)):
+            known = self._known[self._ids[at]]
+            status, node = _statusOf(known), known.last.node if known.last else self.node
+            if wanted.admits(status, node, known.text):
+                yield self._recordOf(known)
+
+    def _recordOf(self, known: _Known) -> ThingRecord:
+        if known.here is not None:
+            return self._record(known.here, known)
+        assert known.last is not None, "who is not here was"
+        return known.last
+
+    def _record(self, session: LocalSession, known: _Known) -> ThingRecord:
+        protocol = session.protocol
+        agreed = protocol.session
+        assert agreed is not None, "the session was up"
+        gone = protocol.termination is not None or known.here is not session
+        now = self._wallClock()
+        silence = None if gone else protocol.silence
+        return ThingRecord(
+            id=session.id,
+            name=agreed.peer.name,
+            fingerprint=agreed.peer.fingerprint,
+            status=Status.GONE if gone else _statusOf(known),
+            node=self.node,
+            session=session.session,
+            epoch=session.epoch,
+            sequence=session.sequence,
+            since=session.since,
+            lastSeen=now if silence is None else now - silence,
+            address=session.address,
+            group=agreed.group,
+            aead=agreed.aead,
+            resumed=agreed.resumed,
+            traffic=None if gone else trafficOf(protocol),
+            endings=tuple(known.endings),
+        )
+
+    # What can be done.
+
+    def deliver(self, id: str, message: bytes, timeout: float) -> Deferred[bytes]:
+        """
+        Send a message to a thing of this node, as a request.
+
+        :param id: which thing.
+        :param message: the octets.
+        :param timeout: how long it may take to answer, seconds.
+        :return: fires with what it answered; fails with ``RequestFailed``,
+            ``RequestTimedOut`` or ``SessionEnded``.
+        :raises NotPresent: if it is not here.
+        :raises LocalProtocolError: if it is leaving, has too much to read or to answer, or if
+            the message is too long.
+        """
+        return self.session(id).protocol.request(message, timeout)
+
+    def dismiss(self, id: str) -> None:
+        """
+        Ask a thing of this node to leave.
+
+        :param id: which thing.
+        :raises NotPresent: if it is not here.
+        """
+        with suppress(LocalProtocolError):  # It is leaving already.
+            self.session(id).protocol.goAway(EndReason.CLOSING)
+
+
+def _statusOf(known: _Known) -> Status:
+    if known.here is None:
+        return Status.GONE
+    return Status.LATE if known.here.late else Status.PRESENT
+
+
+def trafficOf(protocol: ThingProtocol) -> Traffic:
+    """
+    Tell what is measured of a session.
+
+    :param protocol: the session.
+    :return: the figures of now.
+    """
+    return Traffic(
+        roundTripTime=protocol.roundTripTime,
+        silence=protocol.silence,
+        heartbeats=protocol.heartbeats,
+        octetsIn=protocol.octetsReceived,
+        octetsOut=protocol.octetsSent,
+        messagesIn=protocol.messagesReceived,
+        messagesOut=protocol.messagesSent,
+        ttl=protocol.ttl,
+    )
