@@ -23,7 +23,7 @@ ROOMS = (
     ("thing.core",),
     ("thing.trust",),
     ("thing.clock", "thing.rates"),
-    ("thing.driver", "thing.protocol", "thing.factory"),
+    ("thing.driver", "thing.protocol", "thing.factory", "thing.review", "thing.live"),
     ("thing.endpoints",),
     ("thing.fleet",),
     ("thing",),

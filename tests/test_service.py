@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from twisted.application.service import Application, IService
@@ -32,7 +33,8 @@ from thing import (
     ThingProtocol,
 )
 from thing.core.credentials import Credential
-from thing.service import CannotStart, ReadAgain, ThingService, formatAddress
+from thing.live import LiveTrust
+from thing.service import CannotStart, ThingService, formatAddress
 
 TIMEOUT = 20.0
 """How long anything here may take, seconds."""
@@ -342,21 +344,44 @@ class StartTests(ServiceCase):
         self.assertLogged("next key", following.fingerprint)
 
 
+@dataclass
+class FakeChoice:
+    """What would be read from files."""
+
+    current: Credential | None
+    following: Credential | None
+    read: Callable[[], object]
+    authorizer: object = Anyone()
+    files: tuple[str, ...] = ()
+
+    def again(self) -> FakeChoice:
+        self.read()
+        return self
+
+    def applied(self, settings: ServerSettings) -> ServerSettings:
+        if self.current is None:
+            return settings
+        return replace(settings, credential=self.current, nextCredential=self.following)
+
+
 class ReloadTests(ServiceCase):
     """SIGHUP reads the keys anew."""
 
-    @staticmethod
-    def withKeys(current: Credential, following: Credential | None) -> ReadAgain:
-        """What reads these keys."""
-        return lambda settings: (
-            replace(settings, credential=current, nextCredential=following),
-            Anyone(),
-        )
+    def follow(
+        self,
+        service: ThingService,
+        current: Credential | None = None,
+        following: Credential | None = None,
+        again: Callable[[], object] = lambda: None,
+    ) -> None:
+        """Have the service read these keys, when it reads again."""
+        service.factory.trust = LiveTrust(FakeChoice(current, following, again), service.factory)
 
     async def test_newKey(self) -> None:
         """New sessions see the new key; a session that is up goes on with the old one."""
         new, following = IdentityKey.generate(), IdentityKey.generate()
-        service = self.started(readAgain=self.withKeys(new, following))
+        service = self.started()
+        self.follow(service, new, following)
         description = f"tcp:127.0.0.1:{self.where(service).port}"
         old = await self.assertEchoes(description)
         service.reload()
@@ -373,7 +398,8 @@ class ReloadTests(ServiceCase):
     def test_otherSettingsStay(self) -> None:
         """Only the keys change, whatever a factory did to its settings."""
         new = IdentityKey.generate()
-        service = self.service(readAgain=self.withKeys(new, None))
+        service = self.service()
+        self.follow(service, new)
         service.factory.settings = replace(service.factory.settings, stream=True, closeTimeout=7.0)
         before = service.factory.settings
         service.reload()
@@ -388,10 +414,11 @@ class ReloadTests(ServiceCase):
         ):
             self.logged.clear()
 
-            def readAgain(settings: ServerSettings, error: Exception = error) -> Any:
+            def again(error: Exception = error) -> None:
                 raise error
 
-            service = self.service(readAgain=readAgain)
+            service = self.service()
+            self.follow(service, again=again)
             before = service.factory.settings
             service.reload()
             self.assertIs(service.factory.settings, before)
@@ -402,11 +429,9 @@ class ReloadTests(ServiceCase):
         before = signal.getsignal(signal.SIGHUP)
         read: Deferred[None] = Deferred()
 
-        def readAgain(settings: ServerSettings) -> Any:
-            read.callback(None)
-            return settings, Anyone()
-
-        service = self.started(readAgain=readAgain)
+        service = self.service()
+        self.follow(service, again=lambda: read.callback(None))
+        service.startService()
         os.kill(os.getpid(), signal.SIGHUP)
         await read
         await service.stopService()

@@ -31,6 +31,8 @@ from thing.trust.interfaces import IAuthorizer
 if TYPE_CHECKING:
     from twisted.internet.defer import _DeferredListResultListT
 
+    from thing.live import LiveTrust
+
 
 Observer = Callable[[ThingProtocol, Event], None]
 """Is told an event of a protocol; what it raises is logged."""
@@ -115,6 +117,7 @@ class ThingFactory(Factory):
     replaced at any time; sessions that are up keep what they have.
 
     :ivar sessions: the protocols whose session is up.
+    :ivar trust: what keeps settings and authorizer as the files of keys have them, or None.
     :ivar observers: told every event of every protocol, before the protocol is.
     :ivar admission: an :class:`~thing.trust.interfaces.IAuthorizer` or None: asked about whom
         the authorizer admits, with the name that it gave.
@@ -156,6 +159,7 @@ class ThingFactory(Factory):
         self.clock = clock
         self.jitter = jitter
         self.sessions: set[ThingProtocol] = set()
+        self.trust: LiveTrust | None = None
         self.observers: list[Observer] = []
         self.admission: Any = None
         self.terminations: Counter[Cause] = Counter()
@@ -173,6 +177,13 @@ class ThingFactory(Factory):
     def startFactory(self) -> None:
         """Take connections again after a drain; called when the first port begins to listen."""
         self._draining = False
+        if self.trust is not None:
+            self.trust.start()
+
+    def stopFactory(self) -> None:
+        """Look at the files of keys no more; called when the last port listens no more."""
+        if self.trust is not None:
+            self.trust.stop()
 
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from twisted.application.service import Service
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from thing.core.credentials import Credential, readCredential
 from thing.core.settings import ServerSettings
 from thing.errors import ThingError
 from thing.factory import ThingFactory, formatAddress
 from thing.identity import CredentialKind
+from thing.live import fingerprintOf
 
 FLAT_LINE_TIME = 1.0
 """What may pass between the end of the drain timeout and the last flat line, seconds."""
 
 _ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
-
-ReadAgain = Callable[[ServerSettings], tuple[ServerSettings, Any]]
-"""Puts into a server's settings what files have now, and gives the authorizer of now."""
 
 
 class CannotStart(SystemExit, Exception):
@@ -51,7 +48,7 @@ class ThingService(Service):
 
     Stopping it drains: the ports are closed first, then every client is asked
     to leave, and after ``drainTimeout`` those that did not are flat-lined.
-    While it runs, SIGHUP reads the keys anew; sessions that are up keep theirs.
+    While it runs, SIGHUP reads the keys anew, if the factory has a ``trust``.
 
     :ivar factory: builds the protocols.
     :ivar ports: what it listens on, by the endpoint's description.
@@ -65,7 +62,7 @@ class ThingService(Service):
         factory: ThingFactory,
         endpoints: Mapping[str, IStreamServerEndpoint],
         *,
-        readAgain: ReadAgain | None = None,
+        companions: Sequence[IService] = (),
         drainTimeout: float = 10.0,
         retryAfter: float = 0.0,
     ) -> None:
@@ -73,8 +70,8 @@ class ThingService(Service):
         :param reactor: provides ``IReactorCore``, and ``IReactorFromThreads`` for the signal.
         :param factory: a server's factory.
         :param endpoints: where to listen, each by its description.
-        :param readAgain: gives settings and authorizer anew for SIGHUP, or raises and
-            changes nothing; None to leave SIGHUP alone.
+        :param companions: services that start before it listens, and stop when it has
+            drained: they serve those who watch.
         :param drainTimeout: how long the clients may take to leave, seconds.
         :param retryAfter: how long clients that are asked to leave should stay
             away, seconds.
@@ -83,7 +80,7 @@ class ThingService(Service):
         self.ports: dict[str, IListeningPort] = {}
         self._reactor = reactor
         self._endpoints = dict(endpoints)
-        self._readAgain = readAgain
+        self._companions = tuple(companions)
         self._drainTimeout = drainTimeout
         self._retryAfter = retryAfter
         self._listened = False
@@ -98,7 +95,14 @@ class ThingService(Service):
         :raises CannotStart: if that is not possible; then nothing listens.
         """
         super().privilegedStartService()  # type: ignore[no-untyped-call]
-        self._listen()
+        try:
+            for companion in self._companions:
+                companion.privilegedStartService()  # type: ignore[no-untyped-call]
+            self._listen()
+        except CannotStart:
+            for companion in self._companions:
+                companion.stopService()
+            raise
 
     def startService(self) -> None:
         """
@@ -107,8 +111,10 @@ class ThingService(Service):
         :raises CannotStart: as :meth:`privilegedStartService`.
         """
         if not self._listened:
-            self._listen()
+            self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
+        for companion in self._companions:
+            companion.startService()  # type: ignore[no-untyped-call]
         self._catchSignal()
         # Who reads that the server is there may connect, and send signals, from then on.
         self._reactor.callWhenRunning(self._announcePorts)
@@ -138,12 +144,12 @@ class ThingService(Service):
     def _announceKeys(self) -> None:
         self._log.info(
             "The server's key is {fingerprint}",
-            fingerprint=_fingerprintOf(self._settings.credential),
+            fingerprint=fingerprintOf(self._settings.credential),
         )
         following = self._settings.nextCredential
         if following is not None:
             self._log.info(
-                "Its next key is announced: {fingerprint}", fingerprint=_fingerprintOf(following)
+                "Its next key is announced: {fingerprint}", fingerprint=fingerprintOf(following)
             )
 
     def _announcePorts(self) -> None:
@@ -162,7 +168,7 @@ class ThingService(Service):
                 self._log.info(
                     "Try it: thing connect {target} --server-key {fingerprint}{own}",
                     target=target,
-                    fingerprint=_fingerprintOf(settings.credential),
+                    fingerprint=fingerprintOf(settings.credential),
                     own="" if settings.allowAnonymous else " --identity YOUR_KEY",
                 )
 
@@ -176,7 +182,7 @@ class ThingService(Service):
 
     def _catchSignal(self) -> None:
         """Let SIGHUP read the keys anew, where signals can be had: in the main thread."""
-        if self._readAgain is None or threading.current_thread() is not threading.main_thread():
+        if self.factory.trust is None or threading.current_thread() is not threading.main_thread():
             return
 
         def caught(number: int, frame: object) -> None:
@@ -185,26 +191,14 @@ class ThingService(Service):
         before = signal.signal(signal.SIGHUP, caught)
         self._restoreSignal = partial(signal.signal, signal.SIGHUP, before)
 
-    def reload(self) -> None:
+    def reload(self) -> Deferred[int]:
         """
-        Read the keys anew, for the handshakes to come; on any error all stays as it was.
+        Read the keys anew; on any error all stays as it was. The outcome is logged.
 
-        The outcome is logged.
+        :return: fires with how many sessions were asked to leave for it.
         """
-        if self._readAgain is None:
-            return
-        try:
-            settings, authorizer = self._readAgain(self._settings)
-        except Exception as error:
-            self._log.error("Not reloaded, all stays as it was: {reason}", reason=_reasonOf(error))
-            return
-        self.factory.settings, self.factory.authorizer = settings, authorizer
-        following = settings.nextCredential
-        self._log.info(
-            "Reloaded: the server's key is {fingerprint}, the next one {following}",
-            fingerprint=_fingerprintOf(settings.credential),
-            following="not known" if following is None else _fingerprintOf(following),
-        )
+        trust = self.factory.trust
+        return succeed(0) if trust is None else trust.reload()
 
     # Stopping.
 
@@ -220,6 +214,8 @@ class ThingService(Service):
     async def _shutDown(self) -> None:
         try:
             await self._drain()
+            for companion in reversed(self._companions):
+                await maybeDeferred(companion.stopService)
         finally:
             # Not sooner: without a handler SIGHUP would end the process in the middle.
             if self._restoreSignal is not None:
@@ -260,10 +256,6 @@ def _clientTarget(description: str, address: IAddress) -> str:
         path = quoteStringArgument(formatAddress(address))  # type: ignore[no-untyped-call]
         return f"unix:{path}"
     return formatAddress(address)
-
-
-def _fingerprintOf(credential: Credential) -> str:
-    return readCredential(credential.kind, credential.data).fingerprint
 
 
 def _reasonOf(error: BaseException | None) -> str:

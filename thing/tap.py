@@ -17,12 +17,13 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from thing.core.heartbeat import TtlPolicy
-from thing.core.settings import ServerSettings, Settings
+from thing.core.settings import Settings
 from thing.demo import DemoFactory
 from thing.errors import LocalProtocolError, ThingError
 from thing.factory import Limits, ThingFactory
 from thing.forward import MIN_BUFFERED, ForwardFactory
 from thing.home import makeHome
+from thing.live import LiveTrust
 from thing.service import CannotStart, ThingService
 from thing.trust import IdentityKey
 from thing.trust.choice import SERVER_KEYWORDS, ServerChoice
@@ -361,12 +362,9 @@ def makeService(options: Options) -> ThingService:
         choice = ServerChoice.read(_completed(options))
         settings = choice.settings(**_makeSettings(options))
         factory = makeFactory(settings, choice.authorizer, limits=_makeLimits(options))
+        factory.trust = LiveTrust(choice, factory)
     except ThingError as error:
         raise CannotStart(str(error)) from None
-
-    def readAgain(settings: ServerSettings) -> tuple[ServerSettings, object]:
-        now = choice.again()
-        return now.applied(settings), now.authorizer
 
     if not options.decided:
         _log.warn("The demo admits everybody, with a key or without; --authorized would not")
@@ -374,7 +372,6 @@ def makeService(options: Options) -> ThingService:
         reactor,
         factory,
         endpoints,
-        readAgain=readAgain,
         drainTimeout=options["drain-timeout"],
         retryAfter=options["retry-after"],
     )

@@ -28,9 +28,9 @@ from thing.core.heartbeat import TtlPolicy
 from thing.core.records import Aead
 from thing.core.settings import Settings
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
-from thing.endpoints.live import LiveTrust
 from thing.errors import CredentialError, LocalProtocolError
 from thing.factory import Limits
+from thing.live import LiveTrust
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, ClientChoice, ServerChoice
 from thing.trust.keywords import Keyword, readKeywords, seconds
 
@@ -245,7 +245,7 @@ def parseServer(
             limits=Limits(**_fields(_SERVER_LIMITS, chosen)),
             clock=SteadyClock.of(reactor),
         )
-        endpoint.factory.refresh = LiveTrust(choice, endpoint.factory)  # type: ignore[method-assign]
+        endpoint.factory.trust = LiveTrust(choice, endpoint.factory)
         return endpoint
 
 

@@ -170,9 +170,6 @@ class StreamFactory(ThingFactory):
 
     protocol = StreamProtocol
 
-    def refresh(self) -> None:
-        """Called before each new connection; what keeps trust fresh may stand in its place."""
-
     def __init__(
         self, settings: ServerSettings | ClientSettings, authorizer: Any, **others: Any
     ) -> None:
@@ -212,7 +209,6 @@ class ApplicationFactory(Factory):
         :param addr: the peer's address.
         :return: the session, or None if not even a refusal can be afforded.
         """
-        self.sessions.refresh()
         session = self.sessions.buildProtocol(addr)
         if session is not None:
             assert isinstance(session, StreamProtocol), "a stream factory builds no other"

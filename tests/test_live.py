@@ -1,4 +1,4 @@
-"""A server's description follows its files."""
+"""A server follows its files of keys, in the sessions that are up, too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 from typing import Any
 from unittest import mock
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -16,8 +15,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_trust_keys import DirectoryMixin, write
 from thing import CredentialKind, Identity, IdentityKey, NotAuthorized
-from thing.endpoints.live import INTERVAL, LiveTrust
 from thing.endpoints.stream import ApplicationFactory, StreamFactory
+from thing.live import INTERVAL, LiveTrust
 from thing.trust.choice import ServerChoice
 
 
@@ -38,13 +37,18 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.factory = StreamFactory(
             self.choice.settings(), self.choice.authorizer, clock=self.clock
         )
-        self.factory.refresh = LiveTrust(  # type: ignore[method-assign]
-            self.choice, self.factory
-        )
-        self.application = ApplicationFactory(self.factory, Factory.forProtocol(Protocol))
+        self.factory.trust = LiveTrust(self.choice, self.factory)
+        application = ApplicationFactory(self.factory, Factory.forProtocol(Protocol))
+        application.doStart()
+        self.addCleanup(self.stop, application)
+
+    def stop(self, application: ApplicationFactory) -> None:
+        """Listen no more; then nothing is looked at any more, either."""
+        application.doStop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def observe(self, event: Any) -> None:
-        if event["log_namespace"].startswith("thing.endpoints.live"):
+        if event["log_namespace"].startswith("thing.live"):
             self.logged.append(formatEvent(event))
 
     def authorize(self, *keys: IdentityKey) -> None:
@@ -53,10 +57,9 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         write(self.path("new"), lines.encode())
         os.replace(self.path("new"), self.path("things"))
 
-    def connect(self) -> None:
-        """Somebody connects, after a while."""
+    def wait(self) -> None:
+        """Let the time pass in which the files are looked at once."""
         self.clock.advance(INTERVAL)
-        self.application.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
 
     def admits(self) -> bool:
         """Whether the thing is admitted now."""
@@ -69,26 +72,27 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         return True
 
     def test_added(self) -> None:
-        """A key that is put into the file is admitted from the next connection on."""
+        """A key that is put into the file is admitted within a second."""
         self.assertFalse(self.admits())
         self.authorize(self.thing)
-        self.connect()
+        self.wait()
         self.assertTrue(self.admits())
-        self.assertEqual(self.logged, ["Reloaded: the files of keys have changed"])
+        self.assertEqual(len(self.logged), 1)
+        self.assertIn("Reloaded: the server's key is SHA256:", self.logged[0])
 
     def test_removed(self) -> None:
         """A key that is taken out of the file is not."""
         self.authorize(self.thing)
-        self.connect()
+        self.wait()
         self.authorize()
-        self.connect()
+        self.wait()
         self.assertFalse(self.admits())
 
     def test_ownKey(self) -> None:
         """The server's own key follows its file, too; whatever else was set stays."""
         IdentityKey.generate().save(self.path("other"))
         os.replace(self.path("other"), self.path("key"))
-        self.connect()
+        self.wait()
         settings: Any = self.factory.settings
         self.assertEqual(settings.credential.data, IdentityKey.load(self.path("key")).publicKey)
         self.assertTrue(settings.stream)
@@ -97,25 +101,25 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
     def test_damaged(self) -> None:
         """A file that is of no use changes nothing, until it is mended."""
         self.authorize(self.thing)
-        self.connect()
+        self.wait()
         write(self.path("things"), b"nonsense\n")
-        self.connect()
+        self.wait()
         self.assertTrue(self.admits())
         self.assertIn("Not reloaded, all stays as it was", self.logged[-1])
         os.remove(self.path("things"))
-        self.connect()
+        self.wait()
         self.assertTrue(self.admits())
         self.authorize()
-        self.connect()
+        self.wait()
         self.assertFalse(self.admits())
 
     def test_unchanged(self) -> None:
         """Files that have not changed are not read, nor looked at more than once a second."""
         with mock.patch.object(ServerChoice, "again", side_effect=AssertionError):
-            self.connect()
+            self.wait()
         self.authorize(self.thing)
         with mock.patch.object(os, "stat", side_effect=AssertionError):
-            self.application.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+            self.clock.advance(INTERVAL / 2)
         self.assertFalse(self.admits())
 
     def test_description(self) -> None:
@@ -124,7 +128,7 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
             self.assertFalse(os.path.isabs(self.path(name)))
         words = f"thing:0:identity={self.path('key')}:authorized={self.path('things')}"
         endpoint = serverFromString(MemoryReactorClock(), words)
-        live = endpoint.factory.refresh
+        live = endpoint.factory.trust
         self.assertIsInstance(live, LiveTrust)
         for path in live._choice.files:
             self.assertTrue(os.path.isabs(path), path)
