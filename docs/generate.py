@@ -25,7 +25,7 @@ from thing.core.extensions import (
 from thing.core.layout import Message
 from thing.core.messages import MESSAGES, MessageType, Role
 from thing.core.states import TRANSITIONS, Input, State, Step
-from thing.errors import EndReason, ErrorCode
+from thing.errors import EndReason, ErrorCode, ReplyStatus
 
 EXTENSIONS: dict[ExtensionType, dict[MessageType, type[Message] | None]] = {
     ExtensionType.PUZZLE: {MessageType.SHI: Puzzle},
@@ -202,6 +202,14 @@ def reasons() -> str:
     )
 
 
+def replyStatuses() -> str:
+    """:return: the registry of what becomes of requests."""
+    return table(
+        ("status", "name", "sentence"),
+        ((f"{int(status)}", status.name, status.sentence) for status in ReplyStatus),
+    )
+
+
 def _value(name: str, value: object, indent: str) -> list[str]:
     text = str(value)
     if len(text) <= 64:
@@ -251,6 +259,7 @@ DRAW: dict[str, Callable[[], str]] = {
     "server-states": statesOf(Role.SERVER),
     "error-codes": errorCodes,
     "reasons": reasons,
+    "reply-statuses": replyStatuses,
     "worked-example": workedExample,
     **{f"layout {kind.name}": lambda kind=kind: layout(kind) for kind in MESSAGES},
 }

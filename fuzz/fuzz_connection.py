@@ -9,14 +9,22 @@ from tests.helpers import PLENTY, clientSettings, give, makePair, recordFor, ser
 from thing.core.client import ClientConnection
 from thing.core.connection import Connection
 from thing.core.extensions import GivenTicket
+from thing.core.messages import REQUESTS_OUTSTANDING
 from thing.core.preshared import Resumable
 from thing.core.server import ServerConnection
 from thing.core.states import WRITABLE_STATES, State
-from thing.errors import EndReason
-from thing.events import Event, MessageReceived, ResumptionTicket, Terminated
+from thing.errors import EndReason, ErrorCode, LocalProtocolError, ReplyStatus
+from thing.events import (
+    Event,
+    MessageReceived,
+    RequestReceived,
+    ResumptionTicket,
+    Terminated,
+)
 from thing.identity import CredentialKind, Identity
 
-RAW, SEALED, TIME, SEND, LEAVE, BEAT, UPDATE, HOLD, RELEASE, END = range(10)
+STEPS = 13
+RAW, SEALED, TIME, SEND, LEAVE, BEAT, UPDATE, HOLD, RELEASE, END, ASK, REPLY, WORD = range(STEPS)
 
 
 KINDS = (CredentialKind.ED25519, CredentialKind.X509, CredentialKind.SSH_CERTIFICATE)
@@ -78,7 +86,7 @@ def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
     at = 0
     while at + 2 <= len(data):
         end = at + 2 + data[at + 1]
-        yield data[at] % 10, data[at + 2 : end]
+        yield data[at] % STEPS, data[at + 2 : end]
         at = end
 
 
@@ -94,6 +102,10 @@ def call(side: Connection, kind: int, octets: bytes, now: float) -> list[Event]:
     """
     if kind == SEND and side.state in WRITABLE_STATES:
         side.sendMessage(octets)
+    elif kind == ASK:
+        ask(side, octets)
+    elif kind == WORD and isinstance(side, ClientConnection):
+        side.setLastWord(octets)
     elif kind == LEAVE and side.state is State.ESTABLISHED:
         if isinstance(side, ServerConnection):
             return side.goAway(EndReason.SHUTDOWN, now, 1.0)
@@ -104,6 +116,31 @@ def call(side: Connection, kind: int, octets: bytes, now: float) -> list[Event]:
     elif kind == UPDATE and side.session is not None and side.termination is None:
         side.updateKey(now)
     return []
+
+
+def ask(side: Connection, octets: bytes) -> None:
+    """
+    Let this side's program ask something, unless too much is unanswered.
+
+    :param side: the Connection.
+    :param octets: what it asks.
+    """
+    if side.state in WRITABLE_STATES:
+        try:
+            side.request(octets)
+        except LocalProtocolError as error:
+            assert error.code is ErrorCode.BUFFER_FULL
+
+
+def reply(side: Connection, unanswered: list[int]) -> None:
+    """
+    Let this side's program answer the newest request, if there is one.
+
+    :param side: the Connection.
+    :param unanswered: the numbers of the requests that it was told of.
+    """
+    if side.session is not None and unanswered:
+        side.reply(unanswered.pop(), ReplyStatus.DONE, b"answer")
 
 
 def drive(side: Connection, kind: int, octets: bytes, now: float) -> list[Event]:
@@ -150,13 +187,19 @@ def oneInput(data: bytes) -> None:
     side.dataToSend(0.0, PLENTY)
     now = 0.0
     over = False
+    unanswered: list[int] = []
     for kind, octets in steps(data[1:]):
         now += len(octets) / 10 if kind == TIME else 0.0
+        if kind == REPLY:
+            reply(side, unanswered)
         for event in drive(side, kind, octets, now):
             assert not over, f"{event} after the end"
             over = isinstance(event, Terminated)
             if isinstance(event, MessageReceived):
                 assert len(event.data) <= side._limits.maxMessage
+            elif isinstance(event, RequestReceived):
+                unanswered.append(event.number)
+                assert len(unanswered) <= REQUESTS_OUTSTANDING
         side.dataToSend(now, PLENTY)
         assert over == (side.state is State.ENDED)
     side.receiveEnd(now)

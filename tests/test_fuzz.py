@@ -13,7 +13,7 @@ from tests.test_credentials import certifiedKey, chainOf
 from tests.test_states import SOME
 from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
 from thing.core.handshake import ClientHandshake
-from thing.core.messages import CHI, MESSAGES, SHI
+from thing.core.messages import CHI, MESSAGES, SHI, MessageType
 from thing.errors import CredentialError, ErrorCode, LocalProtocolError
 from thing.trust import formatPublicKey
 
@@ -88,8 +88,13 @@ SESSION_STEPS = (
     ]
     + [step(fuzz_connection.SEALED, message) for message in opening()]
     + [
+        step(fuzz_connection.SEALED, bytes((kind,)) + number.to_bytes(4, "big") + b"\0rest")
+        for kind in (MessageType.CRQ, MessageType.SRQ, MessageType.CRP, MessageType.SRP)
+        for number in (2, 3)
+    ]
+    + [
         step(kind, b"\x30\0data")
-        for kind in range(10)
+        for kind in range(fuzz_connection.STEPS)
         if kind not in (fuzz_connection.RAW, fuzz_connection.END)
     ]
 )

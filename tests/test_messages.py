@@ -44,6 +44,9 @@ from thing.core.messages import (
     CHI,
     CHR,
     CKU,
+    CLW,
+    CRP,
+    CRQ,
     MAGIC,
     MESSAGES,
     SCC,
@@ -57,6 +60,8 @@ from thing.core.messages import (
     SHR,
     SKU,
     SNK,
+    SRP,
+    SRQ,
     SUU,
     MessageType,
     Role,
@@ -95,6 +100,11 @@ EXAMPLES: list[tuple[Message, str]] = [
     (SGA(2, 5000, 10000), "0002" + "00001388" + "00002710"),
     (CDT(1, b"hello"), "01" + b"hello".hex()),
     (SDT(0, b""), "00"),
+    (CRQ(1, b"time?"), "00000001" + b"time?".hex()),
+    (SRQ(0xFFFFFFFF, b""), "ffffffff"),
+    (CRP(2, 2, b""), "00000002" + "02"),
+    (SRP(1, 0, b"noon"), "00000001" + "00" + b"noon".hex()),
+    (CLW(b"gone"), b"gone".hex()),
     (CKU(), ""),
     (SKU(), ""),
     (
@@ -144,8 +154,8 @@ class RegistryTests(TestCase):
     """The list of messages."""
 
     def test_complete(self) -> None:
-        """Each of the 21 types has a class, which knows its type and bears its name."""
-        self.assertEqual(len(MessageType), 21)
+        """Each of the 26 types has a class, which knows its type and bears its name."""
+        self.assertEqual(len(MessageType), 26)
         self.assertEqual(set(MESSAGES), set(MessageType))
         for kind, cls in MESSAGES.items():
             self.assertIs(cls.TYPE, kind)
@@ -205,12 +215,12 @@ class CodecTests(TestCase):
             self.assertEqual(type(message).decode(bytes.fromhex(octets)), message)
 
     def test_truncated(self) -> None:
-        """A message cut short anywhere is malformed; data may end anywhere after its flags."""
+        """A message cut short anywhere is malformed; the rest, where there is one, may be cut."""
         for message, octets in EXAMPLES + EXTENSION_EXAMPLES:
             whole = bytes.fromhex(octets)
             codes = {ErrorCode.MALFORMED_MESSAGE}
             for length in range(len(whole)):
-                if isinstance(message, CDT | SDT) and length:
+                if REST in message.LAYOUT and length >= sum(each.size for each in message.LAYOUT):
                     continue
                 if isinstance(message, CHI) and length < len(MAGIC):
                     codes = {ErrorCode.NOT_THING}
@@ -219,9 +229,9 @@ class CodecTests(TestCase):
                 codes = {ErrorCode.MALFORMED_MESSAGE}
 
     def test_trailing(self) -> None:
-        """A message with octets to spare is malformed; data has none to spare."""
+        """A message with octets to spare is malformed; one with a rest has none to spare."""
         for message, octets in EXAMPLES + EXTENSION_EXAMPLES:
-            if isinstance(message, CDT | SDT):
+            if REST in message.LAYOUT:
                 continue
             for extra in (b"\0", b"\xff" * 40):
                 error = self.assertRaises(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from twisted.trial.unittest import TestCase
 
@@ -34,6 +35,9 @@ from thing.core.messages import (
     CHI,
     CHR,
     CKU,
+    CLW,
+    CRP,
+    CRQ,
     SCC,
     SDH,
     SDT,
@@ -44,6 +48,8 @@ from thing.core.messages import (
     SHI,
     SHR,
     SKU,
+    SRP,
+    SRQ,
     SUU,
     MessageType,
     Role,
@@ -59,7 +65,13 @@ from thing.core.states import (
     StateMachine,
     Step,
 )
-from thing.errors import EndReason, ErrorCode, LocalProtocolError, RemoteProtocolError
+from thing.errors import (
+    EndReason,
+    ErrorCode,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ReplyStatus,
+)
 from thing.events import Cause, Terminated
 from thing.identity import CredentialKind, Identity
 
@@ -89,6 +101,11 @@ SOME: dict[MessageType, Message] = {
         SGA(EndReason.SHUTDOWN, 0, 1000),
         CDT(0, b"data"),
         SDT(0, b"data"),
+        CRQ(1, b"question"),
+        SRQ(1, b"question"),
+        CRP(1, ReplyStatus.DONE, b"answer"),
+        SRP(1, ReplyStatus.DONE, b"answer"),
+        CLW(b"gone"),
         CKU(),
         SKU(),
         CHR(ErrorCode.ABORTED),
@@ -166,7 +183,8 @@ def clientTour(retry: bool) -> Iterator[Scene]:
     (shf,) = answer()
     yield Scene(client, shf)
     list(client.receiveData(shf, 0.0))
-    client.beat(0.0)  # So that SUU is expected.
+    client.beat(0.0)  # So that SUU is expected,
+    client.request(b"question")  # and SRP.
     yield Scene(client)
     client.goodbye(0.0)
     yield Scene(client)
@@ -204,7 +222,8 @@ def serverTour(retry: bool, goAway: bool) -> Iterator[Scene]:
     (proved,) = server.receiveData(ccc, 0.0)
     yield Scene(server)
     server.admit(proved.identity, 0.0)
-    server.dataToSend(0.0, 0)
+    server.request(b"question")  # So that CRP is expected.
+    server.dataToSend(0.0, PLENTY)
     yield Scene(server)
     if goAway:
         server.goAway(EndReason.SHUTDOWN, 0.0, grace=1.0)
@@ -238,9 +257,9 @@ LEGAL = {
         "AWAIT_SCC": "SCC SHR",
         "AUTHORIZING": "SHR",
         "AWAIT_SHF": "SHF SHR",
-        "ESTABLISHED": "SUU SDT SKU SNK SGA SFL SHR",
-        "LEAVING": "SUU SDT SKU SNK SGA SFL SHR",
-        "AWAIT_SGB": "SUU SDT SKU SNK SGA SGB SFL SHR",
+        "ESTABLISHED": "SUU SDT SRQ SRP SKU SNK SGA SFL SHR",
+        "LEAVING": "SUU SDT SRQ SRP SKU SNK SGA SFL SHR",
+        "AWAIT_SGB": "SUU SDT SRQ SRP SKU SNK SGA SGB SFL SHR",
     },
     Role.SERVER: {
         "IDLE": "",
@@ -249,8 +268,8 @@ LEGAL = {
         "AWAIT_CDH": "CDH CHR",
         "AWAIT_CCC": "CCC CHR",
         "AUTHORIZING": "CHR",
-        "ESTABLISHED": "CHB CDT CKU CGB CHR",
-        "GOING_AWAY": "CHB CDT CKU CGB CHR",
+        "ESTABLISHED": "CHB CDT CRQ CRP CLW CKU CGB CHR",
+        "GOING_AWAY": "CHB CDT CRQ CRP CLW CKU CGB CHR",
         "CLOSING": "CHB CKU CHR",
         "AWAIT_CFL": "CHB CKU CFL CHR",
     },
@@ -519,13 +538,18 @@ class ConnectionTests(TestCase):
             if state in WRITABLE_STATES:
                 self.assertTrue(side.sendMessage(b"data"))
                 self.assertEqual(side.queued, 4)
+                self.assertEqual(side.request(b"data"), 2)
+                self.assertEqual(side.queued, 12)
             elif state is State.ENDED or state in ESTABLISHED_STATES:
                 before = side.queued
                 self.assertFalse(side.sendMessage(b"data"))
+                self.assertIsNone(side.request(b"data"))
+                self.assertFalse(side.reply(1, ReplyStatus.DONE))
                 self.assertEqual(side.queued, before)
             else:
-                error = self.assertRaises(LocalProtocolError, side.sendMessage, b"data")
-                self.assertIs(error.code, ErrorCode.WRONG_STATE)
+                for call in (side.sendMessage, side.request, partial(side.reply, 1, 0)):
+                    error = self.assertRaises(LocalProtocolError, call, b"data")
+                    self.assertIs(error.code, ErrorCode.WRONG_STATE)
 
     def test_beating(self) -> None:
         """A client beats in the beating states only."""

@@ -19,7 +19,7 @@ from tests.vectors.cases import CASES, FOLDER, Case, connections, identityOf
 from tests.vectors.generate import textOf
 from thing.core.messages import Role
 from thing.core.states import State
-from thing.errors import EndReason, ErrorCode
+from thing.errors import EndReason, ErrorCode, ReplyStatus
 from thing.events import (
     Cause,
     Event,
@@ -29,9 +29,12 @@ from thing.events import (
     HeartbeatAcknowledged,
     HeartbeatReceived,
     KeyUpdated,
+    LastWordReceived,
     MessageReceived,
     NextKeyAnnounced,
     PeerProved,
+    ReplyReceived,
+    RequestReceived,
     ResumptionTicket,
     Session,
     Terminated,
@@ -429,10 +432,19 @@ def _dies(server: Any, plaintext: bytes, now: float) -> None:
         server.handleTimer(server.nextDeadline)
 
 
+def _replies(side: Any, plaintext: bytes) -> None:
+    side.reply(int.from_bytes(plaintext[1:5], "big"), plaintext[5], plaintext[6:])
+
+
 ACTIONS: dict[str, Action] = {
     "CHB": lambda side, plaintext, now: side.beat(now),
     "CDT": lambda side, plaintext, now: side.sendMessage(plaintext[2:]),
     "SDT": lambda side, plaintext, now: side.sendMessage(plaintext[2:]),
+    "CRQ": lambda side, plaintext, now: side.request(plaintext[5:]),
+    "SRQ": lambda side, plaintext, now: side.request(plaintext[5:]),
+    "CRP": lambda side, plaintext, now: _replies(side, plaintext),
+    "SRP": lambda side, plaintext, now: _replies(side, plaintext),
+    "CLW": lambda side, plaintext, now: side.setLastWord(plaintext[1:]),
     "CKU": lambda side, plaintext, now: side.updateKey(now),
     "SKU": lambda side, plaintext, now: side.updateKey(now),
     "CGB": lambda side, plaintext, now: side.goodbye(now),
@@ -509,6 +521,11 @@ class Replay:
             ],
             "CDT": lambda body: [MessageReceived(body[1:])],
             "SDT": lambda body: [MessageReceived(body[1:])],
+            "CRQ": self._asked,
+            "SRQ": self._asked,
+            "CRP": self._answered,
+            "SRP": self._answered,
+            "CLW": lambda body: [LastWordReceived(body)],
             "CKU": lambda _: [KeyUpdated(1)],
             "SKU": lambda _: [KeyUpdated(1)],
             "CGB": lambda _: [GoodbyeReceived()],
@@ -545,6 +562,13 @@ class Replay:
     def _heartbeat(self, body: bytes) -> Event:
         sequence, rtt = int.from_bytes(body[:8], "big"), body[8:].hex()
         return HeartbeatReceived(sequence, None if rtt == "ffffffff" else ROUND_TRIP, 20.0)
+
+    def _asked(self, body: bytes) -> list[Event]:
+        return [RequestReceived(int.from_bytes(body[:4], "big"), body[4:])]
+
+    def _answered(self, body: bytes) -> list[Event]:
+        number, status = int.from_bytes(body[:4], "big"), ReplyStatus(body[4])
+        return [ReplyReceived(number, status, body[5:])]
 
     def _goodbye(self, body: bytes) -> list[Event]:
         asked = any(name == "SGA" for name in self.names)

@@ -67,6 +67,9 @@ class ErrorCode(Worded):
     HEARTBEAT_OUTSTANDING = 0x29, "a heartbeat came before the one before it was acknowledged"
     KEY_EXHAUSTED = 0x2A, "a traffic key was used beyond its limit"
     KEY_UPDATE_REPEATED = 0x2B, "a key update followed another with no record between them"
+    TOO_MANY_REQUESTS = 0x2C, "more requests were made than may be unanswered"
+    REPLY_UNEXPECTED = 0x2D, "a reply is to no request that is unanswered"
+    REQUEST_NUMBER = 0x2E, "a request's number is not the one expected"
 
     # Ends decided here.
     CLOSE_TIMEOUT = 0x40, "the orderly close did not complete in time"
@@ -95,6 +98,18 @@ class EndReason(Worded):
     REPLACED = 4, "a newer session of the same identity took over"
     REVOKED = 5, "the client's credential was revoked"
     OVERLOADED = 6, "the server has too many sessions"
+
+
+class ReplyStatus(Worded):
+    """
+    What became of a request (specification, "Requests and replies").
+
+    A status that is not known counts as :attr:`FAILED`.
+    """
+
+    DONE = 0, "the request was answered"
+    FAILED = 1, "the program that was asked failed to answer"
+    NOT_TAKEN = 2, "the program that was asked takes no requests"
 
 
 class ThingError(Exception):
@@ -165,6 +180,38 @@ class PassphraseNeeded(CredentialError):
 class HandshakeFailed(ThingError):
     """
     The session never came up.
+
+    :ivar termination: how it ended (:class:`thing.events.Termination`).
+    """
+
+    def __init__(self, termination: Any) -> None:
+        """:param termination: how it ended."""
+        self.termination = termination
+        super().__init__(str(termination))
+
+
+class RequestFailed(ThingError):
+    """
+    The peer answered a request by saying that it could not.
+
+    A program raises it itself, with :attr:`ReplyStatus.NOT_TAKEN`, to take no requests.
+
+    :ivar status: ``FAILED`` or ``NOT_TAKEN``.
+    """
+
+    def __init__(self, status: ReplyStatus) -> None:
+        """:param status: what the peer said."""
+        self.status = status
+        super().__init__(f"{status.name}: {status.sentence}")
+
+
+class RequestTimedOut(ThingError):
+    """A request was not answered in time; whether the peer has dealt with it is not known."""
+
+
+class SessionEnded(ThingError):
+    """
+    The session ended before the peer answered; whether it has dealt with it is not known.
 
     :ivar termination: how it ended (:class:`thing.events.Termination`).
     """

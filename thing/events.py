@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from thing.errors import EndReason, ErrorCode
+from thing.errors import EndReason, ErrorCode, ReplyStatus
 from thing.identity import Identity
 
 
@@ -142,6 +142,30 @@ class MessageReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class RequestReceived:
+    """The peer asks something; its number is for the reply."""
+
+    number: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyReceived:
+    """The peer answered a request of this side."""
+
+    number: int
+    status: ReplyStatus
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LastWordReceived:
+    """Server: what the client wants to be made public if it is lost; empty withdraws it."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class HeartbeatSent:
     """Client: a CHB is on its way."""
 
@@ -225,6 +249,9 @@ Event = (
     PeerProved
     | HandshakeCompleted
     | MessageReceived
+    | RequestReceived
+    | ReplyReceived
+    | LastWordReceived
     | HeartbeatSent
     | HeartbeatReceived
     | HeartbeatAcknowledged

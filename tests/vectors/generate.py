@@ -39,7 +39,7 @@ from thing.core.preshared import Form
 from thing.core.records import Aead
 from thing.core.server import ServerConnection
 from thing.core.states import State
-from thing.errors import EndReason, ErrorCode
+from thing.errors import EndReason, ErrorCode, ReplyStatus
 from thing.events import Event, PeerProved
 
 ROUND_TRIP = 0.25
@@ -102,6 +102,18 @@ class Pair:
         self.now += ROUND_TRIP
         self.carry(SERVER)
 
+    def ask(self) -> None:
+        """Requests in both directions, and their replies, with each status."""
+        self.client.request(b"what is the time?")
+        self.client.request(b"")
+        self.flow()
+        self.server.reply(2, ReplyStatus.FAILED)
+        self.server.reply(1, ReplyStatus.DONE, b"noon")
+        self.server.request(b"boil")
+        self.flow()
+        self.client.reply(1, ReplyStatus.NOT_TAKEN)
+        self.flow()
+
     def converse(self, case: Case) -> None:
         """What every session here has between SHF and its end."""
         self.now = 5.0
@@ -112,7 +124,9 @@ class Pair:
         self.server.sendMessage(b"")
         if case.fragmented:
             self.client.sendMessage(octets("message", 16384 + 16))
+        self.client.setLastWord(b"gone without goodbye")
         self.flow()
+        self.ask()
         self.client.updateKey(self.now)
         self.heartbeat()
         self.server.updateKey(self.now)

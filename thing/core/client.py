@@ -15,6 +15,10 @@ from thing.core.keyschedule import (
 from thing.core.messages import (
     CFL,
     CHR,
+    CLW,
+    CRP,
+    CRQ,
+    LAST_WORD_LIMIT,
     SCC,
     SDH,
     SFL,
@@ -29,8 +33,8 @@ from thing.core.messages import (
 )
 from thing.core.puzzle import Search
 from thing.core.settings import ClientSettings
-from thing.core.states import BEATING_STATES, State, Step
-from thing.errors import EndReason, ErrorCode, RemoteProtocolError
+from thing.core.states import BEATING_STATES, WRITABLE_STATES, State, Step
+from thing.errors import EndReason, ErrorCode, LocalProtocolError, RemoteProtocolError
 from thing.events import (
     Cause,
     Event,
@@ -49,13 +53,15 @@ class ClientConnection(Connection[ClientHandshake]):
     One server, as the client sees it.
 
     :ivar credential: what this side shows, unless a secret takes its place.
+    :ivar lastWord: what the server has, or will be given, to make public if this client is lost.
     """
 
     role = Role.CLIENT
     _rejectOut = CHR
-    _dataIn = MessageType.SDT
-    _inOrder = frozenset({MessageType.SDT, MessageType.SGB})
+    _inOrder = frozenset({MessageType.SDT, MessageType.SRQ, MessageType.SRP, MessageType.SGB})
     _dataOut = MessageType.CDT
+    _requestOut = CRQ
+    _replyOut = CRP
     _updateIn = MessageType.SKU
     _updateOut = MessageType.CKU
 
@@ -66,6 +72,7 @@ class ClientConnection(Connection[ClientHandshake]):
         """
         super().__init__(settings, ClientHandshake(settings, ticket))
         self.credential = settings.credential
+        self.lastWord = settings.lastWord
         self._peerKinds = settings.peerKinds
         self._search: Search | None = None
         self._pulse = Pulse()
@@ -130,6 +137,8 @@ class ClientConnection(Connection[ClientHandshake]):
         checkSchedule(shf.ttl, shf.interval)
         ticket = self._handshake.ticket()
         self._establish(shf.ttl / 1000, shf.interval / 1000)
+        if self.lastWord:
+            self._outbox.whole(MessageType.CLW, self.lastWord, limited=False)
         if ticket is not None:
             self._events.append(TicketReceived(ticket))
 
@@ -197,6 +206,32 @@ class ClientConnection(Connection[ClientHandshake]):
             self._watch.renew(self._now, ttl)
         self._events.append(HeartbeatAcknowledged(suu.sequence, rtt, ttl, interval))
 
+    # The last word.
+
+    def setLastWord(self, data: bytes) -> bool:
+        """
+        Leave a message that the server makes public if this client is lost.
+
+        Before the session is up it is kept, and goes out first when it is.
+
+        :param data: the message; it replaces the one before, an empty one withdraws it.
+        :return: whether the server gets it; False once the session is closing or over.
+        :raises LocalProtocolError: ``BAD_ARGUMENT`` if it is too long; ``BUFFER_FULL`` if
+            with it too much would wait.
+        :raises TypeError: unless ``data`` is bytes or like bytes.
+        """
+        word = bytes(memoryview(data))
+        if len(word) > LAST_WORD_LIMIT:
+            raise LocalProtocolError(
+                ErrorCode.BAD_ARGUMENT, f"a last word has {LAST_WORD_LIMIT} octets at most"
+            )
+        if self.session is not None or self.termination is not None:
+            if self.state not in WRITABLE_STATES:
+                return False
+            self._outbox.whole(MessageType.CLW, CLW(word).encode())
+        self.lastWord = word
+        return True
+
     # Termination.
 
     def goodbye(self, now: float) -> list[Event]:
@@ -228,9 +263,8 @@ class ClientConnection(Connection[ClientHandshake]):
 
     def _receiveSGB(self, body: bytes) -> None:
         SGB.decode(body)
-        if self._insideMessage:
-            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "goodbye inside a message")
-        self._lastWord(CFL())
+        self._notInside("goodbye")
+        self._finalWord(CFL())
         away = self._sentAway
         if away is None:
             self._end(Termination(Cause.GOODBYE))
@@ -260,6 +294,8 @@ class ClientConnection(Connection[ClientHandshake]):
         MessageType.SGB: _receiveSGB,
         MessageType.SFL: _receiveSFL,
         MessageType.SDT: Connection._receiveData,
+        MessageType.SRQ: Connection._receiveRequest,
+        MessageType.SRP: Connection._receiveReply,
         MessageType.SKU: Connection._receiveUpdate,
         MessageType.SHR: Connection._receiveReject,
     }

@@ -24,17 +24,29 @@ from thing.core.messages import (
     CHI_LIMIT,
     CHR,
     CKU,
+    CRP,
+    CRQ,
     HANDSHAKE_LIMIT,
     MORE,
+    REQUEST_LIMIT,
     SHR,
+    SRP,
+    SRQ,
     MessageType,
     Role,
 )
 from thing.core.outbox import Outbox
 from thing.core.records import RECORD_LIMIT, RecordReader, TrafficKey, clearRecord
+from thing.core.requests import RequestLedger
 from thing.core.settings import Settings
 from thing.core.states import LIVENESS_STATES, WRITABLE_STATES, State, StateMachine, Step
-from thing.errors import EndReason, ErrorCode, LocalProtocolError, RemoteProtocolError
+from thing.errors import (
+    EndReason,
+    ErrorCode,
+    LocalProtocolError,
+    RemoteProtocolError,
+    ReplyStatus,
+)
 from thing.events import (
     UNAUTHENTICATED,
     Cause,
@@ -44,6 +56,8 @@ from thing.events import (
     KeyUpdated,
     MessageReceived,
     PeerProved,
+    ReplyReceived,
+    RequestReceived,
     Session,
     Terminated,
     Termination,
@@ -75,15 +89,19 @@ class Connection(Generic[H]):
     :ivar role: this side's role.
     :ivar session: what was agreed on, once the Connection is Established.
     :ivar termination: how it ended, once it has.
-    :ivar messagesSent: how many application messages were given to send.
+    :ivar octetsReceived: how many octets of the stream this side has taken.
+    :ivar octetsSent: how many it has given to the transport.
+    :ivar messagesReceived: how many of the application's messages and requests came in.
+    :ivar messagesSent: how many were given to send.
     """
 
     role: ClassVar[Role]
     _rejectOut: ClassVar[type[CHR] | type[SHR]]
-    _dataIn: ClassVar[MessageType]
     _dataOut: ClassVar[MessageType]
+    _requestOut: ClassVar[type[CRQ] | type[SRQ]]
+    _replyOut: ClassVar[type[CRP] | type[SRP]]
     _inOrder: ClassVar[frozenset[MessageType]]
-    """What :meth:`hold` keeps: the peer's data and the goodbye that comes behind them."""
+    """What :meth:`hold` keeps: data, what is in order with them, and the goodbye behind them."""
     _updateIn: ClassVar[MessageType]
     _updateOut: ClassVar[MessageType]
     _handlers: ClassVar[dict[MessageType, Callable[[Any, bytes], None]]]
@@ -95,12 +113,14 @@ class Connection(Generic[H]):
         """
         self.session: Session | None = None
         self.termination: Termination | None = None
-        self.messagesSent = 0
+        self.octetsReceived = self.octetsSent = 0
+        self.messagesReceived = self.messagesSent = 0
         self._limits = settings
         self._handshakeOrNone: H | None = handshake
         self._machine = StateMachine(self.role)
         self._reader = RecordReader()
         self._outbox = Outbox(self._dataOut, settings.maxBuffered)
+        self._requests = RequestLedger()
         self._ready: list[bytes] = []
         self._events: deque[Event] = deque()
         self._holding = False
@@ -142,6 +162,23 @@ class Connection(Generic[H]):
         return self._ttl
 
     @property
+    def stream(self) -> bool:
+        """Whether received data is told as it comes instead of message by message."""
+        return self._limits.stream
+
+    def silence(self, now: float) -> float | None:
+        """
+        How long it is since the session was renewed.
+
+        :param now: the time, seconds.
+        :return: seconds, without the time in which this side did not read; None before
+            the session is up, and when the peer's silence does not count any more.
+        """
+        if self._watch is None or self.state not in LIVENESS_STATES:
+            return None
+        return self._watch.silence(now)
+
+    @property
     def queued(self) -> int:
         """How many octets of application data wait to be sent."""
         return self._outbox.queued
@@ -158,7 +195,7 @@ class Connection(Generic[H]):
         :param now: the time, seconds.
         :param limit: about how many octets the transport takes; at zero only
             the handshake's messages, a key update that was asked for and the
-            last word come out.
+            final word come out.
         :return: octets for the transport.
         """
         out, self._ready = self._ready, []
@@ -173,7 +210,9 @@ class Connection(Generic[H]):
             size += len(record)
             if farewell:
                 self._machine.step(Step.FLUSHED)
-        return b"".join(out)
+        data = b"".join(out)
+        self.octetsSent += len(data)
+        return data
 
     def _keyToSend(self, out: list[bytes], now: float) -> TrafficKey:
         key = self._sendKey
@@ -201,6 +240,7 @@ class Connection(Generic[H]):
         """
         self._now = now
         if self.termination is None:
+            self.octetsReceived += len(data)
             self._reader.feed(data)
         return self._follow(self._nextRecord)
 
@@ -422,12 +462,57 @@ class Connection(Generic[H]):
             ``BUFFER_FULL`` if with it too much would wait.
         :raises TypeError: unless ``data`` is bytes or like bytes.
         """
-        if self.session is None and self.termination is None:
-            raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no data in {self.state.name}")
-        if self.state not in WRITABLE_STATES:
+        if not self._mayQueue():
             return False
         self._outbox.data(bytes(memoryview(data)))
         self.messagesSent += 1
+        return True
+
+    def _mayQueue(self) -> bool:
+        if self.session is None and self.termination is None:
+            raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no data in {self.state.name}")
+        return self.state in WRITABLE_STATES
+
+    def request(self, data: bytes) -> int | None:
+        """
+        Queue a request; its reply is told by :class:`~thing.events.ReplyReceived`.
+
+        :param data: what is asked, at most ``REQUEST_LIMIT`` octets.
+        :return: its number; None once the session is closing or over.
+        :raises LocalProtocolError: ``WRONG_STATE`` before the session is up;
+            ``BAD_ARGUMENT`` if it is too long; ``BUFFER_FULL`` if too many are
+            unanswered, or if with it too much would wait.
+        :raises TypeError: unless ``data`` is bytes or like bytes.
+        """
+        content = _bounded(data)
+        if not self._mayQueue():
+            return None
+        number = self._requests.next
+        request = self._requestOut(number, content)
+        self._outbox.whole(request.TYPE, request.encode())
+        self._requests.made(number)
+        self.messagesSent += 1
+        return number
+
+    def reply(self, number: int, status: ReplyStatus, data: bytes = b"") -> bool:
+        """
+        Queue the reply to a request of the peer's.
+
+        It is never refused for want of room: the peer's requests are bounded, and wait for it.
+
+        :param number: the request's.
+        :param status: what became of it.
+        :param data: the answer, at most ``REQUEST_LIMIT`` octets.
+        :return: whether it is queued; False once the session is closing or over.
+        :raises LocalProtocolError: ``BAD_ARGUMENT`` if it is too long, or if no such
+            request is unanswered; ``WRONG_STATE`` before the session is up.
+        """
+        content = _bounded(data)
+        if not self._mayQueue():
+            return False
+        self._requests.reply(number)
+        reply = self._replyOut(number, status, content)
+        self._outbox.whole(reply.TYPE, reply.encode(), limited=False)
         return True
 
     def updateKey(self, now: float) -> None:
@@ -440,7 +525,7 @@ class Connection(Generic[H]):
         if self.session is None or self._sendKey is None:
             raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no traffic key in {self.state.name}")
         if self.state is State.AWAIT_CFL:
-            return  # The last word is said.
+            return  # The final word is said.
         if self._sendKey.records:  # An unused key needs no update, and the peer would refuse it.
             self._ratchet(self._ready, now)
 
@@ -547,6 +632,7 @@ class Connection(Generic[H]):
             raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "data flags")
         self._insideMessage = more
         if self._limits.stream:
+            self.messagesReceived += not more
             if message.data:
                 self._events.append(MessageReceived(message.data))
             return
@@ -561,7 +647,30 @@ class Connection(Generic[H]):
             data, self._message = bytes(self._message), bytearray()
         else:
             data = message.data
+        self.messagesReceived += 1
         self._events.append(MessageReceived(data))
+
+    def _notInside(self, what: str) -> None:
+        if self._insideMessage:
+            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, f"{what} inside a message")
+
+    def _receiveRequest(self, body: bytes) -> None:
+        message = CRQ.decode(body)  # SRQ has the same layout.
+        self._notInside("a request")
+        if len(message.data) > REQUEST_LIMIT:
+            raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a request")
+        self._requests.take(message.number, self._outbox.waiting(self._replyOut.TYPE))
+        self.messagesReceived += 1
+        self._events.append(RequestReceived(message.number, message.data))
+
+    def _receiveReply(self, body: bytes) -> None:
+        message = CRP.decode(body)  # SRP has the same layout.
+        self._notInside("a reply")
+        self._requests.replied(message.number)
+        status = known(ReplyStatus, message.status)
+        if not isinstance(status, ReplyStatus):
+            status = ReplyStatus.FAILED
+        self._events.append(ReplyReceived(message.number, status, message.data))
 
     def _receiveUpdate(self, body: bytes) -> None:
         CKU.decode(body)  # SKU has the same layout.
@@ -605,9 +714,9 @@ class Connection(Generic[H]):
     def _sayReject(self, code: ErrorCode, retryAfter: float) -> None:
         if self._sendKey is None and self.state is State.AWAIT_CCC:
             return  # The client has keys already, this side has none: it could not be believed.
-        self._lastWord(self._rejectOut(code, toMilliseconds(retryAfter)))
+        self._finalWord(self._rejectOut(code, toMilliseconds(retryAfter)))
 
-    def _lastWord(self, message: Message) -> None:
+    def _finalWord(self, message: Message) -> None:
         self._outbox.clear()
         self._ready.append(self._record(message))
 
@@ -621,6 +730,7 @@ class Connection(Generic[H]):
         self._message.clear()
         self._held.clear()
         self._heldSize = 0
+        self._requests.clear()
         self._sendKey = self._receiveKey = self._secrets = None
         self._watch = self._deadline = None
         self._handshakeOrNone = None
@@ -629,10 +739,10 @@ class Connection(Generic[H]):
     def _deliverHeld(self) -> None:
         """What the peer sent before the session ended is not lost."""
         for kind, body in self._held:
-            if kind is not self._dataIn:
+            if kind in (MessageType.CGB, MessageType.SGB):
                 return
             try:
-                self._receiveData(body)
+                self._handlers[kind](self, body)
             except RemoteProtocolError:
                 return  # The session is over as it is.
 
@@ -656,7 +766,16 @@ def heededRetryAfter(milliseconds: int) -> float:
     return min(milliseconds / 1000, MAX_RETRY_AFTER)
 
 
-E = TypeVar("E", ErrorCode, EndReason)
+def _bounded(data: bytes) -> bytes:
+    content = bytes(memoryview(data))
+    if len(content) > REQUEST_LIMIT:
+        raise LocalProtocolError(
+            ErrorCode.BAD_ARGUMENT, f"a request or a reply has {REQUEST_LIMIT} octets at most"
+        )
+    return content
+
+
+E = TypeVar("E", ErrorCode, EndReason, ReplyStatus)
 
 
 def known(enum: type[E], number: int) -> E | int:

@@ -237,7 +237,7 @@ class Watch:
         :param now: the time, seconds.
         :return: seconds; time in which this side did not read is left out.
         """
-        return now - self._last
+        return (now if self._pausedAt is None else self._pausedAt) - self._last
 
     def pause(self, now: float) -> None:
         """

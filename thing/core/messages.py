@@ -43,6 +43,15 @@ HANDSHAKE_LIMIT = 8192
 FRAGMENT_LIMIT = 16384
 """The most application octets in one CDT or SDT: what a heartbeat may have to wait for."""
 
+REQUEST_LIMIT = FRAGMENT_LIMIT - 4
+"""The most octets in one request or reply: a reply's number and status fit in a full record."""
+
+REQUESTS_OUTSTANDING = 64
+"""How many requests of one side may be unanswered: with their replies that is 2 MiB at most."""
+
+LAST_WORD_LIMIT = 4096
+"""The most octets in a CLW: a server keeps one for every session."""
+
 UNKNOWN_RTT = 0xFFFFFFFF
 """CHB's round-trip time field when there is none to tell, or it does not fit."""
 
@@ -87,6 +96,11 @@ class MessageType(IntEnum):
     SGA = 0x24
     CDT = 0x30
     SDT = 0x31
+    CRQ = 0x32
+    SRQ = 0x33
+    CRP = 0x34
+    SRP = 0x35
+    CLW = 0x36
     CKU = 0x40
     SKU = 0x41
     SNK = 0x42
@@ -381,6 +395,64 @@ class SDT(Message):
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class CRQ(Message):
+    """Client Request: the client asks something."""
+
+    TYPE = MessageType.CRQ
+    LAYOUT = (UINT32, REST)
+
+    number: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SRQ(Message):
+    """Server Request: the server asks something."""
+
+    TYPE = MessageType.SRQ
+    LAYOUT = (UINT32, REST)
+
+    number: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CRP(Message):
+    """Client Reply: the client's answer to a request."""
+
+    TYPE = MessageType.CRP
+    LAYOUT = (UINT32, UINT8, REST)
+
+    number: int
+    """That of the request."""
+    status: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SRP(Message):
+    """Server Reply: the server's answer to a request."""
+
+    TYPE = MessageType.SRP
+    LAYOUT = (UINT32, UINT8, REST)
+
+    number: int
+    """That of the request."""
+    status: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class CLW(Message):
+    """Client Last Word: what is made public if the client is lost."""
+
+    TYPE = MessageType.CLW
+    LAYOUT = (REST,)
+
+    data: bytes
+
+
 MORE = 0x01
 """The flag of a CDT or SDT that is not its message's last."""
 
@@ -388,7 +460,7 @@ MESSAGES: dict[MessageType, type[Message]] = {
     cls.TYPE: cls
     for cls in (
         CHI, SHI, SDH, CDH, SCC, CCC, SHF, CHB, SUU, CGB, SGB, CFL, SFL, SGA,
-        CDT, SDT, CKU, SKU, SNK, CHR, SHR,
+        CDT, SDT, CRQ, SRQ, CRP, SRP, CLW, CKU, SKU, SNK, CHR, SHR,
     )
 }  # fmt: skip
 """Every message class by its type."""

@@ -20,7 +20,9 @@ class Outbox:
     :ivar queued: how many octets of application data wait; an empty message counts as one.
     """
 
-    __slots__ = ("_data", "_dataType", "_farewell", "_limit", "_offset", "_urgent", "queued")
+    __slots__ = (
+        "_data", "_dataType", "_farewell", "_limit", "_offset", "_urgent", "_wholes", "queued",
+    )  # fmt: skip
 
     def __init__(self, dataType: MessageType, limit: int) -> None:
         """
@@ -30,7 +32,8 @@ class Outbox:
         self._dataType = bytes((dataType,))
         self._limit = limit
         self._urgent: deque[bytes] = deque()
-        self._data: deque[bytes] = deque()
+        self._data: deque[tuple[bytes, bytes]] = deque()
+        self._wholes: dict[int, int] = {}
         self._offset = 0
         self._farewell: bytes | None = None
         self.queued = 0
@@ -62,11 +65,39 @@ class Outbox:
         """
         cost = len(message) or 1  # Empty messages take room, too.
         if self.queued + cost > self._limit:
-            raise LocalProtocolError(
-                ErrorCode.BUFFER_FULL, f"{self.queued} of {self._limit} octets wait"
-            )
-        self._data.append(message)
+            raise self._full()
+        self._data.append((b"", message))
         self.queued += cost
+
+    def whole(self, kind: MessageType, body: bytes, limited: bool = True) -> None:
+        """
+        Queue a message that is not cut, in order with the data.
+
+        :param kind: its type.
+        :param body: its body; it counts as application data.
+        :param limited: whether it may be refused; there must be another bound if not.
+        :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
+        """
+        cost = len(body) or 1
+        if limited and self.queued + cost > self._limit:
+            raise self._full()
+        self._data.append((bytes((kind,)), body))
+        self._wholes[kind] = self.waiting(kind) + 1
+        self.queued += cost
+
+    def waiting(self, kind: MessageType) -> int:
+        """
+        Count the messages of a type that :meth:`whole` was given and that still wait.
+
+        :param kind: the type.
+        :return: how many there are.
+        """
+        return self._wholes.get(kind, 0)
+
+    def _full(self) -> LocalProtocolError:
+        return LocalProtocolError(
+            ErrorCode.BUFFER_FULL, f"{self.queued} of {self._limit} octets wait"
+        )
 
     def farewell(self, kind: MessageType) -> None:
         """
@@ -80,6 +111,7 @@ class Outbox:
         """Drop everything that waits."""
         self._urgent.clear()
         self._data.clear()
+        self._wholes.clear()
         self._farewell = None
         self._offset = self.queued = 0
 
@@ -103,12 +135,17 @@ class Outbox:
         return self._urgent.popleft()
 
     def takeData(self) -> bytes:
-        """:return: the next fragment of data, or the farewell, type and body."""
+        """:return: the next fragment of data, whole message, or the farewell, type and body."""
         if not self._data:
             farewell, self._farewell = self._farewell, None
             assert farewell is not None, "takeData needs hasData"
             return farewell
-        message = self._data[0]
+        whole, message = self._data[0]
+        if whole:
+            self._data.popleft()
+            self._wholes[whole[0]] -= 1
+            self.queued -= len(message) or 1
+            return whole + message
         fragment = message[self._offset : self._offset + FRAGMENT_LIMIT]
         self._offset += len(fragment)
         self.queued -= len(fragment) or 1

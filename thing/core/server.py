@@ -21,10 +21,14 @@ from thing.core.messages import (
     CGB,
     CHB,
     CHI,
+    CLW,
+    LAST_WORD_LIMIT,
     SFL,
     SGA,
     SHR,
     SNK,
+    SRP,
+    SRQ,
     SUU,
     UNKNOWN_RTT,
     MessageType,
@@ -33,7 +37,14 @@ from thing.core.messages import (
 from thing.core.settings import ServerSettings
 from thing.core.states import State, Step
 from thing.errors import EndReason, ErrorCode, RemoteProtocolError
-from thing.events import Cause, Event, GoodbyeReceived, HeartbeatReceived, Termination
+from thing.events import (
+    Cause,
+    Event,
+    GoodbyeReceived,
+    HeartbeatReceived,
+    LastWordReceived,
+    Termination,
+)
 
 Grant = Callable[[float | None], float]
 """Decides a TTL: what the client asked for, or None, to what it gets; seconds."""
@@ -44,13 +55,18 @@ class ServerConnection(Connection[ServerHandshake]):
     One client, as the server sees it.
 
     :ivar lastHeartbeat: the sequence number of the last heartbeat seen, zero for none.
+    :ivar roundTripTime: what the client measured last, seconds, or None.
+    :ivar lastWord: what the client leaves, to be made public if it is lost; empty for nothing.
     """
 
     role = Role.SERVER
     _rejectOut = SHR
-    _dataIn = MessageType.CDT
-    _inOrder = frozenset({MessageType.CDT, MessageType.CGB})
+    _inOrder = frozenset(
+        {MessageType.CDT, MessageType.CRQ, MessageType.CRP, MessageType.CLW, MessageType.CGB}
+    )
     _dataOut = MessageType.SDT
+    _requestOut = SRQ
+    _replyOut = SRP
     _updateIn = MessageType.CKU
     _updateOut = MessageType.SKU
 
@@ -77,6 +93,8 @@ class ServerConnection(Connection[ServerHandshake]):
         self._requestedTtl: float | None = None
         self._goingAway: SGA | None = None
         self.lastHeartbeat = 0
+        self.roundTripTime: float | None = None
+        self.lastWord = b""
 
     # The handshake.
 
@@ -145,7 +163,7 @@ class ServerConnection(Connection[ServerHandshake]):
         self._watch.renew(self._now, ttl)
         self._urgent(SUU(chb.sequence, toMilliseconds(ttl), toMilliseconds(ttl / BEATS_PER_TTL)))
         known = chb.roundTripTime != UNKNOWN_RTT
-        rtt = chb.roundTripTime / 1e6 if known else None
+        rtt = self.roundTripTime = chb.roundTripTime / 1e6 if known else None
         self._events.append(HeartbeatReceived(chb.sequence, rtt, ttl))
 
     def _outOfTime(self) -> None:
@@ -158,12 +176,22 @@ class ServerConnection(Connection[ServerHandshake]):
         reason, retryAfter = int(EndReason.HEARTBEAT_MISSED), 0
         if self._goingAway is not None:
             reason, retryAfter = self._goingAway.reason, self._goingAway.retryAfter
-        self._lastWord(SFL(self.lastHeartbeat, reason, retryAfter))
+        self._finalWord(SFL(self.lastHeartbeat, reason, retryAfter))
         self._end(
             Termination(
                 Cause.FLAT_LINED, reason=EndReason(reason), lastHeartbeat=self.lastHeartbeat
             )
         )
+
+    # The last word.
+
+    def _receiveLastWord(self, body: bytes) -> None:
+        clw = CLW.decode(body)
+        self._notInside("a last word")
+        if len(clw.data) > LAST_WORD_LIMIT:
+            raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a last word")
+        self.lastWord = clw.data
+        self._events.append(LastWordReceived(clw.data))
 
     # Termination.
 
@@ -193,8 +221,7 @@ class ServerConnection(Connection[ServerHandshake]):
 
     def _receiveCGB(self, body: bytes) -> None:
         CGB.decode(body)
-        if self._insideMessage:
-            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "goodbye inside a message")
+        self._notInside("goodbye")
         self._outbox.farewell(MessageType.SGB)
         self._beginClose()  # SGA's grace was for CGB; the close has its own time.
         self._events.append(GoodbyeReceived())
@@ -215,6 +242,9 @@ class ServerConnection(Connection[ServerHandshake]):
         MessageType.CGB: _receiveCGB,
         MessageType.CFL: _receiveCFL,
         MessageType.CDT: Connection._receiveData,
+        MessageType.CRQ: Connection._receiveRequest,
+        MessageType.CRP: Connection._receiveReply,
+        MessageType.CLW: _receiveLastWord,
         MessageType.CKU: Connection._receiveUpdate,
         MessageType.CHR: Connection._receiveReject,
     }

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from thing.core.credentials import Anonymous, Credential
 from thing.core.groups import GROUPS, Group, GroupName, Random
 from thing.core.heartbeat import TtlPolicy
-from thing.core.messages import MAX_TTL, MIN_TTL, Role
+from thing.core.messages import LAST_WORD_LIMIT, MAX_TTL, MIN_TTL, Role
 from thing.core.preshared import TicketSealer, showing
 from thing.core.records import Aead
 from thing.errors import ErrorCode, LocalProtocolError
@@ -127,6 +127,9 @@ class ClientSettings(Settings):
     maxDifficulty: int = 20
     """The hardest puzzle to solve, in bits of zero: each doubles the work. 20 take a second."""
 
+    lastWord: bytes = field(default=b"", repr=False)
+    """What the server makes public if this client is lost; sent first in every session."""
+
     @property
     def role(self) -> Role:
         """The role that these settings are for."""
@@ -135,6 +138,10 @@ class ClientSettings(Settings):
     def __post_init__(self) -> None:
         """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
         Settings.__post_init__(self)
+        if len(self.lastWord) > LAST_WORD_LIMIT:
+            raise LocalProtocolError(
+                ErrorCode.BAD_ARGUMENT, f"a last word has {LAST_WORD_LIMIT} octets at most"
+            )
         if self.credential.kind is CredentialKind.PRESHARED and self.peerKinds != (
             CredentialKind.PRESHARED,
         ):

@@ -71,6 +71,8 @@ TRANSITIONS: dict[Role, dict[State, dict[Input, State]]] = {
         _S.ESTABLISHED: {
             T.SUU: _S.ESTABLISHED,
             T.SDT: _S.ESTABLISHED,
+            T.SRQ: _S.ESTABLISHED,
+            T.SRP: _S.ESTABLISHED,
             T.SKU: _S.ESTABLISHED,
             T.SNK: _S.ESTABLISHED,
             T.SGA: _S.LEAVING,
@@ -81,6 +83,8 @@ TRANSITIONS: dict[Role, dict[State, dict[Input, State]]] = {
         _S.LEAVING: {
             T.SUU: _S.LEAVING,
             T.SDT: _S.LEAVING,
+            T.SRQ: _S.LEAVING,
+            T.SRP: _S.LEAVING,
             T.SKU: _S.LEAVING,
             T.SNK: _S.LEAVING,
             T.SGA: _S.LEAVING,
@@ -92,6 +96,8 @@ TRANSITIONS: dict[Role, dict[State, dict[Input, State]]] = {
         _S.AWAIT_SGB: {
             T.SUU: _S.AWAIT_SGB,
             T.SDT: _S.AWAIT_SGB,
+            T.SRQ: _S.AWAIT_SGB,
+            T.SRP: _S.AWAIT_SGB,
             T.SKU: _S.AWAIT_SGB,
             T.SNK: _S.AWAIT_SGB,
             T.SGA: _S.AWAIT_SGB,
@@ -111,6 +117,9 @@ TRANSITIONS: dict[Role, dict[State, dict[Input, State]]] = {
         _S.ESTABLISHED: {
             T.CHB: _S.ESTABLISHED,
             T.CDT: _S.ESTABLISHED,
+            T.CRQ: _S.ESTABLISHED,
+            T.CRP: _S.ESTABLISHED,
+            T.CLW: _S.ESTABLISHED,
             T.CKU: _S.ESTABLISHED,
             Step.GO_AWAY: _S.GOING_AWAY,
             T.CGB: _S.CLOSING,
@@ -119,6 +128,9 @@ TRANSITIONS: dict[Role, dict[State, dict[Input, State]]] = {
         _S.GOING_AWAY: {
             T.CHB: _S.GOING_AWAY,
             T.CDT: _S.GOING_AWAY,
+            T.CRQ: _S.GOING_AWAY,
+            T.CRP: _S.GOING_AWAY,
+            T.CLW: _S.GOING_AWAY,
             T.CKU: _S.GOING_AWAY,
             Step.GO_AWAY: _S.GOING_AWAY,
             T.CGB: _S.CLOSING,

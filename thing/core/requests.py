@@ -1,0 +1,96 @@
+"""
+The requests of one session, both sides': their numbers, and which are unanswered.
+
+Specification, "Requests and replies". What they say is of no concern here.
+"""
+
+from __future__ import annotations
+
+from thing.core.messages import REQUESTS_OUTSTANDING
+from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+
+_NUMBERS = 1 << 32
+
+
+class RequestLedger:
+    """Keeps the numbers of both directions, at most 64 unanswered requests in each."""
+
+    __slots__ = ("_made", "_madeLast", "_taken", "_takenLast")
+
+    def __init__(self) -> None:
+        """Start before the first request of either side."""
+        self._madeLast = 0
+        self._made: set[int] = set()
+        self._takenLast = 0
+        self._taken: set[int] = set()
+
+    # This side's requests.
+
+    @property
+    def next(self) -> int:
+        """
+        The number for this side's next request.
+
+        :raises LocalProtocolError: ``BUFFER_FULL`` if too many are unanswered.
+        """
+        number = (self._madeLast + 1) % _NUMBERS
+        if len(self._made) >= REQUESTS_OUTSTANDING or number in self._made:
+            raise LocalProtocolError(
+                ErrorCode.BUFFER_FULL, f"{len(self._made)} requests are unanswered"
+            )
+        return number
+
+    def made(self, number: int) -> None:
+        """
+        Note that this side's request is on its way.
+
+        :param number: what :attr:`next` was.
+        """
+        self._madeLast = number
+        self._made.add(number)
+
+    def replied(self, number: int) -> None:
+        """
+        Take the peer's reply.
+
+        :param number: the request's.
+        :raises RemoteProtocolError: ``REPLY_UNEXPECTED`` if there is no such request.
+        """
+        if number not in self._made:
+            raise RemoteProtocolError(ErrorCode.REPLY_UNEXPECTED, f"number {number}")
+        self._made.remove(number)
+
+    # The peer's.
+
+    def take(self, number: int, repliesWaiting: int) -> None:
+        """
+        Take the peer's request.
+
+        :param number: its number.
+        :param repliesWaiting: how many replies are still to be sent: a peer that does not
+            read them must not be owed more and more.
+        :raises RemoteProtocolError: ``REQUEST_NUMBER`` if it is not the next,
+            ``TOO_MANY_REQUESTS`` if too many are unanswered.
+        """
+        if number != (self._takenLast + 1) % _NUMBERS:
+            raise RemoteProtocolError(ErrorCode.REQUEST_NUMBER, f"{number} after {self._takenLast}")
+        if len(self._taken) + repliesWaiting >= REQUESTS_OUTSTANDING or number in self._taken:
+            raise RemoteProtocolError(ErrorCode.TOO_MANY_REQUESTS)
+        self._takenLast = number
+        self._taken.add(number)
+
+    def reply(self, number: int) -> None:
+        """
+        Note that this side answers.
+
+        :param number: the number of the peer's request.
+        :raises LocalProtocolError: ``BAD_ARGUMENT`` if it is not unanswered.
+        """
+        if number not in self._taken:
+            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, f"no request {number} is unanswered")
+        self._taken.remove(number)
+
+    def clear(self) -> None:
+        """Forget all that is unanswered."""
+        self._made.clear()
+        self._taken.clear()
