@@ -433,6 +433,72 @@ class OperatingTests(DocumentedPrograms):
         self.assertIn(f"=\n{codes}=", self.text)
 
 
+class KeysTests(DocumentedPrograms):
+    """docs/howto-revoke.rst and docs/howto-rotate.rst"""
+
+    def commands(self, name: str, first: str) -> list[str]:
+        """The commands of the page's block that begins with a word, as one would type them."""
+        text = (DOCS / name).read_text()
+        blocks = re.findall(r"(?m)^((?:    .+\n)+)", text)
+        (found,) = [block for block in blocks if block.strip().startswith(first)]
+        thing = f"{shlex.quote(sys.executable)} -m thing.cli"
+        return [re.sub(r"^thing ", f"{thing} ", line.strip()) for line in found.splitlines()]
+
+    def type_(self, commands: list[str]) -> None:
+        """Have a shell do it."""
+        for command in commands:
+            subprocess.run(
+                command,
+                shell=True,
+                cwd=self.directory,
+                check=True,
+                env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            )
+
+    async def test_revoke(self) -> None:
+        """A line that is removed ends the session of its thing, and keeps it out."""
+        for name in ("lamp", "door"):
+            key = IdentityKey.generate()
+            key.save(self.directory / name)
+            with open(self.directory / "things", "a") as things:
+                print(key.publicLine(name), file=things)
+        where = self.moved("tcp:9000")
+        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, "--authorized", "things")
+        fingerprint = await server.says(FINGERPRINT)
+        await server.says("Listening")
+        ping = ("-m", "thing.cli", "ping", f"127.0.0.1:{self.port}", "--server-key", fingerprint)
+        lamp = self.run_(*ping, "--identity", "lamp")
+        door = self.run_(*ping, "--identity", "door", "-c", "3")
+        await server.says("with lamp at .* is established")
+        self.type_(self.commands("howto-revoke.rst", "grep"))
+        await server.says("Session [0-9a-f]+ with lamp must end")
+        self.assertEqual(await lamp.exits(), int(ExitCode.SENT_AWAY), lamp.output)
+        self.assertIn("credential was revoked", lamp.output)
+        again = self.run_(*ping, "--identity", "lamp")
+        self.assertEqual(await again.exits(), int(ExitCode.REJECTED), again.output)
+        self.assertEqual(await door.exits(), 0, door.output)
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_rotateAThing(self) -> None:
+        """A thing's new key is let in before the old one goes, under the same name."""
+        (self.directory / "things").touch()
+        where = self.moved("tcp:9000")
+        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, "--authorized", "things")
+        fingerprint = await server.says(FINGERPRINT)
+        await server.says("Listening")
+        self.type_(self.commands("howto-rotate.rst", "thing keygen -f new_key"))
+        await server.says("Reloaded")
+        client = self.run_(
+            *("-m", "thing.cli", "ping", "-c", "1", f"127.0.0.1:{self.port}"),
+            *("--server-key", fingerprint, "--identity", "new_key"),
+        )
+        self.assertEqual(await client.exits(), 0, client.output)
+        await server.says("with lamp at .* is established")
+        server.signal("TERM")
+        await server.exits()
+
+
 class TrustTests(DocumentedPrograms):
     """docs/trust.rst"""
 

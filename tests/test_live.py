@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -58,8 +59,8 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         os.replace(self.path("new"), self.path("things"))
 
     def wait(self) -> None:
-        """Let the time pass in which the files are looked at once."""
-        self.clock.advance(INTERVAL)
+        """Let the time pass in which a change is seen, and seen to be over."""
+        self.clock.pump([INTERVAL, INTERVAL])
 
     def admits(self) -> bool:
         """Whether the thing is admitted now."""
@@ -72,7 +73,7 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         return True
 
     def test_added(self) -> None:
-        """A key that is put into the file is admitted within a second."""
+        """A key that is put into the file is admitted within seconds."""
         self.assertFalse(self.admits())
         self.authorize(self.thing)
         self.wait()
@@ -87,6 +88,21 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.authorize()
         self.wait()
         self.assertFalse(self.admits())
+
+    def test_halfWritten(self) -> None:
+        """A file that is being written in place is not read before it is whole."""
+        self.authorize(self.thing)
+        self.wait()
+        whole = Path(self.path("things")).read_bytes()
+        write(self.path("things"), b"")
+        self.clock.advance(INTERVAL)
+        write(self.path("things"), whole + b"# the end\n")
+        self.clock.advance(INTERVAL)
+        self.assertEqual(len(self.logged), 1)
+        self.assertTrue(self.admits())
+        self.clock.advance(INTERVAL)
+        self.assertEqual(len(self.logged), 2)
+        self.assertTrue(self.admits())
 
     def test_ownKey(self) -> None:
         """The server's own key follows its file, too; whatever else was set stays."""

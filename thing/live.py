@@ -16,7 +16,7 @@ from thing.review import Review
 from thing.trust.choice import ServerChoice
 
 INTERVAL = 1.0
-"""How often the files are looked at, seconds."""
+"""How often the files are looked at, seconds; a change counts when it was seen twice."""
 
 Stamp = tuple[int, int, int] | None
 """What tells that a file has changed; None for a file that is not there."""
@@ -39,7 +39,7 @@ class LiveTrust:
         """
         self._choice = choice
         self._factory = factory
-        self._stamps = self._look()
+        self._read = self._seen = self._stamps()
         self._looking = LoopingCall(self.look)
         self._looking.clock = factory.clock
 
@@ -54,8 +54,10 @@ class LiveTrust:
             self._looking.stop()
 
     def look(self) -> None:
-        """Look at the files, and read them again if they have changed."""
-        if self._look() != self._stamps:
+        """Look at the files, and read them again if they have changed, and change no more."""
+        before, self._seen = self._seen, self._stamps()
+        # Who writes a file in place empties it first: that must not revoke everybody.
+        if self._seen != self._read and self._seen == before:
             self.reload()
 
     def reload(self) -> Deferred[int]:
@@ -64,7 +66,7 @@ class LiveTrust:
 
         :return: fires with how many sessions were asked to leave for it, once all are reviewed.
         """
-        self._stamps = self._look()
+        self._read = self._stamps()
         try:
             choice = self._choice.again()
             settings = self._factory.settings
@@ -83,7 +85,7 @@ class LiveTrust:
         )
         return Review(self._factory).run()
 
-    def _look(self) -> list[Stamp]:
+    def _stamps(self) -> list[Stamp]:
         return [_stampOf(path) for path in self._choice.files]
 
 

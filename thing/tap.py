@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import secrets
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from twisted.application.service import Service
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
@@ -35,6 +39,15 @@ DEFAULT_PORT = "tcp:9000"
 DRAIN_TIMEOUT = 10.0
 """How long clients may take to leave at SIGTERM, seconds: goodbyes take a round trip."""
 
+IN_MEMORY = "memory"
+"""The presence that shares nothing."""
+
+NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""What a node may be called: it stands in names of keys and in addresses of pages."""
+
+TWINS = ("replace", "refuse", "allow")
+"""The values of :class:`thing.fleet.Twins`, which is not imported just for the help."""
+
 _log = Logger()
 
 
@@ -60,10 +73,31 @@ def _count(text: str) -> int:
     return count
 
 
+def _presence(text: str) -> str:
+    if text == IN_MEMORY or "://" in text:
+        return text
+    raise ValueError("neither")
+
+
+def _node(text: str) -> str:
+    if not NODE_NAME.fullmatch(text):
+        raise ValueError("not a name")
+    return text
+
+
+def _twins(text: str) -> str:
+    if text not in TWINS:
+        raise ValueError("not a policy")
+    return text
+
+
 _WANTED: dict[Callable[[str], Any], str] = {
     _seconds: "a number of seconds above zero",
     _secondsOrZero: "a number of seconds, zero or more",
     _count: "a whole number above zero",
+    _presence: f"{IN_MEMORY}, nor a URL",
+    _node: "a name of 1 to 64 letters, digits, dots, hyphens and underscores",
+    _twins: f"one of {', '.join(TWINS)}",
 }
 
 
@@ -101,6 +135,8 @@ class _Option:
         default = self.shown
         if isinstance(self.default, (int, float)):
             default = f"{self.default:.12g}"
+        elif not default and self.value and self.default is not None:
+            default = str(self.default)
         short = f"-{self.short}," if self.short else "   "
         return f"  {short} {name:31}{self.doc}" + (f" [{default}]" if default else "")
 
@@ -159,6 +195,14 @@ _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
                 _seconds,
                 "TTL/3",
             ),
+        ),
+    ),
+    (
+        "Who is here:",
+        (
+            _Option("twins", "WHAT", "to do with a second session of a thing", TWINS[0], _twins),
+            _Option("presence", "WHERE", "memory, or a Redis URL", IN_MEMORY, _presence),
+            _Option("node", "NAME", "of this process", None, _node, "the host's and a number"),
         ),
     ),
     (
@@ -363,6 +407,7 @@ def makeService(options: Options) -> ThingService:
         settings = choice.settings(**_makeSettings(options))
         factory = makeFactory(settings, choice.authorizer, limits=_makeLimits(options))
         factory.trust = LiveTrust(choice, factory)
+        companions = _makePresence(reactor, factory, options)
     except ThingError as error:
         raise CannotStart(str(error)) from None
 
@@ -372,6 +417,7 @@ def makeService(options: Options) -> ThingService:
         reactor,
         factory,
         endpoints,
+        companions=companions,
         drainTimeout=options["drain-timeout"],
         retryAfter=options["retry-after"],
     )
@@ -444,6 +490,26 @@ def _makeLimits(options: Options) -> Limits:
         puzzleAfter=options["puzzle-after"],
         retryAfter=options["retry-after"],
     )
+
+
+def _makePresence(reactor: Any, factory: ThingFactory, options: Options) -> list[Service]:
+    """Have the sessions registered; the services that this needs."""
+    from thing.fleet import MemoryPresence, Twins
+
+    choices: dict[str, Any] = {
+        "node": options["node"] or _nodeName(),
+        "twins": Twins(options["twins"]),
+    }
+    if options["presence"] == IN_MEMORY:
+        MemoryPresence(factory, **choices)
+        return []
+    raise CannotStart("--presence: no such kind of URL")
+
+
+def _nodeName() -> str:
+    """The host's name, and a number that tells apart the processes that have the same."""
+    host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname())[:48] or "node"
+    return f"{host}-{secrets.token_hex(4)}"
 
 
 def _defaultIdentity() -> str:

@@ -1,0 +1,154 @@
+"""The latest of what happened: order, bounds, and those who come late."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from thing.fleet.feed import OVERHEAD, Feed, formatPosition, parsePosition
+from thing.fleet.model import FedEvent, FleetEvent, Kind
+
+
+def event(at: float = 1.0, id: str = "lamp", **data: Any) -> FleetEvent:
+    """Something that happened."""
+    return FleetEvent(
+        kind=Kind.MESSAGE,
+        id=id,
+        epoch=1,
+        sequence=1,
+        node="here",
+        session="00",
+        at=at,
+        data=data,
+    )
+
+
+class FeedTests(SynchronousTestCase):
+    """What is kept, and who is told."""
+
+    def setUp(self) -> None:
+        self.feed = Feed(0.0)
+        self.told: list[FedEvent | None] = []
+
+    def ids(self) -> list[str | None]:
+        """What was told, by the ids of the things."""
+        return [None if fed is None else fed.event.id for fed in self.told]
+
+    def test_live(self) -> None:
+        """Who subscribes without a position is told what happens from now on, until it ends."""
+        self.feed.append(event(id="before"))
+        end = self.feed.subscribe(self.told.append)
+        self.feed.append(event(id="now"))
+        end()
+        self.feed.append(event(id="after"))
+        self.assertEqual(self.ids(), ["now"])
+        end()
+
+    def test_resume(self) -> None:
+        """Who gives the position of an event is told all that followed it, and then what comes."""
+        first = self.feed.append(event(id="a"))
+        self.feed.append(event(id="b"))
+        self.feed.append(event(id="c"))
+        self.feed.subscribe(self.told.append, first.position)
+        self.feed.append(event(id="d"))
+        self.assertEqual(self.ids(), ["b", "c", "d"])
+
+    def test_resumeAtTheEnd(self) -> None:
+        """Who has all misses nothing."""
+        self.feed.append(event())
+        self.feed.subscribe(self.told.append, self.feed.latest)
+        self.assertEqual(self.told, [])
+
+    def test_lostByCount(self) -> None:
+        """What is kept has a bound; who needs more is told that something is lost."""
+        feed = Feed(0.0, mostEvents=3)
+        positions = [feed.append(event(id=id)).position for id in "abcde"]
+        feed.subscribe(self.told.append, positions[1])
+        self.assertEqual(self.ids(), ["c", "d", "e"])
+        self.told.clear()
+        feed.subscribe(self.told.append, positions[0])
+        self.assertEqual(self.ids(), [None, "c", "d", "e"])
+
+    def test_lostBySize(self) -> None:
+        """A few long messages count as many short ones, and one that is too long is not kept."""
+        feed = Feed(0.0, mostOctets=3 * OVERHEAD + 100)
+        before = feed.latest
+        for id in "abc":
+            feed.append(event(id=id))
+        feed.append(event(id="d", text="x" * 100))
+        end = feed.subscribe(self.told.append, before)
+        self.assertEqual(self.ids(), [None, "b", "c", "d"])
+        end()
+        self.told.clear()
+        feed.append(event(id="e", text="x" * 10_000))
+        feed.subscribe(self.told.append, before)
+        self.assertEqual(self.ids(), [None])
+
+    def test_ofAnotherProcess(self) -> None:
+        """A position from before this feed began, or from its future, is not one of its own."""
+        feed = Feed(50.0)
+        feed.append(event(at=51.0, id="a"))
+        for strange in ("49000-3", "51000-7", "99999999-0"):
+            self.told.clear()
+            feed.subscribe(self.told.append, strange)
+            self.assertIn(None, self.ids(), strange)
+
+    def test_clockGoesBack(self) -> None:
+        """Positions grow, whatever the clock does."""
+        positions = [
+            parsePosition(self.feed.append(event(at=at)).position) for at in (5.0, 5.0, 2.0, 5.001)
+        ]
+        self.assertEqual(positions, [(5000, 0), (5000, 1), (5000, 2), (5001, 0)])
+
+    def test_receiverFails(self) -> None:
+        """One that fails does not keep the others from being told; the log has it."""
+
+        def broken(fed: FedEvent | None) -> None:
+            raise RuntimeError("broken")
+
+        self.feed.subscribe(broken)
+        self.feed.subscribe(self.told.append)
+        self.feed.append(event(id="a"))
+        self.assertEqual(self.ids(), ["a"])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    def test_endsWhileTold(self) -> None:
+        """A subscription may end while something is told."""
+        end = self.feed.subscribe(lambda fed: end())
+        self.feed.subscribe(self.told.append)
+        self.feed.append(event(id="a"))
+        self.feed.append(event(id="b"))
+        self.assertEqual(self.ids(), ["a", "b"])
+
+    def test_notAPosition(self) -> None:
+        """What is no position is refused."""
+        for text in ("", "1", "-", "1-", "-1", "1-2-3", "a-b", "1 -2", "٣-1", "1-" + 60 * "0"):
+            self.assertRaises(ValueError, self.feed.subscribe, self.told.append, text)
+
+    @given(st.tuples(st.integers(0, 1 << 50), st.integers(0, 1 << 30)))
+    def test_positionsAreReadAsWritten(self, position: tuple[int, int]) -> None:
+        """Writing and reading are inverse."""
+        self.assertEqual(parsePosition(formatPosition(position)), position)
+
+
+class EventTests(SynchronousTestCase):
+    """Events as JSON holds them."""
+
+    def test_inverse(self) -> None:
+        """What is written is read back the same."""
+        before = event(text="hello")
+        self.assertEqual(FleetEvent.fromDict(before.asDict()), before)
+
+    def test_notAnEvent(self) -> None:
+        """What lacks a field, or has a kind that is not known, is refused."""
+        found = event().asDict()
+        for name in ("kind", "epoch", "at"):
+            self.assertRaises(
+                (KeyError, ValueError),
+                FleetEvent.fromDict,
+                {key: value for key, value in found.items() if key != name},
+            )
+        self.assertRaises(ValueError, FleetEvent.fromDict, found | {"kind": "exploded"})
