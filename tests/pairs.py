@@ -26,6 +26,7 @@ CALLBACKS = (
     "connectionMade",
     "handshakeCompleted",
     "messageReceived",
+    "lastWordReceived",
     "heartbeatSent",
     "heartbeatReceived",
     "heartbeatAcknowledged",

@@ -669,7 +669,7 @@ class GoodbyeTests(TestCase):
         self.assertEqual(client.queued, 0)
 
     def test_truncated(self) -> None:
-        """A stream that ends before the last word is truncated, in each closing state."""
+        """A stream that ends before the final word is truncated, in each closing state."""
         for cut in ("client", "server"):
             client, server = establishedPair()
             client.goodbye(0.0)

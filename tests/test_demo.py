@@ -9,7 +9,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import Ed25519Credential, clientSettings, serverSettings
-from tests.pairs import Pair
+from tests.pairs import Pair, firings
 from thing import Anyone, Cause, Identity
 from thing.demo import (
     HELP,
@@ -75,6 +75,14 @@ class DemoCase(SynchronousTestCase):
 
 class GreetingTests(DemoCase):
     """What a visitor hears first."""
+
+    def test_request(self) -> None:
+        """A request is a message that is acknowledged; what it asks for comes as ever."""
+        pair = self.visit()
+        self.heard(pair)
+        fired = firings(pair.client.request(b"hello"))
+        self.assertEqual(self.heard(pair), "hello\n")
+        self.assertEqual(fired, [b""])
 
     def test_greeting(self) -> None:
         """It is told the session, who and where it is, the ciphers and the TTL."""

@@ -343,6 +343,16 @@ class ExampleTests(DocumentedPrograms):
         await server.says("stored")
         self.assertEqual((self.directory / "stored").read_bytes(), content)
 
+    async def test_ask(self) -> None:
+        """One request is answered, one fails without harm, and who is lost has its last word."""
+        server = self.example("answer.py")
+        client = self.example("ask.py", await server.says(FINGERPRINT))
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertIn("the answer is 42\n", client.output)
+        self.assertIn("no answer: FAILED: ", client.output)
+        self.assertIn("the session was aborted", client.output)
+        await server.says("anonymous: the kettle is gone")
+
     async def test_reconnect(self) -> None:
         """The client comes back to a server that died, and says goodbye when it is stopped."""
         server = self.example("server.py")

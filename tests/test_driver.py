@@ -143,6 +143,7 @@ class HeartbeatTests(PairCase):
         self.assertEqual(
             [call[2] for call in pair.server.calls if call[0] == "heartbeatReceived"], [None, 0.25]
         )
+        self.assertEqual(pair.server.roundTripTime, 0.25)
 
     def test_noneOutstanding(self) -> None:
         """Over a stream with a long delay only one beat is outstanding at a time."""
@@ -806,7 +807,7 @@ class CloseTests(PairCase):
         self.assertEqual(pair.client.end.retryAfter, 7.0)
 
     def test_lingers(self) -> None:
-        """A last word is half-closed behind, and the stream is cut if the peer does not close."""
+        """A final word is half-closed behind, and the stream is cut if the peer does not close."""
         pair = self.pair().up()
         pair.freeze()
         pair.server.reject(ErrorCode.INTERNAL_ERROR)
@@ -839,7 +840,7 @@ class CloseTests(PairCase):
         self.assertEqual(pair.clock.getDelayedCalls(), [])
 
     def test_rejectClosesAtOnce(self) -> None:
-        """The same with a last word to be said."""
+        """The same with a final word to be said."""
         pair = Pair()
         transport = StringTransportWithDisconnection()
         transport.protocol = pair.server

@@ -38,7 +38,14 @@ from thing.endpoints import (
     Truncated,
 )
 from thing.endpoints.reasons import reasonOf
-from thing.errors import EndReason, ErrorCode, HandshakeFailed, LocalProtocolError, NotAuthorized
+from thing.errors import (
+    EndReason,
+    ErrorCode,
+    HandshakeFailed,
+    LocalProtocolError,
+    NotAuthorized,
+    ReplyStatus,
+)
 from thing.events import Cause, Termination
 from thing.identity import Identity
 from thing.trust.authorized import Anyone
@@ -235,6 +242,16 @@ class TransportTests(StreamCase):
         self.assertIsNone(client.roundTripTime)
         pair.advance(20)
         self.assertEqual(client.roundTripTime, 0.0)
+
+    def test_requests(self) -> None:
+        """Neither side takes requests: what they carry is not for the application."""
+        pair = self.pair()
+        for waiter in (pair.client.request(b"what?"), pair.server.request(b"what?")):
+            fired = firings(waiter)
+            pair.pump()
+            self.assertIs(fired[0].status, ReplyStatus.NOT_TAKEN)
+        self.assertEqual(self.server.received + self.client.received, b"")
+        self.assertIsNone(pair.server.termination)
 
     def test_sessionAfterTheEnd(self) -> None:
         """Who the peer was is known after the end; keys are not."""
@@ -614,7 +631,7 @@ class ClosingTests(StreamCase):
         self.assertIs(self.client.reason.termination.code, ErrorCode.CLOSE_TIMEOUT)
 
     def test_whoIsLostFirst(self) -> None:
-        """The client, which says the last word, is lost when its server has heard it."""
+        """The client, which says the final word, is lost when its server has heard it."""
         for closing in ("server", "client"):
             self.others()
             order: list[Speaker] = []

@@ -19,13 +19,14 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
 from tests.helpers import serverSettings
-from tests.pairs import Pair
+from tests.pairs import Pair, firings
 from thing import (
     Anyone,
     Cause,
     ClientSettings,
     ErrorCode,
     IdentityKey,
+    ReplyStatus,
     ServerSettings,
     Termination,
     ThingFactory,
@@ -566,6 +567,18 @@ class BeforeTests(SynchronousTestCase):
         other = self.link()
         other.pump()
         self.assertEqual(bytes(self.backend.received), b"one two three")
+
+    def test_requests(self) -> None:
+        """Requests wait for the backend as data does, and then they are not taken."""
+        fired = firings(self.pair.client.request(b"what?"))
+        self.pair.client.sendMessage(b"data")
+        self.pair.pump()
+        self.assertEqual(fired, [])
+        other = self.link()
+        self.pair.pump()
+        other.pump()
+        self.assertIs(fired[0].status, ReplyStatus.NOT_TAKEN)
+        self.assertEqual(bytes(self.backend.received), b"data")
 
     def test_goodbyeIsHeld(self) -> None:
         """A client may be gone before the backend is there: what it sent arrives."""

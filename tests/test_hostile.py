@@ -14,7 +14,15 @@ from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import splitRecords
-from tests.pairs import MemoryTransport, Pair, PairCase, Recorder, freshClient, freshServer
+from tests.pairs import (
+    MemoryTransport,
+    Pair,
+    PairCase,
+    Recorder,
+    firings,
+    freshClient,
+    freshServer,
+)
 from thing.core.client import ClientConnection
 from thing.core.groups import GroupName
 from thing.core.heartbeat import TtlPolicy
@@ -25,8 +33,14 @@ from thing.core.messages import (
     CHI_LIMIT,
     CHR,
     CKU,
+    CLW,
+    CRP,
+    CRQ,
     HANDSHAKE_LIMIT,
+    LAST_WORD_LIMIT,
     MORE,
+    REQUEST_LIMIT,
+    REQUESTS_OUTSTANDING,
     SHR,
     MessageType,
 )
@@ -347,15 +361,77 @@ class FloodTests(PairCase):
         pair.server.resumeProducing()
         self.assertGreater(len(pair.server.messages), 100)
 
+    def test_requests(self) -> None:
+        """Requests without end at a program that never answers: the 65th ends the session."""
+        pair, raw = self.rawClient()
+        cancelled: list[object] = []
+        pair.server.requestReceived = lambda _: Deferred(cancelled.append)  # type: ignore[method-assign]
+        for number in range(1, REQUESTS_OUTSTANDING + 1):
+            raw.server.dataReceived(raw.records(CRQ(number, b"")))
+        self.assertIsNone(pair.server.termination)
+        raw.server.dataReceived(raw.records(CRQ(65, b"")))
+        self.assertIs(pair.server.end.code, ErrorCode.TOO_MANY_REQUESTS)
+        self.assertEqual(len(cancelled), REQUESTS_OUTSTANDING)
+
+    def test_unreadReplies(self) -> None:
+        """Requests at a program that answers, and nobody reads: what waits is bounded."""
+        pair, raw = self.rawClient()
+        pair.server.requestReceived = lambda _: bytes(REQUEST_LIMIT)  # type: ignore[method-assign]
+        raw.transport.producer.pauseProducing()
+        number = 0
+        while pair.server.termination is None and number < 1000:
+            number += 1
+            self.assertLess(pair.server.queued, 2 << 20)
+            raw.server.dataReceived(raw.records(CRQ(number, b"")))
+        self.assertEqual(number, REQUESTS_OUTSTANDING + 1)
+        self.assertIs(pair.server.end.code, ErrorCode.TOO_MANY_REQUESTS)
+
+    def test_replies(self) -> None:
+        """Replies that nobody asked for, or for the second time, end the session."""
+        for numbers in ((1,), (0,), (2, 2), (2, 1, 1)):
+            pair, raw = self.rawClient()
+            if len(numbers) > 1:
+                fired = [firings(pair.server.request(b"")) for _ in range(2)]
+            raw.server.dataReceived(raw.records(*[CRP(number, 0, b"x") for number in numbers]))
+            self.assertIs(pair.server.end.code, ErrorCode.REPLY_UNEXPECTED)
+            if len(numbers) > 1:
+                self.assertEqual([len(each) for each in fired], [1, 1])
+                self.assertEqual(fired[1], [b"x"])
+
+    def test_heldRequests(self) -> None:
+        """A flood of requests at a paused program: what is kept is bounded, and then judged."""
+        pair, raw = self.rawClient()
+        pair.server.pauseProducing()
+        for number in range(1, 2000):
+            if raw.transport.producerState != "producing":
+                break
+            raw.server.dataReceived(raw.records(CRQ(number, b"")))
+        self.assertEqual(raw.transport.producerState, "paused")
+        self.assertLess(number, 1000)
+        pair.server.requestReceived = lambda _: Deferred()  # type: ignore[method-assign]
+        pair.server.resumeProducing()
+        self.assertIs(pair.server.end.code, ErrorCode.TOO_MANY_REQUESTS)
+
+    def test_lastWords(self) -> None:
+        """Last words without end: one is kept."""
+        pair, raw = self.rawClient()
+        for number in range(200):
+            raw.server.dataReceived(raw.records(CLW(b"%04d" % number * 1024)))
+        self.assertEqual(pair.server.lastWord, b"0199" * 1024)
+        raw.server.dataReceived(raw.records(CLW(bytes(LAST_WORD_LIMIT + 1))))
+        self.assertIs(pair.server.end.code, ErrorCode.MESSAGE_TOO_LONG)
+        self.assertEqual(pair.server.lastWord, b"0199" * 1024)
+
     def test_otherTypes(self) -> None:
         """Every message type that is not legal for a client now ends its session."""
         data = MessageType.CDT
+        legal = (data, MessageType.CLW)
         for number in range(256):
             pair, raw = self.rawClient()
             key = raw.core._sendKey
             assert key is not None
             raw.server.dataReceived(key.seal(bytes((number,)) + bytes(40)))
-            self.assertEqual(pair.server.termination is None, number == data, f"{number:#04x}")
+            self.assertEqual(pair.server.termination is None, number in legal, f"{number:#04x}")
             self.assertEqual(pair.server.messages, [bytes(39)] if number == data else [])
 
     def test_sinceTheEnd(self) -> None:

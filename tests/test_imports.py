@@ -23,7 +23,10 @@ ROOMS = (
     ("thing.core",),
     ("thing.trust",),
     ("thing.clock", "thing.rates"),
-    ("thing.driver", "thing.protocol", "thing.factory", "thing.review", "thing.live"),
+    (
+        *("thing.driver", "thing.requests", "thing.protocol", "thing.factory"),
+        *("thing.review", "thing.live"),
+    ),
     ("thing.endpoints",),
     ("thing.fleet",),
     ("thing",),

@@ -29,15 +29,24 @@ from tests.helpers import (
     splitRecords,
 )
 from thing.core.connection import Connection
-from thing.core.messages import FRAGMENT_LIMIT, Role
+from thing.core.messages import (
+    FRAGMENT_LIMIT,
+    LAST_WORD_LIMIT,
+    REQUEST_LIMIT,
+    REQUESTS_OUTSTANDING,
+    Role,
+)
 from thing.core.states import WRITABLE_STATES, State
-from thing.errors import EndReason
+from thing.errors import EndReason, ReplyStatus
 from thing.events import (
     Cause,
     Event,
     HandshakeCompleted,
+    LastWordReceived,
     MessageReceived,
     PeerProved,
+    ReplyReceived,
+    RequestReceived,
     Terminated,
     TicketReceived,
 )
@@ -52,8 +61,10 @@ class Side:
 
     def __init__(self, core: Any) -> None:
         self.core: Any = core
-        self.sent: list[bytes] = []
-        self.got: list[bytes] = []
+        self.sent: list[Any] = []
+        self.got: list[Any] = []
+        self.waiting: dict[int, bytes] = {}
+        self.asked: list[int] = []
         self.events: list[Event] = []
         self.inbound: deque[bytes] = deque()
         self.peerIsGone = False
@@ -65,6 +76,15 @@ class Side:
             self.events.append(event)
             if isinstance(event, MessageReceived):
                 self.got.append(event.data)
+            elif isinstance(event, RequestReceived):
+                self.got.append(event)
+                self.asked.append(event.number)
+                assert len(self.asked) <= REQUESTS_OUTSTANDING
+            elif isinstance(event, ReplyReceived):
+                self.got.append(event)
+                assert event.data == self.waiting.pop(event.number)
+            elif isinstance(event, LastWordReceived):
+                self.got.append(event)
             elif isinstance(event, PeerProved):
                 self.tell(self.core.admit(event.identity, now), now)
 
@@ -158,6 +178,34 @@ class Conversation(RuleBasedStateMachine):
             side.core.sendMessage(message)
             side.sent.append(message)
 
+    @rule(role=SIDES, size=st.sampled_from([0, 100, REQUEST_LIMIT]), count=st.integers(1, 70))
+    def ask(self, role: Role, size: int, count: int) -> None:
+        """Requests, as many as may be unanswered; the reply to each is known beforehand."""
+        side = self.sides[role]
+        if side.core.state not in WRITABLE_STATES:
+            return
+        for _ in range(min(count, REQUESTS_OUTSTANDING - len(side.waiting))):
+            number = side.core.request(bytes(size))
+            side.waiting[number] = b"answer to %d" % number
+            side.sent.append(RequestReceived(number, bytes(size)))
+
+    @rule(role=SIDES, which=st.integers(0, 63), count=st.integers(1, 64))
+    def answer(self, role: Role, which: int, count: int) -> None:
+        """Replies, in any order; none once the session is closing."""
+        side = self.sides[role]
+        for _ in range(min(count, len(side.asked))):
+            number = side.asked.pop(which % len(side.asked))
+            data = b"answer to %d" % number
+            if side.core.reply(number, ReplyStatus.DONE, data):
+                side.sent.append(ReplyReceived(number, ReplyStatus.DONE, data))
+
+    @rule(size=st.sampled_from([0, 1, LAST_WORD_LIMIT]))
+    def setLastWord(self, size: int) -> None:
+        client = self.sides[Role.CLIENT]
+        if client.core.state in WRITABLE_STATES:
+            client.core.setLastWord(bytes(size))
+            client.sent.append(LastWordReceived(bytes(size)))
+
     @rule()
     def beat(self) -> None:
         client = self.sides[Role.CLIENT]
@@ -232,6 +280,20 @@ class Conversation(RuleBasedStateMachine):
             assert side.got == sent[: len(side.got)]
 
     @invariant()
+    def unanswered(self) -> None:
+        """What a side waits for is what its core counts as unanswered."""
+        for side in self.sides.values():
+            if side.core.termination is None:
+                assert set(side.waiting) == side.core._requests._made
+
+    @invariant()
+    def lastWord(self) -> None:
+        """The server has the last word that it told of last."""
+        server = self.sides[Role.SERVER]
+        words = [word.data for word in only(LastWordReceived, server.events)]
+        assert server.core.lastWord == (words[-1] if words else b"")
+
+    @invariant()
     def sameSession(self) -> None:
         """Both sides agree on the session, once both have it."""
         sessions = [side.core.session for side in self.sides.values()]
@@ -242,7 +304,7 @@ class Conversation(RuleBasedStateMachine):
 
     @invariant()
     def endedOnce(self) -> None:
-        """A side is terminated if and only if it said so, once, as its last word."""
+        """A side is terminated if and only if it said so, once, as its final word."""
         for side in self.sides.values():
             ended = only(Terminated, side.events)
             assert len(ended) == (side.core.termination is not None)

@@ -124,7 +124,7 @@ class EndingTests(SynchronousTestCase):
         self.assertIsNone(termination.retryAfter)
 
     def test_forged(self) -> None:
-        """No last word is believed from one who has not the keys, neither clear nor sealed."""
+        """No final word is believed from one who has not the keys, neither clear nor sealed."""
         for toClient, message in LAST_WORDS:
             body = message.encode()
             key = TrafficKey(Aead.AES_256_GCM, os.urandom(32), 0.0)
@@ -136,7 +136,7 @@ class EndingTests(SynchronousTestCase):
                 self.assertUnreadable(client if toClient else server, forgery)
 
     def test_replayed(self) -> None:
-        """The last words of one session are worth nothing in the next of the same two."""
+        """The final words of one session are worth nothing in the next of the same two."""
         for toClient, message in LAST_WORDS:
             old, new = anotherPair("old"), anotherPair("new")
             plaintext = bytes((message.TYPE,)) + message.encode()
@@ -152,7 +152,7 @@ class EndingTests(SynchronousTestCase):
         self.assertUnreadable(server, record)
 
     def test_reflected(self) -> None:
-        """A side's own last word does not end its session, whoever sends it back."""
+        """A side's own final word does not end its session, whoever sends it back."""
         for toClient, message in LAST_WORDS:
             client, server = establishedPair()
             sender, receiver = (server, client) if toClient else (client, server)
@@ -164,13 +164,13 @@ class EndingTests(SynchronousTestCase):
             self.assertIs(termination.code, ErrorCode.REFLECTED_MESSAGE)
 
     def test_reordered(self) -> None:
-        """A last word that is let past the data before it is not believed, and nothing is lost."""
+        """A final word that is let past the data before it is not believed, and nothing is lost."""
         client, server = establishedPair()
         server.sendMessage(b"before")
         records = splitRecords(output(server))
         runTimers(server, 0.0, TTL)
-        (lastWord,) = splitRecords(output(server))
-        self.assertUnreadable(client, lastWord + b"".join(records))
+        (finalWord,) = splitRecords(output(server))
+        self.assertUnreadable(client, finalWord + b"".join(records))
         client, server = establishedPair()
         client.sendMessage(b"before")
         client.goodbye(0.0)
@@ -200,7 +200,7 @@ class EndingTests(SynchronousTestCase):
                 self.assertIn(ending(told).cause, (Cause.PROTOCOL_ERROR, Cause.TRUNCATED))
 
     def test_injected(self) -> None:
-        """Octets that are put in before a last word end the session by themselves."""
+        """Octets that are put in before a final word end the session by themselves."""
         client, server = establishedPair()
         runTimers(server, 0.0, TTL)
         self.assertUnreadable(client, clearRecord(MessageType.SUU, bytes(16)) + output(server))

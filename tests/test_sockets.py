@@ -258,8 +258,8 @@ class WallClockTests(TestCase):
         self.step(3600)
 
 
-class LastWordTests(SocketCase):
-    """A last word reaches the peer, whatever else is under way."""
+class FinalWordTests(SocketCase):
+    """A final word reaches the peer, whatever else is under way."""
 
     @inlineCallbacks
     def session(self, endpoint: Any = None) -> Generator[Any, Any, tuple[Recorder, Recorder]]:

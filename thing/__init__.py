@@ -13,6 +13,10 @@ from thing.errors import (
     LocalProtocolError,
     NotAuthorized,
     RemoteProtocolError,
+    ReplyStatus,
+    RequestFailed,
+    RequestTimedOut,
+    SessionEnded,
     ThingError,
 )
 from thing.events import Cause, Session, Termination
@@ -52,8 +56,12 @@ __all__ = [
     "NotAuthorized",
     "PinnedServers",
     "RemoteProtocolError",
+    "ReplyStatus",
+    "RequestFailed",
+    "RequestTimedOut",
     "ServerSettings",
     "Session",
+    "SessionEnded",
     "Termination",
     "ThingError",
     "ThingFactory",

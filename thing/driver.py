@@ -63,7 +63,7 @@ HELD_HIGH = 65536
 """With this many octets held back by the application the transport is paused."""
 
 LINGER = 2.0
-"""How long the transport may take to carry a last word to the peer, seconds."""
+"""How long the transport may take to carry a final word to the peer, seconds."""
 
 
 @implementer(IPushProducer)
@@ -415,28 +415,28 @@ class Driver:
     # The end.
 
     def _finish(self, termination: Termination) -> None:
-        """Stop everything, say the last word, tell the application, close the transport."""
+        """Stop everything, say the final word, tell the application, close the transport."""
         self._stopBeating()
         self._cancel("_timer")
         if self._deciding is not None:
             self.guard(self._deciding.cancel)
-        lastWord = self.core.dataToSend(self._now(), 0)
+        finalWord = self.core.dataToSend(self._now(), 0)
         if self._transport is not None:
-            self._transport.write(lastWord)
+            self._transport.write(finalWord)
         self._stopProducer()
         self.guard(self._deliver, Terminated(termination))
         if self._transport is not None:
-            self._close(self._transport, termination, bool(lastWord))
+            self._close(self._transport, termination, bool(finalWord))
 
-    def _close(self, transport: Any, termination: Termination, lastWord: bool) -> None:
-        """See to it that the transport closes in time, the last word first."""
+    def _close(self, transport: Any, termination: Termination, finalWord: bool) -> None:
+        """See to it that the transport closes in time, the final word first."""
         transport.unregisterProducer()
         self._balanceReading()  # Nothing is held any more, and the stream's end must be seen.
-        if not (lastWord or termination.byPeer or termination.clean):
+        if not (finalWord or termination.byPeer or termination.clean):
             _abort(transport)
             return
         self._linger = self._clock.callLater(LINGER, _abort, transport)
-        if lastWord:
+        if finalWord:
             _loseWrite(transport)
         else:
             transport.loseConnection()
@@ -449,7 +449,7 @@ class Driver:
 
 
 def _loseWrite(transport: Any) -> None:
-    """Close our half only: closing with octets unread would reset the stream, last word and all."""
+    """Close our half only: closing with octets unread would reset the stream, and lose the word."""
     # TLS has no half-close; the method that its transport seems to have is the socket's.
     if ISSLTransport.providedBy(transport) or not hasattr(transport, "loseWriteConnection"):
         transport.loseConnection()

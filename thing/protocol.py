@@ -7,7 +7,7 @@ callbacks that you need, call the methods; everything else is the protocol's.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import Deferred, succeed
@@ -26,6 +26,8 @@ from thing.errors import (
     ErrorCode,
     HandshakeFailed,
     LocalProtocolError,
+    ReplyStatus,
+    RequestFailed,
     ThingError,
 )
 from thing.events import (
@@ -38,14 +40,18 @@ from thing.events import (
     HeartbeatReceived,
     HeartbeatSent,
     KeyUpdated,
+    LastWordReceived,
     MessageReceived,
     NextKeyAnnounced,
+    ReplyReceived,
+    RequestReceived,
     Session,
     Terminated,
     Termination,
     TicketReceived,
 )
 from thing.identity import Identity
+from thing.requests import Requests
 from thing.trust.interfaces import IKeyContinuity
 
 if TYPE_CHECKING:
@@ -62,7 +68,8 @@ class ThingProtocol(Protocol):
     sides have proved themselves; messages and heartbeats; :meth:`terminated`
     once; :meth:`connectionLost` once, last. A subclass that overrides
     ``connectionLost`` calls the inherited one first. An exception in a callback
-    is logged and ends the session with ``INTERNAL_ERROR``.
+    is logged and ends the session with ``INTERNAL_ERROR``; only one in
+    :meth:`requestReceived` fails no more than that request.
 
     ``handshakeCompleted`` bears the name of Twisted's ``IHandshakeListener``,
     but the interface is not provided: over an outer TLS transport it would be
@@ -74,6 +81,7 @@ class ThingProtocol(Protocol):
 
     factory: ThingFactory
     _driver: Driver
+    _requests: Requests
     connectedFrom: IAddress | None
     _closed: bool
     _established: list[Deferred[Session]]
@@ -90,6 +98,33 @@ class ThingProtocol(Protocol):
         Take an application message, or with ``stream`` set some of the stream's bytes.
 
         :param message: the message.
+        """
+
+    def requestReceived(self, data: bytes) -> bytes | Awaitable[bytes | None] | None:
+        """
+        Answer a request of the peer's.
+
+        By default it is taken as a message, by :meth:`messageReceived`, and answered with
+        nothing: so an acknowledged message. With ``stream`` set no requests are taken.
+
+        Unlike in other callbacks, an exception does not end the session: it is logged, and
+        the peer is told ``FAILED``. So it is if the answer is too long, or not bytes.
+
+        :param data: what is asked.
+        :return: the answer, at most 16380 octets; None for an empty one; or a Deferred or
+            a coroutine that gives it, and is cancelled if the session ends first.
+        :raises RequestFailed: with ``NOT_TAKEN``, to say so to the peer; it is not logged.
+        """
+        if self._core.stream:
+            raise RequestFailed(ReplyStatus.NOT_TAKEN)
+        self.messageReceived(data)
+        return None
+
+    def lastWordReceived(self, lastWord: bytes) -> None:
+        """
+        Server: note what the client leaves, to be made public if it is lost.
+
+        :param lastWord: the message, which replaces the one before; empty withdraws it.
         """
 
     def heartbeatSent(self, sequence: int) -> None:
@@ -213,9 +248,42 @@ class ThingProtocol(Protocol):
 
     @property
     def roundTripTime(self) -> float | None:
-        """Client: what the last acknowledged heartbeat measured, seconds."""
-        core = self._core
-        return core.roundTripTime if isinstance(core, ClientConnection) else None
+        """What the client's last acknowledged heartbeat measured, seconds; None before one."""
+        return self._core.roundTripTime
+
+    @property
+    def silence(self) -> float | None:
+        """
+        How long it is since the session was renewed, seconds.
+
+        None before it is up, and when the peer's silence does not count any more.
+        """
+        return self._core.silence(self.factory.clock.seconds())
+
+    @property
+    def octetsReceived(self) -> int:
+        """How many octets of the stream were taken, records and handshake included."""
+        return self._core.octetsReceived
+
+    @property
+    def octetsSent(self) -> int:
+        """How many octets were given to the transport, records and handshake included."""
+        return self._core.octetsSent
+
+    @property
+    def messagesReceived(self) -> int:
+        """How many messages and requests came in."""
+        return self._core.messagesReceived
+
+    @property
+    def messagesSent(self) -> int:
+        """How many messages and requests were given to send."""
+        return self._core.messagesSent
+
+    @property
+    def lastWord(self) -> bytes:
+        """What the client leaves, to be made public if it is lost; empty for nothing."""
+        return self._core.lastWord
 
     @property
     def heartbeats(self) -> int:
@@ -254,7 +322,7 @@ class ThingProtocol(Protocol):
         """
         Wait for the end of the session and of its stream.
 
-        A program that exits when this has fired has sent its last word.
+        A program that exits when this has fired has sent its final word.
 
         :return: fires with how the session ended; never fails.
         """
@@ -290,6 +358,46 @@ class ThingProtocol(Protocol):
         :raises TypeError: unless it is bytes or like bytes.
         """
         return self._driver.send(message)
+
+    def request(self, data: bytes, timeout: float = 10.0) -> Deferred[bytes]:
+        """
+        Ask the peer something; it arrives in order with the messages.
+
+        To cancel the Deferred is to wait no longer. At most 64 requests are unanswered
+        at a time, and those that nobody waits for any more count until their reply comes.
+
+        :param data: what is asked, at most 16380 octets.
+        :param timeout: how long to wait for the reply, seconds.
+        :return: fires with the reply; or fails with
+            :class:`~thing.errors.RequestFailed` if the peer says that it could not,
+            :class:`~thing.errors.RequestTimedOut`, or
+            :class:`~thing.errors.SessionEnded`. After the last two it is not known
+            whether the peer has dealt with it.
+        :raises LocalProtocolError: ``WRONG_STATE`` before the session is up;
+            ``BAD_ARGUMENT`` if it is too long; ``BUFFER_FULL`` if 64 are unanswered, or
+            if with it more than ``maxBuffered`` octets would wait.
+        :raises TypeError: unless it is bytes or like bytes.
+        """
+        return self._requests.ask(data, timeout)
+
+    def setLastWord(self, lastWord: bytes) -> bool:
+        """
+        Client: leave a message that the server makes public if the session ends without goodbye.
+
+        Before the session is up it is kept, and goes out first when it is.
+
+        :param lastWord: at most 4096 octets; they replace those before, none withdraw them.
+        :return: whether the server gets it; False once the session is closing or over.
+        :raises LocalProtocolError: ``WRONG_STATE`` on a server; ``BAD_ARGUMENT`` if it is
+            too long; ``BUFFER_FULL`` if with it more than ``maxBuffered`` octets would wait.
+        :raises TypeError: unless it is bytes or like bytes.
+        """
+        core = self._core
+        if not isinstance(core, ClientConnection):
+            raise LocalProtocolError(ErrorCode.WRONG_STATE, "only a client leaves a last word")
+        left = core.setLastWord(lastWord)
+        self._driver.flush()
+        return left
 
     def goodbye(self) -> Deferred[Termination]:
         """
@@ -425,6 +533,7 @@ class ThingProtocol(Protocol):
         :param address: the peer's address.
         """
         self._driver = driver
+        self._requests = Requests(driver, self.factory.clock)
         self.connectedFrom = address
         self._closed = False
         self._established = []
@@ -484,11 +593,17 @@ class ThingProtocol(Protocol):
 
     def _deliverTerminated(self, event: Terminated) -> None:
         self.factory.ended(self, event.termination)
+        self._requests.end(event.termination)
         self.terminated(event.termination)
 
     _DELIVERIES: ClassVar[dict[type[Any], Callable[[ThingProtocol, Any], None]]] = {
         HandshakeCompleted: _deliverCompleted,
         MessageReceived: lambda self, e: self.messageReceived(e.data),
+        RequestReceived: lambda self, e: self._requests.answer(
+            e.number, e.data, self.requestReceived
+        ),
+        ReplyReceived: lambda self, e: self._requests.replied(e),
+        LastWordReceived: lambda self, e: self.lastWordReceived(e.data),
         HeartbeatSent: lambda self, e: self.heartbeatSent(e.sequence),
         HeartbeatReceived: lambda self, e: self.heartbeatReceived(e.sequence, e.roundTripTime),
         HeartbeatAcknowledged: lambda self, e: self.heartbeatAcknowledged(

@@ -28,8 +28,7 @@ class IThingTransport(ITCPTransport):
     ttl = Attribute("The TTL as the server granted it last, seconds.")
 
     roundTripTime = Attribute(
-        "What the last acknowledged heartbeat measured, seconds; None before the first,"
-        " and on a server."
+        "What the client's last acknowledged heartbeat measured, seconds; None before one."
     )
 
     def exportKeyingMaterial(label: str, context: bytes, length: int) -> bytes:

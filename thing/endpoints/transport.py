@@ -67,7 +67,7 @@ class StreamTransport:
 
     @property
     def roundTripTime(self) -> float | None:
-        """Client: what the last acknowledged heartbeat measured, seconds."""
+        """What the client's last acknowledged heartbeat measured, seconds."""
         return self._protocol.roundTripTime
 
     def exportKeyingMaterial(self, label: str, context: bytes, length: int) -> bytes:

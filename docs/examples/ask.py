@@ -1,0 +1,25 @@
+"""A client that asks, and leaves a last word in case that it is lost."""
+
+import sys
+
+from twisted.internet import endpoints, task
+
+from thing import ClientSettings, PinnedServers, RequestFailed, RequestTimedOut, ThingFactory
+
+
+async def main(reactor, fingerprint):
+    settings = ClientSettings(lastWord=b"the kettle is gone")
+    factory = ThingFactory(settings, PinnedServers([fingerprint]))
+    client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
+    await client.whenEstablished()
+    for question in (b"6 7", b"six seven"):
+        try:
+            answer = await client.request(question, timeout=5)
+            print(f"the answer is {answer.decode()}")
+        except (RequestFailed, RequestTimedOut) as error:
+            print(f"no answer: {error}")
+    client.abort()  # As if it were lost.
+    print(await client.whenTerminated())
+
+
+task.react(main, sys.argv[1:])
