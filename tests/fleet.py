@@ -87,6 +87,14 @@ class PresenceCase(PairCase):
         pair.connect().pump()
         return pair
 
+    def advance(self, seconds: float, step: float = 0.5) -> None:
+        """Let time pass, with the network of every pair at work all the while."""
+        end = self.clock.seconds() + seconds
+        while self.clock.seconds() < end - 1e-9:
+            self.clock.advance(min(step, end - self.clock.seconds()))
+            for pair in self.pairs:
+                pair.pump()
+
     def kinds(self, id: str | None = None) -> list[Kind]:
         """What happened, to one thing or to all."""
         return [fed.event.kind for fed in self.told if id in (None, fed.event.id)]

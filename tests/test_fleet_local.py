@@ -120,6 +120,15 @@ class JoinTests(PresenceCase):
         )
         self.assertEqual(pair.server.messages, ["21 °C".encode(), b"\xff\x00"])
 
+    def test_requests(self) -> None:
+        """What a thing asks is a message as well."""
+        presence = self.presence()
+        pair = self.connect(presence)
+        answer = pair.client.request(b"how late is it?")
+        pair.pump()
+        self.assertEqual(self.successResultOf(answer), b"")
+        self.assertEqual(self.told[1].event.data, {"text": "how late is it?"})
+
     def test_streamsAreNoMessages(self) -> None:
         """Pieces of a stream are not told."""
         presence = self.presence(stream=True)
@@ -242,8 +251,8 @@ class TwinTests(PresenceCase):
         self.assertEqual(moved.data["fromSession"], older.server.sessionId)
         self.assertEqual(moved.data["fromEpoch"], self.told[0].event.epoch)
         self.assertEqual(moved.session, newer.server.sessionId)
-        self.assertEqual(older.client.of("goingAway"), [EndReason.REPLACED])
         older.pump()
+        self.assertEqual(older.client.of("goingAway"), [EndReason.REPLACED])
         self.assertIs(older.client.end.cause, Cause.GOODBYE)
         self.assertIs(older.client.end.reason, EndReason.REPLACED)
         self.assertIsNone(newer.client.termination)
@@ -439,11 +448,10 @@ class ListTests(PresenceCase):
         late, gone = self.connect(presence, "late"), self.connect(presence, "gone")
         gone.client.goodbye()
         gone.pump()
-        late.advance(14.0)
         late.freeze()
         for number in range(10):
             self.connect(presence, f"lamp {number}")
-        self.clock.advance(16.0)
+        self.advance(16.0)
         return presence
 
     def ids(
@@ -522,9 +530,9 @@ class NodeTests(PresenceCase):
         pairs = [self.connect(presence, name) for name in "abc"]
         pairs[0].client.goodbye()
         pairs[1].client.abort()
-        for pair in pairs:
-            pair.pump()
-        self.clock.advance(60.0)
+        self.advance(31.0)
+        pairs[2].freeze()
+        self.advance(31.0)
         (record,) = self.successResultOf(presence.nodes())
         self.assertEqual((record.node, record.status, record.registry), ("node", "up", "memory"))
         self.assertEqual((record.sessions, record.completed, record.handshakes), (0, 3, 0))

@@ -101,7 +101,7 @@ class ThingService(Service):
             self._listen()
         except CannotStart:
             for companion in self._companions:
-                companion.stopService()
+                companion.stopService()  # type: ignore[no-untyped-call]
             raise
 
     def startService(self) -> None:

@@ -27,6 +27,7 @@ from thing.events import (
     HeartbeatLate,
     HeartbeatReceived,
     MessageReceived,
+    RequestReceived,
     Terminated,
 )
 from thing.factory import ThingFactory, formatAddress
@@ -319,7 +320,7 @@ class LocalRegistry:
             session.late = False
             self.tell(session, Kind.RENEWED, {"roundTripTime": event.roundTripTime})
 
-    def _message(self, session: LocalSession, event: MessageReceived) -> None:
+    def _message(self, session: LocalSession, event: MessageReceived | RequestReceived) -> None:
         if not self.factory.settings.stream:  # Pieces of a stream are no messages.
             self.tell(session, Kind.MESSAGE, messageData(event.data))
 
@@ -384,6 +385,7 @@ class LocalRegistry:
         HeartbeatLate: _late,
         HeartbeatReceived: _renewed,
         MessageReceived: _message,
+        RequestReceived: _message,
         Terminated: _left,
     }
 
