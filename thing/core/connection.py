@@ -462,16 +462,17 @@ class Connection(Generic[H]):
             ``BUFFER_FULL`` if with it too much would wait.
         :raises TypeError: unless ``data`` is bytes or like bytes.
         """
-        if not self._mayQueue():
+        if self._machine.state not in WRITABLE_STATES:
+            self._checkBegun()
             return False
         self._outbox.data(bytes(memoryview(data)))
         self.messagesSent += 1
         return True
 
-    def _mayQueue(self) -> bool:
+    def _checkBegun(self) -> None:
+        """Nothing can be sent now: that is the caller's error only before the session is up."""
         if self.session is None and self.termination is None:
             raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no data in {self.state.name}")
-        return self.state in WRITABLE_STATES
 
     def request(self, data: bytes) -> int | None:
         """
@@ -485,7 +486,8 @@ class Connection(Generic[H]):
         :raises TypeError: unless ``data`` is bytes or like bytes.
         """
         content = _bounded(data)
-        if not self._mayQueue():
+        if self._machine.state not in WRITABLE_STATES:
+            self._checkBegun()
             return None
         number = self._requests.next
         request = self._requestOut(number, content)
@@ -508,7 +510,8 @@ class Connection(Generic[H]):
             request is unanswered; ``WRONG_STATE`` before the session is up.
         """
         content = _bounded(data)
-        if not self._mayQueue():
+        if self._machine.state not in WRITABLE_STATES:
+            self._checkBegun()
             return False
         self._requests.reply(number)
         reply = self._replyOut(number, status, content)
