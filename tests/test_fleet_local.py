@@ -530,9 +530,9 @@ class NodeTests(PresenceCase):
         pairs = [self.connect(presence, name) for name in "abc"]
         pairs[0].client.goodbye()
         pairs[1].client.abort()
-        self.advance(31.0)
+        self.advance(45.0)
         pairs[2].freeze()
-        self.advance(31.0)
+        self.advance(40.0)
         (record,) = self.successResultOf(presence.nodes())
         self.assertEqual((record.node, record.status, record.registry), ("node", "up", "memory"))
         self.assertEqual((record.sessions, record.completed, record.handshakes), (0, 3, 0))

@@ -382,7 +382,7 @@ class ReloadTests(TwistdCase):
     """SIGHUP."""
 
     async def test_authorized(self) -> None:
-        """A key that is added to the file is admitted; a session that is up is not touched."""
+        """A key that is added to the file is admitted; one that is gone loses its session."""
         first, second = IdentityKey.generate(), IdentityKey.generate()
         things = write(
             os.path.abspath(self.path("things")), f"{first.publicLine('one')}\n".encode()
@@ -400,15 +400,15 @@ class ReloadTests(TwistdCase):
         await process.whenLine("Reloaded")
         other = await self.connect(description, credential=second)
         await other.whenHeard("You are two at ")
-        client.sendMessage(b"still here\n")
-        await client.whenHeard("still here\n")
+        self.assertEqual(await client.left, EndReason.REVOKED)
+        self.assertIs((await client.whenTerminated()).cause, Cause.GOODBYE)
 
         write(things, b"nonsense\n")
         os.kill(process.pid, signal.SIGHUP)
         line = await process.whenLine("Not reloaded")
         self.assertIn(f"{things}:1: ", line)
-        again = await self.connect(description, credential=second)
-        await again.whenHeard("You are two at ")
+        other.sendMessage(b"still here\n")
+        await other.whenHeard("still here\n")
         self.assertClean(process)
 
 

@@ -200,7 +200,7 @@ _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
     (
         "Who is here:",
         (
-            _Option("twins", "WHAT", "to do with a second session of a thing", TWINS[0], _twins),
+            _Option("twins", "WHAT", "if a thing connects a second time", TWINS[0], _twins),
             _Option("presence", "WHERE", "memory, or a Redis URL", IN_MEMORY, _presence),
             _Option("node", "NAME", "of this process", None, _node, "the host's and a number"),
         ),
