@@ -30,7 +30,7 @@ ROOMS = (
     ("thing.endpoints",),
     ("thing.fleet",),
     ("thing",),
-    ("thing.home",),
+    ("thing.home", "thing.logs", "thing.reuseport", "thing.systemd"),
     ("thing.demo", "thing.forward", "thing.service"),
     ("thing.tap",),
     ("thing.cli",),

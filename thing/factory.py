@@ -17,6 +17,7 @@ from twisted.logger import Logger
 
 from thing.clock import SteadyClock
 from thing.core.client import ClientConnection
+from thing.core.connection import MAX_RETRY_AFTER
 from thing.core.credentials import Credential
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
@@ -88,6 +89,26 @@ class Limits:
 
     retryAfter: float = 5.0
     """How long a client that is turned away should wait, seconds; up to twice that, at random."""
+
+    returnsPerSecond: int = 500
+    """
+    How many of the clients that are sent away in one moment may come back in one second; so many
+    handshakes must be in the server's reach.
+    """
+
+    def spread(self, leaving: int, retryAfter: float) -> float:
+        """
+        Decide how far apart the clients come back that are sent away in one moment.
+
+        It is ``max(retryAfter, leaving / returnsPerSecond)``, or less if the last
+        of them would else be asked for more than any client heeds.
+
+        :param leaving: how many they are.
+        :param retryAfter: how long the first of them stays away, seconds.
+        :return: how much later the last may come back, seconds.
+        """
+        spread = max(retryAfter, leaving / self.returnsPerSecond)
+        return max(0.0, min(spread, MAX_RETRY_AFTER - retryAfter))
 
 
 class Busy(NamedTuple):
@@ -246,25 +267,26 @@ class ThingFactory(Factory):
 
         :param grace: how long each client may take to say goodbye, seconds.
         :param reason: what they are told.
-        :param retryAfter: how long they should stay away, seconds; spread at
-            random up to twice that, so that they do not come back as one.
+        :param retryAfter: how long they should stay away, seconds, and at random
+            up to :meth:`Limits.spread` longer, so that they do not come back
+            as one; zero gives no advice.
         :return: fires when the last session has ended, with a flat line if it must be.
         """
         self._draining = True
+        leaving = len(self._handshaking) + len(self.sessions)
+        spread = self.limits.spread(leaving, retryAfter) if retryAfter else 0.0
         ended = [protocol.whenTerminated() for protocol in (*self._handshaking, *self.sessions)]
         for protocol in list(self._handshaking):
-            protocol.reject(ErrorCode.SERVER_BUSY, "draining", self._spread(retryAfter))
+            away = retryAfter + spread * self.jitter()
+            protocol.reject(ErrorCode.SERVER_BUSY, "draining", away)
         for protocol in list(self.sessions):
             if protocol.termination is None:  # Else its end is about to be told.
-                protocol.goAway(reason, grace, self._spread(retryAfter))
+                protocol.goAway(reason, grace, retryAfter + spread * self.jitter())
 
         def done(results: _DeferredListResultListT[Termination]) -> None:
             self._log.info("Drained: {count} sessions and handshakes ended", count=len(results))
 
         return DeferredList(ended).addCallback(done)
-
-    def _spread(self, seconds: float) -> float:
-        return seconds * (1 + self.jitter())
 
     @property
     def draining(self) -> bool:
@@ -332,11 +354,36 @@ class ThingFactory(Factory):
             if len(self._handshaking) > self.limits.handshakes:
                 self._displaceOldest(protocol)
             return None
+        return self._busy(protocol, detail)
+
+    def _busy(self, protocol: ThingProtocol, detail: str) -> Busy | None:
+        """What to tell a connection that is turned away; None if it was cut off without a word."""
         leaving = self._connected - len(self._handshaking) - len(self.sessions)
         if leaving >= self.limits.handshakes:
             protocol.cutOff(detail)
             return None
-        return Busy(detail, self._spread(self.limits.retryAfter))
+        return Busy(detail, self.limits.retryAfter * (1 + self.jitter()))
+
+    def moved(self, protocol: ThingProtocol, address: IAddress) -> Busy | None:
+        """
+        Count a connection by the address that its PROXY header tells, from now on.
+
+        :param protocol: whose stream it is; nothing else of it was read yet.
+        :param address: where it comes from; so far the balancer's was counted.
+        :return: why and for how long it must be turned away, or None.
+        """
+        before = _host(protocol)
+        protocol.connectedFrom = address
+        host = _host(protocol)
+        _countDown(self._perAddress, before)
+        self._perAddress[host] += 1
+        if protocol in self._handshaking:
+            _countDown(self._handshakesPerAddress, before)
+            self._handshakesPerAddress[host] += 1
+        if isinstance(self.settings, ClientSettings) or protocol.termination is not None:
+            return None
+        detail = self._overAddressLimit(host)
+        return self._busy(protocol, detail) if detail else None
 
     def _displaceOldest(self, newcomer: ThingProtocol) -> None:
         """
@@ -355,6 +402,10 @@ class ThingFactory(Factory):
             return "draining"
         if len(self._handshaking) + len(self.sessions) > limits.sessions:
             return f"limit of {limits.sessions} sessions"
+        return self._overAddressLimit(host)
+
+    def _overAddressLimit(self, host: str) -> str:
+        limits = self.limits
         if host and self._perAddress[host] > limits.sessionsPerAddress:
             return f"limit of {limits.sessionsPerAddress} sessions of one address"
         if host and self._handshakesPerAddress[host] > limits.handshakesPerAddress:
@@ -455,12 +506,17 @@ def formatAddress(address: IAddress | None) -> str:
     """
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is not None and port is not None:
+        host = _printable(host)
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     name = getattr(address, "name", None)
     if isinstance(name, bytes) and name:
-        text = name.decode(errors="replace")  # The peer chose it: it must not write our log.
-        return "".join(char if char.isprintable() else "?" for char in text)
+        return _printable(name.decode(errors="replace"))
     return "a unix socket" if hasattr(address, "name") else "an unknown address"
+
+
+def _printable(text: str) -> str:
+    """What a peer chose, or whoever wrote a PROXY header; it must not write our log."""
+    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def _countDown(counts: Counter[str], host: str) -> None:
@@ -478,7 +534,10 @@ def _host(protocol: ThingProtocol) -> str:
     host: str = getattr(protocol.connectedFrom, "host", "")
     if ":" not in host:
         return host
-    address = IPv6Address(host.partition("%")[0])
+    try:
+        address = IPv6Address(host.partition("%")[0])
+    except ValueError:  # A PROXY header of version 1 may say anything.
+        return host
     if address.ipv4_mapped is not None:  # IPv4, on a port that takes both.
         return str(address.ipv4_mapped)
     return str(IPv6Network((address, 64), strict=False))

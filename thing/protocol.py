@@ -76,13 +76,15 @@ class ThingProtocol(Protocol):
     called for TLS's handshake, too.
 
     :ivar factory: the :class:`ThingFactory` that built it.
-    :ivar connectedFrom: where the connection came from; a balancer, if there is one.
+    :ivar connectedFrom: where the connection came from; a balancer, if there is
+        one, until its PROXY header is read.
     """
 
     factory: ThingFactory
     _driver: Driver
     _requests: Requests
     connectedFrom: IAddress | None
+    _presumed: IAddress | None
     _closed: bool
     _established: list[Deferred[Session]]
     _ended: list[Deferred[Termination]]
@@ -504,6 +506,7 @@ class ThingProtocol(Protocol):
         """
         self.connected = 1
         self.transport = transport
+        self._presumed = transport.getPeer()
         self.factory.connected(self)
         self._driver.attach(transport)
         if self.termination is not None:  # It was turned away before there was a stream.
@@ -521,7 +524,19 @@ class ThingProtocol(Protocol):
 
         :param data: the octets.
         """
+        if self._presumed is not None:
+            self._learnAddress()
         self._driver.received(data)
+
+    def _learnAddress(self) -> None:
+        """Before the first data: a PROXY header was read by now, if there is one."""
+        presumed, self._presumed = self._presumed, None
+        address = self.address
+        if address is None or address == presumed:
+            return
+        busy = self.factory.moved(self, address)
+        if busy:
+            self.reject(ErrorCode.SERVER_BUSY, busy.detail, busy.retryAfter)
 
     # The factory's and the driver's side; not to be overridden.
 
@@ -535,6 +550,7 @@ class ThingProtocol(Protocol):
         self._driver = driver
         self._requests = Requests(driver, self.factory.clock)
         self.connectedFrom = address
+        self._presumed = None
         self._closed = False
         self._established = []
         self._ended = []

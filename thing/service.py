@@ -13,7 +13,8 @@ from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succee
 from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
-from twisted.logger import Logger
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from thing.core.settings import ServerSettings
@@ -21,6 +22,7 @@ from thing.errors import ThingError
 from thing.factory import ThingFactory, formatAddress
 from thing.identity import CredentialKind
 from thing.live import fingerprintOf
+from thing.systemd import Supervisor
 
 FLAT_LINE_TIME = 1.0
 """What may pass between the end of the drain timeout and the last flat line, seconds."""
@@ -49,6 +51,7 @@ class ThingService(Service):
     Stopping it drains: the ports are closed first, then every client is asked
     to leave, and after ``drainTimeout`` those that did not are flat-lined.
     While it runs, SIGHUP reads the keys anew, if the factory has a ``trust``.
+    A supervisor, such as systemd, is told of all that.
 
     :ivar factory: builds the protocols.
     :ivar ports: what it listens on, by the endpoint's description.
@@ -65,6 +68,8 @@ class ThingService(Service):
         companions: Sequence[IService] = (),
         drainTimeout: float = 10.0,
         retryAfter: float = 0.0,
+        supervisor: Supervisor | None = None,
+        makeObserver: Callable[[], ILogObserver] | None = None,
     ) -> None:
         """
         :param reactor: provides ``IReactorCore``, and ``IReactorFromThreads`` for the signal.
@@ -75,6 +80,9 @@ class ThingService(Service):
         :param drainTimeout: how long the clients may take to leave, seconds.
         :param retryAfter: how long clients that are asked to leave should stay
             away, seconds.
+        :param supervisor: tells the service manager; None for nobody.
+        :param makeObserver: opens the log of the application that the service is
+            put into; None for the log that the application has anyway.
         """
         self.factory = factory
         self.ports: dict[str, IListeningPort] = {}
@@ -83,10 +91,24 @@ class ThingService(Service):
         self._companions = tuple(companions)
         self._drainTimeout = drainTimeout
         self._retryAfter = retryAfter
+        self._supervisor = supervisor or Supervisor()
+        self._makeObserver = makeObserver
         self._listened = False
+        self._answers: list[Deferred[Any]] = []
         self._restoreSignal: Callable[[], object] | None = None
 
     # Starting.
+
+    def setServiceParent(self, parent: Any) -> None:
+        """
+        Belong to an application, and see to its log.
+
+        :param parent: the application, or a service of services.
+        """
+        if self._makeObserver is not None and isinstance(parent, Componentized):
+            # twistd looks there, and it begins to log when this has returned.
+            parent.setComponent(ILogObserver, self._makeObserver())  # type: ignore[no-untyped-call]
+        super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def privilegedStartService(self) -> None:
         """
@@ -117,16 +139,18 @@ class ThingService(Service):
             companion.startService()  # type: ignore[no-untyped-call]
         self._catchSignal()
         # Who reads that the server is there may connect, and send signals, from then on.
-        self._reactor.callWhenRunning(self._announcePorts)
+        self._reactor.callWhenRunning(self._begin)
 
     def _listen(self) -> None:
         """Say how the server is known, and listen on every endpoint; Twisted's answer at once."""
         self._announceKeys()
         problems: list[str] = []
+        self._answers = []
         for description, endpoint in self._endpoints.items():
             listening = endpoint.listen(self.factory)
             listening.addCallback(partial(self.ports.__setitem__, description))
             listening.addErrback(partial(self._notListening, problems.append, description))
+            self._answers.append(listening)
         if problems:
             self._stopListening()
             raise CannotStart(problems[0])
@@ -151,6 +175,19 @@ class ThingService(Service):
             self._log.info(
                 "Its next key is announced: {fingerprint}", fingerprint=fingerprintOf(following)
             )
+
+    def _begin(self) -> None:
+        self._announcePorts()
+        DeferredList(self._answers).addCallback(self._ready)
+
+    def _ready(self, _: object) -> None:
+        """Tell the supervisor that all ports listen that ever will."""
+        if self.running and self.ports:
+            self._supervisor.ready(self.factory.clock, self._describe)
+
+    def _describe(self) -> str:
+        doing = "" if self.running else "Draining, "
+        return f"{doing}{len(self.factory.sessions)} sessions"
 
     def _announcePorts(self) -> None:
         """Tell where the server is, and what to type to try it."""
@@ -198,7 +235,14 @@ class ThingService(Service):
         :return: fires with how many sessions were asked to leave for it.
         """
         trust = self.factory.trust
-        return succeed(0) if trust is None else trust.reload()
+        if trust is None:
+            return succeed(0)
+        self._supervisor.reloading()
+        return trust.reload().addBoth(self._reloaded)
+
+    def _reloaded(self, result: Any) -> Any:
+        self._supervisor.reloaded()
+        return result
 
     # Stopping.
 
@@ -209,6 +253,7 @@ class ThingService(Service):
         :return: fires when the last session is over.
         """
         super().stopService()  # type: ignore[no-untyped-call]
+        self._supervisor.stopping(self._drainTimeout + FLAT_LINE_TIME)
         return Deferred.fromCoroutine(self._shutDown())
 
     async def _shutDown(self) -> None:
@@ -217,6 +262,7 @@ class ThingService(Service):
             for companion in reversed(self._companions):
                 await maybeDeferred(companion.stopService)
         finally:
+            self._supervisor.stopped()
             # Not sooner: without a handler SIGHUP would end the process in the middle.
             if self._restoreSignal is not None:
                 self._restoreSignal()

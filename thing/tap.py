@@ -28,7 +28,10 @@ from thing.factory import Limits, ThingFactory
 from thing.forward import MIN_BUFFERED, ForwardFactory
 from thing.home import makeHome
 from thing.live import LiveTrust
+from thing.logs import FORMATS, formatProblem, makeObserver
+from thing.reuseport import SharedPorts, canReuse
 from thing.service import CannotStart, ThingService
+from thing.systemd import Supervisor
 from thing.trust import IdentityKey
 from thing.trust.choice import SERVER_KEYWORDS, ServerChoice
 from thing.trust.keywords import Keyword, asOption, readKeywords, yes
@@ -91,6 +94,12 @@ def _twins(text: str) -> str:
     return text
 
 
+def _logFormat(text: str) -> str:
+    if text not in FORMATS:
+        raise ValueError("not a format")
+    return text
+
+
 _WANTED: dict[Callable[[str], Any], str] = {
     _seconds: "a number of seconds above zero",
     _secondsOrZero: "a number of seconds, zero or more",
@@ -98,6 +107,7 @@ _WANTED: dict[Callable[[str], Any], str] = {
     _presence: f"{IN_MEMORY}, nor a URL",
     _node: "a name of 1 to 64 letters, digits, dots, hyphens and underscores",
     _twins: f"one of {', '.join(TWINS)}",
+    _logFormat: " or ".join(FORMATS),
 }
 
 
@@ -160,9 +170,10 @@ _LIMITS = Limits()
 _SETTINGS = Settings()
 
 _PORT = _Option("port", "PORT", "number or endpoint, repeatable", None, str, DEFAULT_PORT, "p")
+_REUSE_PORT = _Option("reuse-port", "", "share TCP ports with other processes")
 
 _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
-    ("Where to listen:", (_PORT,)),
+    ("Where to listen:", (_PORT, _REUSE_PORT)),
     (
         "The server's keys, and whom to admit; without a choice the demo admits everybody:",
         tuple(_TRUST.values()),
@@ -260,6 +271,13 @@ _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
                 _LIMITS.puzzleAfter,
                 _count,
             ),
+            _Option(
+                "returns-per-second",
+                "N",
+                "of those sent away at SIGTERM",
+                _LIMITS.returnsPerSecond,
+                _count,
+            ),
             _Option("max-message", "OCTETS", "longest message taken", _SETTINGS.maxMessage, _count),
             _Option(
                 "max-buffered", "OCTETS", "waiting for one client", _SETTINGS.maxBuffered, _count
@@ -268,7 +286,11 @@ _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
     ),
     (
         "Other:",
-        (_Option("version", "", "show Twisted's version"), _Option("help", "", "show this")),
+        (
+            _Option("log-format", "FORMAT", "text or json", FORMATS[0], _logFormat, FORMATS[0]),
+            _Option("version", "", "show Twisted's version"),
+            _Option("help", "", "show this"),
+        ),
     ),
 )
 
@@ -300,7 +322,7 @@ class Options(UsageOptions):
     optFlags = [
         [option.name, None, option.doc]
         for option in _options
-        if option in _TRUST.values() and not option.value
+        if not option.value and (option in _TRUST.values() or option is _REUSE_PORT)
     ]
 
     def __init__(self) -> None:
@@ -349,6 +371,7 @@ class Options(UsageOptions):
                 raise UsageError(f"--{served} needs {choices}")
         if self._has("forward") and self["max-buffered"] < MIN_BUFFERED:
             raise UsageError(f"--forward needs a --max-buffered of {MIN_BUFFERED} or more")
+        self._checkProcess()
         try:
             _ttlPolicy(self)
             readKeywords(SERVER_KEYWORDS, self.trust, asOption)
@@ -360,6 +383,15 @@ class Options(UsageOptions):
             if option.value == "FILE" and self[option.name] is not None:
                 # A daemon may change its directory before it reads them again.
                 self[option.name] = os.path.abspath(self[option.name])
+
+    def _checkProcess(self) -> None:
+        """Check what concerns the process and not the protocol."""
+        problem = formatProblem(self["log-format"], self.parent)
+        if problem:
+            raise UsageError(problem)
+        for description in self["port"]:
+            if self["reuse-port"] and not canReuse(description):
+                raise UsageError(f"--reuse-port is for tcp: and tcp6: ports, not for {description}")
 
     @property
     def trust(self) -> dict[str, str]:
@@ -401,7 +433,9 @@ def makeService(options: Options) -> ThingService:
     from twisted.internet import reactor
 
     try:
-        endpoints = {text: _serverEndpoint(reactor, text) for text in options["port"]}
+        supervisor = Supervisor.fromEnvironment(os.environ)
+        ports = SharedPorts(reactor) if options["reuse-port"] else reactor
+        endpoints = {text: _serverEndpoint(ports, text) for text in options["port"]}
         makeFactory = _chooseFactory(reactor, options)
         choice = ServerChoice.read(_completed(options))
         settings = choice.settings(**_makeSettings(options))
@@ -420,7 +454,23 @@ def makeService(options: Options) -> ThingService:
         companions=companions,
         drainTimeout=options["drain-timeout"],
         retryAfter=options["retry-after"],
+        supervisor=supervisor,
+        makeObserver=_logMaker(options),
     )
+
+
+def _logMaker(options: Options) -> Callable[[], Any] | None:
+    """What opens the log, if it is not twistd's own."""
+    if options["log-format"] == FORMATS[0]:
+        return None
+
+    def make() -> object:
+        try:
+            return makeObserver(options.parent or {})
+        except (OSError, ValueError) as error:
+            raise CannotStart(f"--log-format: {_oneLine(error)}") from None
+
+    return make
 
 
 def _serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
@@ -489,6 +539,7 @@ def _makeLimits(options: Options) -> Limits:
         handshakesPerAddress=options["max-handshakes-per-address"],
         puzzleAfter=options["puzzle-after"],
         retryAfter=options["retry-after"],
+        returnsPerSecond=options["returns-per-second"],
     )
 
 

@@ -1,0 +1,165 @@
+"""
+Logs as JSON lines: one object for each event, for the programs that read logs.
+
+An object has ``time`` (RFC 3339, UTC), ``level``, ``namespace`` and ``message``,
+the fields of the event that are plain values, and after a failure ``traceback``.
+Objects and octets are in the message at most, as its template shows them: what
+nobody meant for the log does not get there by being near.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+from enum import Enum
+from typing import IO, Any, cast
+
+from twisted.logger import FileLogObserver, LogEvent, formatEvent
+from twisted.python.logfile import LogFile
+
+FORMATS = ("text", "json")
+"""What a log may look like; the first is Twisted's own."""
+
+TEXT_LIMIT = 16384
+"""The longest text in an object, characters: collectors of logs cut longer lines apart."""
+
+ITEMS_LIMIT = 100
+"""The most items of a list."""
+
+DEPTH_LIMIT = 4
+"""How deep lists may lie in one another."""
+
+INTEGER_LIMIT = 2**63
+"""Readers of JSON take no whole number from here on."""
+
+_OWN = frozenset({"level", "namespace", "traceback"})
+"""The names that mean something else here."""
+
+_LEGACY = frozenset(
+    {"message", "time", "system", "format", "failure", "why", "isError", "logLevel"}
+)
+"""What Twisted writes into an event for its older observers."""
+
+_NOT_PLAIN = object()
+"""In place of a value that is left out."""
+
+
+def eventAsLine(event: LogEvent) -> str:
+    """
+    Write an event as one line of JSON; whatever is in it, this does not raise.
+
+    :param event: the event.
+    :return: the line, in ASCII, with its end.
+    """
+    try:
+        return json.dumps(_asObject(event), allow_nan=False) + "\n"
+    except Exception as error:  # A value may be of any class, with any method broken.
+        about = f"an event cannot be written: {type(error).__name__}"
+        return json.dumps({"time": _timeOf({}), "level": "error", "message": about}) + "\n"
+
+
+def _asObject(event: LogEvent) -> dict[str, Any]:
+    level = event.get("log_level")
+    line = {
+        "time": _timeOf(event),
+        "level": str(getattr(level, "name", "info")),
+        "namespace": _text(str(event.get("log_namespace", "-"))),
+        "message": _text(formatEvent(event)),
+    }
+    for name, value in event.items():
+        if name.startswith("log_") or name in _OWN or name in _LEGACY:
+            continue
+        plain = _plain(value)
+        if plain is not _NOT_PLAIN:
+            line[_text(name)] = plain
+    failure = event.get("log_failure")
+    if failure is not None:
+        line["traceback"] = _text(failure.getTraceback(), fromEnd=True)
+    return line
+
+
+def _timeOf(event: LogEvent) -> str:
+    seconds = event.get("log_time")
+    if not isinstance(seconds, (int, float)):
+        seconds = time.time()
+    moment = datetime.fromtimestamp(seconds, timezone.utc)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """The value as JSON can have it, or a mark that it cannot."""
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, str):
+        return _text(str.__str__(value))
+    if isinstance(value, int):
+        return int(value) if abs(value) < INTEGER_LIMIT else hex(value)[:TEXT_LIMIT]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else str(float(value))
+    if isinstance(value, (list, tuple)) and depth < DEPTH_LIMIT:
+        items = (_plain(item, depth + 1) for item in value[:ITEMS_LIMIT])
+        return [item for item in items if item is not _NOT_PLAIN]
+    return _NOT_PLAIN
+
+
+def _text(text: str, fromEnd: bool = False) -> str:
+    """A text that is not too long, and that UTF-8 can have."""
+    if len(text) > TEXT_LIMIT:  # The end of a traceback tells more than its beginning.
+        text = "..." + text[-TEXT_LIMIT:] if fromEnd else text[:TEXT_LIMIT] + "..."
+    return text.encode("utf-8", "replace").decode()
+
+
+def makeObserver(twistd: Mapping[str, Any]) -> FileLogObserver:
+    """
+    Make an observer that writes JSON lines where ``twistd`` would write its text.
+
+    A log file is rotated as twistd's own is, by its size and by SIGUSR1.
+
+    :param twistd: the options of ``twistd``.
+    :return: the observer.
+    :raises ValueError: if a daemon is to log to standard output.
+    """
+    return FileLogObserver(_openLog(twistd), cast("Callable[[LogEvent], str]", eventAsLine))
+
+
+def _openLog(twistd: Mapping[str, Any]) -> IO[Any]:
+    name, inForeground = twistd["logfile"], twistd["nodaemon"]
+    if name == "-" and not inForeground:
+        raise ValueError("a daemon cannot log to standard output")
+    if name == "-" or (inForeground and not name):
+        return sys.stdout
+    log: Any = LogFile.fromFullPath(name or "twistd.log")  # type: ignore[no-untyped-call]
+
+    def rotate(number: int, frame: object) -> None:
+        from twisted.internet import reactor
+
+        reactor.callFromThread(log.rotate)  # type: ignore[attr-defined]
+
+    if not signal.getsignal(signal.SIGUSR1):
+        signal.signal(signal.SIGUSR1, rotate)
+    return cast("IO[Any]", log)
+
+
+def formatProblem(logFormat: str, twistd: Mapping[str, Any] | None) -> str:
+    """
+    Tell why a format cannot be had.
+
+    :param logFormat: one of :data:`FORMATS`.
+    :param twistd: the options of the program that runs the server; None if there are none.
+    :return: why, in words; empty if it can.
+    """
+    if logFormat == FORMATS[0]:
+        return ""
+    if twistd is None or "logfile" not in twistd:
+        return f"--log-format={logFormat} needs twistd; other programs choose the format themselves"
+    for option in ("logger", "syslog"):
+        if twistd.get(option):
+            return f"--log-format={logFormat} and twistd's --{option} exclude each other"
+    return ""
