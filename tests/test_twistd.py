@@ -268,6 +268,17 @@ class TwistdCase(DirectoryMixin, TestCase):
         await client.whenEstablished()
         return client
 
+    def whenWritten(self, path: Path, part: str) -> Deferred[Any]:
+        """Wait until a file that another process writes has this in it."""
+
+        def look() -> None:
+            if path.exists() and part in path.read_text():
+                looking.stop()
+
+        looking = LoopingCall(look)
+        self.addCleanup(lambda: looking.stop() if looking.running else None)
+        return looking.start(0.02)
+
     async def stop(self, process: Process) -> None:
         """Stop a server by SIGTERM; it ends by it, after an orderly shutdown."""
         os.kill(process.pid, signal.SIGTERM)
@@ -495,14 +506,3 @@ class ProblemTests(TwistdCase):
         await self.whenWritten(log, f"cannot listen on {port}: Address already in use")
         self.assertNotIn("Traceback", log.read_text())
         self.assertFalse(os.path.exists(os.path.join(self.cwd, "twistd.pid")))
-
-    def whenWritten(self, path: Path, part: str) -> Deferred[Any]:
-        """Wait until a file that another process writes has this in it."""
-
-        def look() -> None:
-            if part in path.read_text():
-                looking.stop()
-
-        looking = LoopingCall(look)
-        self.addCleanup(lambda: looking.stop() if looking.running else None)
-        return looking.start(0.02)

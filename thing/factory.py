@@ -447,7 +447,7 @@ class ThingFactory(Factory):
         self._handshakeEnded(protocol)
         self.sessions.discard(protocol)
         self.terminations[termination.cause] += 1
-        if protocol.session is None and not self._logsRefusal():
+        if protocol.session is None and (_cameAndWent(protocol) or not self._logsRefusal()):
             return
         what = f"Session {protocol.sessionId}" if protocol.session else "Handshake"
         self._log.info(
@@ -512,6 +512,12 @@ def formatAddress(address: IAddress | None) -> str:
     if isinstance(name, bytes) and name:
         return _printable(name.decode(errors="replace"))
     return "a unix socket" if hasattr(address, "name") else "an unknown address"
+
+
+def _cameAndWent(protocol: ThingProtocol) -> bool:
+    """Whether the peer closed the stream without an octet, as a balancer's health check does."""
+    termination = protocol.termination
+    return protocol.silent and termination is not None and termination.cause is Cause.TRUNCATED
 
 
 def _printable(text: str) -> str:

@@ -229,6 +229,11 @@ class ThingProtocol(Protocol):
         return self._driver.proved
 
     @property
+    def silent(self) -> bool:
+        """Whether nothing has come from the peer yet, except a PROXY header."""
+        return self._presumed is not None
+
+    @property
     def peer(self) -> Identity | None:
         """Who the peer is; None before Established."""
         return self.session.peer if self.session is not None else None
