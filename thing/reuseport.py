@@ -23,10 +23,7 @@ def canReuse(description: str) -> bool:
     :param description: of a server endpoint.
     :return: whether it is a ``tcp:`` or a ``tcp6:`` port, behind ``haproxy:`` or not.
     """
-    words = description.split(":")
-    if words[0] == "haproxy":
-        del words[0]
-    return words[0] in _KINDS
+    return description.removeprefix("haproxy:").partition(":")[0] in _KINDS
 
 
 class SharedPorts:
