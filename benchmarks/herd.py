@@ -1,8 +1,9 @@
 """
 What reaches a server that was restarted while thousands of clients were there.
 
-First a simulation, with the policies that decide in real clients and time that
-is not waited for. Then, smaller, the real thing: a server in a process of its
+First two simulations, with the policies that decide in real clients and time that
+is not waited for: a server that dies, and one that is ended in order and asks its
+clients to come back little by little. Then, smaller, the real thing: a server in a process of its
 own is killed and started again, under clients over the loopback interface.
 """
 
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -37,6 +38,7 @@ from thing import (
     Anyone,
     Cause,
     ClientSettings,
+    EndReason,
     ErrorCode,
     IdentityKey,
     Limits,
@@ -62,6 +64,9 @@ WIDTH = 24
 """The longest bar, characters."""
 
 TRUNCATED = Termination(Cause.TRUNCATED)
+
+Farewell = Callable[[random.Random], Termination]
+"""How the session of one client ends."""
 
 Pause = Callable[[float, "Termination | None"], float]
 """A client's policy: from the time and how it ended to how long to stay away."""
@@ -233,19 +238,44 @@ def twisted(policy: Callable[[int], float]) -> Pause:
     return lambda now, termination: policy(next(failures))
 
 
-def simulate(clients: int, policyOf: Callable[[random.Random], Pause]) -> Curve:
+def killed(chance: random.Random) -> Termination:
+    """:return: the end of a session whose server says nothing."""
+    return TRUNCATED
+
+
+def drained(clients: int, limits: Limits) -> Farewell:
     """
-    Kill a server under its clients, and start it again.
+    Ask clients to leave, as a ThingFactory does when it drains.
+
+    :param clients: how many.
+    :param limits: the server's.
+    :return: how the session of each ends.
+    """
+    spread = limits.spread(clients, limits.retryAfter)
+
+    def farewell(chance: random.Random) -> Termination:
+        away = limits.retryAfter + spread * chance.random()
+        return Termination(Cause.GOODBYE, reason=EndReason.SHUTDOWN, retryAfter=away)
+
+    return farewell
+
+
+def simulate(
+    clients: int, policyOf: Callable[[random.Random], Pause], farewell: Farewell = killed
+) -> Curve:
+    """
+    End a server under its clients, and start it again.
 
     :param clients: how many.
     :param policyOf: makes the policy of one.
+    :param farewell: how the sessions end.
     :return: what happened.
     """
     timeline, chance, curve = Timeline(), random.Random(1), Curve()
     server = SimulatedServer(timeline, chance, curve)
     for _ in range(clients):
         client = SimulatedClient(timeline, server, policyOf(chance))
-        timeline.after(0, partial(client.lost, TRUNCATED))
+        timeline.after(0, partial(client.lost, farewell(chance)))
     timeline.run()
     return curve
 
@@ -287,6 +317,31 @@ def simulation(clients: int) -> None:
         f" and completes {RATE} handshakes a second: tries that reach it\n"
     )
     curves = {name: simulate(clients, policyOf) for name, policyOf in POLICIES.items()}
+    print(bars({name: curve.arrivals for name, curve in curves.items()}), end="\n\n")
+    for name, curve in curves.items():
+        print(curve.summary(name))
+
+
+def restart(clients: int) -> None:
+    """
+    Compare what an orderly end asks of the clients, and print.
+
+    :param clients: how many.
+    """
+    limits = Limits()
+    spread = limits.spread(clients, limits.retryAfter)
+    print(
+        f"\n{clients} clients are asked to leave, and to come back after {limits.retryAfter:g} s"
+        f" at the earliest, spread over {spread:g} s: tries that reach the server\n"
+    )
+    alone = replace(
+        limits, returnsPerSecond=sys.maxsize
+    )  # By --retry-after, whatever their number.
+    policyOf = POLICIES["Thing"]
+    curves = {
+        "Thing": simulate(clients, policyOf, drained(clients, limits)),
+        "retry-after alone": simulate(clients, policyOf, drained(clients, alone)),
+    }
     print(bars({name: curve.arrivals for name, curve in curves.items()}), end="\n\n")
     for name, curve in curves.items():
         print(curve.summary(name))
@@ -504,6 +559,7 @@ def main(arguments: list[str]) -> None:
     except UsageError as error:
         sys.exit(f"{options}\n{error}")
     simulation(1000 if options["quick"] else 5000)
+    restart(2000 if options["quick"] else 10_000)
     if not options["simulation"]:
         with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as directory:
             react(measure, (50 if options["quick"] else 300, Path(directory)))

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from tests.pairs import Pair, PairCase, Recorder, firings, freshClient, freshServer
+from thing.core.connection import MAX_RETRY_AFTER
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import Role
 from thing.core.settings import ClientSettings
@@ -227,6 +228,20 @@ class LimitsTests(FleetCase):
         )
         advice = [self.join(factory).client.end.retryAfter for _ in range(10)]
         self.assertEqual(advice, [10.0 + tenth for tenth in range(10)])
+
+    def test_spreadOfMany(self) -> None:
+        """Those sent away at once are spread by their number, from a floor up to what is heeded."""
+        limits = Limits(returnsPerSecond=500)
+        for leaving, retryAfter, spread in (
+            (0, 5.0, 5.0),
+            (2500, 5.0, 5.0),
+            (10_000, 5.0, 20.0),
+            (10_000, 60.0, 60.0),
+            (10_000_000, 5.0, MAX_RETRY_AFTER - 5.0),
+            (10_000, MAX_RETRY_AFTER, 0.0),
+            (10_000, 2 * MAX_RETRY_AFTER, 0.0),
+        ):
+            self.assertEqual(limits.spread(leaving, retryAfter), spread)
 
     def test_notAClients(self) -> None:
         """Limits are a server's: a client's factory turns nobody away."""
@@ -574,6 +589,29 @@ class DrainTests(FleetCase):
             self.assertEqual(pair.server.messages, [b"on its way"])
             self.assertEqual(pair.client.messages, [b"on its way, too"])
             self.assertIn(("goingAway", EndReason.SHUTDOWN, 6.0), pair.client.calls)
+
+    def test_spread(self) -> None:
+        """The more there are, the further apart they are asked to come back."""
+        numbers = iter(tenth / 10 for tenth in range(10))
+        factory = self.factory(limits=Limits(returnsPerSecond=1))
+        pairs = [self.join(factory) for _ in range(10)]
+        factory.jitter = lambda: next(numbers)
+        factory.drain(10.0, EndReason.SHUTDOWN, 4.0)
+        for pair in pairs:
+            pair.pump()
+        asked = sorted(
+            call[2] for pair in pairs for call in pair.client.calls if call[0] == "goingAway"
+        )
+        self.assertEqual(asked, [4.0 + number for number in range(10)])
+
+    def test_noAdvice(self) -> None:
+        """Without a retry-after there is no advice, however many there are."""
+        factory = self.factory(limits=Limits(returnsPerSecond=1))
+        pairs = [self.join(factory) for _ in range(3)]
+        factory.drain(10.0, EndReason.SHUTDOWN, 0.0)
+        for pair in pairs:
+            pair.pump()
+            self.assertIn(("goingAway", EndReason.SHUTDOWN, 0.0), pair.client.calls)
 
     def test_nobody(self) -> None:
         """Without sessions a drain is over at once."""

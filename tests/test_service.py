@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import socket
@@ -9,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from twisted.application.service import Application, IService
+from twisted.application.service import Application, IService, MultiService
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.endpoints import clientFromString, connectProtocol, serverFromString
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import Protocol
-from twisted.logger import formatEvent, globalLogPublisher
+from twisted.logger import FileLogObserver, ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
 from tests.certificates import writeCertificate
@@ -444,6 +445,26 @@ class ReloadTests(ServiceCase):
         self.assertIs(signal.getsignal(signal.SIGHUP), before)
         service.reload()
         self.assertEqual([line for line in self.logged if "eloaded" in line], [])
+
+
+class LogTests(ServiceCase):
+    """The application's log."""
+
+    def test_application(self) -> None:
+        """An application gets the observer, where twistd looks for it; a service does not."""
+        observer = FileLogObserver(io.StringIO(), lambda event: "")
+        application = Application("thing")
+        self.service(makeObserver=lambda: observer).setServiceParent(application)
+        self.assertIs(application.getComponent(ILogObserver), observer)
+        parent = MultiService()
+        self.service(makeObserver=lambda: observer).setServiceParent(parent)
+        self.assertEqual(len(list(parent)), 1)
+
+    def test_own(self) -> None:
+        """Without one the application keeps its log."""
+        application = Application("thing")
+        self.service().setServiceParent(application)
+        self.assertIsNone(application.getComponent(ILogObserver))
 
 
 class DrainTests(ServiceCase):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import sys
 from collections.abc import Mapping
@@ -143,6 +144,31 @@ class OptionTests(TapCase):
         self.assertEqual(list(endpoints), ["tcp:9001", "tcp:9002:interface=127.0.0.1", "tcp6:9003"])
         self.assertIsInstance(endpoints["tcp:9001"], TCP4ServerEndpoint)
 
+    def test_logFormat(self) -> None:
+        """JSON is for twistd's log, and text is what there is without a word."""
+        self.assertIsNone(self.service("--log-format=text")._makeObserver)
+        self.assertProblem(("--log-format=yaml",), "--log-format", "'yaml'", "text or json")
+        self.assertProblem(("--log-format=json",), "needs twistd")
+        options = Options()
+        log = self.path("log")
+        options.parent = {"logfile": log, "logger": None, "syslog": 0, "nodaemon": 1}
+        before = signal.getsignal(signal.SIGUSR1)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        options.parseOptions(["--log-format=json"])
+        makeObserver = makeService(options)._makeObserver
+        assert makeObserver is not None
+        makeObserver()({"log_format": "hello"})
+        self.assertIn('"message": "hello"', read(log).decode())
+
+    def test_noLog(self) -> None:
+        """A log that cannot be opened keeps the server from starting, in one line."""
+        options = Options()
+        log = "/nonexistent/log"
+        options.parent = {"logfile": log, "logger": None, "syslog": 0, "nodaemon": 1}
+        options.parseOptions(["--log-format=json"])
+        error = self.assertRaises(CannotStart, makeService(options)._makeObserver)
+        self.assertIn("No such file", str(error.code))
+
     def test_numbers(self) -> None:
         """Each number of the command line arrives in the settings or the limits."""
         service = self.service(
@@ -150,7 +176,7 @@ class OptionTests(TapCase):
             *("--pause-limit=7", "--handshake-timeout=3", "--close-timeout=4"),
             *("--drain-timeout=0", "--retry-after=0"),
             *("--max-sessions=8", "--max-sessions-per-address=2", "--max-handshakes=3"),
-            *("--max-handshakes-per-address=4", "--puzzle-after=6"),
+            *("--max-handshakes-per-address=4", "--puzzle-after=6", "--returns-per-second=7"),
             *("--max-message=1000", "--max-buffered=2000"),
         )
         settings, limits = service.factory.settings, service.factory.limits
@@ -172,6 +198,7 @@ class OptionTests(TapCase):
                 handshakesPerAddress=4,
                 puzzleAfter=6,
                 retryAfter=0,
+                returnsPerSecond=7,
             ),
         )
         self.assertEqual((service._drainTimeout, service._retryAfter), (0, 0))
