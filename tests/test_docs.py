@@ -509,6 +509,55 @@ class KeysTests(DocumentedPrograms):
         await server.exits()
 
 
+class HowtoTests(DocumentedPrograms):
+    """The how-tos for operators."""
+
+    async def test_options(self) -> None:
+        """The options that they name are those of the programs that they speak of."""
+        known = "--offline --now --version"  # systemd's, and python's.
+        for program in (
+            ("-c", TWISTD, "--help"),
+            ("-c", TWISTD, "thing", "--help"),
+            ("-m", "thing.cli", "ping", "--help"),
+        ):
+            helping = self.run_(*program)
+            self.assertEqual(await helping.exits(), 0)
+            known += helping.output
+        for page in ("howto-first-server", "howto-systemd", "howto-upgrade"):
+            text = (DOCS / f"{page}.rst").read_text()
+            options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+            self.assertGreater(len(options), 2)
+            for option in options:
+                self.assertIn(option, known, page)
+
+    async def test_firstServer(self) -> None:
+        """The commands for a first server make one that admits its one thing."""
+        text = (DOCS / "howto-first-server.rst").read_text()
+        commands = re.findall(r"(?m)^    (\w.+)$", text.replace("=9000", "=tcp:9000"))
+        *making, copying, start, writing, ping = (self.moved(each) for each in commands)
+        for command in making:
+            program, *words = shlex.split(command)
+            self.assertEqual(program, "thing")
+            self.assertEqual(await self.run_("-m", "thing.cli", *words).exits(), 0)
+        for command in (copying, writing):
+            subprocess.run(command, shell=True, cwd=self.directory, check=True)
+        server = self.run_("-c", TWISTD, *shlex.split(start)[1:])
+        await server.says("Try it")
+        thing = self.run_("-m", "thing.cli", *shlex.split(ping)[1:])
+        self.assertEqual(await thing.exits(), 0, thing.output)
+        self.assertIn("3 acknowledged", thing.output)
+        await server.says("lamp at .* is established")
+        server.signal("TERM")
+        await server.exits()
+
+    def test_files(self) -> None:
+        """Every example for operators is on a page."""
+        pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
+        for name in ("thing.service", "thing.socket", "haproxy.cfg", "etc-thing/options.env"):
+            self.assertTrue((EXAMPLES / "operating" / name).is_file())
+            self.assertIn(f".. literalinclude:: examples/operating/{name}\n", pages)
+
+
 class TrustTests(DocumentedPrograms):
     """docs/trust.rst"""
 

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.python.log import LogPublisher as LegacyLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.test_twistd import TWISTD, TwistdCase
+from tests.test_twistd import PROJECT, TWISTD, TwistdCase
 from thing import Cause
 from thing.logs import TEXT_LIMIT, eventAsLine, formatProblem, makeObserver
 
@@ -349,6 +349,11 @@ class ProcessTests(TwistdCase):
         self.assertEqual((up["peer"], up["ttl"], up["level"]), ("anonymous", 30, "info"))
         self.assertTrue(up["address"].startswith("127.0.0.1:"))
         self.assertEqual((down["cause"], down["namespace"]), ("GOODBYE", "thing.demo.DemoFactory"))
+        (shown,) = re.findall(
+            r"code-block:: json\n\n((?: {4}.+\n)+)",
+            Path(PROJECT, "docs", "operating.rst").read_text(),
+        )
+        self.assertEqual(set(down), set(json.loads(shown)))
 
     async def test_rotation(self) -> None:
         """With a log file the lines go there, and SIGUSR1 rotates it."""
