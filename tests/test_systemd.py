@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from unittest import SkipTest, mock
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.protocol import DatagramProtocol, Factory, Protocol
 from twisted.internet.task import Clock, deferLater
@@ -25,7 +25,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_service import ServiceCase
 from tests.test_twistd import PROJECT, TWISTD, Process, TwistdCase
-from thing import Anyone, ClientSettings, IdentityKey, PinnedServers
+from thing import ClientSettings, IdentityKey, PinnedServers
 from thing.endpoints import Backoff, ThingClientEndpoint, ThingClientService
 from thing.systemd import TICK, Supervisor
 
@@ -147,6 +147,17 @@ class SupervisorTests(SynchronousTestCase):
         supervisor.reloaded()
         self.assertEqual(self.manager.told(), [])
 
+    def test_notReadyAnyMore(self) -> None:
+        """Nor does one whose end comes when the server drains."""
+        supervisor = self.supervisor()
+        supervisor.ready(self.clock, self.status)
+        supervisor.reloading()
+        supervisor.stopping(1.0)
+        self.manager.told()
+        supervisor.reloaded()
+        supervisor.reloading()
+        self.assertEqual(self.manager.told(), [])
+
     def test_path(self) -> None:
         """The address may be a path."""
         directory = tempfile.mkdtemp()
@@ -242,13 +253,10 @@ class ServiceTests(ServiceCase):
 
     async def test_life(self) -> None:
         """Ready when the ports listen, reloads, the drain with its time, and the end."""
-        service = self.started(
-            readAgain=lambda settings: (settings, Anyone()),
-            supervisor=self.supervisor,
-            drainTimeout=5.0,
-        )
+        service = self.started(supervisor=self.supervisor, drainTimeout=5.0)
         self.assertEqual(await self.whenReady, "0 sessions")
         await self.connect(f"tcp:127.0.0.1:{self.where(service).port}")
+        service.factory.trust = mock.Mock(reload=lambda: succeed(0))
         service.reload()
         self.assertEqual(self.status(), "1 sessions")
         stopped = service.stopService()
@@ -258,16 +266,18 @@ class ServiceTests(ServiceCase):
         await stopped
         self.assertEqual(self.calls[-1], "stopped")
 
-    async def test_failedReload(self) -> None:
-        """A reload that fails is over, too."""
-
-        def readAgain(settings: object) -> Any:
-            raise ValueError("no")
-
-        service = self.started(readAgain=readAgain, supervisor=self.supervisor)
+    async def test_slowReload(self) -> None:
+        """A reload is over when all sessions are reviewed, or when that has failed."""
+        service = self.started(supervisor=self.supervisor)
         await self.whenReady
-        service.reload()
-        self.assertEqual(self.calls, ["ready", "reloading", "reloaded"])
+        for end in (lambda reviewing: reviewing.callback(3), lambda r: r.errback(ValueError())):
+            self.calls.clear()
+            reviewing: Deferred[int] = Deferred()
+            service.factory.trust = mock.Mock(reload=lambda reviewing=reviewing: reviewing)
+            service.reload().addErrback(lambda failure: failure.trap(ValueError))
+            self.assertEqual(self.calls, ["reloading"])
+            end(reviewing)
+            self.assertEqual(self.calls, ["reloading", "reloaded"])
 
     async def test_slowPort(self) -> None:
         """It is not ready before its last port listens."""

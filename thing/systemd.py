@@ -43,6 +43,7 @@ class Supervisor:
         self._address = address
         self._watchdog = watchdog
         self._ticks: LoopingCall | None = None
+        self._isReady = False
         self._status: Callable[[], str] = str
         self._failed = False
 
@@ -70,6 +71,7 @@ class Supervisor:
         if not self._address or self._ticks is not None:
             return
         self._status = status
+        self._isReady = True
         self._tell("READY=1", f"STATUS={status()}")
         self._ticks = LoopingCall(self._tick)
         self._ticks.clock = clock
@@ -81,14 +83,14 @@ class Supervisor:
         self._tell(*alive, f"STATUS={self._status()}")
 
     def reloading(self) -> None:
-        """Tell that the keys are read anew; nothing before the server is there."""
-        if self._ticks is not None:
+        """Tell that the keys are read anew; nothing unless the server is there, and stays."""
+        if self._isReady:
             now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
             self._tell("RELOADING=1", f"MONOTONIC_USEC={now}")
 
     def reloaded(self) -> None:
         """Tell that they are read, or that the old ones stay."""
-        if self._ticks is not None:
+        if self._isReady:
             self._tell("READY=1", f"STATUS={self._status()}")
 
     def stopping(self, seconds: float) -> None:
@@ -97,6 +99,7 @@ class Supervisor:
 
         :param seconds: for how long at most.
         """
+        self._isReady = False
         extended = int((seconds + STOP_MARGIN) * 1e6)
         self._tell("STOPPING=1", f"EXTEND_TIMEOUT_USEC={extended}", f"STATUS={self._status()}")
 
