@@ -339,8 +339,8 @@ def restart(clients: int) -> None:
     )  # By --retry-after, whatever their number.
     policyOf = POLICIES["Thing"]
     curves = {
-        "Thing": simulate(clients, policyOf, drained(clients, limits)),
-        "retry-after alone": simulate(clients, policyOf, drained(clients, alone)),
+        "Thing, asked": simulate(clients, policyOf, drained(clients, limits)),
+        "By retry-after alone": simulate(clients, policyOf, drained(clients, alone)),
     }
     print(bars({name: curve.arrivals for name, curve in curves.items()}), end="\n\n")
     for name, curve in curves.items():
@@ -559,7 +559,7 @@ def main(arguments: list[str]) -> None:
     except UsageError as error:
         sys.exit(f"{options}\n{error}")
     simulation(1000 if options["quick"] else 5000)
-    restart(2000 if options["quick"] else 10_000)
+    restart(4000 if options["quick"] else 10_000)
     if not options["simulation"]:
         with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as directory:
             react(measure, (50 if options["quick"] else 300, Path(directory)))

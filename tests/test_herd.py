@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from thing import Limits
 
-HERD = Path(__file__).resolve().parent.parent / "benchmarks" / "herd.py"
+PROJECT = Path(__file__).resolve().parent.parent
+HERD = PROJECT / "benchmarks" / "herd.py"
+HOWTO = PROJECT / "docs" / "howto-upgrade.rst"
 
 THINGS = 10_000
 
@@ -36,12 +39,22 @@ class RestartTests(SynchronousTestCase):
         sys.path[:] = path
         self.policy = self.herd.POLICIES["Thing"]
 
-    def drained(self, limits: Limits) -> Any:
+    def drained(self, limits: Limits, things: int = THINGS) -> Any:
         """What an orderly restart brings about."""
-        farewell = self.herd.drained(THINGS, limits)
-        curve = self.herd.simulate(THINGS, self.policy, farewell)
-        self.assertEqual(sum(curve.back.values()), THINGS)
+        farewell = self.herd.drained(things, limits)
+        curve = self.herd.simulate(things, self.policy, farewell)
+        self.assertEqual(sum(curve.back.values()), things)
         return curve
+
+    def test_figures(self) -> None:
+        """The documentation has these figures."""
+        rows = HOWTO.read_text().partition("all back after\n")[2].partition("\n\n")[0]
+        figures = [int(number) for number in re.findall(r"(?m)^     - (\d+)(?: s)?$", rows)]
+        found: list[int] = []
+        for things, rate in ((2500, 500), (THINGS, 500), (THINGS, 100)):
+            curve = self.drained(Limits(returnsPerSecond=rate), things)
+            found += [max(curve.arrivals.values()), math.ceil(curve.last)]
+        self.assertEqual(figures, found)
 
     def test_drained(self) -> None:
         """After an orderly restart no more come in a second than was chosen, and all get in."""

@@ -1104,6 +1104,8 @@ class HerdTests(SynchronousTestCase):
         )
         self.assertEqual(done.returncode, 0, done.stderr)
         peaks = dict(re.findall(r"^(\w.*): peak (\d+) a second, all back after", done.stdout, re.M))
-        self.assertEqual(set(peaks), {"Thing", "Twisted, default", "Twisted, no jitter"})
+        killed, asked = {"Thing", "Twisted, default", "Twisted, no jitter"}, "Thing, asked"
+        self.assertEqual(set(peaks), {*killed, asked, "By retry-after alone"})
+        self.assertLess(int(peaks[asked]), int(peaks["By retry-after alone"]))
         self.assertLess(int(peaks["Thing"]), int(peaks["Twisted, default"]))
         self.assertLess(int(peaks["Thing"]), int(peaks["Twisted, no jitter"]))
