@@ -66,6 +66,10 @@ LINGER = 2.0
 """How long the transport may take to carry a final word to the peer, seconds."""
 
 
+MOST_LAYERS = 8
+"""How many transports may lie in one another: a few, and never one in itself."""
+
+
 @implementer(IPushProducer)
 class Driver:
     """
@@ -472,6 +476,20 @@ def sendAtOnce(transport: Any) -> None:
     if setNoDelay is not None:
         with suppress(OSError):  # Some unix sockets' transports have the method, too.
             setNoDelay(True)
+
+
+def awaitsHeader(transport: Any) -> bool:
+    """
+    Tell whether a PROXY header comes before the first data, and in it where they come from.
+
+    :param transport: any stream transport, whatever layers it has.
+    :return: whether Twisted's ``haproxy:`` is one of the layers; its class has no public name.
+    """
+    for _ in range(MOST_LAYERS):
+        if type(transport).__module__.startswith("twisted.protocols.haproxy."):
+            return True
+        transport = getattr(transport, "transport", None)
+    return False
 
 
 def _tune(transport: ITransport) -> None:

@@ -369,7 +369,7 @@ class ThingFactory(Factory):
         Count a connection by the address that its PROXY header tells, from now on.
 
         :param protocol: whose stream it is; nothing else of it was read yet.
-        :param address: where it comes from; so far the balancer's was counted.
+        :param address: where it comes from.
         :return: why and for how long it must be turned away, or None.
         """
         before = _host(protocol)

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from thing.core.client import ClientConnection
 from thing.core.server import ServerConnection
 from thing.core.states import ESTABLISHED_STATES, State
-from thing.driver import Driver
+from thing.driver import Driver, awaitsHeader
 from thing.errors import (
     EndReason,
     ErrorCode,
@@ -76,8 +76,8 @@ class ThingProtocol(Protocol):
     called for TLS's handshake, too.
 
     :ivar factory: the :class:`ThingFactory` that built it.
-    :ivar connectedFrom: where the connection came from; a balancer, if there is
-        one, until its PROXY header is read.
+    :ivar connectedFrom: where the connection came from; None while a PROXY header
+        is to tell it.
     """
 
     factory: ThingFactory
@@ -512,6 +512,8 @@ class ThingProtocol(Protocol):
         self.connected = 1
         self.transport = transport
         self._presumed = transport.getPeer()
+        if awaitsHeader(transport):
+            self.connectedFrom = None  # The balancer has no limit: it stands for all the others.
         self.factory.connected(self)
         self._driver.attach(transport)
         if self.termination is not None:  # It was turned away before there was a stream.
