@@ -41,6 +41,16 @@ Observer = Callable[[ThingProtocol, Event], None]
 REFUSALS_LOGGED = 10
 """How many handshakes that fail are logged each second, one by one; of the rest the number is."""
 
+LIMITS_HIT = (
+    "draining",
+    "sessions",
+    "sessions_per_address",
+    "handshakes",
+    "handshakes_per_address",
+    "connections",
+)
+"""What connections are turned away for; ``connections`` those that not even hear why."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
@@ -144,6 +154,8 @@ class ThingFactory(Factory):
         the authorizer admits, with the name that it gave.
     :ivar terminations: how many sessions and handshakes ended, by cause.
     :ivar completed: how many handshakes were completed.
+    :ivar limitsHit: how many connections were turned away or cut off, by one of ``LIMITS_HIT``.
+    :ivar puzzlesAsked: how many clients were asked to solve a puzzle.
     :ivar loopLag: how late the latest timer came, seconds: the event loop's lag.
     :ivar clock: the steady clock that measures everything.
     :ivar jitter: a random number from 0 up to 1, for the schedule of heartbeats.
@@ -185,8 +197,10 @@ class ThingFactory(Factory):
         self.admission: Any = None
         self.terminations: Counter[Cause] = Counter()
         self.completed = 0
+        self.limitsHit: Counter[str] = Counter()
+        self.puzzlesAsked = 0
         self.loopLag = 0.0
-        self._handshaking: dict[ThingProtocol, None] = {}  # The oldest first.
+        self._handshaking: dict[ThingProtocol, float] = {}  # Since when; the oldest first.
         self._connected = 0
         self._perAddress: Counter[str] = Counter()
         self._handshakesPerAddress: Counter[str] = Counter()
@@ -219,6 +233,7 @@ class ThingFactory(Factory):
         core: ServerConnection | ClientConnection
         if isinstance(settings, ServerSettings):
             if self._connected >= self.limits.sessions + self.limits.handshakes:
+                self.limitsHit["connections"] += 1
                 return None
             core = ServerConnection(settings, self._grantTtl, self._difficulty, self._exchanged)
         else:
@@ -233,7 +248,9 @@ class ThingFactory(Factory):
         return self.settings.ttl.grant(requested, len(self.sessions))
 
     def _difficulty(self) -> int:
-        return self.limits.difficulty(self._exchanges.count(self.clock.seconds()))
+        bits = self.limits.difficulty(self._exchanges.count(self.clock.seconds()))
+        self.puzzlesAsked += bits > 0
+        return bits
 
     def _exchanged(self) -> None:
         """Count a key exchange, in vain until there is a session."""
@@ -298,6 +315,16 @@ class ThingFactory(Factory):
         """How many handshakes are in progress."""
         return len(self._handshaking)
 
+    def handshakeTime(self, protocol: ThingProtocol) -> float | None:
+        """
+        Tell how long a handshake has been in progress.
+
+        :param protocol: whose.
+        :return: seconds; None if it is in none.
+        """
+        since = self._handshaking.get(protocol)
+        return None if since is None else self.clock.seconds() - since
+
     # What the protocols and their drivers ask and tell.
 
     def authorize(self, identity: Identity) -> Deferred[Identity]:
@@ -337,7 +364,7 @@ class ThingFactory(Factory):
         host = _host(protocol)
         self._perAddress[host] += 1
         if protocol.termination is None:
-            self._handshaking[protocol] = None
+            self._handshaking[protocol] = self.clock.seconds()
             self._handshakesPerAddress[host] += 1
 
     def refusal(self, protocol: ThingProtocol) -> Busy | None:
@@ -349,15 +376,16 @@ class ThingFactory(Factory):
         """
         if isinstance(self.settings, ClientSettings):
             return None
-        detail = self._overLimit(_host(protocol))
-        if not detail:
+        exceeded = self._overLimit(_host(protocol))
+        if exceeded is None:
             if len(self._handshaking) > self.limits.handshakes:
                 self._displaceOldest(protocol)
             return None
-        return self._busy(protocol, detail)
+        return self._busy(protocol, *exceeded)
 
-    def _busy(self, protocol: ThingProtocol, detail: str) -> Busy | None:
+    def _busy(self, protocol: ThingProtocol, limit: str, detail: str) -> Busy | None:
         """What to tell a connection that is turned away; None if it was cut off without a word."""
+        self.limitsHit[limit] += 1
         leaving = self._connected - len(self._handshaking) - len(self.sessions)
         if leaving >= self.limits.handshakes:
             protocol.cutOff(detail)
@@ -382,8 +410,8 @@ class ThingFactory(Factory):
             self._handshakesPerAddress[host] += 1
         if isinstance(self.settings, ClientSettings) or protocol.termination is not None:
             return None
-        detail = self._overAddressLimit(host)
-        return self._busy(protocol, detail) if detail else None
+        exceeded = self._overAddressLimit(host)
+        return None if exceeded is None else self._busy(protocol, *exceeded)
 
     def _displaceOldest(self, newcomer: ThingProtocol) -> None:
         """
@@ -393,24 +421,27 @@ class ThingFactory(Factory):
         """
         others = [protocol for protocol in self._handshaking if protocol is not newcomer]
         oldest = next((each for each in others if not each.proved), others[0])
+        self.limitsHit["handshakes"] += 1
         oldest.cutOff(f"limit of {self.limits.handshakes} handshakes")
 
-    def _overLimit(self, host: str) -> str:
-        """Which limit a new connection exceeds, in words, or nothing."""
+    def _overLimit(self, host: str) -> tuple[str, str] | None:
+        """Which limit a new connection exceeds, and the same in words."""
         limits = self.limits
         if self._draining:
-            return "draining"
+            return "draining", "draining"
         if len(self._handshaking) + len(self.sessions) > limits.sessions:
-            return f"limit of {limits.sessions} sessions"
+            return "sessions", f"limit of {limits.sessions} sessions"
         return self._overAddressLimit(host)
 
-    def _overAddressLimit(self, host: str) -> str:
+    def _overAddressLimit(self, host: str) -> tuple[str, str] | None:
         limits = self.limits
         if host and self._perAddress[host] > limits.sessionsPerAddress:
-            return f"limit of {limits.sessionsPerAddress} sessions of one address"
+            detail = f"limit of {limits.sessionsPerAddress} sessions of one address"
+            return "sessions_per_address", detail
         if host and self._handshakesPerAddress[host] > limits.handshakesPerAddress:
-            return f"limit of {limits.handshakesPerAddress} handshakes of one address"
-        return ""
+            detail = f"limit of {limits.handshakesPerAddress} handshakes of one address"
+            return "handshakes_per_address", detail
+        return None
 
     def established(self, protocol: ThingProtocol) -> None:
         """

@@ -17,6 +17,8 @@ class IPresence(Interface):
 
     node = Attribute("This node's name.")
 
+    local = Attribute("The sessions of this node, a :class:`~thing.fleet.local.LocalRegistry`.")
+
     def things(after, limit, wanted):  # type: ignore[no-untyped-def]
         """
         List things in the order of their ids.

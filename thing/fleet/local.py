@@ -9,7 +9,7 @@ registry that is shared by many nodes, the journal decides about the order.
 from __future__ import annotations
 
 from bisect import bisect_right, insort
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -116,6 +116,8 @@ class LocalRegistry:
     :ivar factory: whose sessions they are.
     :ivar twins: what happens when an identity connects while it is connected.
     :ivar journal: where it is written what happens.
+    :ivar told: how many events this node told of its things, by kind.
+    :ivar takeovers: how many sessions took the place of an older one.
     """
 
     _log = Logger()
@@ -142,6 +144,8 @@ class LocalRegistry:
         self.factory = factory
         self.twins = twins
         self.journal = journal
+        self.told: Counter[Kind] = Counter()
+        self.takeovers = 0
         self._wallClock = wallClock
         self._mostGone = mostGone
         self._known: dict[str, _Known] = {}
@@ -286,6 +290,7 @@ class LocalRegistry:
 
         :param session: the newer session.
         """
+        self.takeovers += 1
         wait = self._damper.takenOver(session.id, self.factory.clock.seconds())
         if wait:
             self._log.warn(
@@ -369,6 +374,7 @@ class LocalRegistry:
         :param data: what else is told.
         """
         session.sequence += 1
+        self.told[kind] += 1
         event = FleetEvent(
             kind=kind,
             id=session.id,
