@@ -1,0 +1,333 @@
+"""What can be asked, and what is answered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from thing.core.messages import REQUEST_LIMIT
+from thing.errors import (
+    ErrorCode,
+    LocalProtocolError,
+    ReplyStatus,
+    RequestFailed,
+    ThingError,
+)
+from thing.fleet.http.answers import Answer, Problem, Sending, jsonAnswer, pageAnswer, textAnswer
+from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
+from thing.fleet.http.queries import Query, segments
+from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
+from thing.fleet.model import Filter, NotPresent, Status, Undelivered, messageData
+
+if TYPE_CHECKING:
+    from thing.fleet.http.channel import StatusRequest
+    from thing.fleet.http.guard import Guard
+    from thing.fleet.interfaces import IPresence
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that may be answered."""
+
+    request: StatusRequest
+    id: str
+    """The thing that its path names; empty if it names none."""
+
+    def query(self, *known: str) -> Query:
+        """
+        Read its parameters.
+
+        :param known: the names that may be given.
+        :return: the parameters.
+        :raises Problem: 400 for another one, or what cannot be read.
+        """
+        return Query(self.request.query, known)
+
+
+Handler = Callable[[Any, Call], Awaitable[Answer | None]]
+"""Answers a call; None if it has seen to the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A path, and what answers each method."""
+
+    path: tuple[str, ...]
+    """With ``{id}`` for a thing's id."""
+    methods: dict[bytes, Handler]
+    public: bool = False
+    """Whether it is answered without a token."""
+
+    def match(self, parts: list[str]) -> str | None:
+        """
+        Compare with a request's path.
+
+        :param parts: its parts.
+        :return: the id in it, empty if the path has none; None if it is another path.
+        """
+        if len(parts) != len(self.path):
+            return None
+        id = ""
+        for wanted, part in zip(self.path, parts, strict=True):
+            if wanted == "{id}" and part:
+                id = part
+            elif wanted != part:
+                return None
+        return id
+
+
+class Api:
+    """
+    Answers requests about one fleet.
+
+    :ivar readers: who follows the events.
+    :ivar cutOff: how many of them were cut off, as they did not read.
+    :ivar answers: how many answers there were, by status.
+    :ivar figures: gives those for Prometheus.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        presence: IPresence,
+        guard: Guard,
+        page: bytes,
+        ready: Callable[[], bool],
+        wallClock: Callable[[], float],
+        maxReaders: int = MAX_READERS,
+    ) -> None:
+        """
+        :param presence: knows the fleet.
+        :param guard: decides whether a request may be answered.
+        :param page: the document at ``/``.
+        :param ready: tells whether the node takes things.
+        :param wallClock: tells the time of day, seconds.
+        :param maxReaders: how many may follow the events at once.
+        """
+        self.readers: set[EventStream] = set()
+        self.cutOff = 0
+        self.answers: Counter[int] = Counter()
+        self.figures: Callable[[], Answer] = _noFigures
+        self._presence = presence
+        self._guard = guard
+        self._page = pageAnswer(page)
+        self._description = jsonAnswer(DESCRIPTION)
+        self._ready = ready
+        self._wallClock = wallClock
+        self._maxReaders = maxReaders
+        self._writer = EventWriter()
+
+    def handle(self, request: StatusRequest) -> None:
+        """
+        Answer a request.
+
+        :param request: the request, whole.
+        """
+        over = request.notifyFinish()
+        answering = Deferred.fromCoroutine(self._answer(request))
+        answering.addErrback(self._failed, request)
+        # Nobody waits any more for what a thing or another node may say.
+        over.addErrback(lambda _: answering.cancel())
+
+    async def _answer(self, request: StatusRequest) -> None:
+        try:
+            answer = await self._answerTo(request)
+        except Problem as problem:
+            answer = problem.answer()
+        if answer is not None:
+            self._send(request, answer)
+
+    def _send(self, request: StatusRequest, answer: Answer) -> None:
+        self.answers[answer.status] += 1
+        Sending(request, answer)
+
+    def _failed(self, failure: Failure, request: StatusRequest) -> None:
+        if request.gone and isinstance(failure.value, CancelledError):
+            return
+        self._log.failure("A request could not be answered", failure)
+        if request.startedWriting:
+            request.cut()
+        else:
+            self._send(request, Problem(500, "Something failed here; the log says what.").answer())
+
+    async def _answerTo(self, request: StatusRequest) -> Answer | None:
+        parts = segments(request.path)
+        found = ((route, route.match(parts)) for route in self._ROUTES)
+        route, id = next(((r, i) for r, i in found if i is not None), (None, ""))
+        public = route is not None and route.public
+        self._guard.check(request.method, request.requestHeaders, public)
+        if route is None:
+            raise Problem(404, "There is no such path.")
+        method = b"GET" if request.method == b"HEAD" else request.method
+        handler = route.methods.get(method)
+        if handler is None:
+            raise Problem(405, "That method is not for this path.", {"Allow": _allowed(route)})
+        return await handler(self, Call(request, id))
+
+    # What is known.
+
+    async def _getThings(self, call: Call) -> Answer:
+        query = call.query("after", "limit", "q", "status", "node")
+        status = query.one("status")
+        try:
+            wanted = Filter(
+                text=query.one("q"),
+                status=None if status is None else Status(status),
+                node=query.one("node"),
+            )
+        except ValueError:
+            raise Problem(400, "status is not present, late or gone.", parameter="status") from None
+        limit = query.whole("limit", LISTED, 1, MOST_LISTED)
+        after = query.one("after") or ""
+        page = await self._presence.things(after, limit, wanted)  # type: ignore[no-untyped-call]
+        return jsonAnswer(
+            {
+                "things": [record.asDict() for record in page.things],
+                "following": page.following,
+                "complete": page.complete,
+                "node": self._presence.node,
+            }
+        )
+
+    async def _getThing(self, call: Call) -> Answer:
+        call.query()
+        record = await self._presence.thing(call.id)  # type: ignore[no-untyped-call]
+        if record is None:
+            raise Problem(404, "Nobody has heard of this thing.")
+        return jsonAnswer(record.asDict())
+
+    async def _getNodes(self, call: Call) -> Answer:
+        call.query()
+        found = await self._presence.nodes()  # type: ignore[no-untyped-call]
+        nodes = [node.asDict() for node in found]
+        # Of the other nodes nothing is known while the shared registry is away.
+        complete = not nodes or nodes[0]["registry"] != "away"
+        return jsonAnswer({"nodes": nodes, "complete": complete})
+
+    # What can be done.
+
+    async def _postMessage(self, call: Call) -> Answer:
+        if call.request.tooLong:
+            raise _tooLong()
+        timeout = call.query("timeout").seconds("timeout", WAIT, LONGEST_WAIT)
+        delivering = self._presence.deliver(call.id, call.request.body, timeout)  # type: ignore[no-untyped-call]
+        try:
+            reply = await delivering
+        except ThingError as error:
+            raise undelivered(error) from None
+        return jsonAnswer({"acknowledged": True, "reply": messageData(reply)})
+
+    async def _deleteThing(self, call: Call) -> Answer:
+        call.query()
+        try:
+            await self._presence.dismiss(call.id)  # type: ignore[no-untyped-call]
+        except NotPresent:
+            raise Problem(404, "The thing is not here.") from None
+        except Undelivered:
+            raise Problem(504, "The thing's node did not answer.") from None
+        self._log.info("Over HTTP {id!r} was asked to leave", id=call.id)
+        return jsonAnswer({}, 202)
+
+    # What happens.
+
+    async def _getEvents(self, call: Call) -> Answer | None:
+        query, request = call.query("id", "kind", "after"), call.request
+        try:
+            wanted = eventFilter(query.all("id"), query.all("kind"))
+        except ValueError:
+            raise Problem(400, "There is no such kind of event.", parameter="kind") from None
+        after = request.getHeader("Last-Event-ID")
+        if after is None:
+            after = query.one("after")
+        if len(self.readers) >= self._maxReaders:
+            raise Problem(503, "Too many follow the events already.", {"Retry-After": "10"})
+        stream = EventStream(request, self._writer, self._wallClock, wanted, self._readerEnded)
+        self.readers.add(stream)
+        try:
+            stream.start(self._presence, after)
+        except Exception as error:
+            self.readers.discard(stream)
+            if not isinstance(error, ValueError):
+                raise
+            raise Problem(400, "That is no position of an event.", parameter="after") from None
+        self.answers[200] += 1
+        if request.method == b"HEAD":
+            stream.stop()
+        return None
+
+    def _readerEnded(self, stream: EventStream, cutOff: bool) -> None:
+        self.readers.discard(stream)
+        self.cutOff += cutOff
+
+    # About the server.
+
+    async def _getPage(self, call: Call) -> Answer:
+        return self._page
+
+    async def _getHealth(self, call: Call) -> Answer:
+        return textAnswer("ok")
+
+    async def _getReady(self, call: Call) -> Answer:
+        if not self._ready():
+            raise Problem(503, "The node takes no more things, as it is about to stop.")
+        return textAnswer("ready")
+
+    async def _getDescription(self, call: Call) -> Answer:
+        return self._description
+
+    async def _getMetrics(self, call: Call) -> Answer:
+        return self.figures()
+
+    _ROUTES: tuple[Route, ...] = (
+        Route(("",), {b"GET": _getPage}, public=True),
+        Route(("healthz",), {b"GET": _getHealth}, public=True),
+        Route(("readyz",), {b"GET": _getReady}, public=True),
+        Route(("openapi.json",), {b"GET": _getDescription}),
+        Route(("things",), {b"GET": _getThings}),
+        Route(("things", "{id}"), {b"GET": _getThing, b"DELETE": _deleteThing}),
+        Route(("things", "{id}", "messages"), {b"POST": _postMessage}),
+        Route(("nodes",), {b"GET": _getNodes}),
+        Route(("metrics",), {b"GET": _getMetrics}),
+        Route(("events",), {b"GET": _getEvents}),
+    )
+
+
+def _allowed(route: Route) -> str:
+    methods = [method.decode() for method in route.methods]
+    return ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+
+
+def _noFigures() -> Answer:
+    return textAnswer("")
+
+
+def undelivered(error: ThingError) -> Problem:
+    """
+    Tell why a message was not acknowledged.
+
+    :param error: what the presence said.
+    :return: the problem.
+    """
+    if isinstance(error, NotPresent):
+        return Problem(404, "The thing is not here.")
+    if isinstance(error, RequestFailed):
+        if error.status is ReplyStatus.NOT_TAKEN:
+            return Problem(409, "The thing's program takes no requests.")
+        return Problem(502, "The thing's program failed on the message.")
+    if isinstance(error, LocalProtocolError):
+        if error.code is ErrorCode.BAD_ARGUMENT:
+            return _tooLong()
+        return Problem(503, "Too much waits for the thing already.", {"Retry-After": "1"})
+    # RequestTimedOut, SessionEnded, Undelivered.
+    return Problem(504, "There was no answer; the message may have arrived.", acknowledged=False)
+
+
+def _tooLong() -> Problem:
+    return Problem(413, f"The message is too long: {REQUEST_LIMIT} octets are the most.")

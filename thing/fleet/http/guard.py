@@ -1,0 +1,161 @@
+"""Who may ask: whoever has the token; without one, programs and pages of this machine."""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+from ipaddress import ip_address
+from typing import Protocol
+
+from twisted.logger import Logger
+from twisted.web.http_headers import Headers
+
+from thing.errors import CredentialError
+from thing.fleet.http.answers import Problem
+from thing.trust.files import readFile
+
+MIN_TOKEN = 16
+"""The fewest characters of a token: nobody guesses so many, if they are random."""
+
+MAX_TOKEN = 1024
+"""The most characters of a token."""
+
+SAFE_METHODS = (b"GET", b"HEAD")
+"""What changes nothing."""
+
+
+class Token(Protocol):
+    """Knows the token."""
+
+    def admits(self, given: bytes) -> bool:
+        """
+        Compare, in a time that tells nothing of the token.
+
+        :param given: what a client says that it is.
+        :return: whether it is.
+        """
+
+
+class FileToken:
+    """
+    The token that the first line of a file holds; a change of the file counts at once.
+
+    While the file cannot be read, the token that it held last counts.
+    """
+
+    _log = Logger()
+
+    def __init__(self, path: str) -> None:
+        """
+        :param path: the file, which only its owner may read.
+        :raises CredentialError: if it is of no use.
+        """
+        self._path = path
+        self._seen = self._state()
+        self._token = _readToken(path)
+
+    def admits(self, given: bytes) -> bool:
+        """
+        Compare, in a time that tells nothing of the token.
+
+        :param given: what a client says that it is.
+        :return: whether it is.
+        """
+        self._readAgain()
+        return hmac.compare_digest(given, self._token)
+
+    def _readAgain(self) -> None:
+        state = self._state()
+        if state == self._seen:
+            return
+        self._seen = state
+        try:
+            self._token = _readToken(self._path)
+        except CredentialError as error:
+            self._log.error("The token stays as it was: {reason}", reason=str(error))
+        else:
+            self._log.info("The token was read anew")
+
+    def _state(self) -> tuple[int, ...]:
+        try:
+            status = os.stat(self._path)
+        except OSError:
+            return ()
+        return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
+
+
+def _readToken(path: str) -> bytes:
+    line = readFile(path, 64 * 1024, private=True).partition(b"\n")[0].strip()
+    if not re.fullmatch(rb"[!-~]+", line) or not MIN_TOKEN <= len(line) <= MAX_TOKEN:
+        raise CredentialError(
+            f"{path}: the first line is not a token of {MIN_TOKEN} to {MAX_TOKEN} characters, "
+            "ASCII without spaces"
+        )
+    return line
+
+
+class Guard:
+    """Decides whether a request may be answered."""
+
+    def __init__(self, token: Token | None) -> None:
+        """:param token: what clients must know; None if only this machine can connect."""
+        self._token = token
+
+    def check(self, method: bytes, headers: Headers, public: bool) -> None:
+        """
+        Let a request pass, or not.
+
+        :param method: its method.
+        :param headers: its headers.
+        :param public: whether it needs no token.
+        :raises Problem: 400, 401, 403 or 421.
+        """
+        hosts = headers.getRawHeaders(b"Host") or []
+        if len(hosts) != 1:
+            raise Problem(400, "There is not exactly one Host header.")
+        if self._token is None:
+            # A page elsewhere can make a browser on this machine ask; it cannot choose these.
+            self._checkHost(hosts[0])
+            if method not in SAFE_METHODS:
+                self._checkOrigin(headers, hosts[0])
+        elif not public:
+            self._checkToken(headers, self._token)
+
+    def _checkHost(self, host: bytes) -> None:
+        if not isLoopback(_withoutPort(host.decode("latin-1"))):
+            raise Problem(421, "Without a token, only a name of this machine is answered.")
+
+    def _checkOrigin(self, headers: Headers, host: bytes) -> None:
+        for origin in headers.getRawHeaders(b"Origin") or ():
+            if origin not in (b"http://" + host, b"https://" + host):
+                raise Problem(403, "A page of another site may change nothing.")
+        for site in headers.getRawHeaders(b"Sec-Fetch-Site") or ():
+            if site not in (b"same-origin", b"none"):
+                raise Problem(403, "A page of another site may change nothing.")
+
+    def _checkToken(self, headers: Headers, token: Token) -> None:
+        given = headers.getRawHeaders(b"Authorization") or []
+        scheme, _, value = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
+        if scheme.lower() != b"bearer" or not token.admits(value.strip(b" ")):
+            raise Problem(401, "A token is needed.", {"WWW-Authenticate": "Bearer"})
+
+
+def isLoopback(host: str) -> bool:
+    """
+    Tell whether a host is this machine, whatever a name server says.
+
+    :param host: a name or an address.
+    :return: whether it is.
+    """
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _withoutPort(host: str) -> str:
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\[\]]*))(?::[0-9]*)?", host)
+    return "" if found is None else found[1] or found[2] or ""

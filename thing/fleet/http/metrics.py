@@ -1,0 +1,183 @@
+"""The figures of a node as Prometheus reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
+
+from thing.factory import LIMITS_HIT
+from thing.fleet.http.answers import Answer
+from thing.fleet.local import LocalRegistry
+from thing.fleet.meter import Histogram, Meter
+from thing.fleet.model import Kind
+
+if TYPE_CHECKING:
+    from thing.fleet.http.api import Api
+
+
+class NodeCollector(Collector):
+    """Tells a meter's figures, and those of the HTTP server, when they are asked for."""
+
+    def __init__(self, meter: Meter, local: LocalRegistry, api: Api) -> None:
+        """
+        :param meter: counts what happens to sessions.
+        :param local: the sessions of this node.
+        :param api: answers HTTP.
+        """
+        self._meter = meter
+        self._local = local
+        self._api = api
+
+    def collect(self) -> Iterator[Metric]:
+        """:return: all figures."""
+        yield from self._sessions()
+        yield from self._liveness()
+        yield from self._traffic()
+        yield from self._watchers()
+
+    def _sessions(self) -> Iterator[Metric]:
+        meter, factory = self._meter, self._meter.factory
+        yield _gauge("sessions", "Sessions that are up.", len(factory.sessions))
+        yield _gauge("handshakes_in_progress", "Handshakes in progress.", factory.handshakes)
+        yield _gauge("draining", "1 while everybody is asked to leave.", factory.draining)
+        yield _labelled(
+            "handshakes",
+            "Handshakes that are over, by result.",
+            ("result",),
+            {(result,): count for result, count in meter.handshakes.items()},
+        )
+        yield _histogram(
+            "handshake_duration_seconds",
+            "How long handshakes took, and whether they came to a session.",
+            {
+                "established": meter.handshakeTimes[True],
+                "failed": meter.handshakeTimes[False],
+            },
+            "result",
+        )
+        yield _labelled(
+            "terminations",
+            "Sessions that ended, by cause, and by the error's code or the server's reason.",
+            ("cause", "reason"),
+            meter.terminations,
+        )
+        yield _labelled(
+            "limits_hit",
+            "Connections turned away or cut off, by the limit that they met.",
+            ("limit",),
+            {(limit,): factory.limitsHit[limit] for limit in LIMITS_HIT},
+        )
+        yield _counter("puzzles_asked", "Clients asked to solve a puzzle.", factory.puzzlesAsked)
+
+    def _liveness(self) -> Iterator[Metric]:
+        meter = self._meter
+        yield _counter("heartbeats", "Heartbeats received.", meter.heartbeats)
+        yield _counter("heartbeats_missed", "Heartbeats that did not come in time.", meter.late)
+        yield _histogram(
+            "heartbeat_round_trip_seconds",
+            "Round-trip times that clients measured, one for each heartbeat.",
+            {"": meter.roundTrips},
+        )
+        yield _histogram(
+            "heartbeat_lateness_seconds",
+            "How much later than agreed each heartbeat came.",
+            {"": meter.lateness},
+        )
+        yield _histogram(
+            "event_loop_lag_seconds",
+            "How late the event loop called a timer, measured twice a second.",
+            {"": meter.loopLag},
+        )
+        yield _gauge(
+            "session_timer_lateness_seconds",
+            "How late the latest timer of a session was called.",
+            meter.factory.loopLag,
+        )
+
+    def _traffic(self) -> Iterator[Metric]:
+        octetsIn, octetsOut, messagesIn, messagesOut = self._meter.traffic
+        yield _counter("received_bytes", "Octets received, handshakes included.", octetsIn)
+        yield _counter("sent_bytes", "Octets sent, handshakes included.", octetsOut)
+        yield _counter("messages_received", "Messages and requests received.", messagesIn)
+        yield _counter("messages_sent", "Messages and requests sent.", messagesOut)
+
+    def _watchers(self) -> Iterator[Metric]:
+        local, api = self._local, self._api
+        yield _labelled(
+            "events",
+            "Events that this node told of its things; twins are those that fight.",
+            ("kind",),
+            {(kind.value,): local.told[kind] for kind in Kind},
+        )
+        yield _counter(
+            "takeovers", "Sessions that took the place of an older one.", local.takeovers
+        )
+        yield _gauge("event_readers", "Who follows the events over HTTP.", len(api.readers))
+        yield _counter("event_readers_cut_off", "Readers of events that were too slow.", api.cutOff)
+        yield _labelled(
+            "http_answers",
+            "Answers over HTTP, by status.",
+            ("status",),
+            {(str(status),): count for status, count in api.answers.items()},
+        )
+
+
+def _gauge(name: str, documentation: str, value: float) -> Metric:
+    return GaugeMetricFamily(f"thing_{name}", documentation, value=float(value))
+
+
+def _counter(name: str, documentation: str, value: float) -> Metric:
+    return CounterMetricFamily(f"thing_{name}", documentation, value=value)
+
+
+def _labelled(
+    name: str,
+    documentation: str,
+    labels: tuple[str, ...],
+    counts: Mapping[tuple[str, str], int] | Mapping[tuple[str], int],
+) -> Metric:
+    family = CounterMetricFamily(f"thing_{name}", documentation, labels=labels)
+    for values, count in sorted(counts.items()):
+        family.add_metric(values, count)
+    return family
+
+
+def _histogram(
+    name: str, documentation: str, histograms: Mapping[str, Histogram], label: str = ""
+) -> Metric:
+    labels = (label,) if label else ()
+    family = HistogramMetricFamily(f"thing_{name}", documentation, labels=labels)
+    for value, histogram in histograms.items():
+        family.add_metric((value,) if label else (), _buckets(histogram), histogram.total)
+    return family
+
+
+def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
+    """The buckets as Prometheus has them: each holds the smaller ones, too."""
+    bounds: Iterable[str] = (*map(repr, histogram.bounds), "+Inf")
+    return list(zip(bounds, map(float, accumulate(histogram.counts)), strict=True))
+
+
+class Exporter:
+    """Writes the figures of a node and of its process."""
+
+    def __init__(self, meter: Meter, local: LocalRegistry, api: Api) -> None:
+        """
+        :param meter: counts what happens to sessions.
+        :param local: the sessions of this node.
+        :param api: answers HTTP.
+        """
+        self._registry = CollectorRegistry()
+        self._registry.register(NodeCollector(meter, local, api))
+        ProcessCollector(registry=self._registry)
+
+    def answer(self) -> Answer:
+        """:return: the figures of now."""
+        return Answer(generate_latest(self._registry), CONTENT_TYPE_LATEST)

@@ -1,0 +1,205 @@
+"""The HTTP server as a service, and where it may listen."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from twisted.application.service import IService, Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from thing.core.messages import REQUEST_LIMIT
+from thing.errors import ThingError
+from thing.factory import formatAddress
+from thing.fleet.http.api import Api
+from thing.fleet.http.channel import HttpFactory
+from thing.fleet.http.guard import FileToken, Guard, Token, isLoopback
+from thing.fleet.http.metrics import Exporter
+from thing.fleet.interfaces import IPresence
+from thing.fleet.local import LocalRegistry
+from thing.fleet.meter import Meter
+
+
+class StatusError(ThingError):
+    """The HTTP server cannot start."""
+
+
+class StatusSite(HttpFactory):
+    """
+    Answers HTTP about one fleet.
+
+    :ivar api: answers.
+    """
+
+    def __init__(
+        self,
+        presence: IPresence,
+        token: Token | None = None,
+        *,
+        reactor: Any,
+        ready: Callable[[], bool] = lambda: True,
+        wallClock: Callable[[], float] = time.time,
+    ) -> None:
+        """
+        :param presence: knows the fleet.
+        :param token: what clients must know; None if only this machine can connect.
+        :param reactor: measures time.
+        :param ready: tells whether the node takes things.
+        :param wallClock: tells the time of day, seconds.
+        """
+        page = files("thing.fleet").joinpath("page.html").read_bytes()
+        self.api = Api(presence, Guard(token), page, ready, wallClock)
+        super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
+
+    def close(self) -> Deferred[None]:
+        """
+        End all streams of events, and close all connections.
+
+        :return: fires when the last is closed.
+        """
+        for stream in list(self.api.readers):
+            stream.stop()
+        return super().close()
+
+
+class StatusService(Service):
+    """
+    Listens for HTTP from start to stop.
+
+    :ivar port: what it listens on, while it does.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self, site: StatusSite, meter: Meter, endpoint: IStreamServerEndpoint, description: str
+    ) -> None:
+        """
+        :param site: answers.
+        :param meter: counts what it tells.
+        :param endpoint: where to listen.
+        :param description: of the endpoint.
+        """
+        self.site = site
+        self.port: IListeningPort | None = None
+        self._meter = meter
+        self._endpoint = endpoint
+        self._description = description
+
+    def privilegedStartService(self) -> None:
+        """
+        Listen, while the process may still open any port.
+
+        :raises StatusError: if that is not possible.
+        """
+        super().privilegedStartService()  # type: ignore[no-untyped-call]
+        problems: list[Failure] = []
+        listening = self._endpoint.listen(self.site)
+        listening.addCallbacks(self._listening, problems.append)
+        if problems:
+            raise StatusError(f"cannot listen on {self._description}: {_reasonOf(problems[0])}")
+
+    def startService(self) -> None:
+        """
+        Run; listen first, unless that is done.
+
+        :raises StatusError: as :meth:`privilegedStartService`.
+        """
+        if self.port is None:
+            self.privilegedStartService()
+        super().startService()  # type: ignore[no-untyped-call]
+        self._meter.start()
+
+    def _listening(self, port: IListeningPort) -> None:
+        self.port = port
+        self._log.info("Status is told at {address}", address=formatAddress(port.getHost()))
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Stop listening, and close all connections.
+
+        :return: fires when the last is closed.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        self._meter.stop()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        port, self.port = self.port, None
+        if port is not None:
+            stopped = port.stopListening()
+            if stopped is not None:
+                await stopped
+        await self.site.close()
+
+
+def makeStatusService(
+    reactor: Any,
+    presence: IPresence,
+    description: str,
+    tokenFile: str | None = None,
+) -> IService:
+    """
+    Make the service that tells about a fleet over HTTP.
+
+    :param reactor: where it listens, and what measures time.
+    :param presence: knows the fleet.
+    :param description: a port's number, on this machine only; or a server endpoint.
+    :param tokenFile: holds the token that clients must know; None for none.
+    :return: the service; nothing listens yet.
+    :raises ThingError: if the file or the endpoint is of no use, or if more than this machine
+        could ask without a token.
+    """
+    if description.isdecimal():
+        description = f"tcp:{int(description)}:interface=127.0.0.1"
+    token = None if tokenFile is None else FileToken(os.path.abspath(tokenFile))
+    if token is None and not isLocal(description):
+        raise StatusError(
+            f"--status={description} can be reached from elsewhere: that needs --status-token"
+        )
+    try:
+        endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
+    except Exception as error:  # A parser may raise anything.
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StatusError(f"--status: {description!r}: {reason}") from None
+    local: LocalRegistry = presence.local
+    factory = local.factory
+    site = StatusSite(presence, token, reactor=reactor, ready=lambda: not factory.draining)
+    meter = Meter(factory)
+    site.api.figures = Exporter(meter, local, site.api).answer
+    service: IService = StatusService(site, meter, endpoint, description)
+    return service
+
+
+def _reasonOf(failure: Failure) -> str:
+    """What the system says, in one line."""
+    error = failure.value
+    error = error.socketError if isinstance(error, CannotListenError) else error
+    return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
+def isLocal(description: str) -> bool:
+    """
+    Tell whether only programs on this machine can connect.
+
+    :param description: of a server endpoint.
+    :return: whether that is certain.
+    """
+    # As Twisted takes it apart: a backslash takes the meaning from what follows it.
+    kind, *parts = (
+        re.sub(r"\\(.)", r"\1", part)
+        for part in re.findall(r"((?:\\.|[^\\:])*)(?::|$)", description)
+    )
+    if kind == "unix":
+        return True
+    named = [part.partition("=")[2] for part in parts if part.startswith("interface=")]
+    return kind in ("tcp", "tcp6") and len(named) == 1 and isLoopback(named[0])

@@ -1,0 +1,218 @@
+"""
+Server-sent events: the feed, as a browser and ``curl`` can follow it.
+
+A reader is written to while its transport has room. What comes meanwhile waits
+here, up to a limit; a reader that lets more wait is cut off. It may come back
+and go on where it was, as long as the feed remembers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from thing.fleet.http.answers import Answer, encode, writeHead
+from thing.fleet.model import FedEvent, Kind
+
+if TYPE_CHECKING:
+    from thing.fleet.http.channel import StatusRequest
+    from thing.fleet.interfaces import IPresence
+
+MAX_WAITING = 256 * 1024
+"""How many octets of events may wait for one reader."""
+
+MAX_CATCHING_UP = 32 << 20
+"""
+The same for events from before the reader came, which wait through no fault of its own:
+more than the feed keeps, written as JSON at its longest.
+"""
+
+STALL_TIMEOUT = 60.0
+"""How long a reader may take to read what was written, seconds."""
+
+COMMENT_INTERVAL = 15.0
+"""After so long another comment is sent: who reads knows that the server is there, seconds."""
+
+MAX_READERS = 64
+"""How many readers at once."""
+
+_TYPE = "text/event-stream"
+_COMMENT = b":\n\n"
+_RESET = b"event: reset\ndata: {}\n\n"
+
+
+class EventWriter:
+    """Writes events; one that many readers get is written once."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._latest: tuple[FedEvent | None, bytes] = None, b""
+
+    def write(self, fed: FedEvent | None) -> bytes:
+        """
+        Write an event.
+
+        :param fed: the event; None if events were lost.
+        :return: the octets.
+        """
+        if fed is None:
+            return _RESET
+        if self._latest[0] is not fed:
+            kind, data = fed.event.kind.value.encode(), encode(fed.asDict())
+            text = b"event: %s\nid: %s\ndata: %s\n\n" % (kind, fed.position.encode(), data)
+            self._latest = fed, text
+        return self._latest[1]
+
+
+@implementer(IPushProducer)
+class EventStream:
+    """
+    One reader.
+
+    :ivar waiting: how many octets of events wait for it, besides what its transport holds.
+    """
+
+    def __init__(
+        self,
+        request: StatusRequest,
+        writer: EventWriter,
+        wallClock: Callable[[], float],
+        wanted: Callable[[FedEvent], bool],
+        ended: Callable[[EventStream, bool], None],
+    ) -> None:
+        """
+        :param request: asks for the events; it is not answered yet.
+        :param writer: writes them.
+        :param wallClock: tells the time of day, seconds.
+        :param wanted: which events.
+        :param ended: told once: the reader is gone, and whether it was cut off.
+        """
+        self.waiting = 0
+        self._request = request
+        self._clock = request.clock
+        self._writer = writer
+        self._wanted = wanted
+        self._ended = ended
+        self._since = wallClock()
+        self._catchingUp = 0
+        self._pending: deque[tuple[bytes, bool]] = deque()
+        self._paused = True
+        self._over = False
+        self._stalled: IDelayedCall | None = None
+        self._comments: IDelayedCall | None = None
+        self._unsubscribe: Callable[[], None] | None = None
+
+    def start(self, presence: IPresence, after: str | None) -> None:
+        """
+        Subscribe, and begin to answer.
+
+        :param presence: whose events.
+        :param after: the position behind which to begin; None for now.
+        :raises ValueError: if it is no position; then nothing is answered.
+        """
+        subscribed = presence.subscribe(self._receive, after)  # type: ignore[no-untyped-call]
+        self._unsubscribe = subscribed
+        request = self._request
+        request.notifyFinish().addBoth(self._finished)
+        writeHead(request, Answer(b"", _TYPE, headers={"Connection": "close"}))
+        request.endConnection()
+        request.registerProducer(self, True)
+        self._paused = False
+        request.write(_COMMENT)
+        self._comments = self._clock.callLater(COMMENT_INTERVAL, self._comment)
+        self._flush()
+
+    def stop(self) -> None:
+        """End the answer in order."""
+        if not self._over and not self._request.gone:
+            self._request.unregisterProducer()
+            self._request.finish()
+
+    def pauseProducing(self) -> None:
+        """Hold back: the transport is full."""
+        if not self._paused:
+            self._paused = True
+            self._stalled = self._clock.callLater(STALL_TIMEOUT, self._cut)
+
+    def resumeProducing(self) -> None:
+        """Go on: the transport is empty."""
+        self._paused = False
+        _cancel(self._stalled)
+        self._flush()
+
+    def stopProducing(self) -> None:
+        """Do nothing: that the reader is gone is told elsewhere."""
+
+    def _receive(self, fed: FedEvent | None) -> None:
+        if self._over or (fed is not None and not self._wanted(fed)):
+            return
+        text = self._writer.write(fed)
+        late = fed is None or fed.event.at < self._since
+        self._pending.append((text, late))
+        if late:
+            self._catchingUp += len(text)
+        else:
+            self.waiting += len(text)
+        self._flush()
+        if self.waiting > MAX_WAITING or self._catchingUp > MAX_CATCHING_UP:
+            self._cut()
+
+    def _flush(self) -> None:
+        while self._pending and not self._paused and not self._over:
+            text, late = self._pending.popleft()
+            if late:
+                self._catchingUp -= len(text)
+            else:
+                self.waiting -= len(text)
+            self._request.write(text)
+
+    def _comment(self) -> None:
+        self._comments = self._clock.callLater(COMMENT_INTERVAL, self._comment)
+        if not self._paused:
+            self._request.write(_COMMENT)
+
+    def _cut(self) -> None:
+        if not self._over:
+            self._end(True)
+            self._request.cut()
+
+    def _finished(self, reason: Failure | None) -> None:
+        if not self._over:
+            self._end(False)
+
+    def _end(self, cutOff: bool) -> None:
+        self._over = True
+        self._pending.clear()
+        self.waiting = self._catchingUp = 0
+        for call in (self._stalled, self._comments):
+            _cancel(call)
+        if self._unsubscribe is not None:
+            self._unsubscribe()
+        self._ended(self, cutOff)
+
+
+def _cancel(call: IDelayedCall | None) -> None:
+    if call is not None and call.active():
+        call.cancel()
+
+
+def eventFilter(ids: list[str], kinds: list[str]) -> Callable[[FedEvent], bool]:
+    """
+    Make what chooses events.
+
+    :param ids: of these things; of all if there are none.
+    :param kinds: of these kinds; of all if there are none.
+    :return: tells whether an event is wanted.
+    :raises ValueError: if there is no such kind.
+    """
+    things, wanted = set(ids), {Kind(kind) for kind in kinds}
+
+    def isWanted(fed: FedEvent) -> bool:
+        return (not things or fed.event.id in things) and (not wanted or fed.event.kind in wanted)
+
+    return isWanted

@@ -1,0 +1,226 @@
+"""
+The figures of one node: counted as things happen, read when somebody asks.
+
+Counting is on the path of every heartbeat, so that it is a few additions and no more.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from twisted.internet.interfaces import IDelayedCall
+
+from thing.core.heartbeat import BEATS_PER_TTL
+from thing.errors import Worded
+from thing.events import (
+    Event,
+    HandshakeCompleted,
+    HeartbeatLate,
+    HeartbeatReceived,
+    Terminated,
+    Termination,
+)
+from thing.factory import ThingFactory
+from thing.protocol import ThingProtocol
+
+HANDSHAKE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Of handshakes: some milliseconds of work, some round trips, then the time limit."""
+
+ROUND_TRIP_BOUNDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""From the same rack to a satellite, and beyond."""
+
+LATENESS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+"""Of heartbeats; a TTL is some seconds or more."""
+
+LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
+"""Of the event loop."""
+
+PROBE_INTERVAL = 0.5
+"""How often the event loop's lag is measured, seconds."""
+
+ESTABLISHED, RESUMED = "ESTABLISHED", "RESUMED"
+"""The results of handshakes that came to a session; the others are named by their error."""
+
+
+class Histogram:
+    """
+    How often a duration was how long.
+
+    :ivar bounds: the upper bounds of the buckets; the last bucket has none.
+    :ivar counts: how many durations are in each bucket.
+    :ivar total: the sum of all, seconds.
+    """
+
+    __slots__ = ("bounds", "counts", "total")
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        """:param bounds: the upper bounds, ascending."""
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def add(self, seconds: float) -> None:
+        """
+        Count one.
+
+        :param seconds: the duration.
+        """
+        self.counts[bisect_left(self.bounds, seconds)] += 1
+        self.total += seconds
+
+
+class Traffic:
+    """
+    What went over sessions and handshakes.
+
+    :ivar figures: octets in and out, messages in and out.
+    """
+
+    __slots__ = ("figures",)
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.figures = (0, 0, 0, 0)
+
+    def add(self, protocols: Iterable[ThingProtocol]) -> None:
+        """
+        Add the traffic of sessions.
+
+        :param protocols: the sessions.
+        """
+        octetsIn, octetsOut, messagesIn, messagesOut = self.figures
+        for each in protocols:
+            octetsIn += each.octetsReceived
+            octetsOut += each.octetsSent
+            messagesIn += each.messagesReceived
+            messagesOut += each.messagesSent
+        self.figures = octetsIn, octetsOut, messagesIn, messagesOut
+
+
+class Meter:
+    """
+    Counts what happens to the sessions of one factory.
+
+    :ivar factory: whose sessions they are.
+    :ivar handshakes: handshakes that are over, by result.
+    :ivar handshakeTimes: how long they took, by whether they came to a session.
+    :ivar terminations: sessions that ended, by cause, and by the code or the reason.
+    :ivar heartbeats: how many came.
+    :ivar late: how many were missed.
+    :ivar roundTrips: what clients measured.
+    :ivar lateness: how much later than agreed heartbeats came.
+    :ivar loopLag: how late the event loop called.
+    """
+
+    def __init__(self, factory: ThingFactory) -> None:
+        """:param factory: a server's factory, with no session yet; it is observed from now on."""
+        self.factory = factory
+        self.handshakes: Counter[str] = Counter()
+        self.handshakeTimes = {up: Histogram(HANDSHAKE_BOUNDS) for up in (True, False)}
+        self.terminations: Counter[tuple[str, str]] = Counter()
+        self.heartbeats = 0
+        self.late = 0
+        self.roundTrips = Histogram(ROUND_TRIP_BOUNDS)
+        self.lateness = Histogram(LATENESS_BOUNDS)
+        self.loopLag = Histogram(LAG_BOUNDS)
+        self._ended = Traffic()
+        self._due: dict[ThingProtocol, float] = {}
+        self._probe: IDelayedCall | None = None
+        factory.observers.append(self.observe)
+
+    # What happens.
+
+    def observe(self, protocol: ThingProtocol, event: Event) -> None:
+        """
+        Take note of an event of the factory's.
+
+        :param protocol: whose it is.
+        :param event: the event.
+        """
+        handler = self._HANDLERS.get(type(event))
+        if handler is not None:
+            handler(self, protocol, event)
+
+    def _completed(self, protocol: ThingProtocol, event: HandshakeCompleted) -> None:
+        self._shaken(protocol, RESUMED if event.session.resumed else ESTABLISHED, True)
+
+    def _shaken(self, protocol: ThingProtocol, result: str, up: bool) -> None:
+        self.handshakes[result] += 1
+        taken = self.factory.handshakeTime(protocol)
+        if taken is not None:  # Else it was turned away before it began.
+            self.handshakeTimes[up].add(taken)
+
+    def _beat(self, protocol: ThingProtocol, event: HeartbeatReceived) -> None:
+        self.heartbeats += 1
+        if event.roundTripTime is not None:
+            self.roundTrips.add(event.roundTripTime)
+        now = self.factory.clock.seconds()
+        due = self._due.get(protocol)
+        if due is not None:  # The first one comes when it likes.
+            self.lateness.add(max(0.0, now - due))
+        self._due[protocol] = now + event.ttl / BEATS_PER_TTL
+
+    def _missed(self, protocol: ThingProtocol, event: HeartbeatLate) -> None:
+        self.late += 1
+
+    def _terminated(self, protocol: ThingProtocol, event: Terminated) -> None:
+        self._due.pop(protocol, None)
+        self._ended.add((protocol,))
+        termination = event.termination
+        cause, reason = termination.cause.name, reasonOf(termination)
+        if protocol.session is None:
+            self._shaken(protocol, reason or cause, False)
+        else:
+            self.terminations[cause, reason] += 1
+
+    _HANDLERS: ClassVar[dict[type[Any], Callable[[Meter, ThingProtocol, Any], None]]] = {
+        HandshakeCompleted: _completed,
+        HeartbeatReceived: _beat,
+        HeartbeatLate: _missed,
+        Terminated: _terminated,
+    }
+
+    # The event loop.
+
+    def start(self) -> None:
+        """Measure the event loop's lag from now on."""
+        clock = self.factory.clock
+        due = clock.seconds() + PROBE_INTERVAL
+        self._probe = clock.callLater(PROBE_INTERVAL, self._called, due)
+
+    def _called(self, due: float) -> None:
+        self.loopLag.add(max(0.0, self.factory.clock.seconds() - due))
+        self.start()
+
+    def stop(self) -> None:
+        """Measure it no more."""
+        if self._probe is not None:
+            self._probe.cancel()
+            self._probe = None
+
+    # What can be asked.
+
+    @property
+    def traffic(self) -> tuple[int, int, int, int]:
+        """Octets in and out, messages in and out, of all that is over and all sessions."""
+        traffic = Traffic()
+        traffic.figures = self._ended.figures
+        traffic.add(self.factory.sessions)
+        return traffic.figures
+
+
+def reasonOf(termination: Termination) -> str:
+    """
+    Name why a session ended.
+
+    :param termination: how it ended.
+    :return: the name of the code, or of the reason; ``OTHER`` for a number that is not known,
+        as a peer may choose any; empty if there is none.
+    """
+    number = termination.code if termination.code is not None else termination.reason
+    if number is None:
+        return ""
+    return number.name if isinstance(number, Worded) else "OTHER"
