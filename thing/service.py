@@ -121,10 +121,10 @@ class ThingService(Service):
             for companion in self._companions:
                 companion.privilegedStartService()  # type: ignore[no-untyped-call]
             self._listen()
-        except CannotStart:
+        except (CannotStart, ThingError) as error:
             for companion in self._companions:
                 companion.stopService()  # type: ignore[no-untyped-call]
-            raise
+            raise error if isinstance(error, CannotStart) else CannotStart(str(error)) from None
 
     def startService(self) -> None:
         """

@@ -10,9 +10,9 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import Service
+from twisted.application.service import IService
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
@@ -35,6 +35,9 @@ from thing.systemd import Supervisor
 from thing.trust import IdentityKey
 from thing.trust.choice import SERVER_KEYWORDS, ServerChoice
 from thing.trust.keywords import Keyword, asOption, readKeywords, yes
+
+if TYPE_CHECKING:
+    from thing.fleet import IPresence
 
 DEFAULT_PORT = "tcp:9000"
 """Where the server listens if nobody says where."""
@@ -214,6 +217,8 @@ _GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
             _Option("twins", "WHAT", "if a thing connects a second time", TWINS[0], _twins),
             _Option("presence", "WHERE", "memory, or a Redis URL", IN_MEMORY, _presence),
             _Option("node", "NAME", "of this process", None, _node, "the host's and a number"),
+            _Option("status", "PORT", "HTTP to ask: number or endpoint"),
+            _Option("status-token", "FILE", "holds the token that HTTP needs then"),
         ),
     ),
     (
@@ -386,6 +391,8 @@ class Options(UsageOptions):
 
     def _checkProcess(self) -> None:
         """Check what concerns the process and not the protocol."""
+        if self._has("status-token") and not self._has("status"):
+            raise UsageError("--status-token is of no use without --status")
         problem = formatProblem(self["log-format"], self.parent)
         if problem:
             raise UsageError(problem)
@@ -441,7 +448,9 @@ def makeService(options: Options) -> ThingService:
         settings = choice.settings(**_makeSettings(options))
         factory = makeFactory(settings, choice.authorizer, limits=_makeLimits(options))
         factory.trust = LiveTrust(choice, factory)
-        companions = _makePresence(reactor, factory, options)
+        presence, companions = _makePresence(reactor, factory, options)
+        if options["status"] is not None:
+            companions.insert(0, _makeStatus(reactor, presence, options))
     except ThingError as error:
         raise CannotStart(str(error)) from None
 
@@ -543,8 +552,10 @@ def _makeLimits(options: Options) -> Limits:
     )
 
 
-def _makePresence(reactor: Any, factory: ThingFactory, options: Options) -> list[Service]:
-    """Have the sessions registered; the services that this needs."""
+def _makePresence(
+    reactor: Any, factory: ThingFactory, options: Options
+) -> tuple[IPresence, list[IService]]:
+    """Have the sessions registered; who knows them, and the services that this needs."""
     from thing.fleet import MemoryPresence, Twins
 
     choices: dict[str, Any] = {
@@ -552,9 +563,15 @@ def _makePresence(reactor: Any, factory: ThingFactory, options: Options) -> list
         "twins": Twins(options["twins"]),
     }
     if options["presence"] == IN_MEMORY:
-        MemoryPresence(factory, **choices)
-        return []
+        return MemoryPresence(factory, **choices), []
     raise CannotStart("--presence: no such kind of URL")
+
+
+def _makeStatus(reactor: Any, presence: IPresence, options: Options) -> IService:
+    """Have it all told over HTTP."""
+    from thing.fleet.http import makeStatusService
+
+    return makeStatusService(reactor, presence, options["status"], options["status-token"])
 
 
 def _nodeName() -> str:
