@@ -18,7 +18,8 @@ from tests.helpers import clientSettings, serverSettings
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.driver import LINGER
 from thing.events import Session, Termination
-from thing.factory import Limits, ThingFactory
+from thing.factory import ThingFactory
+from thing.limits import Limits
 from thing.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 

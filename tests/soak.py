@@ -22,7 +22,8 @@ from tests.clients import Choices, ClientProcess
 from tests.pairs import freshServer
 from thing.core.heartbeat import TtlPolicy
 from thing.events import Cause, Termination
-from thing.factory import Limits, ThingFactory
+from thing.factory import ThingFactory
+from thing.limits import Limits
 from thing.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 

@@ -14,10 +14,10 @@ from twisted.internet.address import IPv4Address
 from tests.pairs import freshClient
 from tests.web import WebCase
 from thing import Anonymous, Cause, EndReason, ErrorCode, Limits, Termination
-from thing.factory import LIMITS_HIT
 from thing.fleet import Kind
 from thing.fleet.http.metrics import Exporter
 from thing.fleet.meter import PROBE_INTERVAL, Histogram, Meter, reasonOf
+from thing.limits import LIMITS_HIT
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

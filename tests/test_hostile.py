@@ -48,7 +48,8 @@ from thing.core.records import RECORD_LIMIT, clearRecord
 from thing.driver import LINGER, WRITE_BATCH
 from thing.errors import ErrorCode
 from thing.events import Cause, PeerProved
-from thing.factory import Limits, ThingFactory
+from thing.factory import ThingFactory
+from thing.limits import Limits
 from thing.trust.authorized import Anyone
 
 HTTP = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"

@@ -75,8 +75,9 @@ from thing.events import (
     NextKeyAnnounced,
     PeerProved,
 )
-from thing.factory import Limits, ThingFactory
+from thing.factory import ThingFactory
 from thing.identity import fingerprint
+from thing.limits import Limits
 from thing.trust import Anyone, PinnedServers
 
 LAST_WORDS: tuple[tuple[bool, Message], ...] = (

@@ -33,9 +33,10 @@ from thing import (
     ThingFactory,
     ThingProtocol,
 )
+from thing.addresses import formatAddress
 from thing.core.credentials import Credential
 from thing.live import LiveTrust
-from thing.service import CannotStart, ThingService, formatAddress
+from thing.service import CannotStart, ThingService
 
 TIMEOUT = 20.0
 """How long anything here may take, seconds."""

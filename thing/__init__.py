@@ -20,8 +20,9 @@ from thing.errors import (
     ThingError,
 )
 from thing.events import Cause, Session, Termination
-from thing.factory import Limits, ThingFactory
+from thing.factory import ThingFactory
 from thing.identity import CredentialKind, Identity
+from thing.limits import Limits
 from thing.protocol import ThingProtocol
 from thing.trust import (
     Anyone,

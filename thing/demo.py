@@ -14,8 +14,9 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, ClassVar
 
+from thing.addresses import formatAddress
 from thing.errors import LocalProtocolError
-from thing.factory import ThingFactory, formatAddress
+from thing.factory import ThingFactory
 from thing.protocol import ThingProtocol
 
 MAX_TEXT = 4096

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from ipaddress import IPv6Address, IPv6Network
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -15,9 +13,9 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
+from thing.addresses import formatAddress, networkOf
 from thing.clock import SteadyClock
 from thing.core.client import ClientConnection
-from thing.core.connection import MAX_RETRY_AFTER
 from thing.core.credentials import Credential
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
@@ -25,6 +23,7 @@ from thing.driver import Driver
 from thing.errors import EndReason, ErrorCode
 from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity
+from thing.limits import Limits
 from thing.protocol import ThingProtocol
 from thing.rates import Brake, Lately
 from thing.trust.interfaces import IAuthorizer
@@ -40,85 +39,6 @@ Observer = Callable[[ThingProtocol, Event], None]
 
 REFUSALS_LOGGED = 10
 """How many handshakes that fail are logged each second, one by one; of the rest the number is."""
-
-LIMITS_HIT = (
-    "draining",
-    "sessions",
-    "sessions_per_address",
-    "handshakes",
-    "handshakes_per_address",
-    "connections",
-)
-"""What connections are turned away for; ``connections`` those that not even hear why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
-    """
-    How much a server takes on; a connection beyond is told ``SERVER_BUSY``, cheaply.
-
-    Of handshakes beyond :attr:`handshakes` it is the oldest that is turned away and not the
-    newest: an honest client is quick, and who holds handshakes open to keep others out is not.
-    """
-
-    sessions: int = 18000
-    """How many sessions and handshakes at once: a process may open 20,000 files by custom."""
-
-    sessionsPerAddress: int = 18000
-    """How many of them from one network address."""
-
-    handshakes: int = 1000
-    """How many handshakes in progress at once."""
-
-    handshakesPerAddress: int = 250
-    """How many of them from one network address."""
-
-    puzzleAfter: int = 200
-    """
-    With so many key exchanges made in vain lately, in the last second or two, whoever begins
-    another handshake must solve a puzzle first.
-    """
-
-    puzzleBits: int = 12
-    """How hard it is then: 2 to the power of this many hashes, four times that at each doubling."""
-
-    maxPuzzleBits: int = 18
-    """How hard it gets at most; clients refuse more than 20 by default."""
-
-    def difficulty(self, exchanges: float) -> int:
-        """
-        Decide how hard a puzzle to ask (specification, "Retry and puzzle").
-
-        :param exchanges: how many key exchanges were made lately and led to no session.
-        :return: bits; zero for no puzzle.
-        """
-        if exchanges < self.puzzleAfter:
-            return 0
-        doublings = math.log2(max(1.0, exchanges / max(1, self.puzzleAfter)))
-        return min(self.puzzleBits + int(2 * doublings), self.maxPuzzleBits)
-
-    retryAfter: float = 5.0
-    """How long a client that is turned away should wait, seconds; up to twice that, at random."""
-
-    returnsPerSecond: int = 500
-    """
-    How many of the clients that are sent away in one moment may come back in one second; so many
-    handshakes must be in the server's reach.
-    """
-
-    def spread(self, leaving: int, retryAfter: float) -> float:
-        """
-        Decide how far apart the clients come back that are sent away in one moment.
-
-        It is ``max(retryAfter, leaving / returnsPerSecond)``, or less if the last
-        of them would else be asked for more than any client heeds.
-
-        :param leaving: how many they are.
-        :param retryAfter: how long the first of them stays away, seconds.
-        :return: how much later the last may come back, seconds.
-        """
-        spread = max(retryAfter, leaving / self.returnsPerSecond)
-        return max(0.0, min(spread, MAX_RETRY_AFTER - retryAfter))
 
 
 class Busy(NamedTuple):
@@ -361,7 +281,7 @@ class ThingFactory(Factory):
         :param protocol: whose stream is there.
         """
         self._connected += 1
-        host = _host(protocol)
+        host = networkOf(protocol.connectedFrom)
         self._perAddress[host] += 1
         if protocol.termination is None:
             self._handshaking[protocol] = self.clock.seconds()
@@ -376,7 +296,7 @@ class ThingFactory(Factory):
         """
         if isinstance(self.settings, ClientSettings):
             return None
-        exceeded = self._overLimit(_host(protocol))
+        exceeded = self._overLimit(networkOf(protocol.connectedFrom))
         if exceeded is None:
             if len(self._handshaking) > self.limits.handshakes:
                 self._displaceOldest(protocol)
@@ -400,9 +320,9 @@ class ThingFactory(Factory):
         :param address: where it comes from.
         :return: why and for how long it must be turned away, or None.
         """
-        before = _host(protocol)
+        before = networkOf(protocol.connectedFrom)
         protocol.connectedFrom = address
-        host = _host(protocol)
+        host = networkOf(protocol.connectedFrom)
         _countDown(self._perAddress, before)
         self._perAddress[host] += 1
         if protocol in self._handshaking:
@@ -506,12 +426,12 @@ class ThingFactory(Factory):
         :param protocol: whose stream is gone.
         """
         self._connected -= 1
-        _countDown(self._perAddress, _host(protocol))
+        _countDown(self._perAddress, networkOf(protocol.connectedFrom))
 
     def _handshakeEnded(self, protocol: ThingProtocol) -> None:
         if protocol in self._handshaking:
             del self._handshaking[protocol]
-            _countDown(self._handshakesPerAddress, _host(protocol))
+            _countDown(self._handshakesPerAddress, networkOf(protocol.connectedFrom))
 
     def loopLagged(self, seconds: float) -> None:
         """
@@ -528,53 +448,13 @@ def _checkIdentity(identity: Identity) -> Identity:
     return identity
 
 
-def formatAddress(address: IAddress | None) -> str:
-    """
-    Write an address as people do.
-
-    :param address: of a transport.
-    :return: ``host:port``, with an IPv6 host in brackets, or a socket's path.
-    """
-    host, port = getattr(address, "host", None), getattr(address, "port", None)
-    if host is not None and port is not None:
-        host = _printable(host)
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    name = getattr(address, "name", None)
-    if isinstance(name, bytes) and name:
-        return _printable(name.decode(errors="replace"))
-    return "a unix socket" if hasattr(address, "name") else "an unknown address"
-
-
 def _cameAndWent(protocol: ThingProtocol) -> bool:
     """Whether the peer closed the stream without an octet, as a balancer's health check does."""
     termination = protocol.termination
     return protocol.silent and termination is not None and termination.cause is Cause.TRUNCATED
 
 
-def _printable(text: str) -> str:
-    """What a peer chose, or whoever wrote a PROXY header; it must not write our log."""
-    return "".join(char if char.isprintable() else "?" for char in text)
-
-
 def _countDown(counts: Counter[str], host: str) -> None:
     counts[host] -= 1
     if not counts[host]:
         del counts[host]
-
-
-def _host(protocol: ThingProtocol) -> str:
-    """
-    The network to count by; empty for streams that have none, as unix sockets.
-
-    Of IPv6 it is the /64, since a single host may have all the addresses in one.
-    """
-    host: str = getattr(protocol.connectedFrom, "host", "")
-    if ":" not in host:
-        return host
-    try:
-        address = IPv6Address(host.partition("%")[0])
-    except ValueError:  # A PROXY header of version 1 may say anything.
-        return host
-    if address.ipv4_mapped is not None:  # IPv4, on a port that takes both.
-        return str(address.ipv4_mapped)
-    return str(IPv6Network((address, 64), strict=False))

@@ -17,9 +17,10 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
+from thing.addresses import formatAddress
 from thing.core.settings import ServerSettings
 from thing.errors import ThingError
-from thing.factory import ThingFactory, formatAddress
+from thing.factory import ThingFactory
 from thing.identity import CredentialKind
 from thing.live import fingerprintOf
 from thing.systemd import Supervisor

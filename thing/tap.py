@@ -24,9 +24,10 @@ from thing.core.heartbeat import TtlPolicy
 from thing.core.settings import Settings
 from thing.demo import DemoFactory
 from thing.errors import LocalProtocolError, ThingError
-from thing.factory import Limits, ThingFactory
+from thing.factory import ThingFactory
 from thing.forward import MIN_BUFFERED, ForwardFactory
 from thing.home import makeHome
+from thing.limits import Limits
 from thing.live import LiveTrust
 from thing.logs import FORMATS, formatProblem, makeObserver
 from thing.reuseport import SharedPorts, canReuse

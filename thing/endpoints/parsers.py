@@ -29,7 +29,7 @@ from thing.core.records import Aead
 from thing.core.settings import Settings
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import CredentialError, LocalProtocolError
-from thing.factory import Limits
+from thing.limits import Limits
 from thing.live import LiveTrust
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, ClientChoice, ServerChoice
 from thing.trust.keywords import Keyword, readKeywords, seconds

@@ -19,6 +19,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from thing.addresses import formatAddress
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, NotAuthorized
 from thing.events import (
     Cause,
@@ -30,7 +31,7 @@ from thing.events import (
     RequestReceived,
     Terminated,
 )
-from thing.factory import ThingFactory, formatAddress
+from thing.factory import ThingFactory
 from thing.fleet.damper import Damper
 from thing.fleet.model import (
     Ending,

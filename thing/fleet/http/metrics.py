@@ -12,11 +12,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
-from thing.factory import LIMITS_HIT
 from thing.fleet.http.answers import Answer
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Histogram, Meter
 from thing.fleet.model import Kind
+from thing.limits import LIMITS_HIT
 
 if TYPE_CHECKING:
     from thing.fleet.http.api import Api

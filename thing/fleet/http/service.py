@@ -17,9 +17,9 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from thing.addresses import formatAddress
 from thing.core.messages import REQUEST_LIMIT
 from thing.errors import ThingError
-from thing.factory import formatAddress
 from thing.fleet.http.api import Api
 from thing.fleet.http.channel import HttpFactory
 from thing.fleet.http.guard import FileToken, Guard, Token, isLoopback

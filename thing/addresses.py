@@ -1,0 +1,50 @@
+"""The addresses of peers: how they are written, and how they are counted."""
+
+from __future__ import annotations
+
+from ipaddress import IPv6Address, IPv6Network
+
+from twisted.internet.interfaces import IAddress
+
+
+def formatAddress(address: IAddress | None) -> str:
+    """
+    Write an address as people do.
+
+    :param address: of a transport.
+    :return: ``host:port``, with an IPv6 host in brackets, or a socket's path.
+    """
+    host, port = getattr(address, "host", None), getattr(address, "port", None)
+    if host is not None and port is not None:
+        host = _printable(host)
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    name = getattr(address, "name", None)
+    if isinstance(name, bytes) and name:
+        return _printable(name.decode(errors="replace"))
+    return "a unix socket" if hasattr(address, "name") else "an unknown address"
+
+
+def _printable(text: str) -> str:
+    """What a peer chose, or whoever wrote a PROXY header; it must not write our log."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def networkOf(address: IAddress | None) -> str:
+    """
+    Tell by what network connections from an address are counted.
+
+    Of IPv6 it is the /64, since a single host may have all the addresses in one.
+
+    :param address: of a transport.
+    :return: the network; empty for streams that have none, as unix sockets.
+    """
+    host: str = getattr(address, "host", "")
+    if ":" not in host:
+        return host
+    try:
+        parsed = IPv6Address(host.partition("%")[0])
+    except ValueError:  # A PROXY header of version 1 may say anything.
+        return host
+    if parsed.ipv4_mapped is not None:  # IPv4, on a port that takes both.
+        return str(parsed.ipv4_mapped)
+    return str(IPv6Network((parsed, 64), strict=False))
