@@ -343,6 +343,20 @@ class ConnectTests(CommandCase):
         command.signal(signal.SIGINT)
         await self.assertExit(command, ExitCode.GOODBYE)
 
+    async def test_request(self) -> None:
+        """What the server asks is written as a line of its own, and that it was is the answer."""
+        answers: list[bytes] = []
+
+        def ask(server: ThingProtocol) -> None:
+            for question in (b"lights on", b"and off\n"):
+                server.request(question).addCallback(answers.append)
+
+        command = self.connect(self.serve({"handshakeCompleted": ask}))
+        await command.wrote(b"lights on\nand off\n")
+        command.endInput()
+        await self.assertExit(command, ExitCode.GOODBYE)
+        self.assertEqual(answers, [b"", b""])
+
     async def test_stay(self) -> None:
         """With a negative ``-q`` the session lasts until the server ends it."""
 

@@ -157,6 +157,14 @@ class Pipe(Talk):
         if self._quitting is not None:
             self._quitting.reset(self._quitAfter)
 
+    def requestReceived(self, data: bytes) -> None:
+        """
+        Write what was asked, as a line of its own; that it was is the whole answer.
+
+        :param data: the request, such as a message that somebody sends to this thing.
+        """
+        self.messageReceived(data if data.endswith(b"\n") else data + b"\n")
+
     def pauseProducing(self) -> None:
         """Standard output is full."""
         self._outputFull = True
