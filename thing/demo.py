@@ -62,7 +62,7 @@ class DemoProtocol(ThingProtocol):
         self.registerProducer(self, True)
         self._reply(
             f"Welcome to Thing. This is session {self.sessionId}.\n"
-            f"You are {_visible(str(session.peer))} at {formatAddress(self.address)}.\n"
+            f"You are {visible(str(session.peer))} at {formatAddress(self.address)}.\n"
             f"The keys are from {session.group}, the cipher is {session.aead}.\n"
             f"The TTL is {session.ttl:g} s, with a heartbeat every {session.interval:g} s.\n"
             f"Say help to see what you can say."
@@ -100,7 +100,7 @@ class DemoProtocol(ThingProtocol):
         if words and words[0].lower() == "say":
             return self._say(*words[1:])
         command = self._COMMANDS.get(line.strip().lower())
-        return command(self) if command is not None else _visible(line)
+        return command(self) if command is not None else visible(line)
 
     def _who(self) -> str:
         sessions: set[ThingProtocol] = self.factory.sessions
@@ -135,7 +135,7 @@ class DemoProtocol(ThingProtocol):
         ]
         for protocol in others:
             if isinstance(protocol, DemoProtocol):
-                protocol._reply(f"{_nameOf(self)} says: {_visible(text)}")
+                protocol._reply(f"{_nameOf(self)} says: {visible(text)}")
         return f"Said to {len(others)}."
 
     def _bye(self) -> str:
@@ -174,11 +174,17 @@ class DemoFactory(ThingFactory):
 
 def _nameOf(protocol: ThingProtocol) -> str:
     """A peer as the others see it; the session id tells twins apart."""
-    return f"{_visible(str(protocol.peer))} [{protocol.sessionId[:8]}]"
+    return f"{visible(str(protocol.peer))} [{protocol.sessionId[:8]}]"
 
 
-def _visible(text: str) -> str:
-    """Text without anything that is not printed: no escape, no bidirectional override."""
+def visible(text: str) -> str:
+    """
+    Take out of a text what could steer a terminal.
+
+    :param text: the text.
+    :return: the text without anything that is not printed: no escape, no bidirectional
+        override.
+    """
     return "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
         for character in text.replace("\t", " ")

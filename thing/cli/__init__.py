@@ -1,5 +1,5 @@
 """
-The ``thing`` command: keys, a session like ``nc``, a session like ``ping``.
+The ``thing`` command: keys, a session like ``nc``, one like ``ping``, and the fleet.
 
 The modules named after commands hold what click needs to know and are quick
 to import; what does the work is imported when a command runs.
@@ -12,9 +12,13 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from thing.cli.connect import connect
+from thing.cli.events import events
 from thing.cli.exits import EPILOG, CommandError, ExitCode
 from thing.cli.keys import fingerprint, keygen
+from thing.cli.ls import ls
 from thing.cli.ping import ping
+from thing.cli.send import send
+from thing.cli.top import top
 from thing.errors import CredentialError
 
 __all__ = ["main"]
@@ -66,5 +70,5 @@ def main() -> None:
     """Talk over Thing: secure sessions that know whether the other side is alive."""
 
 
-for _command in (keygen, fingerprint, connect, ping):
+for _command in (keygen, fingerprint, connect, ping, ls, send, events, top):
     main.add_command(_command)

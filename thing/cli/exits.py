@@ -30,7 +30,13 @@ class ExitCode(Worded):
     PROTOCOL_ERROR = 9, "a rule of the protocol was broken"
     ABORTED = 10, "the session was aborted, but not by you"
     SENT_AWAY = 11, "the server asked to leave before all was done"
-    INTERRUPTED = 130, "interrupted before goodbye"
+    NOT_HERE = 12, "the thing is not here"
+    UNANSWERED = 13, "the thing gave no answer in time; the message may have arrived"
+    REFUSED = 14, "the thing's program takes no such messages"
+    BROKE = 15, "the thing's program failed on the message"
+    NOT_TAKEN = 16, "the server did not take the message: too long, or too many wait"
+    NO_ACCESS = 17, "the status server wants a token, or another one"
+    INTERRUPTED = 130, "interrupted before goodbye, or before all was done"
 
 
 EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.sentence}" for code in ExitCode)

@@ -1,0 +1,79 @@
+"""What a status server answers, good, bad or none, and how a stranger's words are read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from thing.cli.exits import CommandError, ExitCode
+from thing.cli.shown import visible
+
+MAX_SAID = 200
+"""How much of what a server says is shown, characters."""
+
+
+class Away(CommandError):
+    """The server cannot be reached now, or does not answer; later it may."""
+
+    def __init__(self, message: str) -> None:
+        """:param message: the line."""
+        super().__init__(message, ExitCode.NOT_CONNECTED)
+
+
+class Nonsense(CommandError):
+    """What was answered is not what a status server answers."""
+
+    def __init__(self, message: str) -> None:
+        """:param message: the line."""
+        super().__init__(message, ExitCode.PROTOCOL_ERROR)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a server answered."""
+
+    status: int
+    """HTTP's number."""
+
+    found: dict[str, Any]
+    """The JSON object."""
+
+    now: float
+    """The server's time of day, if it told it; else this machine's."""
+
+    @property
+    def title(self) -> str:
+        """What went wrong, as the server put it."""
+        return said(self.found.get("title"))
+
+
+def readObject(content: bytes | str) -> dict[str, Any]:
+    """
+    Read a JSON object that a stranger wrote.
+
+    :param content: the text.
+    :return: the object.
+    :raises ValueError: if it is none.
+    """
+    try:
+        found = json.loads(content, parse_constant=_noNumber)
+    except RecursionError:
+        raise ValueError("brackets in brackets without an end") from None
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    return found
+
+
+def _noNumber(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
+
+
+def said(text: object) -> str:
+    """
+    Make what a stranger said fit for a part of a line.
+
+    :param text: what it said.
+    :return: the beginning of it; nothing if it is no text.
+    """
+    return visible(text, MAX_SAID) if isinstance(text, str) else ""

@@ -1,0 +1,102 @@
+"""What ``thing ls`` does: it prints things, page by page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import click
+
+from thing.cli.api import Api, Query
+from thing.cli.exits import ExitCode, complain
+from thing.cli.output import asLine, endingQuietly, write
+from thing.cli.records import Page, Row, pages
+from thing.cli.shown import Columns, amount, colourWanted, span, tripTime, visible
+
+__all__ = ["INCOMPLETE", "List", "Table"]
+
+INCOMPLETE = "the answer is incomplete: it is only what that node knows"
+"""What is said when the shared registry is away."""
+
+_CELLS: dict[str, Callable[[Row], str]] = {
+    "ID": lambda row: visible(row.id) or "?",
+    "STATUS": lambda row: visible(row.status, 20),
+    "NODE": lambda row: visible(row.node, 60),
+    "UP FOR": lambda row: span(row.up),
+    "LAST BEAT": lambda row: span(row.silence),
+    "ROUND TRIP": lambda row: tripTime(row.roundTripTime),
+    "MESSAGES": lambda row: amount(row.messages),
+    "ADDRESS": lambda row: visible(row.address, 60),
+}
+
+_RIGHT = ("UP FOR", "LAST BEAT", "ROUND TRIP", "MESSAGES")
+
+_COLOURS = {"late": "yellow", "gone": "bright_black"}
+
+
+class Table:
+    """Things in columns."""
+
+    def __init__(self, colour: bool, messages: bool = False) -> None:
+        """
+        :param colour: whether to colour those that are not well.
+        :param messages: whether to tell how many messages each had.
+        """
+        headings = [heading for heading in _CELLS if messages or heading != "MESSAGES"]
+        self._columns = Columns(headings, _RIGHT)
+        self._colour = colour
+        self._begun = False
+
+    def lines(self, rows: Sequence[Row]) -> Iterator[str]:
+        """
+        Write some rows; the headings go first.
+
+        :param rows: the things.
+        :return: the lines.
+        """
+        headings = self._columns.headings
+        cells = [[_CELLS[heading](row) for heading in headings] for row in rows]
+        lines = self._columns.lines(cells)
+        if not self._begun:
+            self._begun = True
+            yield from self._columns.lines([headings])
+        for row, line in zip(rows, lines, strict=True):
+            colour = _COLOURS.get(row.status) if self._colour else None
+            yield click.style(line, fg=colour) if colour else line
+
+
+class List:
+    """A run of ``thing ls``."""
+
+    def __init__(self, query: Query, everything: bool, asJson: bool) -> None:
+        """
+        :param query: which things.
+        :param everything: whether to go on after the first page.
+        :param asJson: whether to print JSON.
+        """
+        self._query = query
+        self._everything = everything
+        self._asJson = asJson
+        self._table = Table(colourWanted())
+
+    def run(self, api: Api) -> None:
+        """
+        Print them.
+
+        :param api: the server.
+        :raises CommandError: if it does not answer, or nonsense.
+        """
+        complete = True
+        with endingQuietly(ExitCode.INTERRUPTED):
+            for page in pages(api, self._query, self._asJson):
+                write(self._lines(page))
+                complete = complete and page.complete
+                if page.following is not None and not self._everything:
+                    complain("there are more; --all lists them")
+                    break
+        if not complete:
+            complain(INCOMPLETE)
+
+    def _lines(self, page: Page) -> Iterator[str]:
+        if self._asJson:
+            return (asLine(row.found) for row in page.rows)
+        return self._table.lines(page.rows)

@@ -1,0 +1,47 @@
+"""``thing ls``: what it is told."""
+
+from __future__ import annotations
+
+import click
+
+from thing.cli.exits import EPILOG
+from thing.cli.status import StatusOptions, statusOptions
+
+STATUSES = ("present", "late", "gone")
+"""What a thing can be."""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("text", required=False)
+@click.option(
+    "--status-is",
+    "wanted",
+    type=click.Choice(STATUSES),
+    help="Only things that are so.  [default: those that are here]",
+)
+@click.option("--node", metavar="NAME", help="Only things on this node.")
+@click.option("-a", "--all", "everything", is_flag=True, help="List all, however many there are.")
+@click.option("--json", "asJson", is_flag=True, help="Print each as a JSON object on a line.")
+@statusOptions
+def ls(
+    status: StatusOptions,
+    text: str | None,
+    wanted: str | None,
+    node: str | None,
+    everything: bool,
+    asJson: bool,
+) -> None:
+    """
+    List the things that are here, or were.
+
+    With TEXT, only those that have it in the id, the name, the fingerprint or
+    the address; case counts not.
+
+    The first 500 are listed, in the order of their ids; that there are more,
+    or that a part of the fleet could not be asked, is said on standard error.
+    """
+    from thing.cli.listing import List
+
+    listing = List({"q": text, "status": wanted, "node": node}, everything, asJson)
+    with status.api() as api:
+        listing.run(api)

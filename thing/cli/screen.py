@@ -1,0 +1,241 @@
+"""The terminal of ``thing top``: its modes, its keys, its size, and the signals that go with it."""
+
+from __future__ import annotations
+
+import codecs
+import errno
+import os
+import re
+import select
+import signal
+import sys
+import termios
+import tty
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from types import FrameType
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.live import Live
+
+from thing.cli.answers import Away
+from thing.cli.api import Api
+from thing.cli.board import Board
+from thing.cli.exits import CommandError
+from thing.cli.watching import News, Snapshot, Watcher, look
+
+__all__ = ["Keys", "Screen"]
+
+_SEQUENCE = re.compile(r"\x1b[\[O]([0-9;]*)([A-Za-z~])")
+
+_NAMED = {
+    "A": "up",
+    "B": "down",
+    "H": "home",
+    "F": "end",
+    "1~": "home",
+    "4~": "end",
+    "5~": "pageUp",
+    "6~": "pageDown",
+    "7~": "home",
+    "8~": "end",
+}
+"""What terminals send for keys that are no characters."""
+
+_CONTROLS = {"\r": "enter", "\n": "enter", "\x7f": "backspace", "\x08": "backspace"}
+
+_NEWS = 0
+"""What the watcher writes to the pipe that signals are written to; no signal has this number."""
+
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+_HANDLED = (*_ENDING, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
+
+
+class Keys:
+    """Makes keys of what a terminal sends."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+
+    def feed(self, octets: bytes) -> Iterator[str]:
+        """
+        Take what was typed.
+
+        :param octets: what came.
+        :return: characters, and names of keys.
+        """
+        text = self._decoder.decode(octets)
+        while text:
+            found = _SEQUENCE.match(text)
+            if found is not None:
+                text = text[found.end() :]
+                final = found[2]
+                yield _NAMED.get(f"{found[1]}~" if final == "~" else final, "unknown")
+                continue
+            character, text = text[0], text[1:]
+            # Before another character it is that of a combination that has no use here.
+            if character == "\x1b":
+                yield "escape"
+            else:
+                yield _CONTROLS.get(character, character)
+
+
+class Screen:
+    """A run of ``thing top`` on a terminal, whose state is restored however it ends."""
+
+    def __init__(self, api: Api, board: Board, delay: float) -> None:
+        """
+        :param api: the server.
+        :param board: what is shown.
+        :param delay: the time from one look to the next, seconds.
+        """
+        self._board = board
+        self._input = sys.stdin.fileno()
+        self._output = sys.stdout.fileno()
+        self._keys = Keys()
+        self._news: deque[News] = deque(maxlen=1)
+        self._live: Live | None = None
+        self._console = Console(force_terminal=True, force_interactive=True, highlight=False)
+        self._watcher = Watcher(lambda text: look(api, text), board.search, delay, self._tell)
+        self._before: list[Any] = []
+        self._reader, self._writer = -1, -1
+
+    def run(self) -> None:
+        """
+        Show the board until the user has seen enough.
+
+        :raises CommandError: if the server refuses, or is none, at the first look.
+        """
+        if self._console.is_dumb_terminal or not os.environ.get("TERM"):
+            raise click.UsageError("this terminal cannot be drawn on; -b needs none")
+        with ExitStack() as stack:
+            stack.enter_context(self._signals())
+            self._before = termios.tcgetattr(self._input)
+            stack.callback(self._leave)
+            self._enter()
+            self._watcher.start()
+            self._loop()
+
+    def _loop(self) -> None:
+        try:
+            while not self._board.over:
+                self._draw()
+                ready, _, _ = select.select([self._input, self._reader], [], [])
+                if self._reader in ready:
+                    for number in os.read(self._reader, 1024):
+                        self._happened(number)
+                if self._input in ready:
+                    self._typed(os.read(self._input, 1024))
+        except OSError as error:
+            if error.errno != errno.EIO:  # Else the terminal is gone: nobody looks any more.
+                raise
+
+    def _typed(self, octets: bytes) -> None:
+        board, watcher = self._board, self._watcher
+        if not octets:
+            board.over = True
+        for key in self._keys.feed(octets):
+            board.press(key)
+            if board.hurried:
+                watcher.hurry()
+        if not board.typing and board.search != watcher.text:
+            watcher.search(board.search)
+
+    def _tell(self, news: News) -> None:
+        """Called in the watcher's thread."""
+        self._news.append(news)
+        with suppress(BlockingIOError):  # Full, so that it is read soon.
+            os.write(self._writer, bytes([_NEWS]))
+
+    def _happened(self, number: int) -> None:
+        if number == _NEWS:
+            self._take()
+        elif number in _ENDING:
+            self._board.over = True
+        elif number == signal.SIGTSTP:
+            self._suspend()
+        elif number == signal.SIGCONT:
+            # Whoever stopped us may have left the terminal in any state.
+            self._leave()
+            self._enter()
+
+    def _take(self) -> None:
+        if not self._news:
+            return
+        news = self._news.pop()
+        if isinstance(news, Snapshot):
+            self._board.see(news)
+            return
+        # What will not change by itself ends it, unless there is something to be seen.
+        if self._board.snapshot is None and not isinstance(news, Away):
+            raise news
+        if not isinstance(news, CommandError):
+            raise news
+        self._board.complain(str(news))
+
+    # The terminal.
+
+    def _enter(self) -> None:
+        """Take the terminal: no echo, each key at once, the other screen."""
+        tty.setcbreak(self._input)
+        live = Live(
+            console=self._console,
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+        self._live = live
+        live.start()
+
+    def _leave(self) -> None:
+        """Give the terminal back as it was."""
+        live, self._live = self._live, None
+        with suppress(termios.error, OSError):
+            if live is not None:
+                live.stop()
+        with suppress(termios.error, OSError):
+            termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
+
+    def _draw(self) -> None:
+        if self._live is None:
+            return
+        width, height = os.get_terminal_size(self._output)
+        width, height = width or 80, height or 24  # Some terminals do not know.
+        self._console.size = (width, height)
+        self._live.update(self._board.render(width, height), refresh=True)
+
+    def _suspend(self) -> None:
+        """Stop as if the signal were not handled, and come back when that is over."""
+        self._leave()
+        handler = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        try:
+            signal.raise_signal(signal.SIGTSTP)
+        finally:
+            signal.signal(signal.SIGTSTP, handler)
+        self._enter()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Have signals written to a pipe, where they are found among all else that happens."""
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._writer, False)
+        handlers: list[tuple[int, Any]] = []
+        wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        try:
+            for handled in _HANDLED:
+                handlers.append((handled, signal.signal(handled, _nothing)))
+            yield
+        finally:
+            for number, handler in handlers:
+                signal.signal(number, handler)
+            # The pipe stays open: the watcher may be about to write to it.
+            signal.set_wakeup_fd(wakeup)
+
+
+def _nothing(number: int, frame: FrameType | None) -> None:
+    """Let the pipe tell it."""
