@@ -136,7 +136,7 @@ class GroupTests(HomeCase):
         """``--help`` names the commands and the exit codes."""
         result = self.invoke("--help")
         self.assertExit(result, ExitCode.GOODBYE)
-        for word in ("keygen", "fingerprint", "connect", "ping"):
+        for word in ("keygen", "fingerprint", "connect", "ping", "ls", "send", "events", "top"):
             self.assertIn(word, result.output)
         for code in ExitCode:
             self.assertIn(f"{code.value:>3}  {code.sentence}", result.output)
@@ -154,7 +154,7 @@ class GroupTests(HomeCase):
         )
         self.assertIn("thing.cli.connect", helped)
         self.assertNotIn("twisted.internet.reactor", helped)
-        heavy = ("thing.", "twisted", "cryptography", "zope")
+        heavy = ("thing.", "twisted", "cryptography", "rich", "zope")
         more = {name for name in helped - package if name.startswith(heavy)}
         self.assertEqual({name for name in more if not name.startswith("thing.cli")}, set())
 

@@ -141,6 +141,7 @@ class CommandCase(TestCase):
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).absolute()
         self.home.mkdir()
+        self.environment: dict[str, str] = {}
         self.key = IdentityKey.generate()
         self.terminations: list[Termination] = []
 
@@ -157,6 +158,7 @@ class CommandCase(TestCase):
                 "PATH": os.environ.get("PATH", ""),
                 "PYTHONPATH": str(PROJECT),
                 "THING_HOME": str(self.home),
+                **self.environment,
             },
             childFDs=childFDs,
             **named,
