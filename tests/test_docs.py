@@ -201,7 +201,7 @@ class ReadmeTests(DocumentedPrograms):
         words = shlex.split(start.replace("9000", self.moved("tcp:9000")))
         server = self.run_("-c", TWISTD, *words)
         command = await server.says(rf"thing connect \S+ --server-key {FINGERPRINT}")
-        (shown,) = re.findall(r"^    \.venv/bin/(thing connect .+)$", self.text, re.MULTILINE)
+        shown, _ = re.findall(r"^    \.venv/bin/(thing connect .+)$", self.text, re.MULTILINE)
         self.assertEqual(
             sorted(self.moved(shown).replace("--verbose ", "").split()[:-1]),
             sorted(command.replace("127.0.0.1", "localhost").split()[:-1]),
@@ -212,6 +212,44 @@ class ReadmeTests(DocumentedPrograms):
         self.assertEqual(await client.exits(), 0, client.output)
         self.assertIn("status", client.output)
         self.assertIn("goodbye", client.output)
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_fleet(self) -> None:
+        """The server tells who is here, and a word reaches a thing from the terminal."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            status = free.getsockname()[1]
+        section = self.text.partition("\nSee your fleet\n---")[2].partition("\n---")[0]
+        lines = re.findall(r"(?m)^    \.venv/bin/(.+)$", section)
+        twistd, connect, ls, send, events, top = (shlex.split(line) for line in lines)
+        for name in ("server_key", "my_key"):
+            IdentityKey.generate().save(self.directory / name)
+        key = IdentityKey.load(self.directory / "my_key")
+        self.write("things", f"{key.publicLine('lamp')}\n")
+        words = [word if word != "9001" else str(status) for word in twistd[1:]]
+        port = ("--port", self.moved("tcp:9000"))
+        server = self.run_("-c", TWISTD, *words, *port)
+        fingerprint = await server.says(FINGERPRINT)
+        await server.says("Listening")
+        words = [word.replace("SHA256:...", fingerprint) for word in connect[1:]]
+        thing = self.run_("-m", "thing.cli", *map(self.moved, words), "--verbose")
+        await server.says("with lamp at .* is established")
+
+        where = ("--status", f"http://127.0.0.1:{status}")
+        listing = self.run_("-m", "thing.cli", *ls[1:], *where)
+        self.assertEqual(await listing.exits(), 0, listing.output)
+        self.assertRegex(listing.output, r"(?m)^lamp +present ")
+        following = self.run_("-m", "thing.cli", *events[1:], *where, "--after", "0-0")
+        self.assertEqual(await following.exits(), 0, following.output)
+        self.assertRegex(following.output, r"joined +lamp")
+        sending = self.run_("-m", "thing.cli", *send[1:], *where)
+        self.assertEqual(await sending.exits(), 0, sending.output)
+        await thing.says("lights on")
+        watching = self.run_("-m", "thing.cli", *top[1:], *where, "--once")
+        self.assertEqual(await watching.exits(), 0, watching.output)
+        self.assertIn("lamp", watching.output)
+        thing.signal("INT")
+        await thing.exits()
         server.signal("TERM")
         await server.exits()
 
