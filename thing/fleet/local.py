@@ -301,13 +301,27 @@ class LocalRegistry:
             )
             self.tell(session, Kind.TWINS, {"wait": wait})
 
+    def fence(self, session: LocalSession, epoch: int, sequence: int) -> None:
+        """
+        Take what a shared registry gave: it may know of more than this node.
+
+        :param session: a session of this node.
+        :param epoch: its epoch.
+        :param sequence: of its latest event.
+        """
+        session.epoch = max(session.epoch, epoch)
+        session.sequence = max(session.sequence, sequence)
+        known = self._known.get(session.id)
+        if known is not None:
+            known.epoch = max(known.epoch, epoch)
+
     def supersede(self, id: str, session: str, epoch: int) -> None:
         """
-        Give a thing up: it has a newer session on another node.
+        Give a thing up: it has a newer session on another node, or an older one that stays.
 
         :param id: which thing.
         :param session: the session of this node that is over by that, hexadecimal.
-        :param epoch: of the newer session.
+        :param epoch: of the other session.
         """
         known = self._known.get(id)
         if known is None or known.here is None or known.here.session != session:

@@ -1,0 +1,207 @@
+"""
+Where the shared registry is: the URL of a Redis or a Valkey, read and checked.
+
+A password never leaves :class:`Address`: neither its text nor an error holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from thing.errors import ThingError
+
+PORT = 6379
+"""Where Redis listens if nobody says where."""
+
+SENTINEL_PORT = 26379
+"""Where Sentinel does."""
+
+PREFIX = "thing:"
+"""With what all keys begin, if nobody says otherwise."""
+
+MOST_SENTINELS = 16
+"""How many Sentinels a URL may name."""
+
+LONGEST_PASSWORD = 4096
+"""How many octets of a password file are read."""
+
+_CHOICES = {
+    "redis": {"passwordFile", "prefix"},
+    "rediss": {"ca", "passwordFile", "prefix"},
+    "unix": {"db", "password", "passwordFile", "prefix", "user"},
+    "redis+sentinel": {"passwordFile", "prefix"},
+}
+"""What may stand behind the question mark, by scheme."""
+
+
+class RegistryURLError(ThingError):
+    """The URL of a registry is of no use; the message is one plain line without secrets."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a registry is, and how to be let in."""
+
+    scheme: str
+    """``redis``, ``rediss``, ``unix`` or ``redis+sentinel``."""
+    hosts: tuple[tuple[str, int], ...] = ()
+    """Host and port; of Sentinels perhaps several; none of a unix socket."""
+    path: str = ""
+    """Of a unix socket."""
+    service: str = ""
+    """What the Sentinels call it."""
+    db: int = 0
+    prefix: str = PREFIX
+    user: str = ""
+    password: str = field(default="", repr=False)
+    passwordFile: str = ""
+    ca: str = ""
+    """A file of certificates of authorities to believe instead of the system's."""
+
+    def __str__(self) -> str:
+        """The URL without user, password and files."""
+        if self.scheme == "unix":
+            return f"unix://{self.path}?db={self.db}"
+        hosts = ",".join(f"[{h}]:{p}" if ":" in h else f"{h}:{p}" for h, p in self.hosts)
+        service = f"/{self.service}" if self.service else ""
+        return f"{self.scheme}://{hosts}{service}/{self.db}"
+
+    def secret(self) -> str:
+        """
+        Read the password: the file's of now, so that it can be changed.
+
+        :return: the password, or nothing.
+        :raises RegistryURLError: if the file cannot be read.
+        """
+        if not self.passwordFile:
+            return self.password
+        try:
+            with open(self.passwordFile, encoding="utf-8") as file:
+                return file.read(LONGEST_PASSWORD).rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise RegistryURLError(f"passwordFile {self.passwordFile}: {reason}") from None
+
+
+def parseAddress(url: str) -> Address:
+    """
+    Read the URL of a registry.
+
+    These are ``redis://[user:password@]host[:port][/db]``, ``rediss://`` likewise,
+    ``unix:///path?db=0`` and ``redis+sentinel://host[:port],host[:port]/service[/db]``.
+
+    :param url: the URL.
+    :return: the address.
+    :raises RegistryURLError: if it is none, or if a file that it names cannot be read.
+    """
+    try:
+        split = urlsplit(url)
+    except ValueError:
+        raise RegistryURLError("not a URL") from None
+    scheme = split.scheme
+    if scheme not in _CHOICES:
+        known = ", ".join(f"{each}://" for each in _CHOICES)
+        raise RegistryURLError(f"the URL must begin with one of {known}")
+    if split.fragment:
+        raise RegistryURLError("a URL of a registry has no part behind #")
+    choices = _choices(split)
+    user, password = _userOf(split, choices)
+    address = Address(
+        scheme=scheme,
+        user=user,
+        password=password,
+        passwordFile=choices.get("passwordFile", ""),
+        ca=choices.get("ca", ""),
+        prefix=choices.get("prefix", PREFIX),
+        **_placeOf(split, choices),
+    )
+    _check(address)
+    return address
+
+
+def _choices(split: SplitResult) -> dict[str, str]:
+    """What stands behind the question mark."""
+    allowed = _CHOICES[split.scheme]
+    try:
+        pairs = parse_qsl(split.query, keep_blank_values=True, strict_parsing=bool(split.query))
+    except ValueError:
+        raise RegistryURLError("what is behind ? must be name=value, joined by &") from None
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise RegistryURLError("a name behind ? is given twice")
+    for name in found:
+        if name not in allowed:
+            known = ", ".join(sorted(allowed))
+            raise RegistryURLError(f"{name!r} is not known behind ? of {split.scheme}://: {known}")
+    empty = [name for name, value in found.items() if not value]
+    if empty:
+        raise RegistryURLError(f"{empty[0]!r} behind ? is empty")
+    return found
+
+
+def _userOf(split: SplitResult, choices: dict[str, str]) -> tuple[str, str]:
+    credentials, at, _ = split.netloc.rpartition("@")
+    user, _, password = credentials.partition(":")
+    if at and split.scheme == "unix":
+        raise RegistryURLError("of unix:// user and password stand behind ?")
+    user = choices.get("user", unquote(user))
+    password = choices.get("password", unquote(password))
+    if password and "passwordFile" in choices:
+        raise RegistryURLError("a password and passwordFile exclude each other")
+    if user and not password and "passwordFile" not in choices:
+        raise RegistryURLError("a user needs a password")
+    return user, password
+
+
+def _placeOf(split: SplitResult, choices: dict[str, str]) -> dict[str, Any]:
+    """Host and database, or whatever the scheme has in their place."""
+    hosts = split.netloc.rpartition("@")[2]
+    if split.scheme == "unix":
+        if hosts or not split.path.startswith("/"):
+            raise RegistryURLError("unix:// needs an absolute path, as unix:///run/redis.sock")
+        return {"path": unquote(split.path), "db": _number(choices.get("db", "0"))}
+    parts = [unquote(part) for part in split.path.strip("/").split("/")] if split.path else [""]
+    if split.scheme == "redis+sentinel":
+        service, db = parts[0], parts[1:]
+        if not service:
+            raise RegistryURLError("the name of the service must follow the Sentinels, behind /")
+        named = hosts.split(",")
+        if len(named) > MOST_SENTINELS:
+            raise RegistryURLError(f"more than {MOST_SENTINELS} Sentinels")
+        found = tuple(_host(each, SENTINEL_PORT) for each in named)
+    else:
+        service, db = "", [part for part in parts if part]
+        found = (_host(hosts, PORT),)
+    if len(db) > 1:
+        raise RegistryURLError("too many parts between slashes")
+    return {"hosts": found, "service": service, "db": _number(db[0] if db else "0")}
+
+
+def _host(text: str, port: int) -> tuple[str, int]:
+    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,/@\s]+)(?::([0-9]{1,5}))?", text)
+    if match is None or not 0 < int(match[2] or port) <= 0xFFFF:
+        raise RegistryURLError("a host is written as host or host:port, IPv6 in brackets")
+    return match[1].strip("[]"), int(match[2] or port)
+
+
+def _number(text: str) -> int:
+    if re.fullmatch("[0-9]{1,5}", text) is None:
+        raise RegistryURLError("the database must be a number")
+    return int(text)
+
+
+def _check(address: Address) -> None:
+    if not re.fullmatch(r"[\x21-\x7e]{1,64}", address.prefix):
+        raise RegistryURLError("the prefix must be 1 to 64 printable characters, no spaces")
+    address.secret()
+    if address.ca:
+        try:
+            with open(address.ca, "rb") as file:
+                found = b"-----BEGIN CERTIFICATE-----" in file.read(1 << 20)
+        except OSError as error:
+            raise RegistryURLError(f"ca {address.ca}: {error.strerror}") from None
+        if not found:
+            raise RegistryURLError(f"ca {address.ca}: it holds no certificate")

@@ -1,0 +1,325 @@
+"""
+A node's part in the registry: its lease, its sessions, and the repair of both.
+
+Whatever is wrong with the registry, the cure is one and the same: the
+connection is made anew, the lease renewed, every session that is up restored,
+what had to wait written, and what is not here any more taken off. Each of
+these may be done twice without harm.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from itertools import islice
+from typing import Any
+
+from twisted.internet.defer import Deferred, TimeoutError, fail
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from thing.fleet.local import LocalRegistry, LocalSession
+from thing.fleet.model import NodeRecord, NotPresent, Twins
+from thing.fleet.redis.address import Address
+from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
+from thing.fleet.redis.endpoints import letIn
+from thing.fleet.redis.outbox import Outbox, Write
+from thing.fleet.redis.script import BATCH, Outcome, Script, asJson, outcomeOf
+from thing.fleet.redis.words import restoreWords
+
+LEASE = 10.0
+"""For how long a node counts as alive after it last said so, seconds."""
+
+FAREWELL_TIME = 5.0
+"""How long the last writes may take when a node stops, seconds."""
+
+WRITTEN = frozenset({"joined", "moved", "same", "done"})
+"""The registry's words for a write that it has."""
+
+REFUSED = frozenset({"key", "here"})
+"""Its words for a newcomer that must go, since an older session stays."""
+
+
+class Usurped(RegistryAway):
+    """Another process has this node's name."""
+
+
+class Keeper:
+    """
+    Keeps a node's sessions in the registry.
+
+    :ivar connected: whether the registry can be reached and is known to be right about this node.
+    :ivar script: what is run in Redis.
+    :ivar outbox: what is to be written.
+    :ivar swept: how often a batch of a lost node's things, or of old ones, was cleaned up.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        makeLink: Callable[..., Link],
+        address: Address,
+        script: Script,
+        local: LocalRegistry,
+        *,
+        record: Callable[[], NodeRecord],
+        onConnected: Callable[[], object],
+        onAway: Callable[[], object],
+        wallClock: Callable[[], float],
+        lease: float = LEASE,
+    ) -> None:
+        """
+        :param makeLink: makes a connection from ``prepare``, ``onUp`` and ``onDown``.
+        :param address: where the registry is.
+        :param script: what is run in it.
+        :param local: the sessions of this node.
+        :param record: tells how this node is.
+        :param onConnected: called when the registry can be used.
+        :param onAway: called when it cannot be any more.
+        :param wallClock: tells the time of day, seconds.
+        :param lease: for how long the node counts as alive, seconds.
+        """
+        self.connected = False
+        self.script = script
+        self.swept = 0
+        self.link = makeLink(prepare=self._prepare, onUp=self._up, onDown=self._down)
+        self.outbox = Outbox(self._send, self._settled, self.link.drop)
+        self._address = address
+        self._local = local
+        self._record, self._wallClock = record, wallClock
+        self._onConnected, self._onAway = onConnected, onAway
+        self._lease = lease
+        self._clock: IReactorTime = local.factory.clock
+        self._process = secrets.token_hex(8)
+        self._first = True
+        self._usurped = False
+        self._complained = False
+        self._ahead = 0.0  # The registry's time of day less this node's steady clock, seconds.
+        self._beat: IDelayedCall | None = None
+        self._running = False
+
+    @property
+    def node(self) -> str:
+        """This node's name."""
+        return self._local.node
+
+    def start(self) -> None:
+        """Connect, and keep the lease."""
+        self._running = True
+        self.link.start()
+        self._schedule()
+
+    async def stop(self) -> None:
+        """Write what is left to be written, take this node off, and disconnect."""
+        self._running = False
+        if self._beat is not None and self._beat.active():
+            self._beat.cancel()
+        if self.connected:
+            leaving = Deferred.fromCoroutine(self._retire())
+            leaving.addTimeout(FAREWELL_TIME, self._clock)
+            try:
+                await leaving
+            except (RegistryAway, RegistryRefused, TimeoutError) as error:
+                self._log.warn("The registry was not told of the end: {error}", error=str(error))
+        await self.link.stop()
+
+    async def _retire(self) -> None:
+        await self.outbox.whenWritten()
+        most = self.script.bounds.events
+        while await self.ask("retire", self.node, self._process, most, BATCH):
+            pass
+
+    def ask(self, op: str, *words: bytes | str | float) -> Deferred[Any]:
+        """
+        Run an operation of the script.
+
+        :param op: which.
+        :param words: its arguments.
+        :return: fires with the answer; fails with ``RegistryAway`` or ``RegistryRefused``.
+        """
+        if not self.link.up:
+            return fail(RegistryAway("the registry cannot be reached"))
+        return self.script.run(self.link, op, *words)
+
+    # The connection.
+
+    async def _prepare(self, link: Link) -> None:
+        await letIn(link, self._address)
+        await self.script.load(link)
+
+    def _up(self) -> None:
+        Deferred.fromCoroutine(self._repair())
+
+    def _down(self, reason: str) -> None:
+        self.outbox.close()
+        self._away(reason)
+
+    def _away(self, reason: str) -> None:
+        if self.connected or not self._complained:
+            self._complained = True
+            if self._running:
+                self._log.warn(
+                    "The registry {address} is away, this node goes on by itself: {reason}",
+                    address=str(self._address),
+                    reason=reason,
+                )
+        if self.connected:
+            self.connected = False
+            self._onAway()
+
+    # The lease.
+
+    def _schedule(self) -> None:
+        pause = self._lease / 3 * (1 - 0.25 * self._local.factory.jitter())
+        self._beat = self._clock.callLater(pause, self._beatNow)
+
+    def _beatNow(self) -> None:
+        self._beat = None
+        Deferred.fromCoroutine(self._renewAndSweep()).addErrback(
+            lambda failure: self._log.failure("Keeping the lease failed", failure)
+        )
+
+    async def _renewAndSweep(self) -> None:
+        try:
+            if self.link.up:
+                wasConnected, wasUsurped = self.connected, self._usurped
+                kept = await self._renew()
+                if wasUsurped:
+                    await self._repair()
+                elif wasConnected and not kept:
+                    # Others may have taken this node's things off already.
+                    self.link.drop("this node's lease had run out")
+                while self.connected and await self.script.sweep(self.link):
+                    self.swept += 1
+        except Usurped as error:
+            self._takenFrom(error)
+        except RegistryAway:
+            pass  # It is told by the connection.
+        except RegistryRefused as error:
+            self.link.drop(str(error))
+        finally:
+            if self._running:
+                self._schedule()
+
+    async def _renew(self) -> bool:
+        """Renew the lease; tell whether it had not run out."""
+        record = asJson(self._record().asDict())
+        answer = await self.ask(
+            "renew",
+            *(self.node, self._process, int(self._lease * 1000), record),
+            "first" if self._first else "",
+        )
+        try:
+            word, now = answer[0].decode(), int(answer[1])
+        except (AttributeError, IndexError, TypeError, ValueError):
+            raise RegistryAway("the registry's answer makes no sense") from None
+        if word == "usurped":
+            raise Usurped(f"another process is the node {self.node}")
+        self._first = self._usurped = False
+        self._ahead = now / 1000 - self._clock.seconds()
+        return bool(word == "kept")
+
+    def _takenFrom(self, error: Usurped) -> None:
+        if not self._usurped:
+            self._usurped = True
+            self._log.critical("{error}: each needs a name of its own", error=str(error))
+        self.outbox.close()
+        self._away(str(error))
+
+    # The repair.
+
+    async def _repair(self) -> None:
+        try:
+            await self._renew()
+            await self.restore()
+            self.outbox.open()
+            await self.outbox.whenWritten()
+            await self._disown()
+        except Usurped as error:
+            self._takenFrom(error)
+        except Exception as error:
+            # Of a connection that is lost already this has no effect.
+            self.link.drop(str(error) or type(error).__name__)
+        else:
+            self._complained = False
+            self.connected = True
+            self._log.info("The registry {address} is up to date", address=str(self._address))
+            self._onConnected()
+
+    async def restore(self) -> None:
+        """
+        Have all sessions of this node in the registry; those that are, are left as they are.
+
+        :raises RegistryAway: if the connection is lost meanwhile.
+        """
+        sessions = iter(self._local.sessions)
+        while batch := list(islice(sessions, BATCH)):
+            here = [session for session in batch if self._isHere(session)]
+            now = self._wallClock()
+            words = [word for session in here for word in restoreWords(session, now)]
+            answers = await self.ask("restore", self.node, self.script.bounds.events, *words)
+            for session, answer in zip(here, answers or [], strict=True):
+                self._restored(session, outcomeOf(answer))
+
+    def _restored(self, session: LocalSession, outcome: Outcome) -> None:
+        if outcome.word in WRITTEN:
+            self._fence(session, outcome)
+        else:
+            self._giveUp(session, outcome)
+
+    async def _disown(self) -> None:
+        """Take off what the registry takes for this node's, and is not here."""
+        cursor: bytes | str = "0"
+        while True:
+            cursor, *found = await self.ask("mine", self.node, cursor, BATCH)
+            words = []
+            for id, session in zip(found[::2], found[1::2], strict=True):
+                if not self._has(id.decode(errors="replace"), session.decode(errors="replace")):
+                    words += [id, session]
+            if words:
+                await self.ask("disown", self.node, self.script.bounds.events, *words)
+            if cursor == b"0":
+                return
+
+    # Writing.
+
+    def _send(self, write: Write) -> Deferred[Any]:
+        most = self.script.bounds.events
+        if write.op != "join":
+            return self.ask(write.op, *write.words)
+        if write.tries or not self.connected:
+            # By now another node may have a newer session of the same thing.
+            restoring = self.ask("restore", self.node, most, *write.words)
+            return restoring.addCallback(lambda answers: answers[0])
+        until = int(1000 * (self._clock.seconds() + self._ahead + ANSWER_TIME))
+        policy = "refuse" if self._local.twins is Twins.REFUSE else ""
+        return self.ask("join", self.node, most, until, policy, *write.words)
+
+    def _settled(self, write: Write, outcome: Outcome) -> bool:
+        if outcome.word in WRITTEN:
+            self._fence(write.session, outcome)
+        elif outcome.word == "stale" or outcome.word in REFUSED:
+            self._giveUp(write.session, outcome)
+        elif outcome.word == "late" or self._isHere(write.session):
+            return False
+        elif write.uplink and outcome.word == "unknown":
+            self.outbox.dropped += 1
+        return True
+
+    def _fence(self, session: LocalSession, outcome: Outcome) -> None:
+        self._local.fence(session, outcome.epoch or 0, outcome.sequence or 0)
+
+    def _giveUp(self, session: LocalSession, outcome: Outcome) -> None:
+        if outcome.word in REFUSED and self._isHere(session):
+            self._log.warn("{id} is here already, on {node}", id=session.id, node=outcome.detail)
+        self._local.supersede(session.id, session.session, outcome.epoch or session.epoch)
+
+    def _isHere(self, session: LocalSession) -> bool:
+        return self._has(session.id, session.session)
+
+    def _has(self, id: str, session: str) -> bool:
+        try:
+            return self._local.session(id).session == session
+        except NotPresent:
+            return False

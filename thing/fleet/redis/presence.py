@@ -1,0 +1,347 @@
+""":class:`RedisPresence`: one fleet on many nodes, over a Redis or a Valkey that they share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList
+from zope.interface import implementer
+
+from thing.events import Event, LastWordReceived
+from thing.factory import ThingFactory
+from thing.fleet.feed import Feed, Receiver
+from thing.fleet.interfaces import IPresence
+from thing.fleet.local import LocalRegistry, LocalSession
+from thing.fleet.memory import Health
+from thing.fleet.model import (
+    Filter,
+    FleetEvent,
+    NodeRecord,
+    NotPresent,
+    Page,
+    Status,
+    ThingRecord,
+    Twins,
+    Undelivered,
+)
+from thing.fleet.redis.address import Address, parseAddress
+from thing.fleet.redis.admission import Admission
+from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused, checkLibrary
+from thing.fleet.redis.endpoints import endpointOf, letIn
+from thing.fleet.redis.inbox import Inbox
+from thing.fleet.redis.keeper import LEASE, Keeper
+from thing.fleet.redis.outbox import Write
+from thing.fleet.redis.queries import Queries
+from thing.fleet.redis.script import Bounds, Script
+from thing.fleet.redis.tail import Tail
+from thing.fleet.redis.words import lastWordOf, writeOf
+from thing.protocol import ThingProtocol
+
+GRACE = 2.0
+"""How long another node may take besides what a thing may, seconds."""
+
+
+@implementer(IPresence)
+class RedisPresence(Service):
+    """
+    The presence of one node in a fleet of many.
+
+    It keeps this node's sessions in the registry, and asks it about all
+    others. While the registry is away it answers from what this node knows.
+    As a service it is to be stopped after the sessions have ended.
+
+    :ivar node: this node's name.
+    :ivar local: the sessions of this node.
+    :ivar feed: what happened on this node while the registry was away.
+    :ivar malformed: how many things in the registry made no sense.
+    """
+
+    def __init__(
+        self,
+        reactor: Any,
+        address: Address,
+        factory: ThingFactory,
+        *,
+        node: str,
+        twins: Twins = Twins.REPLACE,
+        wallClock: Callable[[], float] = time.time,
+        lease: float = LEASE,
+        bounds: Bounds | None = None,
+    ) -> None:
+        """
+        :param reactor: connects.
+        :param address: where the registry is.
+        :param factory: a server's factory, with no session yet.
+        :param node: this node's name; no other may have it.
+        :param twins: what happens when an identity connects while it is connected; all nodes
+            should have the same.
+        :param wallClock: tells the time of day, seconds.
+        :param lease: for how long the node counts as alive after it last said so, seconds.
+        :param bounds: how much the registry keeps; all nodes should have the same.
+        """
+        self.node = node
+        self.feed = Feed(wallClock())
+        self.local = LocalRegistry(factory, self, node=node, twins=twins, wallClock=wallClock)
+        self.health = Health(factory, node, wallClock)
+        self._lease = lease
+        clock = factory.clock
+        makeLink = partial(Link, endpointOf(reactor, clock, address), clock, factory.jitter)
+        self._keeper = Keeper(
+            makeLink,
+            address,
+            Script(address.prefix, bounds),
+            self.local,
+            record=self._own,
+            onConnected=self._connected,
+            onAway=self._away,
+            wallClock=wallClock,
+            lease=lease,
+        )
+        self._inbox = Inbox(self.local, self._publish)
+        self._queries = Queries(self._keeper, self._inbox, self.local, self._own)
+        self._address = address
+        self._inboxLink = makeLink(
+            prepare=self._listen,
+            onUp=self._listening,
+            onDown=lambda reason: None,
+            told=self._inbox.told,
+        )
+        self._tail = Tail(self.feed, self._keeper.link, f"{address.prefix}feed")
+        self._tail.link = makeLink(
+            prepare=partial(letIn, address=address),
+            onUp=self._tail.linkUp,
+            onDown=lambda reason: None,
+        )
+        self._clock = clock
+        self._check: Any = None
+        factory.admission = Admission(self.local, self._keeper)
+        factory.observers.append(self._observe)
+
+    @property
+    def registry(self) -> str:
+        """Whether the registry can be reached: ``connected`` or ``away``."""
+        return "connected" if self._keeper.connected else "away"
+
+    def _own(self) -> NodeRecord:
+        return self.health.record(self.registry)
+
+    @property
+    def malformed(self) -> int:
+        """How many things that were read from the registry made no sense."""
+        return self._queries.malformed + self._tail.malformed + self._inbox.malformed
+
+    @property
+    def dropped(self) -> int:
+        """How many messages of things were lost, since the registry was away for too long."""
+        return self._keeper.outbox.dropped
+
+    @property
+    def waiting(self) -> int:
+        """How many writes the registry has not answered yet."""
+        return len(self._keeper.outbox)
+
+    # The service.
+
+    def startService(self) -> None:
+        """Connect to the registry, or go on trying."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._keeper.start()
+        self._inboxLink.start()
+        self._tail.link.start()
+        self._scheduleCheck()
+
+    def stopService(self) -> Deferred[None]:
+        """
+        Take this node and what is left of its sessions off, and disconnect.
+
+        :return: fires when it is done, or as well as can be.
+        """
+        super().stopService()  # type: ignore[no-untyped-call]
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._check is not None and self._check.active():
+            self._check.cancel()
+        await self._keeper.stop()
+        self._inbox.abandon()
+        await DeferredList([self._inboxLink.stop(), self._tail.link.stop()])
+
+    def _connected(self) -> None:
+        self._tail.connected()
+
+    def _away(self) -> None:
+        self._inbox.abandon()
+        self._tail.away()
+
+    async def _listen(self, link: Link) -> None:
+        await letIn(link, self._address)
+        await link.call("SUBSCRIBE", f"{self._address.prefix}inbox:{self.node}")
+
+    def _listening(self) -> None:
+        """See what this node was not told while it could not be."""
+        if self._keeper.connected:
+            restoring = Deferred.fromCoroutine(self._keeper.restore())
+            restoring.addErrback(lambda failure: self._keeper.link.drop(failure.getErrorMessage()))
+
+    def _scheduleCheck(self) -> None:
+        self._check = self._clock.callLater(self._lease / 3, self._checkInbox)
+
+    def _checkInbox(self) -> None:
+        """Ask something, since a subscriber does not notice that its network is gone."""
+        if self._inboxLink.up:
+            self._inboxLink.call("PING").addErrback(lambda _: None)
+        self._scheduleCheck()
+
+    def _publish(self, node: str, text: str) -> Deferred[Any]:
+        channel = f"{self._address.prefix}inbox:{node}"
+        return self._keeper.link.call("PUBLISH", channel, text)
+
+    # What happens here.
+
+    def record(self, session: LocalSession, event: FleetEvent) -> None:
+        """
+        Have an event written into the registry, which decides about the order.
+
+        :param session: whose event it is.
+        :param event: the event.
+        """
+        if not self._keeper.connected:
+            self.feed.append(event)
+        write = writeOf(session, event, self._keeper.script.bounds.events)
+        if write is not None:
+            self._keeper.outbox.put(write)
+
+    def _observe(self, protocol: ThingProtocol, event: Event) -> None:
+        if isinstance(event, LastWordReceived):
+            session = self.local.session(self.local.idOf(protocol))
+            if session.protocol is protocol:
+                words = (session.id, session.session, lastWordOf(session))
+                self._keeper.outbox.put(Write("word", session, words))
+
+    # What can be asked.
+
+    def things(self, after: str, limit: int, wanted: Filter) -> Deferred[Page]:
+        """
+        List things in the order of their ids.
+
+        :param after: the id behind which to begin; the empty string for the first.
+        :param limit: how many at most.
+        :param wanted: which.
+        :return: fires with the page; it may be short, and another follow all the same.
+        """
+        return Deferred.fromCoroutine(self._queries.things(after, limit, wanted))
+
+    def thing(self, id: str) -> Deferred[ThingRecord | None]:
+        """
+        Tell what is known of one thing, here or gone.
+
+        :param id: which.
+        :return: fires with the record, or None.
+        """
+        return Deferred.fromCoroutine(self._queries.thing(id))
+
+    def nodes(self) -> Deferred[list[NodeRecord]]:
+        """
+        Tell how the nodes are, this one first.
+
+        :return: fires with the records.
+        """
+        return Deferred.fromCoroutine(self._queries.nodes())
+
+    # What can be done.
+
+    def deliver(self, id: str, message: bytes, timeout: float) -> Deferred[bytes]:
+        """
+        Send a message to a thing on any node, as a request.
+
+        :param id: which thing.
+        :param message: the octets.
+        :param timeout: how long the thing may take to answer, seconds.
+        :return: fires with what it answered, or fails as ``IPresence`` says.
+        """
+        return Deferred.fromCoroutine(self._deliver(id, message, timeout))
+
+    async def _deliver(self, id: str, message: bytes, timeout: float) -> bytes:
+        node = await self._nodeOf(id)
+        if node == self.node:
+            return await self.local.deliver(id, message, timeout)
+        asking = self._inbox.deliver(node, id, message, timeout, GRACE)
+        answer: bytes = await self._asked(asking)
+        return answer
+
+    def dismiss(self, id: str) -> Deferred[None]:
+        """
+        Ask a thing on any node to leave.
+
+        :param id: which thing.
+        :return: fires once it is asked; fails with ``NotPresent`` or ``Undelivered``.
+        """
+        return Deferred.fromCoroutine(self._dismiss(id))
+
+    async def _dismiss(self, id: str) -> None:
+        node = await self._nodeOf(id)
+        if node == self.node:
+            self.local.dismiss(id)
+        else:
+            await self._asked(self._inbox.dismiss(node, id, GRACE))
+
+    async def _nodeOf(self, id: str) -> str:
+        """On which node a thing is; this one, if it is here at all."""
+        try:
+            self.local.session(id)
+        except NotPresent:
+            pass
+        else:
+            return self.node
+        found: ThingRecord | None = await self._asked(self._queries.stored(id))
+        if found is None or found.status is Status.GONE or found.node == self.node:
+            raise NotPresent(f"{id} is not here")
+        return found.node
+
+    async def _asked(self, asking: Any) -> Any:
+        """What the registry, or another node, answers."""
+        try:
+            return await asking
+        except (RegistryAway, RegistryRefused) as error:
+            raise Undelivered(str(error)) from None
+
+    def subscribe(self, receiver: Receiver, after: str | None = None) -> Callable[[], None]:
+        """
+        Be told what happens on all nodes, in order.
+
+        :param receiver: is told; while the registry is away, of this node only.
+        :param after: the position behind which to begin; None for now.
+        :return: ends the subscription.
+        :raises ValueError: if it is no position.
+        """
+        return self._tail.subscribe(receiver, after)
+
+
+def connectPresence(
+    reactor: Any,
+    url: str,
+    factory: ThingFactory,
+    *,
+    node: str,
+    twins: Twins = Twins.REPLACE,
+    wallClock: Callable[[], float] = time.time,
+) -> RedisPresence:
+    """
+    Make the presence of a node from the URL of the registry.
+
+    :param reactor: connects.
+    :param url: where the registry is, as :func:`~thing.fleet.redis.address.parseAddress` reads it.
+    :param factory: a server's factory, with no session yet.
+    :param node: this node's name; no other may have it.
+    :param twins: what happens when an identity connects while it is connected.
+    :param wallClock: tells the time of day, seconds.
+    :return: the presence, a service that is yet to be started.
+    :raises ThingError: in one plain line, if the URL is of no use, or the library is missing.
+    """
+    address = parseAddress(url)
+    checkLibrary()
+    return RedisPresence(reactor, address, factory, node=node, twins=twins, wallClock=wallClock)

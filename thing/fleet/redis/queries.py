@@ -1,0 +1,183 @@
+"""What can be asked of a fleet on many nodes, and of this node while the registry is away."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import Deferred, gatherResults
+
+from thing.errors import ThingError
+from thing.fleet.local import LocalRegistry
+from thing.fleet.memory import pageOf
+from thing.fleet.model import Filter, NodeRecord, Page, Status, ThingRecord, searchText
+from thing.fleet.redis.connection import RegistryAway, RegistryRefused
+from thing.fleet.redis.inbox import Inbox
+from thing.fleet.redis.keeper import Keeper
+from thing.fleet.redis.rows import MALFORMED, nodesOf, recordOf, trafficOf
+
+MEASURE_TIME = 0.5
+"""How long a page waits for the figures of other nodes, seconds."""
+
+SCANNED = 200
+"""How many things are looked at in one go."""
+
+MOST_SCANNED = 10_000
+"""How many things are looked at for one page; a page may be short for that."""
+
+
+class Queries:
+    """
+    Answers from the registry, or else from what this node knows.
+
+    :ivar malformed: how many answers made no sense.
+    """
+
+    def __init__(
+        self,
+        keeper: Keeper,
+        inbox: Inbox,
+        local: LocalRegistry,
+        own: Callable[[], NodeRecord],
+    ) -> None:
+        """
+        :param keeper: asks the registry.
+        :param inbox: asks the other nodes.
+        :param local: the sessions of this node.
+        :param own: tells how this node is.
+        """
+        self.malformed = 0
+        self._keeper = keeper
+        self._inbox = inbox
+        self._local = local
+        self._own = own
+
+    async def things(self, after: str, limit: int, wanted: Filter) -> Page:
+        """
+        List things in the order of their ids.
+
+        :param after: the id behind which to begin; the empty string for the first.
+        :param limit: how many at most.
+        :param wanted: which.
+        :return: the page.
+        """
+        try:
+            return await self._page(after, limit, wanted)
+        except (RegistryAway, RegistryRefused):
+            return replace(pageOf(self._local, after, limit, wanted), complete=False)
+
+    async def thing(self, id: str) -> ThingRecord | None:
+        """
+        Tell what is known of one thing, here or gone.
+
+        :param id: which.
+        :return: the record, or None.
+        """
+        try:
+            found = await self.stored(id)
+        except (RegistryAway, RegistryRefused):
+            return self._local.find(id)
+        return None if found is None else (await self._measured([found]))[0]
+
+    async def stored(self, id: str) -> ThingRecord | None:
+        """
+        Tell what the registry has of one thing.
+
+        :param id: which.
+        :return: the record, or None.
+        :raises RegistryAway: if there is no answer, or :class:`RegistryRefused`.
+        """
+        self._checkConnected()
+        found = self._records(await self._keeper.ask("find", id))
+        return found[0] if found else None
+
+    async def _page(self, after: str, limit: int, wanted: Filter) -> Page:
+        self._checkConnected()
+        found: list[ThingRecord] = []
+        which = "here" if wanted.status is not Status.GONE else "ids"
+        following: str | None = after
+        for _ in range(MOST_SCANNED // SCANNED):
+            rows, following = await self._scan(which, following or "")
+            for record in rows:
+                text = searchText(record.id, record.name, record.fingerprint, record.address)
+                if wanted.admits(record.status, record.node, text):
+                    found.append(record)
+            if following is None or len(found) > limit:
+                break
+        if len(found) > limit:
+            following = found[limit - 1].id
+        return Page(tuple(await self._measured(found[:limit])), following)
+
+    async def _scan(self, which: str, after: str) -> tuple[list[ThingRecord], str | None]:
+        try:
+            last, rows = await self._keeper.ask("list", which, after, SCANNED)
+            following = last.decode() or None
+        except MALFORMED:
+            raise RegistryAway("the registry's answer makes no sense") from None
+        return self._records(rows), following
+
+    def _records(self, rows: Any) -> list[ThingRecord]:
+        records = [recordOf(row) for row in rows or []]
+        found = [record for record in records if record is not None]
+        self.malformed += len(records) - len(found)
+        return found
+
+    async def _measured(self, records: list[ThingRecord]) -> list[ThingRecord]:
+        """Add what only the nodes of the things know, as far as they say so in time."""
+        nodes: dict[str, list[str]] = {}
+        for record in records:
+            if record.status is not Status.GONE and record.node != self._local.node:
+                nodes.setdefault(record.node, []).append(record.id)
+        asking = [Deferred.fromCoroutine(self._measure(node, ids)) for node, ids in nodes.items()]
+        told: dict[str, Any] = {}
+        for found in await gatherResults(asking):
+            told |= found
+        return [self._withTraffic(record, told) for record in records]
+
+    async def _measure(self, node: str, ids: list[str]) -> dict[str, Any]:
+        try:
+            return await self._inbox.measure(node, ids, MEASURE_TIME)
+        except ThingError:
+            return {}  # It does not say.
+
+    def _withTraffic(self, record: ThingRecord, told: dict[str, Any]) -> ThingRecord:
+        if record.status is Status.GONE:
+            return record
+        if record.node == self._local.node:
+            own = self._local.find(record.id)
+            if own is None or own.session != record.session or own.traffic is None:
+                return record
+            return replace(record, status=own.status, lastSeen=own.lastSeen, traffic=own.traffic)
+        try:
+            found = told[record.id]
+            if found["session"] != record.session:
+                return record
+            return replace(
+                record,
+                status=Status(found["status"]),
+                lastSeen=float(found["lastSeen"]),
+                traffic=trafficOf(found["traffic"]),
+            )
+        except MALFORMED:
+            return record
+
+    async def nodes(self) -> list[NodeRecord]:
+        """
+        Tell how the nodes are, this one first.
+
+        :return: the records.
+        """
+        own = self._own()
+        try:
+            self._checkConnected()
+            answer = await self._keeper.ask("nodes")
+        except (RegistryAway, RegistryRefused):
+            return [self._own()]
+        records, malformed = nodesOf(answer)
+        self.malformed += malformed
+        return [own, *(each for each in records if each.node != own.node)]
+
+    def _checkConnected(self) -> None:
+        if not self._keeper.connected:
+            raise RegistryAway("the registry cannot be reached")

@@ -1,0 +1,209 @@
+"""
+What is read from a registry, made into records again.
+
+Whoever may write to the registry may write anything: what makes no sense is
+None here, to be skipped and counted, and never an error.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+from typing import Any
+
+from thing.fleet.feed import parsePosition
+from thing.fleet.model import (
+    Ending,
+    FedEvent,
+    FleetEvent,
+    Kind,
+    NodeRecord,
+    Status,
+    ThingRecord,
+    Traffic,
+)
+from thing.fleet.redis.script import fromJson, pairsOf
+
+MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading something malformed may raise."""
+
+LARGEST = 1 << 63
+"""Numbers in the registry are smaller than this."""
+
+_OWN = {"position", *(each.name for each in fields(FleetEvent))}
+
+
+def recordOf(row: Any) -> ThingRecord | None:
+    """
+    Read what is known of a thing.
+
+    :param row: what the script's ``find`` gives of one.
+    :return: the record, or None if it makes no sense.
+    """
+    try:
+        id, name, print, status, node, session, epoch, sequence, *more = map(_text, row)
+        since, seen, address, group, aead, resumed, endings = more
+        return ThingRecord(
+            id=id,
+            name=name or None,
+            fingerprint=print,
+            status=Status(status),
+            node=node,
+            session=session,
+            epoch=_whole(epoch),
+            sequence=_whole(sequence),
+            since=_real(since),
+            lastSeen=_real(seen),
+            address=address,
+            group=group,
+            aead=aead,
+            resumed=resumed == "1",
+            endings=tuple(map(_ending, endings.split("\n"))) if endings else (),
+        )
+    except MALFORMED:
+        return None
+
+
+def _ending(line: str) -> Ending:
+    found = fromJson(line)
+    session, node, cause, detail = (
+        _string(found[name]) for name in ("session", "node", "cause", "detail")
+    )
+    return Ending(session, node, _real(found["since"]), _real(found["until"]), cause, detail)
+
+
+def eventOf(entry: Any) -> FedEvent | None:
+    """
+    Read an entry of the stream.
+
+    :param entry: its position and its fields, as Redis gives them.
+    :return: the event, or None if it makes no sense.
+    """
+    try:
+        position, flat = entry
+        found = {_text(name): value for name, value in pairsOf(flat)}
+        event = FleetEvent(
+            kind=Kind(_text(found["kind"])),
+            id=_text(found["id"]),
+            epoch=_whole(_text(found["epoch"])),
+            sequence=_whole(_text(found["sequence"])),
+            node=_text(found["node"]),
+            session=_text(found["session"]),
+            at=_real(_text(found["at"])),
+            data=_dataOf(fromJson(found["data"])),
+        )
+        return FedEvent(positionOf(position), event)
+    except MALFORMED:
+        return None
+
+
+def _dataOf(found: dict[str, Any]) -> dict[str, Any]:
+    """What an event tells besides; it must not replace what every event has."""
+    return {name: value for name, value in found.items() if name not in _OWN}
+
+
+def positionOf(position: Any) -> str:
+    """
+    Read a position in the stream.
+
+    :param position: as Redis gives it.
+    :return: the position.
+    :raises ValueError: if it is none; also others of :data:`MALFORMED`.
+    """
+    text = _text(position)
+    parsePosition(text)
+    return text
+
+
+def nodesOf(answer: Any) -> tuple[list[NodeRecord], int]:
+    """
+    Read how the nodes are.
+
+    :param answer: what the script's ``nodes`` gives.
+    :return: the records, and how many made no sense.
+    """
+    try:
+        now, flat, leases = answer
+        alive = {name for name, until in pairsOf(leases) if float(until) > float(now)}
+        said = pairsOf(flat)
+    except MALFORMED:
+        return [], 1
+    records = [_node(name, text, name in alive) for name, text in said]
+    found = sorted((each for each in records if each is not None), key=lambda each: each.node)
+    return found, len(records) - len(found)
+
+
+def _node(name: Any, text: Any, alive: bool) -> NodeRecord | None:
+    try:
+        said = fromJson(text)
+        record = NodeRecord(
+            node=_text(name),
+            since=_real(said["since"]),
+            status=_string(said["status"]) if alive else "lost",
+            sessions=_whole(said["sessions"]) if alive else 0,
+            handshakes=_whole(said["handshakes"]),
+            completed=_whole(said["completed"]),
+            terminations=_counts(said["terminations"]),
+            minutes=tuple((_whole(minute), _counts(counts)) for minute, counts in said["minutes"]),
+            loopLag=_real(said["loopLag"]),
+            registry=_string(said["registry"]) if alive else "away",
+            version=_string(said["version"]),
+        )
+    except MALFORMED:
+        return None
+    return record
+
+
+def _counts(found: Any) -> dict[str, int]:
+    return {_string(cause): _whole(count) for cause, count in found.items()}
+
+
+def trafficOf(found: Any) -> Traffic | None:
+    """
+    Read what a node measured of a session.
+
+    :param found: what :meth:`~thing.fleet.model.Traffic.asDict` gave.
+    :return: the figures, or None if they make no sense.
+    """
+    try:
+        return Traffic(
+            roundTripTime=_optional(found["roundTripTime"]),
+            silence=_optional(found["silence"]),
+            heartbeats=_whole(found["heartbeats"]),
+            octetsIn=_whole(found["octetsIn"]),
+            octetsOut=_whole(found["octetsOut"]),
+            messagesIn=_whole(found["messagesIn"]),
+            messagesOut=_whole(found["messagesOut"]),
+            ttl=_optional(found["ttl"]),
+        )
+    except MALFORMED:
+        return None
+
+
+def _text(value: Any) -> str:
+    text: str = value.decode() if value is not None else ""
+    return text
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a text")
+    return value
+
+
+def _whole(value: Any) -> int:
+    number = int(value)
+    if not -LARGEST < number < LARGEST:
+        raise ValueError("too large")
+    return number
+
+
+def _optional(value: Any) -> float | None:
+    return None if value is None else _real(value)
+
+
+def _real(value: Any) -> float:
+    number = float(value)
+    if not math.isfinite(number):
+        raise ValueError("not a number")
+    return number

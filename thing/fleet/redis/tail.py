@@ -1,0 +1,229 @@
+"""Telling subscribers what the stream of a registry holds: what was, then what comes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from thing.fleet.feed import Feed, Position, Receiver, formatPosition, parsePosition
+from thing.fleet.model import FedEvent
+from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused
+from thing.fleet.redis.rows import MALFORMED, eventOf, positionOf
+
+BATCH = 200
+"""How many entries are read at once."""
+
+PATIENCE = 1.0
+"""How long Redis is asked to wait for the next entry, seconds."""
+
+
+class _Subscriber:
+    """Somebody who is told, and up to where it was."""
+
+    def __init__(self, receiver: Receiver, after: str | None) -> None:
+        self.receiver = receiver
+        self.after = None if after is None else parsePosition(after)
+        self.at: Position | None = None
+        """What it was told of the stream; None while it is not told of the stream at all."""
+        self.local: Callable[[], None] | None = None
+        """Ends its subscription to this node's own events."""
+        self.active = True
+        self.reading = False
+
+
+class Tail:
+    """
+    Tells subscribers what is in the stream.
+
+    While the registry is away they are told what happens on this node. Each
+    change between the two brings None, since something may be missing.
+
+    :ivar malformed: how many entries made no sense.
+    """
+
+    _log = Logger()
+
+    def __init__(self, feed: Feed, history: Link, key: str) -> None:
+        """
+        :param feed: what happens on this node while the registry is away.
+        :param history: the connection on which this node writes; what was is read there.
+        :param key: the stream's.
+        """
+        self.malformed = 0
+        self.link: Link
+        self._feed = feed
+        self._history = history
+        self._key = key
+        self._subscribers: set[_Subscriber] = set()
+        self._connected = False
+        self._following = False
+        self._latest: Position | None = None
+
+    def subscribe(self, receiver: Receiver, after: str | None) -> Callable[[], None]:
+        """
+        Be told what happens, in order.
+
+        :param receiver: is told.
+        :param after: the position behind which to begin; None for now.
+        :return: ends the subscription.
+        :raises ValueError: if it is no position.
+        """
+        subscriber = _Subscriber(receiver, after)
+        self._subscribers.add(subscriber)
+        if self._connected:
+            self._read(subscriber)
+        else:
+            if after is not None:
+                self._tell(subscriber, None)
+            subscriber.local = self._feed.subscribe(receiver)
+
+        def end() -> None:
+            subscriber.active = False
+            self._subscribers.discard(subscriber)
+            if subscriber.local is not None:
+                subscriber.local()
+
+        return end
+
+    def connected(self) -> None:
+        """Tell of the stream from now on: the registry is there, and right."""
+        self._connected = True
+        for subscriber in list(self._subscribers):
+            if subscriber.local is not None:
+                subscriber.local()
+                subscriber.local = None
+            self._tell(subscriber, None)
+            subscriber.after = None
+            self._read(subscriber)
+
+    def away(self) -> None:
+        """Tell of this node only from now on."""
+        self._connected = False
+        self._latest = None
+        for subscriber in list(self._subscribers):
+            subscriber.at = None
+            self._tell(subscriber, None)
+            if subscriber.active and subscriber.local is None:
+                subscriber.local = self._feed.subscribe(subscriber.receiver)
+
+    # What was.
+
+    def _read(self, subscriber: _Subscriber) -> None:
+        """Tell a subscriber what was, and then let it be told what comes."""
+        if not subscriber.reading and subscriber.active:
+            subscriber.reading = True
+            Deferred.fromCoroutine(self._catchUp(subscriber)).addErrback(
+                lambda failure: self._log.failure("Reading the stream failed", failure)
+            )
+
+    async def _catchUp(self, subscriber: _Subscriber) -> None:
+        try:
+            at = await self._begin(subscriber)
+            while subscriber.active and self._connected:
+                if self._latest is not None and at >= self._latest:
+                    break
+                entries = await self._range(f"({formatPosition(at)}", "+", BATCH)
+                at = self._pass(entries, at, [subscriber])
+                if len(entries) < BATCH:
+                    # What was followed and is not there any more was taken away.
+                    at = max(at, self._latest or at)
+                    self._latest = at
+        except (RegistryAway, RegistryRefused):
+            return  # When the registry is back it begins anew.
+        finally:
+            subscriber.reading = False
+        if self._connected:
+            subscriber.at = at
+            self._follow()
+
+    async def _begin(self, subscriber: _Subscriber) -> Position:
+        """Find out where a subscriber begins, and tell it if something is missing there."""
+        newest = await self._newest()
+        if subscriber.after is None:
+            return newest
+        exact = formatPosition(subscriber.after)
+        if not await self._range(exact, exact, 1):
+            self._tell(subscriber, None)  # It was never given out, or is kept no more.
+        return min(subscriber.after, newest)
+
+    async def _newest(self) -> Position:
+        entries = await self._history.call("XREVRANGE", self._key, "+", "-", "COUNT", 1)
+        try:
+            return parsePosition(positionOf(entries[0][0]))
+        except MALFORMED:
+            return (0, 0)  # The stream is empty.
+
+    async def _range(self, first: str, last: str, limit: int) -> list[Any]:
+        entries = await self._history.call("XRANGE", self._key, first, last, "COUNT", limit)
+        return entries if isinstance(entries, list) else []
+
+    # What comes.
+
+    def _follow(self) -> None:
+        """Read the end of the stream for as long as there is somebody to be told."""
+        if not self._following and self.link.up and self._connected and self._latest is not None:
+            self._following = True
+            Deferred.fromCoroutine(self._readOn()).addErrback(
+                lambda failure: self._log.failure("Following the stream failed", failure)
+            )
+
+    async def _readOn(self) -> None:
+        milliseconds = int(PATIENCE * 1000)
+        try:
+            while self._latest is not None and self._subscribers and self._connected:
+                found = await self.link.call(
+                    *("XREAD", "COUNT", BATCH, "BLOCK", milliseconds),
+                    *("STREAMS", self._key, formatPosition(self._latest)),
+                    wait=PATIENCE,
+                )
+                if found and self._latest is not None:
+                    there = [each for each in self._subscribers if each.at is not None]
+                    self._latest = self._pass(_entriesOf(found), self._latest, there)
+            self._latest = self._latest if self._subscribers else None
+        except (RegistryAway, RegistryRefused):
+            return  # The connection comes back, or the registry is away altogether.
+        finally:
+            self._following = False
+
+    def linkUp(self) -> None:
+        """Read on, since the connection for it is there again: nothing is lost by that."""
+        self._follow()
+
+    def _pass(self, entries: list[Any], at: Position, subscribers: list[_Subscriber]) -> Position:
+        """Tell some entries; give the position of the last."""
+        for entry in entries:
+            try:
+                position = parsePosition(positionOf(entry[0]))
+            except MALFORMED:
+                self.malformed += 1
+                continue
+            at = max(at, position)
+            event = eventOf(entry)
+            if event is None:
+                self.malformed += 1
+            for subscriber in subscribers:
+                if subscriber.at is None or position > subscriber.at:
+                    if subscriber.at is not None:
+                        subscriber.at = position
+                    if event is not None:
+                        self._tell(subscriber, event)
+        return at
+
+    def _tell(self, subscriber: _Subscriber, event: FedEvent | None) -> None:
+        if subscriber.active:
+            try:
+                subscriber.receiver(event)
+            except Exception:
+                self._log.failure("A receiver of events failed")
+
+
+def _entriesOf(found: Any) -> list[Any]:
+    """The entries of the one stream that was read."""
+    try:
+        ((_, entries),) = found
+    except MALFORMED:
+        return []
+    return entries if isinstance(entries, list) else []
