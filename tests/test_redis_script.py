@@ -351,6 +351,7 @@ class RegistryMachine(RuleBasedStateMachine):
         if not self.live:
             return
         session = self.live[at % len(self.live)]
+        before = self.registry.record(session.id)
         answer = self.registry.restore(
             session.node,
             session.name,
@@ -364,6 +365,8 @@ class RegistryMachine(RuleBasedStateMachine):
             session.epoch, session.sequence = int(answer[1]), int(answer[2])
         if answer[0] == b"stale":
             self.live.remove(session)
+        if before is not None and before.epoch >= session.epoch:
+            assert self.registry.record(session.id).session == before.session
 
     @rule(
         at=st.integers(0, 9),
@@ -375,7 +378,7 @@ class RegistryMachine(RuleBasedStateMachine):
             session = self.live[at % len(self.live)]
             session.sequence += 1
             words = (session.id, session.name, session.sequence, what[0], "1.0", "{}", what[1])
-            self.registry.run("tell", MOST, *words)
+            self.fenced(session, "tell", *words)
 
     @rule(at=st.integers(0, 9), again=st.booleans())
     def leave(self, at: int, again: bool) -> None:
@@ -384,9 +387,16 @@ class RegistryMachine(RuleBasedStateMachine):
             session = self.live[at % len(self.live)]
             session.sequence += 1
             words = (session.id, session.name, session.sequence, "1.0", "{}", ENDING)
-            self.registry.run("leave", MOST, *words)
+            self.fenced(session, "leave", *words)
             if not again:
                 self.live.remove(session)
+
+    def fenced(self, session: Session, op: str, *words: Any) -> None:
+        """A session's word changes nothing if another one has the thing."""
+        before = self.registry.record(session.id), len(self.registry.feed())
+        self.registry.run(op, MOST, *words)
+        if before[0] is not None and before[0].session != session.name:
+            assert (self.registry.record(session.id), len(self.registry.feed())) == before
 
     @rule(node=st.sampled_from(NODES))
     def lose(self, node: str) -> None:
