@@ -565,7 +565,13 @@ def _makePresence(
     }
     if options["presence"] == IN_MEMORY:
         return MemoryPresence(factory, **choices), []
-    raise CannotStart("--presence: no such kind of URL")
+    from thing.fleet.redis import connectPresence  # It needs packages of its own.
+
+    try:
+        presence = connectPresence(reactor, options["presence"], factory, **choices)
+    except ThingError as error:
+        raise CannotStart(f"--presence: {error}") from None
+    return presence, [presence]
 
 
 def _makeStatus(reactor: Any, presence: IPresence, options: Options) -> IService:

@@ -6,6 +6,7 @@ A password never leaves :class:`Address`: neither its text nor an error holds it
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -113,8 +114,8 @@ def parseAddress(url: str) -> Address:
         scheme=scheme,
         user=user,
         password=password,
-        passwordFile=choices.get("passwordFile", ""),
-        ca=choices.get("ca", ""),
+        passwordFile=_file(choices, "passwordFile"),
+        ca=_file(choices, "ca"),
         prefix=choices.get("prefix", PREFIX),
         **_placeOf(split, choices),
     )
@@ -140,6 +141,11 @@ def _choices(split: SplitResult) -> dict[str, str]:
     if empty:
         raise RegistryURLError(f"{empty[0]!r} behind ? is empty")
     return found
+
+
+def _file(choices: dict[str, str], name: str) -> str:
+    """A file's path; a daemon may change its directory before it reads it."""
+    return os.path.abspath(choices[name]) if name in choices else ""
 
 
 def _userOf(split: SplitResult, choices: dict[str, str]) -> tuple[str, str]:

@@ -1,0 +1,158 @@
+"""Real ``twistd`` processes as nodes, which are killed and paused; another node watches."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+from twisted.internet.defer import DeferredList
+from twisted.internet.endpoints import TCP4ClientEndpoint
+
+from tests.pairs import freshClient
+from tests.redises import Client, FleetCase, Node
+from tests.test_twistd import PROJECT, TWISTD, Process
+from thing import Anyone, IdentityKey, ThingFactory
+
+LEASE = 10.0
+"""The lease of a node on the command line, seconds."""
+
+
+class ProcessTests(FleetCase):
+    """Two nodes are processes of their own."""
+
+    async def spawned(self, name: str) -> tuple[Process, int]:
+        """A node in a process, and its port."""
+        process = Process()
+        transport = self.reactor.spawnProcess(
+            process,
+            sys.executable,
+            [
+                *(sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "thing"),
+                *("--port", "tcp:0:interface=127.0.0.1", "--anyone", "--node", name),
+                *("--presence", f"unix://{self.redis.path}"),
+            ],
+            env={
+                "PATH": os.environ.get("PATH", os.defpath),
+                "PYTHONPATH": PROJECT,
+                "PYTHONUNBUFFERED": "1",
+                "THING_HOME": os.path.join(self.redis.directory, "home"),
+            },
+            path=self.redis.directory,
+        )
+        process.pid = transport.pid
+
+        async def end() -> None:
+            if not process.ended.called:
+                os.kill(process.pid, signal.SIGKILL)
+                await process.ended
+
+        self.addCleanup(end)
+        line = await process.whenLine("Listening on")
+        await process.whenLine("up to date")
+        return process, int(line.partition("127.0.0.1:")[2].split()[0])
+
+    async def come(self, port: int, count: int) -> list[Client]:
+        """Things come to a port; each is called by its fingerprint."""
+        clients: list[Client] = []
+        for _ in range(count):
+            factory = ThingFactory(freshClient(credential=IdentityKey.generate()), Anyone())
+            factory.protocol = Client
+            endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
+            client: Any = await endpoint.connect(factory)
+            self.things.append(client)
+            await client.whenEstablished()
+            clients.append(client)
+        return clients
+
+    @staticmethod
+    def called(clients: list[Client]) -> list[str]:
+        """What the things are called."""
+        return [client.factory.settings.credential.fingerprint for client in clients]
+
+    def lefts(self) -> list[str]:
+        """Who left, in order."""
+        return [entry["id"] for entry in self.feed() if entry["kind"] == "left"]
+
+    async def test_killed(self) -> None:
+        """A node is killed: each of its things leaves once, within the bound, and says why."""
+        watcher = await self.node("w", lease=LEASE)
+        killed, port = await self.spawned("x")
+        _, other = await self.spawned("y")
+        lost, kept = await self.come(port, 5), await self.come(other, 2)
+        names = self.called(lost)
+        everywhere = {**dict.fromkeys(names, "x"), **dict.fromkeys(self.called(kept), "y")}
+        await self.assertHere(everywhere, watcher)
+        os.kill(killed.pid, signal.SIGKILL)
+        await DeferredList([client.whenTerminated() for client in lost])
+        await self.assertHere(dict.fromkeys(self.called(kept), "y"), watcher, within=LEASE * 3)
+        self.assertEqual(sorted(self.lefts()), sorted(names))
+        causes = [entry["data"] for entry in self.feed() if entry["kind"] == "left"]
+        self.assertTrue(all("NODE_LOST" in cause for cause in causes), causes)
+        self.assertEqual([client.termination for client in kept], [None, None])
+        self.assertOrdered()
+
+    async def test_restarted(self) -> None:
+        """A node that comes back by the same name does not wait for its lease to clean up."""
+        watcher = await self.node("w", lease=LEASE)
+        killed, port = await self.spawned("x")
+        names = self.called(await self.come(port, 3))
+        await self.assertHere(dict.fromkeys(names, "x"), watcher)
+        os.kill(killed.pid, signal.SIGKILL)
+        await killed.ended
+        _, port = await self.spawned("x")
+        self.assertEqual(await self.here(watcher), {})
+        (client,) = await self.come(port, 1)
+        await self.assertHere({self.called([client])[0]: "x"}, watcher)
+        self.assertEqual(sorted(self.lefts()), sorted(names))
+
+    async def test_paused(self) -> None:
+        """A node is paused: its things are taken off, and when it goes on they are back."""
+        watcher = await self.node("w", lease=LEASE)
+        paused, port = await self.spawned("x")
+        clients = await self.come(port, 3)
+        names = self.called(clients)
+        await self.assertHere(dict.fromkeys(names, "x"), watcher)
+        os.kill(paused.pid, signal.SIGSTOP)
+        try:
+            await self.assertHere({}, watcher, within=LEASE * 3)
+        finally:
+            os.kill(paused.pid, signal.SIGCONT)
+        await self.assertHere(dict.fromkeys(names, "x"), watcher)
+        self.assertEqual([client.termination for client in clients], [None] * 3)
+        for name in names:
+            self.assertEqual(self.kindsOf(name)[:3], ["joined", "left", "joined"])
+        self.assertOrdered()
+
+    async def test_terminated(self) -> None:
+        """A node that is asked to stop takes itself off at once."""
+        watcher = await self.node("w", lease=LEASE)
+        stopped, port = await self.spawned("x")
+        clients = await self.come(port, 2)
+        await self.assertHere(dict.fromkeys(self.called(clients), "x"), watcher)
+        os.kill(stopped.pid, signal.SIGTERM)
+        await stopped.ended
+        self.assertEqual(await self.here(watcher), {})
+        self.assertEqual([each.node for each in await watcher.presence.nodes()], ["w"])
+        self.assertEqual(self.redis.ask("EXISTS", "thing:n:x"), 0)
+        left = [entry["data"] for entry in self.feed() if entry["kind"] == "left"]
+        self.assertTrue(all("GOODBYE" in data for data in left), left)
+
+
+class UsurpedTests(FleetCase):
+    """Two nodes with one name."""
+
+    async def test_oneName(self) -> None:
+        """The later has the name; the earlier goes on alone, says so, and recovers after it."""
+        watcher: Node = await self.node("w")
+        first = await self.node("x")
+        await self.connected(first, watcher)
+        await self.connect(first, "lamp")
+        second = await self.node("x")
+        await self.connected(second)
+        await self.until(lambda: first.presence.registry == "away")
+        await self.connect(second, "door")
+        await self.assertHere({"door": "x"}, second, watcher)
+        await second.stop()
+        await self.assertHere({"lamp": "x"}, first, watcher)
