@@ -28,8 +28,9 @@ from twisted.trial.unittest import SkipTest, TestCase
 from tests.fleet import Book
 from tests.pairs import freshClient, freshServer
 from thing import Anonymous, Anyone, IdentityKey, ThingFactory, ThingProtocol
-from thing.fleet import FedEvent, Filter, Kind, Twins
-from thing.fleet.redis import Bounds, RedisPresence, parseAddress
+from thing.fleet import FedEvent, Filter, Kind
+from thing.fleet.redis import RedisPresence, parseAddress
+from thing.fleet.redis.script import pairsOf
 
 PATIENCE = 60.0
 """How long anything may take, seconds: the machine may be slow, and busy."""
@@ -417,7 +418,7 @@ class FleetCase(TestCase):
     def feed(self) -> list[dict[str, str]]:
         """All that is in the stream."""
         return [
-            {name.decode(): value.decode() for name, value in zip(flat[::2], flat[1::2])}
+            {name.decode(): value.decode() for name, value in pairsOf(flat)}
             for _, flat in self.redis.ask("XRANGE", "thing:feed", "-", "+")
         ]
 

@@ -194,7 +194,7 @@ class HoldTests(ScriptCase):
 
     def test_anyName(self) -> None:
         """Names may have anything in them."""
-        for id in ('"quoted"', "line\nbreak", "é–中", "a b", "{}", "%s", "x" * 1000):
+        for id in ('"quoted"', "line\nbreak", "é中", "a b", "{}", "%s", "x" * 1000):
             self.registry.join("a", "s1", id=id)
             self.registry.join('n"\n', "s2", id=id)
             record = self.registry.record(id)
@@ -223,7 +223,7 @@ class SweepTests(ScriptCase):
         self.assertEqual(self.registry.record("other").status.value, "present")
         self.assertEqual(self.registry.record("t3").endings[0].cause, "NODE_LOST")
         records, malformed = nodesOf(self.registry.run("nodes"))
-        self.assertEqual([(each.node, each.status) for each in records][0], ("a", "lost"))
+        self.assertEqual((records[0].node, records[0].status), ("a", "lost"))
         self.assertEqual(malformed, 0)
 
     def test_back(self) -> None:
@@ -424,7 +424,7 @@ class RegistryMachine(RuleBasedStateMachine):
 
     @invariant()
     def ordered(self) -> None:
-        """Of the events of one identity, each has a larger (epoch, sequence) than the one before."""
+        """Of the events of one identity, each has a larger (epoch, sequence)."""
         latest: dict[str, tuple[int, int]] = {}
         for event in self.registry.feed():
             place = event.epoch, event.sequence

@@ -81,6 +81,7 @@ def makeProtocol(
     """
     import txredisapi  # It imports the reactor: not before the program has chosen one.
 
+    nonsense: list[Failure] = []
     base: Any = txredisapi.RedisProtocol if told is None else txredisapi.SubscriberProtocol
 
     class LinkProtocol(base):  # type: ignore[misc]
@@ -90,9 +91,16 @@ def makeProtocol(
             if told is not None and isinstance(message, bytes):
                 told(message)
 
+        def dataReceived(self, data: bytes, unpause: bool = False) -> None:
+            try:
+                base.dataReceived(self, data, unpause)
+            except Exception as error:
+                nonsense[:] = [Failure(RegistryAway(f"it is no Redis: {_line(error)}"))]
+                self.transport.abortConnection()
+
         def connectionLost(self, why: Failure) -> None:
             base.connectionLost(self, why)
-            lost(self, why)
+            lost(self, *nonsense or [why])
 
     return LinkProtocol(charset=None, convertNumbers=False)
 
@@ -184,7 +192,7 @@ class Link:
         self._deadlines.append(self._clock.seconds() + ANSWER_TIME + wait)
         if self._watch is None:
             self._watch = self._clock.callLater(ANSWER_TIME + wait, self._look)
-        answer: Deferred[Any] = Deferred(lambda _: None)  # Who waits no more changes no order.
+        answer: Deferred[Any] = Deferred()  # Who waits no more changes no order.
         asked: Deferred[Any] = protocol.execute_command(
             *map(_encoded, command), apply_timeout=False
         )
@@ -200,6 +208,7 @@ class Link:
         """
         if self._protocol is not None and not self._reason:
             self._reason = reason
+            self._noMore()
             self._protocol.transport.abortConnection()
 
     # Connecting.
@@ -244,12 +253,16 @@ class Link:
     def _lost(self, protocol: Any, why: Failure) -> None:
         if protocol is not self._protocol:
             return
-        if self.up and self._clock.seconds() - self._upSince >= STABLE:
-            self._failures = 0
-        self.up = False
+        self._noMore()
         self._protocol = None
         self._deadlines.clear()
         self._down(self._reason or _line(why.value))
+
+    def _noMore(self) -> None:
+        """It cannot be used any more."""
+        if self.up and self._clock.seconds() - self._upSince >= STABLE:
+            self._failures = 0
+        self.up = False
 
     def _down(self, reason: str) -> None:
         self.losses += 1

@@ -73,6 +73,7 @@ async def letIn(link: Link, address: Address) -> None:
             raise RegistryAway("the Sentinels named a server that is no master")
     if address.db:
         await link.call("SELECT", address.db)
+    await link.call("PING")  # It must answer, even if there was nothing else to be said.
 
 
 @implementer(IStreamClientEndpoint)
