@@ -95,7 +95,8 @@ def makeProtocol(
             try:
                 base.dataReceived(self, data, unpause)
             except Exception as error:
-                nonsense[:] = [Failure(RegistryAway(f"it is no Redis: {_line(error)}"))]
+                away = RegistryAway(f"it is no Redis: {_line(error)}")
+                nonsense[:] = [Failure(away)]  # type: ignore[no-untyped-call]
                 self.transport.abortConnection()
 
         def connectionLost(self, why: Failure) -> None:
@@ -206,10 +207,11 @@ class Link:
 
         :param reason: why, in one line.
         """
-        if self._protocol is not None and not self._reason:
+        protocol = self._protocol
+        if protocol is not None and protocol.connected and not self._reason:
             self._reason = reason
             self._noMore()
-            self._protocol.transport.abortConnection()
+            protocol.transport.abortConnection()
 
     # Connecting.
 
