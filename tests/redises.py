@@ -381,14 +381,12 @@ class FleetCase(TestCase):
         """Wait."""
         return deferLater(self.reactor, seconds)
 
-    async def until(
-        self, holds: Callable[[], bool | Awaitable[bool]], within: float = PATIENCE
-    ) -> None:
+    async def until(self, holds: Callable[[], object], within: float = PATIENCE) -> None:
         """Wait until something holds."""
         begun = time.monotonic()
         while True:
             held = holds()
-            if held if isinstance(held, bool) else await held:
+            if await held if isinstance(held, Awaitable) else held:
                 return
             if time.monotonic() - begun > within:
                 self.fail(f"it does not hold after {within:g} s")

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from tests.redises import FleetCase
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from tests.redises import FleetCase, Node
+from thing import EndReason, ErrorCode, IdentityKey, LocalProtocolError
+from thing.errors import ReplyStatus, RequestFailed, RequestTimedOut
 from thing.events import Cause
-from thing.fleet import Kind, Status
+from thing.fleet import FedEvent, Filter, Kind, NotPresent, Status, Twins
 
 
 class SharedTests(FleetCase):
@@ -62,3 +68,379 @@ class SharedTests(FleetCase):
             answer = await node.presence.deliver("lamp", node.name.encode(), 10.0)
             self.assertEqual(answer, b"answer to " + node.name.encode())
         self.assertEqual(lamp.messages, [b"a", b"b", b"c"])
+
+    async def test_failures(self) -> None:
+        """What keeps a message from being dealt with is the same from every node."""
+        nodes = await self.three()
+        await self.connect(nodes[0], "lamp")
+        deaf = await self.connect(nodes[0], "deaf")
+        deaf.requestReceived = raiseNotTaken  # type: ignore[method-assign]
+        mute = await self.connect(nodes[0], "mute")
+        mute.requestReceived = lambda data: Deferred()  # type: ignore[method-assign]
+        await self.assertHere({"lamp": "a", "deaf": "a", "mute": "a"}, *nodes)
+        for node in nodes:
+            deliver = node.presence.deliver
+            await self.assertFailure(deliver("nobody", b"", 9.0), NotPresent)
+            error = await self.assertFailure(deliver("deaf", b"", 9.0), RequestFailed)
+            self.assertIs(error.status, ReplyStatus.NOT_TAKEN)
+            await self.assertFailure(deliver("mute", b"", 0.2), RequestTimedOut)
+            protocolError = await self.assertFailure(
+                deliver("lamp", bytes(3 << 20), 9.0), LocalProtocolError
+            )
+            self.assertIs(protocolError.code, ErrorCode.BAD_ARGUMENT)
+
+    async def test_dismissed(self) -> None:
+        """A thing on another node is asked to leave."""
+        nodes = await self.three()
+        lamp = await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        await nodes[1].presence.dismiss("lamp")
+        ended = await lamp.whenTerminated()
+        self.assertIs(ended.reason, EndReason.CLOSING)
+        await self.assertHere({}, *nodes)
+        await self.assertFailure(nodes[1].presence.dismiss("lamp"), NotPresent)
+
+    async def test_traffic(self) -> None:
+        """What only the thing's node measures is in every node's answer; if it is silent, not."""
+        nodes = await self.three()
+        await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        for node in nodes:
+            page = await node.presence.things("", 10, Filter())
+            (record,) = page.things
+            assert record.traffic is not None
+            self.assertEqual(record.traffic.ttl, 30.0)
+            self.assertGreater(record.traffic.octetsIn, 0)
+        await nodes[0].presence._inboxLink.stop()
+        for node in nodes[1:]:
+            record = await node.presence.thing("lamp")
+            assert record is not None
+            self.assertIs(record.status, Status.PRESENT)
+            self.assertIsNone(record.traffic)
+
+    async def test_pages(self) -> None:
+        """Pages are in the order of the ids, whatever node the things are on, and filtered."""
+        nodes = await self.three()
+        names = [f"thing-{number:02}" for number in range(12)]
+        clients = [await self.connect(nodes[number % 3], name) for number, name in enumerate(names)]
+        await self.assertHere({name: "abc"[n % 3] for n, name in enumerate(names)}, *nodes)
+        self.assertEqual(
+            await self.listed(nodes[0], 5, Filter()), [names[:5], names[5:10], names[10:]]
+        )
+        self.assertEqual(await self.listed(nodes[1], 12, Filter()), [names])
+        self.assertEqual(await self.listed(nodes[1], 99, Filter(node="b")), [names[1::3]])
+        self.assertEqual(await self.listed(nodes[1], 99, Filter(text="G-03")), [["thing-03"]])
+        clients[3].goodbye()
+        await self.until(lambda: self.kindsOf("thing-03") == ["joined", "left"])
+        self.assertEqual(await self.listed(nodes[2], 9, Filter(status=Status.GONE)), [["thing-03"]])
+        self.assertEqual(await self.listed(nodes[2], 9, Filter(text="g-03")), [[]])
+
+    async def listed(self, node: Node, limit: int, wanted: Filter) -> list[list[str]]:
+        """All pages, as ids."""
+        pages, after = [], ""
+        while True:
+            page = await node.presence.things(after, limit, wanted)
+            self.assertTrue(page.complete)
+            pages.append([record.id for record in page.things])
+            if page.following is None:
+                return pages
+            after = page.following
+
+    async def test_nodes(self) -> None:
+        """How every node is; the one that is asked comes first."""
+        nodes = await self.three()
+        await self.connect(nodes[1], "lamp")
+        await self.until(lambda: self.sessionsOf(nodes[2], "b", 1))
+        records = await nodes[2].presence.nodes()
+        self.assertEqual([each.node for each in records], ["c", "a", "b"])
+        self.assertEqual({each.status for each in records}, {"up"})
+        self.assertEqual({each.registry for each in records[:1]}, {"connected"})
+        await nodes[1].stop()
+        records = await nodes[2].presence.nodes()
+        self.assertEqual([each.node for each in records], ["c", "a"])
+
+    async def sessionsOf(self, node: Node, name: str, count: int) -> bool:
+        """Whether a node says that another has so many sessions."""
+        records = await node.presence.nodes()
+        return [each.sessions for each in records if each.node == name] == [count]
+
+    async def test_anonymous(self) -> None:
+        """Each anonymous session is a thing of its own, and forgotten when it is over."""
+        nodes = await self.three()
+        clients = [await self.connect(node, None) for node in nodes]
+        ids = {
+            f"anonymous#{client.sessionId[:16]}": node.name
+            for client, node in zip(clients, nodes, strict=True)
+        }
+        await self.assertHere(ids, *nodes)
+        for client in clients:
+            client.goodbye()
+        await self.assertHere({}, *nodes)
+        for id in ids:
+            self.assertIsNone(await nodes[0].presence.thing(id))
+        self.assertEqual(self.redis.ask("KEYS", "thing:t:*"), [])
+
+    def lastWord(self) -> bytes:
+        """The lamp's last word, as the registry has it."""
+        word: bytes = self.redis.ask("HGET", "thing:t:lamp", "lastWord")
+        return word
+
+    async def test_lastWord(self) -> None:
+        """A node that is lost takes no last word with it: another publishes it."""
+        network = await self.network("a")
+        nodes = [await self.node("a", network=network), await self.node("b"), await self.node("c")]
+        await self.connected(*nodes)
+        lamp = await self.connect(nodes[0], "lamp", lastWord=b"first")
+        lamp.setLastWord(b"farewell")
+        farewell = b'{"text":"farewell"}'
+        await self.until(lambda: self.lastWord() == farewell)
+        network.swallow()
+        await self.until(lambda: self.kindsOf("lamp")[:3] == ["joined", "lastWord", "left"])
+        self.assertEqual(self.feed()[1]["data"].encode(), farewell)
+        network.mend()
+        await self.assertHere({"lamp": "a"}, *nodes)
+        self.assertEqual(self.lastWord(), farewell)
+        lamp.abort()
+        await self.until(lambda: self.kindsOf("lamp")[4:] == ["lastWord", "left"])
+        self.assertOrdered()
+
+
+class AdmissionTests(FleetCase):
+    """Who may come, when the thing is here already."""
+
+    async def rejected(self, node: Node, name: str, **choices: Any) -> Any:
+        """With what a thing is rejected."""
+        client = await self.dial(node, name, **choices)
+        ended = await client.whenTerminated()
+        self.assertIs(ended.cause, Cause.REJECTED)
+        return ended
+
+    async def test_refuse(self) -> None:
+        """With twins refused, who is here stays, on whatever node the other comes."""
+        nodes = await self.three(twins=Twins.REFUSE)
+        lamp = await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        for node in nodes:
+            ended = await self.rejected(node, "lamp")
+            self.assertIs(ended.code, ErrorCode.IDENTITY_IN_USE)
+        self.assertIsNone(lamp.termination)
+        lamp.goodbye()
+        await self.assertHere({}, *nodes)
+        await self.connect(nodes[1], "lamp")
+        await self.assertHere({"lamp": "b"}, *nodes)
+
+    async def test_allow(self) -> None:
+        """With twins allowed each session is a thing of its own."""
+        nodes = await self.three(twins=Twins.ALLOW)
+        clients = [await self.connect(node, "lamp") for node in nodes]
+        expected = {
+            f"lamp#{client.sessionId[:16]}": node.name
+            for client, node in zip(clients, nodes, strict=True)
+        }
+        await self.assertHere(expected, *nodes)
+
+    async def test_otherKey(self) -> None:
+        """Another key with the same name takes nothing over, on whatever node it comes."""
+        nodes = await self.three()
+        lamp = await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        other = IdentityKey.generate()
+        self.book.names[other.fingerprint] = "lamp"
+        for node in nodes:
+            ended = await self.rejected(node, "lamp", key=other)
+            self.assertIs(ended.code, ErrorCode.IDENTITY_IN_USE)
+        self.assertIsNone(lamp.termination)
+
+    async def test_twins(self) -> None:
+        """Twins on different nodes that replace each other must wait, and it is told."""
+        nodes = await self.three()
+        nodes[2].presence.subscribe(nodes[2].told.append)
+        for number in range(5):
+            await self.connect(nodes[number % 2], "lamp")
+            await self.assertHere({"lamp": "ab"[number % 2]}, *nodes)
+        await self.until(lambda: Kind.TWINS in nodes[2].events())
+        for node in nodes:
+            ended = await self.rejected(node, "lamp")
+            self.assertIs(ended.code, ErrorCode.SERVER_BUSY)
+            self.assertGreater(ended.retryAfter, 1.0)
+        self.assertOrdered()
+
+    async def test_race(self) -> None:
+        """Of two that come at once with different keys to different nodes, one stays."""
+        nodes = await self.three()
+        self.key("lamp")
+        other = IdentityKey.generate()
+        self.book.names[other.fingerprint] = "lamp"
+        for node in nodes:
+            node.factory.admission = None
+        one = await self.connect(nodes[0], "lamp")
+        two = await self.connect(nodes[1], "lamp", key=other)
+        ended = await two.whenTerminated()
+        self.assertIs(ended.cause, Cause.GOODBYE)
+        await self.assertHere({"lamp": "a"}, *nodes)
+        self.assertIsNone(one.termination)
+
+    async def test_slowRegistry(self) -> None:
+        """A registry that does not answer keeps nobody waiting for long."""
+        nodes = await self.three()
+        self.redis.pause()
+        self.addCleanup(self.redis.resume)
+        await self.connect(nodes[0], "lamp")
+        self.redis.resume()
+        await self.assertHere({"lamp": "a"}, *nodes)
+
+
+class HostileTests(FleetCase):
+    """Whoever may write into Redis may write anything."""
+
+    async def test_nonsense(self) -> None:
+        """What makes no sense is skipped and counted; the rest is told."""
+        nodes = await self.three()
+        node = nodes[0]
+        node.presence.subscribe(node.told.append)
+        await self.until(lambda: node.presence._tail._following)
+        ask = self.redis.ask
+        ask("XADD", "thing:feed", "*", "kind", "joined")
+        ask("XADD", "thing:feed", "*", b"\xff", b"\xff")
+        ask(
+            *("XADD", "thing:feed", "*", "kind", "left", "id", "x", "epoch", "1e999"),
+            *("sequence", "1", "node", "a", "session", "s", "at", "1", "data", "{}"),
+        )
+        ask(
+            *("XADD", "thing:feed", "*", "kind", "left", "id", "x", "epoch", "1"),
+            *("sequence", "1", "node", "a", "session", "s", "at", "nan", "data", "{}"),
+        )
+        ask(
+            *("XADD", "thing:feed", "*", "kind", "left", "id", "x", "epoch", "1"),
+            *("sequence", "1", "node", "a", "session", "s", "at", "1", "data", "[" * 100_000),
+        )
+        ask("HSET", "thing:t:bad", "session", "s", "status", "odd")
+        ask("ZADD", "thing:here", 0, "bad")
+        ask("ZADD", "thing:here", 0, "worse")
+        ask("ZADD", "thing:here", 0, b"\xff\xfe")
+        ask("HSET", "thing:nodes", "odd", "{")
+        ask("ZADD", "thing:leases", "+inf", "odd")
+        for text in (
+            b"\xff",
+            "{}",
+            "[]",
+            '{"op":"supersede"}',
+            '{"op":["x"]}',
+            '{"op":"answer"}',
+            '{"op":"measure","ids":{},"from":"b","call":"1"}',
+            '{"op":"deliver","id":[],"message":"","timeout":1,"from":"b","call":"1"}',
+            '{"op":"deliver","id":"x","message":"!","timeout":1,"from":"b","call":"1"}',
+            '{"op":"dismiss","id":"x","from":1,"call":[]}',
+            '{"op":"supersede","id":"lamp","session":["x"],"epoch":"y"}',
+        ):
+            ask("PUBLISH", "thing:inbox:a", text)
+        await self.connect(nodes[1], "lamp")
+        await self.until(lambda: node.events() == [Kind.JOINED])
+        await self.assertHere({"lamp": "b"}, *nodes)
+        self.assertEqual([each.node for each in await node.presence.nodes()], ["a", "b", "c"])
+        await self.until(lambda: node.presence.malformed >= 5 + 11 + 2)
+        self.assertEqual(node.presence.registry, "connected")
+
+    async def test_wrongType(self) -> None:
+        """A key of another type spoils what is in it, and nothing else."""
+        nodes = await self.three()
+        self.redis.ask("SET", "thing:t:lamp", "a string")
+        lamp = await self.connect(nodes[0], "lamp")
+        door = await self.connect(nodes[0], "door")
+        await self.assertHere({"door": "a"}, *nodes)
+        await self.until(lambda: nodes[0].presence.waiting == 0)
+        self.assertEqual((lamp.termination, door.termination), (None, None))
+        self.assertGreaterEqual(nodes[0].presence._keeper.outbox.refused, 1)
+
+
+class SubscriberTests(FleetCase):
+    """Who is told what happens."""
+
+    async def test_resumed(self) -> None:
+        """Who was there before is told what it missed, on any node, and then what comes."""
+        nodes = await self.three()
+        seen: list[FedEvent | None] = []
+        end = nodes[0].presence.subscribe(seen.append)
+        await self.connect(nodes[0], "one")
+        await self.until(lambda: len(seen) == 1)
+        end()
+        for name in ("two", "three", "four"):
+            await self.connect(nodes[1], name)
+        assert seen[0] is not None
+        again: list[FedEvent | None] = []
+        nodes[2].presence.subscribe(again.append, seen[0].position)
+        await self.until(lambda: len(again) == 3)
+        await self.connect(nodes[0], "five")
+        await self.until(lambda: len(again) == 4)
+        self.assertEqual([fed and fed.event.id for fed in again], ["two", "three", "four", "five"])
+        self.assertEqual(len(seen), 1)
+
+    async def test_gap(self) -> None:
+        """Who comes with a position that is not there is told that something may be missing."""
+        nodes = await self.three()
+        await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        for after in ("0-0", "5-5", "9999999999999-7"):
+            seen: list[FedEvent | None] = []
+            nodes[1].presence.subscribe(seen.append, after)
+            await self.until(lambda seen=seen: len(seen) >= 1)
+            self.assertIsNone(seen[0])
+            name = f"door-{after}"
+            await self.connect(nodes[0], name)
+            await self.until(lambda seen=seen, name=name: seen[-1] and seen[-1].event.id == name)
+        self.assertRaises(ValueError, nodes[0].presence.subscribe, seen.append, "nonsense")
+
+    async def test_many(self) -> None:
+        """Long histories are read in pieces, and nothing is told twice while more comes."""
+        nodes = await self.three()
+        lamp = await self.connect(nodes[0], "lamp")
+        seen: list[FedEvent | None] = []
+        nodes[1].presence.subscribe(seen.append)
+        await self.until(lambda: nodes[1].presence._tail._following)
+        lamp.sendMessage(b"0")
+        await self.until(lambda: len(seen) >= 1)
+        for number in range(1, 1000):
+            lamp.sendMessage(str(number).encode())
+        await self.until(lambda: len(seen) >= 1000)
+        assert seen[0] is not None
+        again: list[FedEvent | None] = []
+        nodes[2].presence.subscribe(again.append, seen[0].position)
+        for number in range(1000, 1200):
+            lamp.sendMessage(str(number).encode())
+        await self.until(lambda: len(again) >= 1199 and len(seen) >= 1200)
+        self.assertEqual(
+            [fed and fed.event.data["text"] for fed in seen], [str(n) for n in range(1200)]
+        )
+        self.assertEqual(again, seen[1:])
+
+    async def test_broken(self) -> None:
+        """A receiver that raises keeps nobody else from being told."""
+        nodes = await self.three()
+
+        def broken(fed: object) -> None:
+            raise RuntimeError("told to")
+
+        end = nodes[0].presence.subscribe(broken)
+        nodes[0].presence.subscribe(nodes[0].told.append)
+        await self.connect(nodes[1], "lamp")
+        await self.until(lambda: nodes[0].events() == [Kind.JOINED])
+        end()
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
+    async def test_tailIsCut(self) -> None:
+        """When only the connection for the stream is lost, nothing is missed."""
+        nodes = await self.three()
+        nodes[0].presence.subscribe(nodes[0].told.append)
+        await self.until(lambda: nodes[0].presence._tail._following)
+        for number in range(5):
+            nodes[0].presence._tail.link.drop("a test")
+            await self.connect(nodes[1], f"lamp-{number}")
+        await self.until(lambda: len(nodes[0].told) >= 5)
+        self.assertEqual(
+            [fed and fed.event.id for fed in nodes[0].told], [f"lamp-{n}" for n in range(5)]
+        )
+
+
+def raiseNotTaken(data: bytes) -> bytes:
+    """Take no requests."""
+    raise RequestFailed(ReplyStatus.NOT_TAKEN)

@@ -179,14 +179,22 @@ class Inbox:
             answer.callback(found)
 
     def _deliver(self, found: dict[str, Any]) -> None:
-        message = base64.b64decode(found["message"], validate=True)
-        timeout = min(float(found["timeout"]), LONGEST_TIMEOUT)
-        handing = maybeDeferred(self._local.deliver, found["id"], message, timeout)
-        self._reply(found, handing.addCallback(_messageData))
+        id, message = _idIn(found), base64.b64decode(found["message"], validate=True)
+        timeout = min(max(0.0, float(found["timeout"])), LONGEST_TIMEOUT)
+
+        def deliver() -> Deferred[dict[str, Any]]:
+            return self._local.deliver(id, message, timeout).addCallback(_messageData)
+
+        self._reply(found, deliver)
 
     def _dismiss(self, found: dict[str, Any]) -> None:
-        dismissing = maybeDeferred(self._local.dismiss, found["id"])
-        self._reply(found, dismissing.addCallback(lambda _: {}))
+        id = _idIn(found)
+
+        def dismiss() -> dict[str, Any]:
+            self._local.dismiss(id)
+            return {}
+
+        self._reply(found, dismiss)
 
     def _measure(self, found: dict[str, Any]) -> None:
         """Tell what is known only here: of each thing its session, and how and when it was."""
@@ -200,9 +208,10 @@ class Inbox:
                     "lastSeen": record.lastSeen,
                     "traffic": record.traffic.asDict(),
                 }
-        self._reply(found, maybeDeferred(lambda: {"found": measured}))
+        self._reply(found, lambda: {"found": measured})
 
-    def _reply(self, found: dict[str, Any], working: Deferred[dict[str, Any]]) -> None:
+    def _reply(self, found: dict[str, Any], work: Callable[[], Any]) -> None:
+        """Do what was asked, and tell who asked what came of it."""
         node, number = found["from"], found["call"]
         if not (isinstance(node, str) and isinstance(number, str)):
             raise TypeError("nobody to answer to")
@@ -212,7 +221,7 @@ class Inbox:
                 self._log.failure("Another node's question failed", failure)
             return _errorData(failure.value)
 
-        working.addErrback(failed)
+        working: Deferred[Any] = maybeDeferred(work).addErrback(failed)
         working.addCallback(
             lambda answer: self._publish(node, asJson({**answer, "op": "answer", "call": number}))
         )
@@ -225,6 +234,12 @@ class Inbox:
         "dismiss": _dismiss,
         "measure": _measure,
     }
+
+
+def _idIn(found: dict[str, Any]) -> str:
+    if not isinstance(found["id"], str):
+        raise TypeError("not an id")
+    return found["id"]
 
 
 def _messageData(message: bytes) -> dict[str, Any]:
