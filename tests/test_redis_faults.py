@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from twisted.internet.defer import Deferred
 
 from tests.redises import LEASE, FleetCase, Node
@@ -238,3 +240,20 @@ class NetworkFaultTests(FleetCase):
         call: Deferred[bytes] = nodes[1].presence.deliver("lamp", b"hello", 30.0)
         await self.assertFailure(call, Undelivered)
         await self.assertFailure(nodes[1].presence.deliver("nobody", b"", 1.0), NotPresent)
+
+    async def test_clocksDisagree(self) -> None:
+        """Whose session is the newer is decided by the registry's clock, and not the nodes'."""
+        network = await self.network("a")
+        slow = await self.node("a", network=network, wallClock=lambda: time.time() - 3600)
+        fast = await self.node("b", wallClock=lambda: time.time() + 3600)
+        await self.connected(slow, fast)
+        older = await self.connect(fast, "lamp")
+        await self.assertHere({"lamp": "b"}, slow, fast)
+        network.reset()
+        await self.until(lambda: slow.presence.registry == "away")
+        await self.later(0.05)
+        newer = await self.connect(slow, "lamp")
+        network.mend()
+        await older.whenTerminated()
+        await self.assertHere({"lamp": "a"}, slow, fast)
+        self.assertIsNone(newer.termination)

@@ -95,7 +95,8 @@ class Keeper:
         self._first = True
         self._usurped = False
         self._complained = False
-        self._ahead = 0.0  # The registry's time of day less this node's steady clock, seconds.
+        self._ahead: float | None = None
+        """The registry's time of day less this node's steady clock, seconds; once it is known."""
         self._beat: IDelayedCall | None = None
         self._running = False
 
@@ -103,6 +104,19 @@ class Keeper:
     def node(self) -> str:
         """This node's name."""
         return self._local.node
+
+    def timeOfDay(self) -> float:
+        """
+        Tell the time of day as the registry has it, or as this node has it until that is known.
+
+        So the epochs that nodes give while they are alone are in the order of what happened,
+        whatever the nodes' own clocks say.
+
+        :return: seconds since 1970.
+        """
+        if self._ahead is None:
+            return self._wallClock()
+        return self._clock.seconds() + self._ahead
 
     def start(self) -> None:
         """Connect, and keep the lease."""
@@ -256,7 +270,7 @@ class Keeper:
         sessions = iter(self._local.sessions)
         while batch := list(islice(sessions, BATCH)):
             here = [session for session in batch if self._isHere(session)]
-            now = self._wallClock()
+            now = self.timeOfDay()
             words = [word for session in here for word in restoreWords(session, now)]
             answers = await self.ask("restore", self.node, self.script.bounds.events, *words)
             for session, answer in zip(here, answers or [], strict=True):
@@ -292,7 +306,7 @@ class Keeper:
             # By now another node may have a newer session of the same thing.
             restoring = self.ask("restore", self.node, most, *write.words)
             return restoring.addCallback(lambda answers: answers[0])
-        until = int(1000 * (self._clock.seconds() + self._ahead + ANSWER_TIME))
+        until = int(1000 * (self.timeOfDay() + ANSWER_TIME))
         policy = "refuse" if self._local.twins is Twins.REFUSE else ""
         return self.ask("join", self.node, most, until, policy, *write.words)
 

@@ -144,7 +144,7 @@ class Outbox:
             write.tries += 1
             sending.addCallback(outcomeOf)
             sending.addCallbacks(self._answered, self._failed, (write,), {}, (write,))
-            sending.addErrback(self._broken)
+            sending.addErrback(self._broken, write)
 
     def _answered(self, outcome: Outcome, write: Write) -> None:
         if write not in self._onTheWay:
@@ -170,8 +170,9 @@ class Outbox:
         )
         self._finish(write)
 
-    def _broken(self, failure: Failure) -> None:
+    def _broken(self, failure: Failure, write: Write) -> None:
         self._log.failure("What the registry answered could not be dealt with", failure)
+        self._finish(write)
 
     def _finish(self, write: Write) -> None:
         self._onTheWay.pop(write, None)

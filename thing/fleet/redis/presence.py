@@ -79,14 +79,13 @@ class RedisPresence(Service):
         :param node: this node's name; no other may have it.
         :param twins: what happens when an identity connects while it is connected; all nodes
             should have the same.
-        :param wallClock: tells the time of day, seconds.
+        :param wallClock: tells the time of day until the registry does, seconds.
         :param lease: for how long the node counts as alive after it last said so, seconds.
         :param bounds: how much the registry keeps; all nodes should have the same.
         """
         self.node = node
         self.feed = Feed(wallClock())
-        self.local = LocalRegistry(factory, self, node=node, twins=twins, wallClock=wallClock)
-        self.health = Health(factory, node, wallClock)
+        self.local = LocalRegistry(factory, self, node=node, twins=twins, wallClock=self._time)
         self._lease = lease
         clock = factory.clock
         makeLink = partial(Link, endpointOf(reactor, clock, address), clock, factory.jitter)
@@ -101,6 +100,7 @@ class RedisPresence(Service):
             wallClock=wallClock,
             lease=lease,
         )
+        self.health = Health(factory, node, self._time)
         self._inbox = Inbox(self.local, self._publish)
         self._queries = Queries(self._keeper, self._inbox, self.local, self._own)
         self._address = address
@@ -125,6 +125,9 @@ class RedisPresence(Service):
     def registry(self) -> str:
         """Whether the registry can be reached: ``connected`` or ``away``."""
         return "connected" if self._keeper.connected else "away"
+
+    def _time(self) -> float:
+        return self._keeper.timeOfDay()
 
     def _own(self) -> NodeRecord:
         return self.health.record(self.registry)

@@ -1,0 +1,172 @@
+"""What waits to be written into the registry: its order, its bounds, and what is sent again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from thing.fleet.redis.connection import RegistryAway, RegistryRefused
+from thing.fleet.redis.outbox import OVERHEAD, WINDOW, Outbox, Write
+from thing.fleet.redis.script import Outcome
+
+
+class Sessionlike:
+    """As much of a session as the outbox needs."""
+
+    id = "lamp"
+
+
+class OutboxTests(SynchronousTestCase):
+    """An outbox whose registry is the test."""
+
+    def setUp(self) -> None:
+        self.sent: list[tuple[Write, Deferred[Any]]] = []
+        self.settled: list[tuple[str, str]] = []
+        self.damage: list[str] = []
+        self.done = True
+        self.outbox = Outbox(
+            self.send, self.settle, self.damage.append, mostWaiting=200, mostOctets=1 << 20
+        )
+
+    def send(self, write: Write) -> Deferred[Any]:
+        sending: Deferred[Any] = Deferred()
+        self.sent.append((write, sending))
+        return sending
+
+    def settle(self, write: Write, outcome: Outcome) -> bool:
+        self.settled.append((write.op, outcome.word))
+        return self.done
+
+    def put(self, *ops: str, uplink: bool = False, words: tuple[str, ...] = ()) -> None:
+        session: Any = Sessionlike()
+        for op in ops:
+            self.outbox.put(Write(op, session, words, uplink))
+
+    def ops(self) -> list[str]:
+        """What was sent so far."""
+        return [write.op for write, _ in self.sent]
+
+    def answer(self, at: int, word: bytes = b"done") -> None:
+        self.sent[at][1].callback([word, b"1", b"2"])
+
+    def lose(self) -> None:
+        """The connection is lost with all that is on its way."""
+        for _, sending in self.sent:
+            if not sending.called:
+                sending.errback(RegistryAway("lost"))
+        self.outbox.close()
+
+    def test_order(self) -> None:
+        """What was put first is sent first, but nothing before it is opened."""
+        self.put("a", "b")
+        self.assertEqual(self.ops(), [])
+        self.outbox.open()
+        self.put("c")
+        self.assertEqual(self.ops(), ["a", "b", "c"])
+        for at in range(3):
+            self.answer(at)
+        self.assertEqual(self.settled, [("a", "done"), ("b", "done"), ("c", "done")])
+        self.assertEqual((len(self.outbox), self.outbox.octets), (0, 0))
+
+    def test_window(self) -> None:
+        """No more than a window is on its way."""
+        self.outbox.open()
+        self.put(*["x"] * (WINDOW + 10))
+        self.assertEqual(len(self.sent), WINDOW)
+        self.answer(0)
+        self.assertEqual(len(self.sent), WINDOW + 1)
+
+    def test_again(self) -> None:
+        """What was not answered is sent again, in the same order, before what came later."""
+        self.outbox.open()
+        self.put("a", "b", "c")
+        self.answer(0)
+        self.lose()
+        self.put("d")
+        del self.sent[:]
+        self.outbox.open()
+        self.assertEqual(self.ops(), ["b", "c", "d"])
+        self.assertEqual([write.tries for write, _ in self.sent], [2, 2, 1])
+
+    def test_notDone(self) -> None:
+        """An answer that shows damage leaves the write to be sent again after the repair."""
+        self.outbox.open()
+        self.done = False
+        self.put("a")
+        self.answer(0, b"unknown")
+        self.assertEqual(self.damage, ["lamp is unknown to the registry"])
+        self.lose()
+        self.outbox.open()
+        self.assertEqual(self.ops(), ["a", "a"])
+
+    def test_nonsense(self) -> None:
+        """An answer that makes no sense is damage, too."""
+        self.outbox.open()
+        for answer in (None, 7, [], [None], [b"\xff"], [b"done", b"x"], [[]]):
+            self.put("a")
+            self.sent[-1][1].callback(answer)
+        self.assertEqual(len(self.damage), 7)
+
+    def test_refused(self) -> None:
+        """A write that the registry refuses for good is given up; what is its state, is not."""
+        self.outbox.open()
+        self.put("a", "b")
+        self.sent[0][1].errback(RegistryRefused("WRONGTYPE Operation against a key"))
+        self.assertEqual((self.outbox.refused, len(self.outbox), self.damage), (1, 1, []))
+        self.sent[1][1].errback(RegistryRefused("READONLY You can't write against a replica"))
+        self.assertEqual((self.outbox.refused, len(self.outbox), len(self.damage)), (1, 1, 1))
+
+    def test_fullWhileAway(self) -> None:
+        """While it is closed the oldest are dropped beyond a count; messages are counted."""
+        self.put(*[f"state {number}" for number in range(10)])
+        self.put(*[f"message {number}" for number in range(300)], uplink=True)
+        self.assertEqual((len(self.outbox), self.outbox.dropped), (200, 100))
+        self.assertEqual(self.damage, [])
+        self.outbox.open()
+        self.assertEqual(self.ops()[0], "message 100")
+
+    def test_fullOfOctets(self) -> None:
+        """Beyond a number of octets, too."""
+        self.put(*["message"] * 100, uplink=True, words=("x" * 100_000,))
+        kept = (1 << 20) // (100_000 + OVERHEAD)
+        self.assertEqual((len(self.outbox), self.outbox.dropped), (kept, 100 - kept))
+        self.assertLessEqual(self.outbox.octets, 1 << 20)
+
+    def test_fullWhileOpen(self) -> None:
+        """While it is open a state that is dropped is damage; what is on its way is kept."""
+        self.outbox.open()
+        self.put(*["x"] * 300)
+        self.assertEqual(len(self.outbox), 200)
+        self.assertEqual(len(self.sent), WINDOW)
+        self.assertEqual(len(self.damage), 100)
+
+    def test_written(self) -> None:
+        """Who waits for what was put is told when it is answered, or that it will not be."""
+        self.successResultOf(self.outbox.whenWritten())
+        self.outbox.open()
+        self.put("a", "b")
+        waiting = self.outbox.whenWritten()
+        self.put("c")
+        self.answer(0)
+        self.assertNoResult(waiting)
+        self.answer(1)
+        self.successResultOf(waiting)
+        waiting = self.outbox.whenWritten()
+        self.lose()
+        self.failureResultOf(waiting, RegistryAway)
+
+    def test_broken(self) -> None:
+        """What goes wrong while an answer is dealt with is logged, and not raised."""
+
+        def settle(write: Write, outcome: Outcome) -> bool:
+            raise RuntimeError("told to")
+
+        outbox = Outbox(self.send, settle, self.damage.append)
+        outbox.open()
+        session: Any = Sessionlike()
+        outbox.put(Write("a", session, ()))
+        self.answer(0)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+        self.assertEqual(len(outbox), 0)
