@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
+from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import writeCertificate
 from tests.test_trust_keys import DirectoryMixin, write
-from thing import ThingError, ThingFactory
+from thing import ThingError
 from thing.fleet.redis import Address, RegistryURLError, connectPresence, parseAddress
 
 
@@ -109,17 +111,10 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
 
     def test_libraryIsMissing(self) -> None:
         """Without the client library it is said in one line how to get it."""
-        import sys
-
-        self.patch(sys, "modules", {**sys.modules, "txredisapi": None})
-        error = self.assertRaises(
-            ThingError,
-            connectPresence,
-            None,
-            "redis://host",
-            ThingFactory,
-            node="node",
-        )
+        with mock.patch.dict(sys.modules, {"txredisapi": None}):
+            error = self.assertRaises(
+                ThingError, connectPresence, None, "redis://host", None, node="node"
+            )
         self.assertEqual(
             str(error), "a registry in Redis needs txredisapi: pip install 'thing[redis]'"
         )

@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import writeCertificate
 from tests.redises import PATIENCE, FleetCase, RedisServer, redisProgram
@@ -153,6 +154,23 @@ class LinkTests(LinkCase):
         await self.until(lambda: link.up)
 
 
+class RefusalTests(SynchronousTestCase):
+    """Which errors are the registry's state, and which the fault of what it was asked."""
+
+    def test_passing(self) -> None:
+        """It is told by the first word, wherever an older Redis puts it."""
+        for text in (
+            "READONLY You can't write against a read only replica.",
+            "ERR Error running script (call to f_0): @user_script:12: @user_script: 12: "
+            "-READONLY You can't write against a read only replica.",
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "NOSCRIPT No matching script.",
+        ):
+            self.assertTrue(RegistryRefused(text).passing, text)
+        for text in ("WRONGTYPE Operation against a key", "ERR unknown command", "BUSYGROUP x"):
+            self.assertFalse(RegistryRefused(text).passing, text)
+
+
 class PasswordTests(LinkCase):
     """Redis lets in only who knows a password."""
 
@@ -212,7 +230,7 @@ class PasswordTests(LinkCase):
         await self.connect(nodes[1], "lamp")
         await self.assertHere({"lamp": "b"}, *nodes)
         await self.until(lambda: len(nodes[0].events()) == 2)
-        self.assertEqual(await nodes[0].presence._keeper.script.sweep(link), 0)
+        self.assertEqual(await nodes[0].presence._keeper.script.sweep(link, 9.0), 0)
 
 
 class TlsTests(LinkCase):

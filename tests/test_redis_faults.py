@@ -6,11 +6,8 @@ import time
 
 from twisted.internet.defer import Deferred
 
-from tests.redises import LEASE, FleetCase, Node
+from tests.redises import SHORT, FleetCase, Node
 from thing.fleet import Filter, Kind, NotPresent, Undelivered
-
-FOUND_LOST = 3 * LEASE
-"""Within what time a lost node's things are to be taken off, on a machine that is busy; seconds."""
 
 
 class RedisFaultTests(FleetCase):
@@ -148,6 +145,27 @@ class RedisFaultTests(FleetCase):
         await self.assertHere(self.truth, *nodes)
         self.assertNobodyLeft()
 
+    async def test_full(self) -> None:
+        """Redis has no memory left: nodes go on alone, and make up for it when it has."""
+        nodes = await self.fleet()
+        self.redis.ask("CONFIG", "SET", "maxmemory", 1)
+        await self.connect(nodes[0], "late")
+        await self.away(nodes[0])
+        self.redis.ask("CONFIG", "SET", "maxmemory", 0)
+        await self.assertHere({**self.truth, "late": "a"}, *nodes)
+        self.assertIsNone(self.things[0].termination)
+
+    async def test_replica(self) -> None:
+        """Redis is made a replica of another: nodes do not write there, and lose nothing."""
+        nodes = await self.fleet()
+        self.redis.ask("REPLICAOF", "127.0.0.1", "1")
+        self.things[0].sendMessage(b"to be kept")
+        await self.away(nodes[0])
+        self.redis.ask("REPLICAOF", "NO", "ONE")
+        await self.assertHere(self.truth, *nodes)
+        self.assertEqual(self.kindsOf("thing-a"), ["joined", "message"])
+        self.assertNobodyLeft()
+
 
 class NetworkFaultTests(FleetCase):
     """The network between a node and Redis fails."""
@@ -158,13 +176,17 @@ class NetworkFaultTests(FleetCase):
         are back when the network is.
         """
         network = await self.network("a")
-        nodes = [await self.node("a", network=network), await self.node("b"), await self.node("c")]
+        nodes = [
+            await self.node("a", network=network, lease=SHORT),
+            await self.node("b", lease=SHORT),
+            await self.node("c", lease=SHORT),
+        ]
         await self.connected(*nodes)
         lamp = await self.connect(nodes[0], "lamp")
         door = await self.connect(nodes[1], "door")
         await self.assertHere({"lamp": "a", "door": "b"}, *nodes)
         network.swallow()
-        await self.assertHere({"door": "b"}, *nodes[1:], within=FOUND_LOST + 30)
+        await self.assertHere({"door": "b"}, *nodes[1:])
         await self.until(lambda: nodes[0].presence.registry == "away")
         self.assertEqual(self.kindsOf("lamp"), ["joined", "left"])
         left = [entry for entry in self.feed() if entry["kind"] == "left"]

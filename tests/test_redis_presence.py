@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from zope.interface.verify import verifyObject
 
-from tests.redises import FleetCase, Node
+from tests.redises import SHORT, FleetCase, Node
 from thing import EndReason, ErrorCode, IdentityKey, LocalProtocolError
 from thing.errors import ReplyStatus, RequestFailed, RequestTimedOut
 from thing.events import Cause
-from thing.fleet import FedEvent, Filter, Kind, NotPresent, Status, Twins
+from thing.fleet import FedEvent, Filter, IPresence, Kind, NotPresent, Status, Twins
 
 
 class SharedTests(FleetCase):
     """What one node knows, all do."""
+
+    async def test_interface(self) -> None:
+        """It is an ``IPresence``."""
+        node = await self.node("a")
+        verifyObject(IPresence, node.presence)
 
     async def test_joinedAndLeft(self) -> None:
         """A thing that comes to one node is known to all, and so is its goodbye."""
@@ -188,7 +194,11 @@ class SharedTests(FleetCase):
     async def test_lastWord(self) -> None:
         """A node that is lost takes no last word with it: another publishes it."""
         network = await self.network("a")
-        nodes = [await self.node("a", network=network), await self.node("b"), await self.node("c")]
+        nodes = [
+            await self.node("a", network=network, lease=SHORT),
+            await self.node("b", lease=SHORT),
+            await self.node("c", lease=SHORT),
+        ]
         await self.connected(*nodes)
         lamp = await self.connect(nodes[0], "lamp", lastWord=b"first")
         lamp.setLastWord(b"farewell")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from tests.redises import RedisClient, RedisServer
+from tests.redises import PATIENCE, RedisClient, RedisServer
 from thing.fleet.redis.rows import eventOf, nodesOf, recordOf
 from thing.fleet.redis.script import Script
 
@@ -70,7 +70,7 @@ class Registry:
 
     def sweep(self, limit: int = 50, keep: int = 10**12, gone: int = 10**6) -> int:
         """Clean up."""
-        return self.run("sweep", MOST, limit, keep, gone, 10**12, 10**12)
+        return self.run("sweep", MOST, limit, keep, gone, 10**12, 10**12, LONG)
 
     def record(self, id: str = "lamp") -> Any:
         """What is stored of a thing."""
@@ -266,9 +266,17 @@ class SweepTests(ScriptCase):
         data = json.dumps({"text": "x" * 10_000})
         for number in range(400):
             self.registry.run("tell", MOST, "lamp", "s1", number + 2, "message", "1.0", data, "")
-        self.registry.run("sweep", MOST, 50, 10**12, 10**6, 10**12, 1 << 20)
+        self.registry.run("sweep", MOST, 50, 10**12, 10**6, 10**12, 1 << 20, LONG)
         length = self.registry.client.ask("XLEN", f"{PREFIX}feed")
         self.assertTrue(20 < length < 110, length)
+
+    def test_clockWasSetBack(self) -> None:
+        """A lease that lasts longer than any does is cut to what one does."""
+        now = self.registry.client.ask("TIME")
+        self.registry.client.ask("ZADD", "thing:leases", int(now[0]) * 1000 + 5 * LONG, "a")
+        self.registry.sweep()
+        until = float(self.registry.client.ask("ZSCORE", "thing:leases", "a"))
+        self.assertLess(abs(until - int(now[0]) * 1000 - LONG), PATIENCE * 1000)
 
     def test_usurped(self) -> None:
         """Of two processes with one name the later has it; the other is told, each time."""

@@ -204,7 +204,7 @@ class Keeper:
                 elif wasConnected and not kept:
                     # Others may have taken this node's things off already.
                     self.link.drop("this node's lease had run out")
-                while self.connected and await self.script.sweep(self.link):
+                while self.connected and await self.script.sweep(self.link, self._lease):
                     self.swept += 1
         except Usurped as error:
             self._takenFrom(error)

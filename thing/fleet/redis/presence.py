@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -220,10 +221,11 @@ class RedisPresence(Service):
 
     def _observe(self, protocol: ThingProtocol, event: Event) -> None:
         if isinstance(event, LastWordReceived):
-            session = self.local.session(self.local.idOf(protocol))
-            if session.protocol is protocol:
-                words = (session.id, session.session, lastWordOf(session))
-                self._keeper.outbox.put(Write("word", session, words))
+            with suppress(NotPresent):  # A newer session has its thing.
+                session = self.local.session(self.local.idOf(protocol))
+                if session.protocol is protocol:
+                    words = (session.id, session.session, lastWordOf(session))
+                    self._keeper.outbox.put(Write("word", session, words))
 
     # What can be asked.
 

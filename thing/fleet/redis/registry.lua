@@ -371,8 +371,13 @@ local function empty(node, most, limit, detail)
 end
 
 -- Clean up after one node whose lease ran out, and forget what is old: MOST LIMIT KEEP
--- MOST_GONE KEEP_NODES MOST_OCTETS. Says how much is left to be done at once.
+-- MOST_GONE KEEP_NODES MOST_OCTETS LEASE. Says how much is left to be done at once.
 function OPS.sweep(a)
+  -- No lease is as long as that: the clock was set back.
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases',
+    '(' .. whole(NOW + 3 * tonumber(a[7])), '+inf', 'LIMIT', 0, tonumber(a[2]))) do
+    redis.call('ZADD', P .. 'leases', whole(NOW + tonumber(a[7])), name)
+  end
   local limit, left = tonumber(a[2]), 0
   local node = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', whole(NOW), 'LIMIT', 0, 1)[1]
   if node then

@@ -80,11 +80,12 @@ class Script:
         """
         return link.call("EVALSHA", self.digest, 1, self.prefix, op, *args)
 
-    def sweep(self, link: Link) -> Deferred[Any]:
+    def sweep(self, link: Link, lease: float) -> Deferred[Any]:
         """
         Clean up some of what is to be cleaned up.
 
         :param link: the connection.
+        :param lease: how long a lease is, seconds.
         :return: fires with how much is left to be done at once.
         """
         bounds = self.bounds
@@ -92,7 +93,7 @@ class Script:
             link,
             "sweep",
             *(bounds.events, BATCH, int(bounds.keep * 1000), bounds.gone),
-            *(int(KEEP_NODES * 1000), bounds.octets),
+            *(int(KEEP_NODES * 1000), bounds.octets, int(lease * 1000)),
         )
 
 
