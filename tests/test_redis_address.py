@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,7 +12,15 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import writeCertificate
 from tests.test_trust_keys import DirectoryMixin, write
 from thing import ThingError
-from thing.fleet.redis import Address, RegistryURLError, connectPresence, parseAddress
+from thing.fleet.redis import (
+    Address,
+    RedisPresence,
+    RegistryURLError,
+    connectPresence,
+    parseAddress,
+)
+from thing.service import CannotStart
+from thing.tap import Options, makeService
 
 
 class AddressTests(DirectoryMixin, SynchronousTestCase):
@@ -118,3 +127,27 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         self.assertEqual(
             str(error), "a registry in Redis needs txredisapi: pip install 'thing[redis]'"
         )
+
+
+class OptionTests(DirectoryMixin, SynchronousTestCase):
+    """``twistd thing --presence``."""
+
+    def make(self, url: str) -> Any:
+        """The service that the option makes."""
+        options = Options()
+        with mock.patch.dict(os.environ, {"THING_HOME": self.path("home")}):
+            options.parseOptions(["--anyone", "--presence", url, "--node", "north"])
+            return makeService(options)
+
+    def test_registry(self) -> None:
+        """A registry's URL makes a presence that starts and stops with the server."""
+        (presence,) = self.make("redis://user:hush@redis.example/2")._companions
+        self.assertIsInstance(presence, RedisPresence)
+        self.assertEqual((presence.node, presence.registry), ("north", "away"))
+
+    def test_wrong(self) -> None:
+        """What is wrong with it is one line, without the password."""
+        error = self.assertRaises(CannotStart, self.make, "redis://user:hush@redis.example/x")
+        self.assertEqual(str(error), "twistd thing: --presence: the database must be a number")
+        error = self.assertRaises(CannotStart, self.make, "mongodb://:hush@redis.example")
+        self.assertNotIn("hush", str(error))

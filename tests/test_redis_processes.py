@@ -12,6 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 
 from tests.pairs import freshClient
 from tests.redises import Client, FleetCase, Node
+from tests.test_fleet_http_process import AskMixin
 from tests.test_twistd import PROJECT, TWISTD, Process
 from thing import Anyone, IdentityKey, ThingFactory
 
@@ -19,8 +20,12 @@ WITHIN = 14.0 + 16.0
 """Within what time a lost node's things are off, and what a busy machine takes besides; seconds."""
 
 
-class ProcessTests(FleetCase):
-    """Two nodes are processes of their own."""
+class ProcessTests(AskMixin, FleetCase):
+    """Two nodes are processes of their own, and are asked over HTTP."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.status: dict[str, str] = {}
 
     async def spawned(self, name: str) -> tuple[Process, int]:
         """A node in a process, and its port."""
@@ -31,7 +36,7 @@ class ProcessTests(FleetCase):
             [
                 *(sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "thing"),
                 *("--port", "tcp:0:interface=127.0.0.1", "--anyone", "--node", name),
-                *("--presence", f"unix://{self.redis.path}"),
+                *("--presence", f"unix://{self.redis.path}", "--status", "0"),
             ],
             env={
                 "PATH": os.environ.get("PATH", os.defpath),
@@ -51,6 +56,8 @@ class ProcessTests(FleetCase):
         self.addCleanup(end)
         line = await process.whenLine("Listening on")
         await process.whenLine("up to date")
+        status = await process.whenLine("Status is told at")
+        self.status[name] = "tcp:" + status.rpartition(" ")[2]
         return process, int(line.partition("127.0.0.1:")[2].split()[0])
 
     async def come(self, port: int, count: int) -> list[Client]:
@@ -65,6 +72,18 @@ class ProcessTests(FleetCase):
             await client.whenEstablished()
             clients.append(client)
         return clients
+
+    async def assertTold(self, expected: dict[str, str], node: str) -> None:
+        """A process soon tells over HTTP who is where, and its nodes how they are."""
+
+        async def agreed() -> bool:
+            found = await self.json(self.status[node], "/things?limit=100")
+            here = {each["id"]: each["node"] for each in found["things"]}
+            return bool(found["complete"]) and here == expected
+
+        await self.until(agreed)
+        found = await self.json(self.status[node], "/nodes")
+        self.assertEqual((found["complete"], found["nodes"][0]["node"]), (True, node))
 
     @staticmethod
     def called(clients: list[Client]) -> list[str]:
@@ -84,9 +103,13 @@ class ProcessTests(FleetCase):
         names = self.called(lost)
         everywhere = {**dict.fromkeys(names, "x"), **dict.fromkeys(self.called(kept), "y")}
         await self.assertHere(everywhere, watcher)
+        for node in ("x", "y"):
+            await self.assertTold(everywhere, node)
         os.kill(killed.pid, signal.SIGKILL)
         await DeferredList([client.whenTerminated() for client in lost])
-        await self.assertHere(dict.fromkeys(self.called(kept), "y"), watcher, within=WITHIN)
+        remaining = dict.fromkeys(self.called(kept), "y")
+        await self.assertHere(remaining, watcher, within=WITHIN)
+        await self.assertTold(remaining, "y")
         self.assertEqual(sorted(self.lefts()), sorted(names))
         causes = [entry["data"] for entry in self.feed() if entry["kind"] == "left"]
         self.assertTrue(all("NODE_LOST" in cause for cause in causes), causes)
@@ -120,10 +143,34 @@ class ProcessTests(FleetCase):
         finally:
             os.kill(paused.pid, signal.SIGCONT)
         await self.assertHere(dict.fromkeys(names, "x"), watcher)
+        await self.assertTold(dict.fromkeys(names, "x"), "x")
         self.assertEqual([client.termination for client in clients], [None] * 3)
         for name in names:
             self.assertEqual(self.kindsOf(name)[:3], ["joined", "left", "joined"])
         self.assertOrdered()
+
+    async def test_redisIsKilled(self) -> None:
+        """Redis is killed and comes back with nothing: every process tells the truth again."""
+        (_, one), (_, two) = await self.spawned("x"), await self.spawned("y")
+        names = {
+            **dict.fromkeys(self.called(await self.come(one, 2)), "x"),
+            **dict.fromkeys(self.called(await self.come(two, 2)), "y"),
+        }
+        for node in ("x", "y"):
+            await self.assertTold(names, node)
+        self.redis.kill()
+        for node in ("x", "y"):
+            await self.until(lambda node=node: self.alone(node))
+        self.redis.start()
+        for node in ("x", "y"):
+            await self.assertTold(names, node)
+        self.assertEqual([client.termination for client in self.things], [None] * 4)
+
+    async def alone(self, node: str) -> bool:
+        """Whether a process says that it tells only what it knows itself, and tells that."""
+        found = await self.json(self.status[node], "/things?limit=100")
+        here = {each["node"] for each in found["things"]}
+        return not found["complete"] and here == {node} and len(found["things"]) == 2
 
     async def test_terminated(self) -> None:
         """A node that is asked to stop takes itself off at once."""
