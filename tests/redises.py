@@ -123,12 +123,13 @@ class RedisServer:
 
 
 class RedisClient:
-    """A connection to a Redis, which waits for each answer."""
+    """A connection to a Redis, by its socket's path or its port; it waits for each answer."""
 
-    def __init__(self, path: str) -> None:
-        self._socket = socket.socket(socket.AF_UNIX)
+    def __init__(self, where: str | int) -> None:
+        family = socket.AF_INET if isinstance(where, int) else socket.AF_UNIX
+        self._socket = socket.socket(family)
         self._socket.settimeout(PATIENCE)
-        self._socket.connect(path)
+        self._socket.connect(("127.0.0.1", where) if isinstance(where, int) else where)
         self._reader = hiredis.Reader()
 
     def __enter__(self) -> RedisClient:

@@ -12,11 +12,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import writeCertificate
-from tests.redises import PATIENCE, FleetCase, RedisServer, redisProgram
+from tests.redises import PATIENCE, FleetCase, RedisClient, RedisServer, redisProgram
 from thing.clock import SteadyClock
 from thing.fleet.redis.address import parseAddress
 from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
 from thing.fleet.redis.endpoints import endpointOf, letIn
+from thing.fleet.redis.script import pairsOf
 
 
 def freePort() -> int:
@@ -230,7 +231,12 @@ class PasswordTests(LinkCase):
         await self.connect(nodes[1], "lamp")
         await self.assertHere({"lamp": "b"}, *nodes)
         await self.until(lambda: len(nodes[0].events()) == 2)
-        self.assertEqual(await nodes[0].presence._keeper.script.sweep(link, 9.0), 0)
+        keeper = nodes[0].presence._keeper
+        self.assertEqual(await keeper.script.sweep(keeper.link, 9.0), 0)
+        await keeper._disown()
+        await nodes[1].stop()
+        self.assertEqual([each.node for each in await nodes[0].presence.nodes()], ["a"])
+        self.assertEqual([node.presence._keeper.outbox.refused for node in nodes], [0, 0])
 
 
 class TlsTests(LinkCase):
@@ -338,13 +344,9 @@ class SentinelTests(LinkCase):
     @staticmethod
     def replicasOf(port: int) -> int:
         """How many replicas a Sentinel knows of that can become master."""
-        done = subprocess.run(
-            ["redis-cli", "-p", str(port), "SENTINEL", "REPLICAS", "main"],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        return done.stdout.count("\nname\n") + done.stdout.startswith("name\n")
+        with RedisClient(port) as client:
+            replicas = client.ask("SENTINEL", "REPLICAS", "main")
+        return [dict(pairsOf(each))[b"flags"] for each in replicas].count(b"slave")
 
     async def test_noMaster(self) -> None:
         """Sentinels that know nothing of the service are said to."""

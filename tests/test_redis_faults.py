@@ -196,6 +196,9 @@ class NetworkFaultTests(FleetCase):
         network.mend()
         await self.assertHere({"lamp": "a", "door": "b"}, *nodes)
         self.assertEqual(self.kindsOf("lamp"), ["joined", "left", "joined"])
+        await self.until(lambda: nodes[0].presence._inboxLink.up)
+        answer = await nodes[1].presence.deliver("lamp", b"hello", 10.0)
+        self.assertEqual(answer, b"answer to hello")
         self.assertEqual((lamp.termination, door.termination), (None, None))
         self.assertOrdered()
 

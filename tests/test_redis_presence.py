@@ -95,6 +95,22 @@ class SharedTests(FleetCase):
             )
             self.assertIs(protocolError.code, ErrorCode.BAD_ARGUMENT)
 
+    async def test_movedMeanwhile(self) -> None:
+        """A message follows a thing that moves just then."""
+        nodes = await self.three()
+        await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        lookUp, node = nodes[2].presence._nodeOf, ["a"]
+
+        async def outdated(id: str) -> str:
+            return node.pop() if node else await lookUp(id)
+
+        nodes[2].presence._nodeOf = outdated  # type: ignore[method-assign]
+        lamp = await self.connect(nodes[1], "lamp")
+        await self.assertHere({"lamp": "b"}, *nodes)
+        answer = await nodes[2].presence.deliver("lamp", b"hello", 10.0)
+        self.assertEqual((answer, lamp.messages), (b"answer to hello", [b"hello"]))
+
     async def test_dismissed(self) -> None:
         """A thing on another node is asked to leave."""
         nodes = await self.three()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import settings
@@ -311,7 +311,6 @@ class Session:
     key: str
     epoch: int
     sequence: int = 1
-    queue: list[int] = field(default_factory=list)
 
 
 class RegistryMachine(RuleBasedStateMachine):

@@ -169,6 +169,8 @@ class Inbox:
             self._HANDLERS[found["op"]](self, found)
         except MALFORMED:
             self.malformed += 1
+        except Exception:
+            self._log.failure("What another node said could not be dealt with")
 
     def _supersede(self, found: dict[str, Any]) -> None:
         self._local.supersede(found["id"], found["session"], int(found["epoch"]))

@@ -18,10 +18,10 @@ from thing.fleet.redis.script import Outcome, outcomeOf
 WINDOW = 128
 """How many writes may be unanswered at once."""
 
-MOST_WAITING = 20_000
-"""How many writes wait at most while the registry is away: more than sessions that all end."""
+MOST_WAITING = 50_000
+"""How many writes wait at most: more than when all sessions end at once, with last words."""
 
-MOST_OCTETS = 16 << 20
+MOST_OCTETS = 64 << 20
 """About how many octets they may have together."""
 
 OVERHEAD = 256

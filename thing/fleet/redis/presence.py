@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -271,12 +271,13 @@ class RedisPresence(Service):
         return Deferred.fromCoroutine(self._deliver(id, message, timeout))
 
     async def _deliver(self, id: str, message: bytes, timeout: float) -> bytes:
-        node = await self._nodeOf(id)
-        if node == self.node:
-            return await self.local.deliver(id, message, timeout)
-        asking = self._inbox.deliver(node, id, message, timeout, GRACE)
-        answer: bytes = await self._asked(asking)
-        return answer
+        async def on(node: str) -> bytes:
+            if node == self.node:
+                return await self.local.deliver(id, message, timeout)
+            return await self._inbox.deliver(node, id, message, timeout, GRACE)
+
+        delivered: bytes = await self._reach(id, on)
+        return delivered
 
     def dismiss(self, id: str) -> Deferred[None]:
         """
@@ -288,11 +289,24 @@ class RedisPresence(Service):
         return Deferred.fromCoroutine(self._dismiss(id))
 
     async def _dismiss(self, id: str) -> None:
+        async def on(node: str) -> None:
+            if node == self.node:
+                self.local.dismiss(id)
+            else:
+                await self._inbox.dismiss(node, id, GRACE)
+
+        await self._reach(id, on)
+
+    async def _reach(self, id: str, on: Callable[[str], Awaitable[Any]]) -> Any:
+        """Do something on the node that a thing is on; if it moved meanwhile, once more."""
         node = await self._nodeOf(id)
-        if node == self.node:
-            self.local.dismiss(id)
-        else:
-            await self._asked(self._inbox.dismiss(node, id, GRACE))
+        try:
+            return await self._asked(on(node))
+        except NotPresent:
+            elsewhere = await self._nodeOf(id)
+            if elsewhere == node:
+                raise
+            return await self._asked(on(elsewhere))
 
     async def _nodeOf(self, id: str) -> str:
         """On which node a thing is; this one, if it is here at all."""
@@ -307,7 +321,7 @@ class RedisPresence(Service):
             raise NotPresent(f"{id} is not here")
         return found.node
 
-    async def _asked(self, asking: Any) -> Any:
+    async def _asked(self, asking: Awaitable[Any]) -> Any:
         """What the registry, or another node, answers."""
         try:
             return await asking

@@ -97,8 +97,10 @@ class Queries:
         found: list[ThingRecord] = []
         which = "here" if wanted.status is not Status.GONE else "ids"
         following: str | None = after
+        # One more tells whether another page follows; who filters has to look at many.
+        count = SCANNED if wanted.text or wanted.node or wanted.status else limit + 1
         for _ in range(MOST_SCANNED // SCANNED):
-            rows, following = await self._scan(which, following or "")
+            rows, following = await self._scan(which, following or "", min(count, SCANNED))
             for record in rows:
                 text = searchText(record.id, record.name, record.fingerprint, record.address)
                 if wanted.admits(record.status, record.node, text):
@@ -109,9 +111,11 @@ class Queries:
             following = found[limit - 1].id
         return Page(tuple(await self._measured(found[:limit])), following)
 
-    async def _scan(self, which: str, after: str) -> tuple[list[ThingRecord], str | None]:
+    async def _scan(
+        self, which: str, after: str, count: int
+    ) -> tuple[list[ThingRecord], str | None]:
         try:
-            last, rows = await self._keeper.ask("list", which, after, SCANNED)
+            last, rows = await self._keeper.ask("list", which, after, count)
             following = last.decode() or None
         except MALFORMED:
             raise RegistryAway("the registry's answer makes no sense") from None
