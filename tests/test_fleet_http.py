@@ -18,7 +18,7 @@ from thing.core.messages import REQUEST_LIMIT
 from thing.core.requests import REQUESTS_OUTSTANDING
 from thing.fleet import Undelivered
 from thing.fleet.http.answers import encode, pageAnswer
-from thing.fleet.http.api import Api
+from thing.fleet.http.api import FleetApi
 from thing.fleet.http.description import DESCRIPTION
 
 Json = dict[str, Any]
@@ -388,7 +388,7 @@ class ServerTests(ApiCase):
         """The description has the paths and methods that are answered, and no others."""
         routes = {
             ("/" + "/".join(route.path), method.decode().lower())
-            for route in Api._ROUTES
+            for route in FleetApi._ROUTES
             for method in route.methods
         }
         described = {
@@ -401,7 +401,7 @@ class ServerTests(ApiCase):
 
     def test_publicPathsAreDescribed(self) -> None:
         """The description says which paths need no token, as it is."""
-        for route in Api._ROUTES:
+        for route in FleetApi._ROUTES:
             for method in route.methods:
                 operation = operationFor(method.decode(), "/" + "/".join(route.path))
                 assert operation is not None

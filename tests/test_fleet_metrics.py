@@ -10,12 +10,14 @@ from unittest import mock
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
+from zope.interface import directlyProvides
 
 from tests.pairs import freshClient
 from tests.web import WebCase
 from thing import Anonymous, Cause, EndReason, ErrorCode, Limits, Termination
 from thing.fleet import Kind
 from thing.fleet.http.metrics import Exporter
+from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.meter import PROBE_INTERVAL, Histogram, Meter, reasonOf
 from thing.limits import LIMITS_HIT
 
@@ -29,7 +31,7 @@ class MeterCase(WebCase):
         site = super().serve(*args, **named)
         self.factory = self.home.local.factory
         self.meter = Meter(self.factory)
-        site.api.figures = Exporter(self.meter, self.home.local, site.api).answer
+        site.api.figures = Exporter(self.meter, self.home, site.api).answer
         return site
 
     def families(self) -> dict[str, Any]:
@@ -247,6 +249,32 @@ class HistogramTests(MeterCase):
         counts = [each.value for each in family.samples if each.name.endswith("_bucket")]
         self.assertEqual(counts, sorted(counts))
         self.assertEqual((counts[0], counts[-1]), (1, 4))
+
+
+class SharedTests(MeterCase):
+    """The registry that nodes share."""
+
+    def test_alone(self) -> None:
+        """A node that shares nothing has no samples of it."""
+        self.assertEqual([name for name in self.samples() if "registry" in name], [])
+
+    def test_shared(self) -> None:
+        """Whether it is there, and what it cost that it was not."""
+        self.home.registry, self.home.waiting = "away", 7
+        self.home.dropped, self.home.malformed = 3, 1
+        directlyProvides(self.home, ISharedPresence)
+        found = {name: it for name, it in self.samples().items() if "registry" in name}
+        self.assertEqual(
+            found,
+            {
+                "thing_registry_up": 0,
+                "thing_registry_writes_waiting": 7,
+                "thing_registry_messages_dropped_total": 3,
+                "thing_registry_malformed_total": 1,
+            },
+        )
+        self.home.registry = "connected"
+        self.assertEqual(self.samples()["thing_registry_up"], 1)
 
 
 class DocumentedTests(MeterCase):

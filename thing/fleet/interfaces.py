@@ -75,3 +75,15 @@ class IPresence(Interface):
         :param after: the position behind which to begin; None for now.
         :return: a function of no arguments that ends the subscription.
         """
+
+
+class ISharedPresence(IPresence):
+    """A presence that keeps its registry where other nodes reach it, too."""
+
+    registry = Attribute("Whether that can be reached: ``connected`` or ``away``.")
+
+    waiting = Attribute("How many writes it has not answered yet.")
+
+    dropped = Attribute("How many messages of things were lost, since it was away for too long.")
+
+    malformed = Attribute("How many things that were read from it made no sense.")

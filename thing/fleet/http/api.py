@@ -82,7 +82,7 @@ class Route:
         return id
 
 
-class Api:
+class FleetApi:
     """
     Answers requests about one fleet.
 

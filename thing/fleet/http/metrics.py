@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -13,26 +13,28 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from thing.fleet.http.answers import Answer
+from thing.fleet.interfaces import IPresence, ISharedPresence
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Histogram, Meter
 from thing.fleet.model import Kind
 from thing.limits import LIMITS_HIT
 
 if TYPE_CHECKING:
-    from thing.fleet.http.api import Api
+    from thing.fleet.http.api import FleetApi
 
 
 class NodeCollector(Collector):
     """Tells a meter's figures, and those of the HTTP server, when they are asked for."""
 
-    def __init__(self, meter: Meter, local: LocalRegistry, api: Api) -> None:
+    def __init__(self, meter: Meter, presence: IPresence, api: FleetApi) -> None:
         """
         :param meter: counts what happens to sessions.
-        :param local: the sessions of this node.
+        :param presence: knows the fleet.
         :param api: answers HTTP.
         """
         self._meter = meter
-        self._local = local
+        self._presence: Any = presence
+        self._local: LocalRegistry = self._presence.local
         self._api = api
 
     def collect(self) -> Iterator[Metric]:
@@ -41,6 +43,7 @@ class NodeCollector(Collector):
         yield from self._liveness()
         yield from self._traffic()
         yield from self._watchers()
+        yield from self._shared()
 
     def _sessions(self) -> Iterator[Metric]:
         meter, factory = self._meter, self._meter.factory
@@ -128,12 +131,38 @@ class NodeCollector(Collector):
             {(str(status),): count for status, count in api.answers.items()},
         )
 
+    def _shared(self) -> Iterator[Metric]:
+        """The registry that nodes share; without one there are no samples."""
+        asked = self._presence if ISharedPresence.providedBy(self._presence) else None
+        yield _gauge(
+            "registry_up",
+            "1 while the shared registry can be reached.",
+            None if asked is None else asked.registry == "connected",
+        )
+        yield _gauge(
+            "registry_writes_waiting",
+            "Writes that the shared registry has not answered yet.",
+            None if asked is None else asked.waiting,
+        )
+        yield _counter(
+            "registry_messages_dropped",
+            "Messages of things that were lost, since the shared registry was away for too long.",
+            None if asked is None else asked.dropped,
+        )
+        yield _counter(
+            "registry_malformed",
+            "What was read from the shared registry and made no sense.",
+            None if asked is None else asked.malformed,
+        )
 
-def _gauge(name: str, documentation: str, value: float) -> Metric:
-    return GaugeMetricFamily(f"thing_{name}", documentation, value=float(value))
+
+def _gauge(name: str, documentation: str, value: float | None) -> Metric:
+    return GaugeMetricFamily(
+        f"thing_{name}", documentation, value=None if value is None else float(value)
+    )
 
 
-def _counter(name: str, documentation: str, value: float) -> Metric:
+def _counter(name: str, documentation: str, value: float | None) -> Metric:
     return CounterMetricFamily(f"thing_{name}", documentation, value=value)
 
 
@@ -168,14 +197,14 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 class Exporter:
     """Writes the figures of a node and of its process."""
 
-    def __init__(self, meter: Meter, local: LocalRegistry, api: Api) -> None:
+    def __init__(self, meter: Meter, presence: IPresence, api: FleetApi) -> None:
         """
         :param meter: counts what happens to sessions.
-        :param local: the sessions of this node.
+        :param presence: knows the fleet.
         :param api: answers HTTP.
         """
         self._registry = CollectorRegistry()
-        self._registry.register(NodeCollector(meter, local, api))
+        self._registry.register(NodeCollector(meter, presence, api))
         ProcessCollector(registry=self._registry)
 
     def answer(self) -> Answer:

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from thing.addresses import formatAddress
 from thing.core.messages import REQUEST_LIMIT
 from thing.errors import ThingError
-from thing.fleet.http.api import Api
+from thing.fleet.http.api import FleetApi
 from thing.fleet.http.channel import HttpFactory
 from thing.fleet.http.guard import FileToken, Guard, Token, isLoopback
 from thing.fleet.http.metrics import Exporter
@@ -57,7 +57,7 @@ class StatusSite(HttpFactory):
         :param wallClock: tells the time of day, seconds.
         """
         page = files("thing.fleet").joinpath("page.html").read_bytes()
-        self.api = Api(presence, Guard(token), page, ready, wallClock)
+        self.api = FleetApi(presence, Guard(token), page, ready, wallClock)
         super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
 
     def close(self) -> Deferred[None]:
@@ -175,7 +175,7 @@ def makeStatusService(
     factory = local.factory
     site = StatusSite(presence, token, reactor=reactor, ready=lambda: not factory.draining)
     meter = Meter(factory)
-    site.api.figures = Exporter(meter, local, site.api).answer
+    site.api.figures = Exporter(meter, presence, site.api).answer
     service: IService = StatusService(site, meter, endpoint, description)
     return service
 

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from thing.events import Event, LastWordReceived
 from thing.factory import ThingFactory
 from thing.fleet.feed import Feed, Receiver
-from thing.fleet.interfaces import IPresence
+from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.local import LocalRegistry, LocalSession
 from thing.fleet.memory import Health
 from thing.fleet.model import (
@@ -46,7 +46,7 @@ GRACE = 2.0
 """How long another node may take besides what a thing may, seconds."""
 
 
-@implementer(IPresence)
+@implementer(ISharedPresence)
 class RedisPresence(Service):
     """
     The presence of one node in a fleet of many.
