@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import DeferredList
@@ -14,7 +15,7 @@ from tests.pairs import freshClient
 from tests.redises import Client, FleetCase, Node
 from tests.test_fleet_http_process import AskMixin
 from tests.test_twistd import PROJECT, TWISTD, Process
-from thing import Anyone, IdentityKey, ThingFactory
+from thing import Anyone, EndReason, IdentityKey, ThingFactory
 
 WITHIN = 14.0 + 16.0
 """Within what time a lost node's things are off, and what a busy machine takes besides; seconds."""
@@ -27,15 +28,16 @@ class ProcessTests(AskMixin, FleetCase):
         super().setUp()
         self.status: dict[str, str] = {}
 
-    async def spawned(self, name: str) -> tuple[Process, int]:
-        """A node in a process, and its port."""
+    async def spawned(self, name: str, *admitting: str) -> tuple[Process, int]:
+        """A node in a process, and its port; it admits everybody, or as it is told."""
         process = Process()
         transport = self.reactor.spawnProcess(
             process,
             sys.executable,
             [
                 *(sys.executable, "-c", TWISTD, "--nodaemon", "--pidfile=", "thing"),
-                *("--port", "tcp:0:interface=127.0.0.1", "--anyone", "--node", name),
+                *("--port", "tcp:0:interface=127.0.0.1", "--node", name),
+                *(admitting or ("--anyone",)),
                 *("--presence", f"unix://{self.redis.path}", "--status", "0"),
             ],
             env={
@@ -60,11 +62,11 @@ class ProcessTests(AskMixin, FleetCase):
         self.status[name] = "tcp:" + status.rpartition(" ")[2]
         return process, int(line.partition("127.0.0.1:")[2].split()[0])
 
-    async def come(self, port: int, count: int) -> list[Client]:
-        """Things come to a port; each is called by its fingerprint."""
+    async def come(self, port: int, count: int, *keys: IdentityKey) -> list[Client]:
+        """Things come to a port, with these keys or new ones; each is called by its fingerprint."""
         clients: list[Client] = []
-        for _ in range(count):
-            factory = ThingFactory(freshClient(credential=IdentityKey.generate()), Anyone())
+        for key in keys or [IdentityKey.generate() for _ in range(count)]:
+            factory = ThingFactory(freshClient(credential=key), Anyone())
             factory.protocol = Client
             endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
             client: Any = await endpoint.connect(factory)
@@ -171,6 +173,33 @@ class ProcessTests(AskMixin, FleetCase):
         found = await self.json(self.status[node], "/things?limit=100")
         here = {each["node"] for each in found["things"]}
         return not found["complete"] and here == {node} and len(found["things"]) == 2
+
+    async def test_revoked(self) -> None:
+        """Keys that are removed from the file of all nodes end the sessions on each of them."""
+        keys = {name: IdentityKey.generate() for name in "xyz"}
+        stays = IdentityKey.generate()
+        things = Path(self.redis.directory) / "things"
+
+        def admit(*admitted: IdentityKey) -> None:
+            lines = "".join(f"{each.publicLine(each.fingerprint)}\n" for each in admitted)
+            (things.parent / "new").write_text(lines)
+            os.replace(things.parent / "new", things)
+
+        admit(stays, *keys.values())
+        revoked: list[Client] = []
+        for name, key in keys.items():
+            _, port = await self.spawned(name, f"--authorized={things}")
+            revoked += await self.come(port, 1, key)
+        (kept,) = await self.come(port, 1, stays)
+        here = {key.fingerprint: name for name, key in keys.items()}
+        for node in keys:
+            await self.assertTold({**here, stays.fingerprint: "z"}, node)
+        admit(stays)
+        for client in revoked:
+            self.assertIs((await client.whenTerminated()).reason, EndReason.REVOKED)
+        for node in keys:
+            await self.assertTold({stays.fingerprint: "z"}, node)
+        self.assertIsNone(kept.termination)
 
     async def test_terminated(self) -> None:
         """A node that is asked to stop takes itself off at once."""
