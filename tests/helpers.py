@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
+from unittest import TestCase
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck
@@ -55,6 +58,17 @@ PLENTY = 1 << 30
 """More octets than any test sends: takes all that waits."""
 
 E = TypeVar("E")
+
+
+def socketDirectory(case: TestCase) -> str:
+    """
+    A directory for unix sockets, whose paths must be short, until a test is over.
+
+    :param case: the test.
+    """
+    path = tempfile.mkdtemp(prefix="thing-")
+    case.addCleanup(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 class SeededRandom:

@@ -20,6 +20,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
+from tests.helpers import socketDirectory
 from tests.test_trust_choice import HOST, KIND_OF, KINDS, TrustFiles
 from tests.test_trust_keys import NO_SSH_KEYGEN
 from thing import (
@@ -374,10 +375,10 @@ class ConnectTests(CommandCase):
 
     async def test_unixSocket(self) -> None:
         """An endpoint string leads to a server that has no host."""
-        path = self.mktemp()
+        path = os.path.join(socketDirectory(self), "socket")
         port = reactor.listenUNIX(path, self.serverFactory(ECHO))
         self.addCleanup(port.stopListening)
-        command = self.connect(f"unix:{os.path.abspath(path)}", "-q", "0")
+        command = self.connect(f"unix:{path}", "-q", "0")
         command.write(b"hello\n")
         command.endInput()
         await self.assertExit(command, ExitCode.GOODBYE)

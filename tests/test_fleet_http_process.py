@@ -20,7 +20,7 @@ from twisted.web.client import Agent, FileBodyProducer, readBody
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IResponse
 
-from tests.helpers import serverSettings
+from tests.helpers import serverSettings, socketDirectory
 from tests.test_docs import OneEndpoint
 from tests.test_trust_keys import write
 from tests.test_twistd import TIMEOUT, Deaf, Process, TwistdCase
@@ -188,7 +188,7 @@ class StatusTests(AskMixin, TwistdCase):
 
     async def test_unix(self) -> None:
         """It listens on a unix socket, too, without a token."""
-        path = os.path.join(self.cwd, "status")
+        path = os.path.join(socketDirectory(self), "status")
         process, _, _ = await self.serving(where=f"unix:{path}")
         self.assertEqual((await self.json(f"unix:{path}", "/things"))["complete"], True)
         await self.stop(process)
