@@ -189,8 +189,14 @@ def latency(bench: Context) -> float:
     return statistics.median(times) * 1e6
 
 
-def _growth(bench: Context, figure: str) -> float:
-    """How much a figure of the server grows with each idle session, KiB."""
+def growth(bench: Context, figure: str) -> float:
+    """
+    Measure how much a figure of the server grows with each idle session.
+
+    :param bench: what to work with.
+    :param figure: its name.
+    :return: KiB.
+    """
     first, count = 16, bench.size.sessions
     bench.open("beat", first)  # Whatever comes with the first session comes now.
     before = bench.server.settle(first)[figure]
@@ -208,7 +214,7 @@ def resident(bench: Context) -> float:
     """
     server = Server(bench.peer.kind, bench.directory)
     try:
-        return _growth(replace(bench, server=server), "resident")
+        return growth(replace(bench, server=server), "resident")
     finally:
         server.stop()
 
@@ -222,7 +228,7 @@ def traced(bench: Context) -> float:
     """
     bench.server.ask("trace")
     try:
-        return _growth(bench, "traced")
+        return growth(bench, "traced")
     finally:
         bench.server.ask("untrace")
 

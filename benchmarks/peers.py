@@ -32,6 +32,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing import AuthorizedThings, IdentityKey, ServerSettings, ThingFactory, ThingProtocol
+from thing.fleet import MemoryPresence, Twins
+from thing.fleet.redis import RedisPresence, parseAddress
 from thing.trust.tickets import TicketKeys
 
 BEAT = bytes(13)
@@ -58,6 +60,12 @@ TLS_KINDS = {
 
 KINDS = ("thing", *TLS_KINDS, "tcp")
 """All kinds of server."""
+
+NODE = "thing-node"
+"""A Thing server that is a node of a fleet; it is compared with nothing, and for ``million.py``."""
+
+REDIS_SOCKET = "redis.sock"
+"""Where that finds Redis, in the directory; without it, its presence is in memory."""
 
 RESUMED = "thing-resumed"
 """What those clients of a Thing server speak that come back with a ticket."""
@@ -291,19 +299,21 @@ def factoryOf(kind: str, job: str, directory: Path, census: Census) -> Factory:
     """
     Set a server up as its users would.
 
-    :param kind: one of :data:`KINDS`.
+    :param kind: one of :data:`KINDS`, or :data:`NODE`.
     :param job: one of :data:`JOBS`.
     :param directory: the credentials.
     :param census: counts the connections.
     :return: the factory, without TLS.
     """
     attributes: dict[str, Any] = {"job": job, "census": census}
-    if kind == "thing":
+    if kind in ("thing", NODE):
         key = IdentityKey.load(directory / "thing-server")
         factory: Factory = ThingFactory(
             ServerSettings(credential=key, tickets=TicketKeys()),
             AuthorizedThings(directory / "authorized"),
         )
+        if kind == NODE:
+            keepPresence(factory, f"{job}-{os.getpid()}", directory)
         base: type[Protocol] = ThingServer
     else:
         factory, base = Factory(), StreamServer
@@ -311,6 +321,24 @@ def factoryOf(kind: str, job: str, directory: Path, census: Census) -> Factory:
         attributes["secure"] = kind in TLS_KINDS
     factory.protocol = type(base.__name__, (base,), attributes)
     return factory
+
+
+def keepPresence(factory: ThingFactory, node: str, directory: Path) -> None:
+    """
+    Make a node of a server. Its clients share one key, so each session is a thing of its own.
+
+    :param factory: the server's.
+    :param node: its name.
+    :param directory: where Redis may be.
+    """
+    from twisted.internet import reactor
+
+    socket = directory / REDIS_SOCKET
+    if socket.exists():
+        address = parseAddress(f"unix://{socket}")
+        RedisPresence(reactor, address, factory, node=node, twins=Twins.ALLOW).startService()
+    else:
+        MemoryPresence(factory, node=node, twins=Twins.ALLOW)
 
 
 def beginLogging() -> None:
@@ -329,7 +357,7 @@ def main(kind: str, directory: Path) -> None:
     """
     Serve until standard input ends.
 
-    :param kind: one of :data:`KINDS`.
+    :param kind: one of :data:`KINDS`, or :data:`NODE`.
     :param directory: the credentials.
     """
     from twisted.internet import reactor
