@@ -96,6 +96,8 @@ class Storm:
     """How many things were taken off by the sweep; the others had moved before."""
     lastLeft: float = 0.0
     """When the last of them was, seconds."""
+    queued: int = 0
+    """How many writes waited on one node at most."""
     took: float = 0.0
     """How long all of it took, seconds."""
 
@@ -249,6 +251,8 @@ class Node:
         """
         self.writes.append((cost, done))
         self._pump()
+        storm = self.fleet.storm
+        storm.queued = max(storm.queued, len(self.writes) + self.unanswered)
 
     def _pump(self) -> None:
         while self.writes and self.unanswered < WINDOW:

@@ -103,7 +103,7 @@ def anew(plan: Plan, seed: int) -> Storm:
 
     :param plan: the fleet.
     :param seed: of chance.
-    :return: what happened.
+    :return: what happened; the time is until all of it is written.
     """
     fleet = Fleet(plan, "all come anew", seed, alike=plan.nodes)
     (node,) = fleet.nodes
@@ -115,6 +115,7 @@ def anew(plan: Plan, seed: int) -> Storm:
     fleet.timeline.run(lambda: not (fleet.missing or node.writes or node.unanswered))
     storm = fleet.finish()
     storm.things = round(plan.things)
+    storm.took = fleet.timeline.now
     for name in ("turnedAway", "cutOff", "puzzled"):
         setattr(storm, name, plan.nodes * getattr(storm, name))
     return storm

@@ -194,6 +194,15 @@ def lines(title: str, rows: Sequence[Row], fleets: Sequence[Any]) -> list[str]:
     return ["", title, *laid]
 
 
+KNOWN: Row = ("all is known again after", lambda storm: seconds(storm.took))
+
+ANEW: tuple[Row, ...] = (
+    *CAME_BACK,
+    *ASKED_REDIS,
+    ("writes that wait on one node, at most", lambda storm: number(storm.queued)),
+    KNOWN,
+)
+
 RESTARTED: tuple[Row, ...] = (*CAME_BACK[2:], *ASKED_REDIS[1:])
 
 STORMS: tuple[tuple[str, Callable[[Plan, int], Storm], tuple[Row, ...]], ...] = (
@@ -204,11 +213,11 @@ STORMS: tuple[tuple[str, Callable[[Plan, int], Storm], tuple[Row, ...]], ...] = 
         restarted,
         (*RESTARTED, ("all nodes take", lambda storm: seconds(storm.took))),
     ),
-    ("All balancers are restarted: all come anew", anew, (*CAME_BACK, *ASKED_REDIS)),
+    ("All balancers are restarted: all come anew", anew, ANEW),
     (
         "Redis is restarted with nothing",
         emptied,
-        (*ASKED_REDIS, ("all is known again after", lambda storm: seconds(storm.took))),
+        (*ASKED_REDIS, KNOWN),
     ),
 )
 """The storms, and what is told of each."""
