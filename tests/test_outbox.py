@@ -15,8 +15,11 @@ from thing.errors import ErrorCode, LocalProtocolError
 def drained(outbox: Outbox) -> list[bytes]:
     """All that waits, in the order in which it would be sent."""
     taken = []
-    while outbox.hasUrgent or outbox.hasData:
-        taken.append(outbox.takeUrgent() if outbox.hasUrgent else outbox.takeData())
+    while outbox:
+        message = outbox.take()
+        assert message is not None, "it says that something waits"
+        taken.append(message)
+    assert outbox.take() is None
     return taken
 
 
@@ -45,7 +48,7 @@ class OutboxTests(TestCase):
     def test_empty(self) -> None:
         """At first nothing waits."""
         outbox = self.outbox()
-        self.assertEqual((outbox.hasUrgent, outbox.hasData, outbox.queued), (False, False, 0))
+        self.assertEqual((bool(outbox), outbox.queued), (False, 0))
 
     def test_fragments(self) -> None:
         """A message is cut into full fragments, all but the last flagged."""
@@ -67,7 +70,7 @@ class OutboxTests(TestCase):
         """An urgent message goes between two fragments of a message."""
         outbox = self.outbox()
         outbox.data(bytes(2 * FRAGMENT_LIMIT))
-        first = outbox.takeData()
+        first = outbox.take()
         outbox.urgent(MessageType.CHB, b"1")
         outbox.urgent(MessageType.CKU, b"")
         rest = drained(outbox)
@@ -117,11 +120,11 @@ class OutboxTests(TestCase):
         """Cleared in the middle of a message, nothing is left, and a new start is whole."""
         outbox = self.outbox()
         outbox.data(bytes(2 * FRAGMENT_LIMIT))
-        outbox.takeData()
+        outbox.take()
         outbox.urgent(MessageType.CHB, b"")
         outbox.farewell(MessageType.CGB)
         outbox.clear()
-        self.assertEqual((outbox.hasUrgent, outbox.hasData, outbox.queued), (False, False, 0))
+        self.assertEqual((bool(outbox), outbox.queued), (False, 0))
         outbox.data(b"new")
         self.assertEqual(joined(drained(outbox)), [b"new"])
 

@@ -308,10 +308,10 @@ class ResumedTests(TicketCase):
         self.assertEqual(client.session.peer, first.session.peer)
         self.assertEqual(server.session.peer, firstServer.session.peer)
         self.assertNotEqual(client.session.sessionId, first.session.sessionId)
-        one, other = first._secrets, client._secrets
-        assert one is not None and other is not None
-        for name in type(one).__slots__:
-            self.assertNotEqual(getattr(one, name), getattr(other, name), name)
+        self.assertNotEqual(first._exporterSecret, client._exporterSecret)
+        for name in ("_sendKey", "_receiveKey"):
+            one, other = getattr(first, name), getattr(client, name)
+            self.assertNotEqual(one._secret, other._secret, name)
         kinds = [type(event) for event in again.server]
         self.assertEqual(kinds, [PeerProved, HandshakeCompleted])
 

@@ -548,7 +548,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(sendTo(server, piece), [])
         self.assertEqual(sendTo(server, piece, piece), [])
         self.assertIs(ending(sendTo(server, CDT(MORE, b"x"))).code, ErrorCode.MESSAGE_TOO_LONG)
-        self.assertEqual(len(server._message), 0)
+        self.assertIsNone(server._message)
 
     def test_floodOfNothing(self) -> None:
         """Messages without content, held back by the program, count as what they cost."""
@@ -648,7 +648,8 @@ class ImpostorTests(SynchronousTestCase):
         for side in establishedPair():
             self.assertIsNone(side._handshakeOrNone)
             side.abort(0.0)
-            self.assertEqual((side._sendKey, side._receiveKey, side._secrets), (None, None, None))
+            kept = (side._sendKey, side._receiveKey, side._exporterSecret)
+            self.assertEqual(kept, (None, None, None))
 
     def test_pastGenerations(self) -> None:
         """Who steals a session's keys reads what comes, and nothing from before a key update."""
@@ -725,9 +726,9 @@ class ObserverTests(SynchronousTestCase):
         """What a program may print of a session or its settings holds none of its secrets."""
         client, server = establishedPair()
         for side in (client, server):
-            secrets, key = side._secrets, side._sendKey
-            assert secrets is not None and key is not None
-            shown = f"{secrets!r} {key!r} {side!r} {side._limits!r} {side.session!r}"
-            for secret in (secrets.clientSecret, secrets.serverSecret, secrets.exporterSecret):
+            sends, takes, exporter = side._sendKey, side._receiveKey, side._exporterSecret
+            assert sends is not None and takes is not None and exporter is not None
+            shown = f"{sends!r} {takes!r} {side!r} {side._limits!r} {side.session!r}"
+            for secret in (sends._secret, takes._secret, exporter):
                 self.assertNotIn(repr(secret), shown)
                 self.assertNotIn(secret.hex(), shown)

@@ -65,6 +65,10 @@ class ClientConnection(Connection[ClientHandshake]):
     _updateIn = MessageType.SKU
     _updateOut = MessageType.CKU
 
+    __slots__ = (
+        "_nextKeyKnown", "_peerKinds", "_pulse", "_search", "_sentAway", "credential", "lastWord",
+    )  # fmt: skip
+
     def __init__(self, settings: ClientSettings, ticket: ResumptionTicket | None = None) -> None:
         """
         :param settings: what the client chose.
@@ -133,10 +137,10 @@ class ClientConnection(Connection[ClientHandshake]):
     def _receiveSHF(self, body: bytes) -> None:
         shf = SHF.decode(body)
         self._handshake.receiveSHF(shf)
-        self._useSessionKeys()  # The server has: a refusal from here on is under them, too.
+        sessionId = self._useSessionKeys()  # The server has: a refusal from here on is under them, too.
         checkSchedule(shf.ttl, shf.interval)
         ticket = self._handshake.ticket()
-        self._establish(shf.ttl / 1000, shf.interval / 1000)
+        self._establish(sessionId, shf.ttl / 1000, shf.interval / 1000)
         if self.lastWord:
             self._outbox.whole(MessageType.CLW, self.lastWord, limited=False)
         if ticket is not None:

@@ -65,6 +65,7 @@ from thing.events import (
 from thing.identity import Identity
 
 _TYPES = {int(kind): kind for kind in MessageType}
+_FAREWELLS = frozenset({MessageType.CGB, MessageType.SGB})
 _BROKEN_RULES = frozenset(range(0x40)) - {
     ErrorCode.CREDENTIAL_REQUIRED,
     ErrorCode.NOT_AUTHORIZED,
@@ -93,6 +94,7 @@ class Connection(Generic[H]):
     :ivar octetsSent: how many it has given to the transport.
     :ivar messagesReceived: how many of the application's messages and requests came in.
     :ivar messagesSent: how many were given to send.
+    :ivar held: how many octets of the peer's data are held.
     """
 
     role: ClassVar[Role]
@@ -105,6 +107,14 @@ class Connection(Generic[H]):
     _updateIn: ClassVar[MessageType]
     _updateOut: ClassVar[MessageType]
     _handlers: ClassVar[dict[MessageType, Callable[[Any, bytes], None]]]
+
+    __slots__ = (
+        "_deadline", "_events", "_handshakeOrNone", "_held", "_holding", "_identity",
+        "_insideMessage", "_ledger", "_limits", "_machine", "_message", "_now", "_outbox",
+        "_proved", "_reader", "_readingPaused", "_ready", "_receiveKey", "_exporterSecret",
+        "_sendKey", "_ttl", "_updated", "_watch", "held", "messagesReceived", "messagesSent",
+        "octetsReceived", "octetsSent", "session", "termination",
+    )  # fmt: skip
 
     def __init__(self, settings: Settings, handshake: H) -> None:
         """
@@ -120,23 +130,23 @@ class Connection(Generic[H]):
         self._machine = StateMachine(self.role)
         self._reader = RecordReader()
         self._outbox = Outbox(self._dataOut, settings.maxBuffered)
-        self._requests = RequestLedger()
+        self._ledger: RequestLedger | None = None
         self._ready: list[bytes] = []
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []  # Never more than a few.
         self._holding = False
-        self._held: deque[tuple[MessageType, bytes]] = deque()
-        self._heldSize = 0
+        self._held: deque[tuple[MessageType, bytes]] | None = None
+        self.held = 0
         self._now = 0.0
         self._sendKey: TrafficKey | None = None
         self._receiveKey: TrafficKey | None = None
-        self._secrets: keyschedule.SessionSecrets | None = None
+        self._exporterSecret: bytes | None = None
         self._watch: Watch | None = None
         self._deadline: Deadline | None = None
         self._ttl: float | None = None
         self._readingPaused = False
         self._identity: Identity | None = None
         self._proved = False
-        self._message = bytearray()
+        self._message: bytearray | None = None
         self._insideMessage = False
         self._updated = False
 
@@ -151,7 +161,7 @@ class Connection(Generic[H]):
     def nextDeadline(self) -> float | None:
         """When :meth:`handleTimer` wants to be called, seconds; None for never."""
         due = None if self._deadline is None else self._deadline.due
-        if self._watch is None or self.state not in LIVENESS_STATES:
+        if self._watch is None or self._machine.state not in LIVENESS_STATES:
             return due
         check = self._watch.nextCheck
         return check if due is None else min(due, check)
@@ -186,7 +196,7 @@ class Connection(Generic[H]):
     @property
     def hasDataToSend(self) -> bool:
         """Whether :meth:`dataToSend` with a positive limit would give anything."""
-        return bool(self._ready) or self._outbox.hasUrgent or self._outbox.hasData
+        return bool(self._ready or self._outbox)
 
     def dataToSend(self, now: float, limit: int) -> bytes:
         """
@@ -198,28 +208,26 @@ class Connection(Generic[H]):
             final word come out.
         :return: octets for the transport.
         """
-        out, self._ready = self._ready, []
-        size = 0
-        while size < limit and (self._outbox.hasUrgent or self._outbox.hasData):
-            urgent = self._outbox.hasUrgent
-            farewell = not urgent and self._outbox.atFarewell
-            message = self._outbox.takeUrgent() if urgent else self._outbox.takeData()
-            key = self._keyToSend(out, now)
+        out = []
+        if self._ready:
+            out, self._ready = self._ready, []
+        size, outbox = 0, self._outbox
+        while size < limit:
+            message = outbox.take()
+            if message is None:
+                break
+            key = self._sendKey
+            assert key is not None, "nothing is queued before the keys exist"
+            if key.worn(now):
+                self._ratchet(out, now)
             record = key.seal(message)
             out.append(record)
             size += len(record)
-            if farewell:
+            if message[0] in _FAREWELLS:
                 self._machine.step(Step.FLUSHED)
         data = b"".join(out)
         self.octetsSent += len(data)
         return data
-
-    def _keyToSend(self, out: list[bytes], now: float) -> TrafficKey:
-        key = self._sendKey
-        assert key is not None, "nothing is queued before the keys exist"
-        if key.worn(now):
-            self._ratchet(out, now)
-        return key
 
     def _ratchet(self, out: list[bytes], now: float) -> None:
         key = self._sendKey
@@ -281,24 +289,20 @@ class Connection(Generic[H]):
         self._holding = False
         return self._follow(self._nextHeld)
 
-    @property
-    def held(self) -> int:
-        """How many octets of the peer's data are held."""
-        return self._heldSize
-
     def _follow(self, advance: Callable[[], bool]) -> Iterator[Event]:
         """Tell what happened, then let the next thing happen, until nothing more can."""
         advanced = True
         while advanced or self._events:
             while self._events:
-                yield self._events.popleft()
+                yield self._events.pop(0)
             try:
                 advanced = self.termination is None and advance()
             except RemoteProtocolError as error:
                 self._refuse(error)
 
     def _nextRecord(self) -> bool:
-        record = self._reader.next(self._recordLimit)
+        limit = RECORD_LIMIT if self.session is not None else self._handshakeLimit
+        record = self._reader.next(limit)
         if record is None:
             return False
         self._receiveRecord(*record)
@@ -308,20 +312,19 @@ class Connection(Generic[H]):
         if self._holding or not self._held:
             return False
         kind, body = self._held.popleft()
-        self._heldSize -= 1 + len(body) + HELD_OVERHEAD
+        self.held -= 1 + len(body) + HELD_OVERHEAD
         self._receiveMessage(kind, body)
         return True
 
     @property
-    def _recordLimit(self) -> int:
-        if self.session is not None:
-            return RECORD_LIMIT
+    def _handshakeLimit(self) -> int:
         first = self.state in (State.AWAIT_CHI, State.AWAIT_SECOND_CHI)
         return CHI_LIMIT if first else HANDSHAKE_LIMIT
 
-    def _receiveRecord(self, header: bytes, payload: bytes) -> None:
-        message = payload
-        if self._receiveKey is not None:
+    def _receiveRecord(self, header: bytes, payload: memoryview) -> None:
+        if self._receiveKey is None:
+            message = bytes(payload)
+        else:
             message = self._receiveKey.open(header, payload)
             if not message:
                 raise RemoteProtocolError(ErrorCode.RECORD_EMPTY)
@@ -330,15 +333,20 @@ class Connection(Generic[H]):
             if self.state is State.AWAIT_CHI:
                 raise RemoteProtocolError(ErrorCode.NOT_THING, f"type {message[0]:#04x}")
             raise RemoteProtocolError(ErrorCode.UNKNOWN_MESSAGE, f"type {message[0]:#04x}")
-        if self._updated and kind is self._updateIn:
-            raise RemoteProtocolError(ErrorCode.KEY_UPDATE_REPEATED)
-        self._updated = False
-        holding = self.session is not None and (self._holding or self._held)
-        if holding and kind in self._inOrder:
-            self._held.append((kind, message[1:]))
-            self._heldSize += len(message) + HELD_OVERHEAD
+        if self._updated:
+            if kind is self._updateIn:
+                raise RemoteProtocolError(ErrorCode.KEY_UPDATE_REPEATED)
+            self._updated = False
+        if (self._holding or self._held) and self.session is not None and kind in self._inOrder:
+            self._hold(kind, message[1:])
         else:
             self._receiveMessage(kind, message[1:])
+
+    def _hold(self, kind: MessageType, body: bytes) -> None:
+        if self._held is None:
+            self._held = deque()
+        self._held.append((kind, body))
+        self.held += 1 + len(body) + HELD_OVERHEAD
 
     def _receiveMessage(self, kind: MessageType, body: bytes) -> None:
         self._machine.receive(kind)
@@ -431,7 +439,7 @@ class Connection(Generic[H]):
         """
         self._now = now
         if self.termination is None:
-            self._held.clear()
+            self._held = None
             cause = Cause.REJECTED if self.session is None else Cause.ABORTED
             self._sayReject(code, retryAfter)
             self._end(Termination(cause, code, detail=detail))
@@ -447,7 +455,7 @@ class Connection(Generic[H]):
         self._now = now
         if self.termination is None:
             self._ready.clear()
-            self._held.clear()
+            self._held = None
             self._end(Termination(Cause.ABORTED, ErrorCode.ABORTED))
         return self._takeEvents()
 
@@ -563,15 +571,21 @@ class Connection(Generic[H]):
         :raises LocalProtocolError: ``WRONG_STATE`` unless the session is up,
             ``BAD_ARGUMENT`` for a label or a length out of bounds.
         """
-        if self._secrets is None:
+        if self._exporterSecret is None:
             raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no keys in {self.state.name}")
         if not (label.isascii() and 0 < len(label) <= 128 and 0 < length <= 8160):
             raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "exporter label or length")
         return keyschedule.exportKeyingMaterial(
-            self._secrets.exporterSecret, label.encode("ascii"), context, length
+            self._exporterSecret, label.encode("ascii"), context, length
         )
 
     # What both roles' messages share.
+
+    @property
+    def _requests(self) -> RequestLedger:
+        if self._ledger is None:
+            self._ledger = RequestLedger()
+        return self._ledger
 
     @property
     def _handshake(self) -> H:
@@ -598,18 +612,21 @@ class Connection(Generic[H]):
         ]
         self._sendKey, self._receiveKey = keys if self.role is Role.CLIENT else keys[::-1]
 
-    def _useSessionKeys(self) -> None:
-        self._secrets = self._handshake.sessionSecrets()
-        self._useKeys(self._secrets.clientSecret, self._secrets.serverSecret)
+    def _useSessionKeys(self) -> bytes:
+        """Move to the session's keys; what is kept of its secrets moves on with each update."""
+        secrets = self._handshake.sessionSecrets()
+        self._useKeys(secrets.clientSecret, secrets.serverSecret)
+        self._exporterSecret = secrets.exporterSecret
+        return secrets.sessionId
 
     def _peerProved(self, identity: Identity) -> None:
         self._proved = True
         self._events.append(PeerProved(identity))
 
-    def _establish(self, ttl: float, interval: float) -> None:
+    def _establish(self, sessionId: bytes, ttl: float, interval: float) -> None:
         """The session is up; from here on liveness counts."""
         handshake = self._handshake
-        assert self._identity is not None and self._secrets is not None, "both sides are proved"
+        assert self._identity is not None, "both sides are proved"
         patient = self.role is Role.SERVER
         self._ttl = ttl
         self._watch = Watch(ttl, self._now, self._limits.pauseLimit, patient)
@@ -617,7 +634,7 @@ class Connection(Generic[H]):
             self._watch.pause(self._now)
         self._deadline = None
         self.session = Session(
-            self._secrets.sessionId,
+            sessionId,
             self._identity,
             handshake.group.name,
             handshake.aead.name,
@@ -639,17 +656,19 @@ class Connection(Generic[H]):
             if message.data:
                 self._events.append(MessageReceived(message.data))
             return
-        if len(self._message) + len(message.data) > self._limits.maxMessage:
+        before = self._message
+        if len(before or b"") + len(message.data) > self._limits.maxMessage:
             raise RemoteProtocolError(
                 ErrorCode.MESSAGE_TOO_LONG, f"limit {self._limits.maxMessage} octets"
             )
-        if more or self._message:
-            self._message += message.data
-            if more:
-                return
-            data, self._message = bytes(self._message), bytearray()
-        else:
-            data = message.data
+        data = message.data
+        if before is not None:
+            before += data
+        if more:
+            self._message = bytearray(data) if before is None else before
+            return
+        if before is not None:
+            data, self._message = bytes(before), None
         self.messagesReceived += 1
         self._events.append(MessageReceived(data))
 
@@ -730,18 +749,16 @@ class Connection(Generic[H]):
         self.termination = termination
         self._outbox.clear()
         self._reader.clear()
-        self._message.clear()
-        self._held.clear()
-        self._heldSize = 0
-        self._requests.clear()
-        self._sendKey = self._receiveKey = self._secrets = None
+        self._message = self._held = self._ledger = None
+        self.held = 0
+        self._sendKey = self._receiveKey = self._exporterSecret = None
         self._watch = self._deadline = None
         self._handshakeOrNone = None
         self._events.append(Terminated(termination))
 
     def _deliverHeld(self) -> None:
         """What the peer sent before the session ended is not lost."""
-        for kind, body in self._held:
+        for kind, body in self._held or ():
             if kind in (MessageType.CGB, MessageType.SGB):
                 return
             try:

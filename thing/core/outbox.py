@@ -15,7 +15,7 @@ from thing.errors import ErrorCode, LocalProtocolError
 
 class Outbox:
     """
-    One side's queue.
+    One side's queue; it is true while anything waits.
 
     :ivar queued: how many octets of application data wait; an empty message counts as one.
     """
@@ -31,9 +31,9 @@ class Outbox:
         """
         self._dataType = bytes((dataType,))
         self._limit = limit
-        self._urgent: deque[bytes] = deque()
-        self._data: deque[tuple[bytes, bytes]] = deque()
-        self._wholes: dict[int, int] = {}
+        self._urgent: list[bytes] = []  # Never more than a few.
+        self._data: deque[tuple[bytes, bytes]] | None = None  # Big, and idle sessions have none.
+        self._wholes: dict[int, int] | None = None
         self._offset = 0
         self._farewell: bytes | None = None
         self.queued = 0
@@ -54,7 +54,7 @@ class Outbox:
         :param kind: the type.
         :return: whether it does.
         """
-        return any(message[0] == kind for message in self._urgent)
+        return bool(self._urgent) and any(message[0] == kind for message in self._urgent)
 
     def data(self, message: bytes) -> None:
         """
@@ -66,8 +66,13 @@ class Outbox:
         cost = len(message) or 1  # Empty messages take room, too.
         if self.queued + cost > self._limit:
             raise self._full()
-        self._data.append((b"", message))
+        self._append(b"", message)
         self.queued += cost
+
+    def _append(self, whole: bytes, message: bytes) -> None:
+        if self._data is None:
+            self._data = deque()
+        self._data.append((whole, message))
 
     def whole(self, kind: MessageType, body: bytes, limited: bool = True) -> None:
         """
@@ -81,7 +86,9 @@ class Outbox:
         cost = len(body) or 1
         if limited and self.queued + cost > self._limit:
             raise self._full()
-        self._data.append((bytes((kind,)), body))
+        self._append(bytes((kind,)), body)
+        if self._wholes is None:
+            self._wholes = {}
         self._wholes[kind] = self.waiting(kind) + 1
         self.queued += cost
 
@@ -92,7 +99,7 @@ class Outbox:
         :param kind: the type.
         :return: how many there are.
         """
-        return self._wholes.get(kind, 0)
+        return 0 if self._wholes is None else self._wholes.get(kind, 0)
 
     def _full(self) -> LocalProtocolError:
         return LocalProtocolError(
@@ -110,50 +117,46 @@ class Outbox:
     def clear(self) -> None:
         """Drop everything that waits."""
         self._urgent.clear()
-        self._data.clear()
-        self._wholes.clear()
+        self._data = self._wholes = None
         self._farewell = None
         self._offset = self.queued = 0
 
-    @property
-    def hasUrgent(self) -> bool:
-        """Whether an urgent message waits."""
-        return bool(self._urgent)
+    def __bool__(self) -> bool:
+        """Whether anything waits."""
+        return bool(self._urgent or self._data or self._farewell)
 
-    @property
-    def hasData(self) -> bool:
-        """Whether data or the farewell waits."""
-        return bool(self._data) or self._farewell is not None
+    def take(self) -> bytes | None:
+        """
+        Take what goes next: something urgent, a fragment of data, a whole message, the farewell.
 
-    @property
-    def atFarewell(self) -> bool:
-        """Whether the farewell waits, and no data before it."""
-        return self._farewell is not None and not self._data
+        :return: the message, type and body; None if nothing waits.
+        """
+        if self._urgent:
+            return self._urgent.pop(0)
+        if self._data:
+            return self._takeData(self._data)
+        farewell, self._farewell = self._farewell, None
+        return farewell
 
-    def takeUrgent(self) -> bytes:
-        """:return: the next urgent message, type and body."""
-        return self._urgent.popleft()
-
-    def takeData(self) -> bytes:
-        """:return: the next fragment of data, whole message, or the farewell, type and body."""
-        if not self._data:
-            farewell, self._farewell = self._farewell, None
-            assert farewell is not None, "takeData needs hasData"
-            return farewell
-        whole, message = self._data[0]
+    def _takeData(self, data: deque[tuple[bytes, bytes]]) -> bytes:
+        whole, message = data[0]
         if whole:
-            self._data.popleft()
+            assert self._wholes is not None, "it was counted"
+            data.popleft()
             self._wholes[whole[0]] -= 1
             self.queued -= len(message) or 1
             return whole + message
-        fragment = message[self._offset : self._offset + FRAGMENT_LIMIT]
-        self._offset += len(fragment)
-        self.queued -= len(fragment) or 1
-        more = self._offset < len(message)
-        if not more:
-            self._data.popleft()
-            self._offset = 0
-        return self._dataType + (_MORE if more else _LAST) + fragment
+        start = self._offset
+        end = start + FRAGMENT_LIMIT
+        more = end < len(message)
+        if more:
+            self._offset = end
+        else:
+            end, self._offset = len(message), 0
+            data.popleft()
+        self.queued -= end - start or 1
+        fragment = memoryview(message)[start:end]
+        return b"".join((self._dataType, _MORE if more else _LAST, fragment))
 
 
 _MORE = bytes((MORE,))

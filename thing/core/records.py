@@ -56,7 +56,10 @@ class TrafficKey:
     One direction's key: its cipher, its IV and its sequence number.
 
     :ivar generation: how many key updates came before; zero is the first key.
+    :ivar records: how many records the current key has protected.
     """
+
+    __slots__ = ("_aead", "_bytes", "_cipher", "_iv", "_secret", "_since", "generation", "records")
 
     def __init__(self, aead: Aead, secret: bytes, now: float) -> None:
         """
@@ -72,14 +75,9 @@ class TrafficKey:
         self._secret = secret
         self._cipher = _CIPHERS[self._aead](expandLabel(secret, b"key", length=KEY_LENGTH))
         self._iv = int.from_bytes(expandLabel(secret, b"iv", length=IV_LENGTH), "big")
-        self._sequence = 0
+        self.records = 0
         self._bytes = 0
         self._since = now
-
-    @property
-    def records(self) -> int:
-        """How many records the current key has protected."""
-        return self._sequence
 
     def update(self, now: float) -> None:
         """
@@ -97,10 +95,10 @@ class TrafficKey:
         :param now: the time, seconds.
         :return: whether half of any limit is reached.
         """
-        if not self._sequence:
+        if not self.records:
             return False  # A key that protected nothing is as good as new.
         return (
-            self._sequence >= MAX_RECORDS >> 1
+            self.records >= MAX_RECORDS >> 1
             or self._bytes >= MAX_BYTES >> 1
             or now - self._since >= MAX_AGE / 2
         )
@@ -115,7 +113,7 @@ class TrafficKey:
         header = (len(message) + TAG_LENGTH).to_bytes(HEADER_LENGTH, "big")
         return header + self._cipher.encrypt(self._account(len(message)), message, header)
 
-    def open(self, header: bytes, payload: bytes) -> bytes:
+    def open(self, header: bytes, payload: bytes | memoryview) -> bytes:
         """
         Read a protected record.
 
@@ -125,7 +123,7 @@ class TrafficKey:
         :raises RemoteProtocolError: if the record was not made with this key
             and sequence number, or the key was used beyond its limit.
         """
-        if self._sequence >= MAX_RECORDS or self._bytes >= MAX_BYTES:
+        if self.records >= MAX_RECORDS or self._bytes >= MAX_BYTES:
             raise RemoteProtocolError(ErrorCode.KEY_EXHAUSTED)
         try:
             return self._cipher.decrypt(self._account(len(payload) - TAG_LENGTH), payload, header)
@@ -133,8 +131,8 @@ class TrafficKey:
             raise RemoteProtocolError(ErrorCode.RECORD_UNREADABLE) from None
 
     def _account(self, length: int) -> bytes:
-        nonce = (self._iv ^ self._sequence).to_bytes(IV_LENGTH, "big")
-        self._sequence += 1
+        nonce = (self._iv ^ self.records).to_bytes(IV_LENGTH, "big")
+        self.records += 1
         self._bytes += length
         return nonce
 
@@ -180,12 +178,15 @@ class RecordReader:
     """
     Cuts a stream of octets into records.
 
-    What it holds never exceeds one record and the chunk that was fed last.
+    What it holds never exceeds one record and the chunk that was fed last. Records are
+    read where they came: only what a chunk leaves over is copied, in front of the next.
     """
+
+    __slots__ = ("_buffer", "_first", "_offset")
 
     def __init__(self) -> None:
         """Start with nothing read."""
-        self._buffer = bytearray()
+        self._buffer: bytes | bytearray = b""
         self._offset = 0
         self._first = True
 
@@ -200,34 +201,42 @@ class RecordReader:
 
         :param data: what came in.
         """
-        if self._offset:
-            del self._buffer[: self._offset]
-            self._offset = 0
-        self._buffer += data
+        buffer = self._buffer
+        if self._offset == len(buffer):
+            self._buffer = data
+        elif isinstance(buffer, bytearray):
+            del buffer[: self._offset]
+            buffer += data
+        else:
+            self._buffer = bytearray(memoryview(buffer)[self._offset :])
+            self._buffer += data
+        self._offset = 0
 
-    def next(self, limit: int) -> tuple[bytes, bytes] | None:
+    def next(self, limit: int) -> tuple[bytes, memoryview] | None:
         """
         Take the next record.
 
         :param limit: the longest record that is legal now, octets.
-        :return: its header and its payload, or None if more octets are needed.
+        :return: its header and its payload, or None if more octets are needed; the payload
+            is of use up to the next call.
         :raises RemoteProtocolError: as soon as the header shows an illegal length.
         """
-        start = self._offset + HEADER_LENGTH
-        if len(self._buffer) < start:
+        buffer, offset = self._buffer, self._offset
+        start = offset + HEADER_LENGTH
+        if len(buffer) < start:
             return None
-        header = bytes(self._buffer[self._offset : start])
+        header = bytes(buffer[offset:start])
         length = int.from_bytes(header, "big")
         if length == 0:
             raise RemoteProtocolError(ErrorCode.RECORD_EMPTY)
         if length > limit:
             raise self._tooLong(length, limit)
         end = start + length
-        if len(self._buffer) < end:
+        if len(buffer) < end:
             return None
         self._offset = end
         self._first = False
-        return header, bytes(self._buffer[start:end])
+        return header, memoryview(buffer)[start:end]
 
     def _tooLong(self, length: int, limit: int) -> RemoteProtocolError:
         if self._first:  # Most likely this is a stranger.
@@ -237,5 +246,5 @@ class RecordReader:
 
     def clear(self) -> None:
         """Forget everything: the connection is over."""
-        self._buffer.clear()
+        self._buffer = b""
         self._offset = 0

@@ -70,6 +70,11 @@ class ServerConnection(Connection[ServerHandshake]):
     _updateIn = MessageType.CKU
     _updateOut = MessageType.SKU
 
+    __slots__ = (
+        "_difficulty", "_exchanged", "_goingAway", "_grant", "_requestedTtl", "_settings",
+        "lastHeartbeat", "lastWord", "roundTripTime",
+    )  # fmt: skip
+
     def __init__(
         self,
         settings: ServerSettings,
@@ -122,8 +127,8 @@ class ServerConnection(Connection[ServerHandshake]):
         ttl = self._grant(self._requestedTtl)
         shf = handshake.finish(ttl, ttl / BEATS_PER_TTL)
         self._sendHandshake(shf)
-        self._useSessionKeys()
-        self._establish(shf.ttl / 1000, shf.interval / 1000)
+        sessionId = self._useSessionKeys()
+        self._establish(sessionId, shf.ttl / 1000, shf.interval / 1000)
         following = self._settings.nextCredential
         if following is not None and following.kind is handshake.credential.kind:
             self._announceNextKey(handshake.credential, following)

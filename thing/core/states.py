@@ -39,6 +39,9 @@ class State(Enum):
     AWAIT_CFL = "the server said goodbye and waits for the client's flat line"
     ENDED = "over: nothing is read, nothing is sent"
 
+    # Members are looked up at every record; Enum's own hash is a call of Python's.
+    __hash__ = object.__hash__
+
 
 class Step(Enum):
     """What happens on this side; the value says it in words."""
@@ -172,8 +175,18 @@ LIVENESS_STATES = ESTABLISHED_STATES - {_S.AWAIT_CFL}
 """The states in which the peer's silence counts."""
 
 
+_NOTHING: dict[Input, State] = {}
+
+
 class StateMachine:
-    """One Connection's state."""
+    """
+    One Connection's state.
+
+    :ivar role: this side's role.
+    :ivar state: where it stands.
+    """
+
+    __slots__ = ("_table", "role", "state")
 
     def __init__(self, role: Role) -> None:
         """:param role: this side's role."""
@@ -188,7 +201,7 @@ class StateMachine:
         :param kind: the message's type.
         :raises RemoteProtocolError: if it is not legal now.
         """
-        after = self._table.get(self.state, {}).get(kind)
+        after = self._table.get(self.state, _NOTHING).get(kind)
         if after is None:
             if kind.sender is self.role:
                 raise RemoteProtocolError(ErrorCode.REFLECTED_MESSAGE, kind.name)
@@ -207,7 +220,7 @@ class StateMachine:
         if step is Step.END:
             self.state = State.ENDED
             return
-        after = self._table.get(self.state, {}).get(step)
+        after = self._table.get(self.state, _NOTHING).get(step)
         if after is None:
             raise LocalProtocolError(ErrorCode.WRONG_STATE, f"{step.name} in {self.state.name}")
         self.state = after
