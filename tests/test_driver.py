@@ -10,6 +10,7 @@ from twisted.internet.testing import StringTransportWithDisconnection
 from zope.interface import implementer
 
 from tests.pairs import CallbackBug, Pair, PairCase, Recorder, firings, freshClient, freshServer
+from thing.core.client import ClientConnection
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import FRAGMENT_LIMIT
 from thing.core.states import State
@@ -796,7 +797,7 @@ class CloseTests(PairCase):
     def test_stubbornClient(self) -> None:
         """A client that goes on beating and never leaves is flat-lined when the grace is over."""
         pair = self.pair(freshServer(ttl=TtlPolicy(default=60.0)), jitter=lambda: 0.0).up()
-        pair.client._driver.core._leave = lambda: None  # type: ignore[union-attr]
+        self.patch(ClientConnection, "_leave", lambda core: None)
         pair.server.goAway(EndReason.OVERLOADED, grace=5.0, retryAfter=7.0)
         pair.advance(4.875)
         self.assertIsNone(pair.server.termination)

@@ -22,7 +22,7 @@ ROOMS = (
     ("thing.events",),
     ("thing.core",),
     ("thing.trust",),
-    ("thing.addresses", "thing.clock", "thing.limits", "thing.rates"),
+    ("thing.addresses", "thing.beating", "thing.clock", "thing.limits", "thing.rates"),
     (
         *("thing.driver", "thing.requests", "thing.protocol", "thing.factory"),
         *("thing.review", "thing.live"),

@@ -26,6 +26,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.clients import ROOT, Choices, ClientProcess
 from tests.pairs import Recorder, freshClient, freshServer
+from thing.core.client import ClientConnection
 from thing.core.heartbeat import TtlPolicy
 from thing.errors import EndReason, ErrorCode
 from thing.events import Cause, Termination
@@ -286,7 +287,7 @@ class FinalWordTests(SocketCase):
     def flatLine(self, endpoint: Any = None) -> Generator[Any, Any, None]:
         """A client that ignores SGA is flat-lined, and reads that."""
         server, client = yield self.session(endpoint)
-        client._driver.core._leave = lambda: None
+        self.patch(ClientConnection, "_leave", lambda core: None)
         server.goAway(EndReason.OVERLOADED, grace=0.3, retryAfter=9.0)
         termination = yield client.whenTerminated()
         self.assertIs(termination.cause, Cause.FLAT_LINED)

@@ -19,12 +19,13 @@ from twisted.internet.interfaces import (
     IPushProducer,
     ISSLTransport,
     ITransport,
+    IWriteDescriptor,
 )
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from thing.beating import Beating
 from thing.core.client import ClientConnection
 from thing.core.messages import Role
 from thing.core.server import ServerConnection
@@ -44,8 +45,8 @@ from thing.identity import Identity
 if TYPE_CHECKING:
     from thing.factory import ThingFactory
 
-WRITE_BATCH = 16384
-"""How many octets of records go to the transport at once."""
+WRITE_BATCH = 65536
+"""About how many octets of records go to the transport at once."""
 
 NOT_SENT_LIMIT = 65536
 """What the kernel may hold unsent, octets: a heartbeat waits behind no more than that."""
@@ -79,6 +80,11 @@ class Driver:
     :ivar proved: who the peer proved to be, as the authorizer was told.
     """
 
+    __slots__ = (
+        "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events", "_factory",
+        "_following", "_linger", "_producer", "_producerPaused", "_producerStreaming", "_pulling",
+        "_readingPaused", "_timer", "_transport", "_transportFull", "_wakesAt", "core", "proved",
+    )  # fmt: skip
     _log = Logger()
 
     def __init__(
@@ -100,14 +106,13 @@ class Driver:
         self._events: list[Iterator[Event]] = []
         self._following = False
         self._timer: IDelayedCall | None = None
+        self._wakesAt = 0.0
         self._linger: IDelayedCall | None = None
         self._deciding: Deferred[Identity] | None = None
         self.proved: Identity | None = None
-        self._beats = LoopingCall(self._beat)
-        self._beats.clock = self._clock
-        self._interval = 0.0
-        self._lastBeat = 0.0
-        self._firstBeat: IDelayedCall | None = None
+        self._beating: Beating | None = None
+        self._atOnce = False
+        self._drained = False
         self._transportFull = False
         self._readingPaused = False
         self._producer: Any = None
@@ -124,8 +129,11 @@ class Driver:
         :param transport: the stream to the peer.
         """
         self._transport = transport
+        self._atOnce = _sendsAtOnce(transport)
         _tune(transport)
-        self._transport.registerProducer(self, True)
+        # As a pull producer we are told whenever the transport has nothing left to send.
+        self._transport.registerProducer(self, not self._atOnce)
+        self._drained = False  # That told nothing: others may have written before us.
 
     def start(self) -> None:
         """Begin the handshake, unless the connection was turned away already."""
@@ -160,8 +168,11 @@ class Driver:
 
     def resumeProducing(self) -> None:
         """The transport takes more (``IPushProducer``)."""
-        self._transportFull = False
-        self.flush()
+        if self._atOnce and self._transport.disconnecting:
+            self._transport.unregisterProducer()  # It waits for that before it closes.
+            return
+        self._transportFull, self._drained = False, self._atOnce
+        self._sendOn()
 
     def stopProducing(self) -> None:
         """The transport will take nothing any more (``IPushProducer``)."""
@@ -189,18 +200,22 @@ class Driver:
             self._handleEvents()
         finally:
             self._following = False
-        self.flush()
-        self._balanceReading()
+        self._sendOn()
+        if self._readingPaused is not (self.core.held > HELD_HIGH):
+            self._balanceReading()
         self._setTimer()
 
     def _handleEvents(self) -> None:
-        while self._events:
+        pending = self._events
+        while pending:
+            latest = pending[-1]
             try:
-                event = next(self._events[-1], None)
-                if event is None:
-                    self._events.pop()
-                else:
+                for event in latest:
                     self._handle(event)
+                    if not pending or pending[-1] is not latest:
+                        break  # What the event brought about comes first, or did already.
+                else:
+                    pending.pop()
             except Exception:
                 self._failed()
 
@@ -221,51 +236,91 @@ class Driver:
         self.follow(self.core.reject(ErrorCode.INTERNAL_ERROR, self._now(), "a failed callback"))
 
     def _handle(self, event: Event) -> None:
-        if isinstance(event, PeerProved):
-            self._authorize(event.identity)
-            return
-        if isinstance(event, Terminated):
-            self._finish(event.termination)
-            return
-        if isinstance(event, HandshakeCompleted) and self.core.role is Role.CLIENT:
-            self._startBeating(event.session.interval)
-        elif isinstance(event, HeartbeatSent):
-            self._lastBeat = self._now()
-        elif isinstance(event, HeartbeatAcknowledged) and event.interval != self._interval:
-            self._keepInterval(event.interval)
+        own = _OWN.get(type(event))
+        if own is None:
+            self._deliver(event)
+        else:
+            own(self, event)
+
+    def _handleProved(self, event: PeerProved) -> None:
+        self._authorize(event.identity)
+
+    def _handleCompleted(self, event: HandshakeCompleted) -> None:
+        if self.core.role is Role.CLIENT:
+            self._beating = Beating(self._beat, self._clock)
+            self._beating.start(event.session.interval, self._factory.jitter())
         self._deliver(event)
 
+    def _handleSent(self, event: HeartbeatSent) -> None:
+        if self._beating is not None:
+            self._beating.sent()
+        self._deliver(event)
+
+    def _handleAcknowledged(self, event: HeartbeatAcknowledged) -> None:
+        if self._beating is not None and event.interval != self._beating.interval:
+            self._beating.keep(event.interval)
+        self._deliver(event)
+
+    def _handleTerminated(self, event: Terminated) -> None:
+        self._finish(event.termination)
+
     def flush(self) -> None:
-        """Send what the core has, as far as the transport takes it, and ask for more."""
-        if self._transport is None:
-            return
-        while True:
+        """Send what the core has; in the middle of dealing with events, once that is done."""
+        if not self._following or self.core.queued >= WRITE_BATCH:
+            self._send(self._hand)
+        self._balanceProducer()
+
+    def _sendOn(self) -> None:
+        """Send what the core has as a whole, and ask for more."""
+        self._send(self._put if self._drained else self._hand)
+        if self._producer is not None:
+            self._balanceProducer()
+
+    def _send(self, write: Callable[[bytes], None]) -> None:
+        while self._transport is not None:
             limit = 0 if self._transportFull else WRITE_BATCH
             data = self.core.dataToSend(self._now(), limit)
             if data:
-                self._transport.write(data)
+                write(data)
             if not limit or len(data) < limit:
                 break
-        self._balanceProducer()
+
+    def _hand(self, data: bytes) -> None:
+        """Have the transport send, in a turn of the reactor of its own."""
+        self._transport.write(data)
+        if self._atOnce:  # Then it tells when that is done, and nothing else.
+            self._transportFull, self._drained = True, False
+
+    def _put(self, data: bytes) -> None:
+        """Send now what the kernel takes: the transport has nothing that would go before it."""
+        sent = self._transport.writeSomeData(data)
+        if not isinstance(sent, int):
+            sent = 0  # The stream is broken: the reactor will find and report it.
+        if sent < len(data):
+            self._hand(data[sent:])
 
     def _setTimer(self) -> None:
         deadline = self.core.nextDeadline
         if deadline is None:
             self._cancel("_timer")
-            return
-        # A wait of zero is one turn of the reactor: what has arrived is read in between.
-        wait = max(0.0, deadline - self._now())
-        if self._timer is None:
+        elif self._timer is None:
+            # A wait of zero is one turn of the reactor: what has arrived is read in between.
+            wait = max(0.0, deadline - self._now())
+            self._wakesAt = deadline
             self._timer = self._clock.callLater(wait, self._timeout)
-        else:
-            self._timer.reset(wait)
+        elif deadline < self._wakesAt:
+            self._wakesAt = deadline
+            self._timer.reset(max(0.0, deadline - self._now()))
 
     def _timeout(self) -> None:
         self._timer = None
         now = self._now()
         deadline = self.core.nextDeadline
+        if deadline is not None and now < deadline:
+            self._setTimer()  # It was moved meanwhile, as every heartbeat does.
+            return
         if deadline is not None:
-            self._factory.loopLagged(max(0.0, now - deadline))
+            self._factory.loopLagged(now - deadline)
         self.follow(self.core.handleTimer(now))
 
     # Authorization.
@@ -291,36 +346,9 @@ class Driver:
             error = NotAuthorized("the authorizer failed", ErrorCode.INTERNAL_ERROR)
         self.follow(self.core.reject(error.code, self._now(), error.detail, error.retryAfter))
 
-    # Heartbeats.
-
-    def _startBeating(self, interval: float) -> None:
-        """Beat from a random moment of the first interval on: a fleet never beats in step."""
-        self._interval = interval
-        self._beatAfter(self._factory.jitter() * interval)
-
-    def _keepInterval(self, interval: float) -> None:
-        """Beat in another interval from now on, counted from the last beat."""
-        self._stopBeating()
-        self._interval = interval
-        self._beatAfter(max(0.0, self._lastBeat + interval - self._now()))
-
-    def _beatAfter(self, wait: float) -> None:
-        self._firstBeat = self._clock.callLater(wait, self._beatOn)
-
-    def _beatOn(self) -> None:
-        self._firstBeat = None
-        self._beats.start(self._interval).addErrback(
-            lambda failure: self._log.failure("A heartbeat failed", failure=failure)
-        )
-
     def _beat(self) -> None:
         if isinstance(self.core, ClientConnection):
             self.follow(self.core.beat(self._now()))
-
-    def _stopBeating(self) -> None:
-        self._cancel("_firstBeat")
-        if self._beats.running:
-            self._beats.stop()
 
     # The application's data.
 
@@ -420,7 +448,8 @@ class Driver:
 
     def _finish(self, termination: Termination) -> None:
         """Stop everything, say the final word, tell the application, close the transport."""
-        self._stopBeating()
+        if self._beating is not None:
+            self._beating.stop()
         self._cancel("_timer")
         if self._deciding is not None:
             self.guard(self._deciding.cancel)
@@ -450,6 +479,31 @@ class Driver:
         setattr(self, name, None)
         if call is not None and call.active():
             call.cancel()
+
+
+_OWN: dict[type[Any], Callable[[Driver, Any], None]] = {
+    PeerProved: Driver._handleProved,
+    HandshakeCompleted: Driver._handleCompleted,
+    HeartbeatSent: Driver._handleSent,
+    HeartbeatAcknowledged: Driver._handleAcknowledged,
+    Terminated: Driver._handleTerminated,
+}
+"""The events that the driver itself has to do with; all others are the protocol's alone."""
+
+
+def _sendsAtOnce(transport: Any) -> bool:
+    """
+    Whether a transport has ``writeSomeData``, which sends to the kernel now.
+
+    ``write`` waits for another turn of the reactor, and has it look whether the socket is
+    writable. Only the type counts: a wrapper lends its transport's methods, and over TLS they
+    would go past the encryption.
+    """
+    return (
+        IWriteDescriptor.providedBy(transport)
+        and not ISSLTransport.providedBy(transport)
+        and hasattr(type(transport), "writeSomeData")
+    )
 
 
 def _loseWrite(transport: Any) -> None:

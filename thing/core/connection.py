@@ -603,7 +603,7 @@ class Connection(Generic[H]):
         return self._sendKey.seal(bytes((message.TYPE,)) + body)
 
     def _urgent(self, message: Message) -> None:
-        self._outbox.urgent(message.TYPE, message.encode())
+        self._outbox.urgent(bytes((message.TYPE,)) + message.encode())
 
     def _useKeys(self, clientSecret: bytes, serverSecret: bytes) -> None:
         keys = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 
 from thing.core.messages import CHB, MAX_TTL, MIN_INTERVAL, MIN_TTL, SUU, UNKNOWN_RTT
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
@@ -75,6 +76,17 @@ def toMilliseconds(seconds: float) -> int:
     :return: whole milliseconds, within an unsigned 32-bit integer.
     """
     return max(0, min(round(seconds * 1000), 0xFFFFFFFF))
+
+
+@lru_cache(maxsize=64)
+def scheduleOf(ttl: float) -> tuple[int, int]:
+    """
+    A TTL and its beat interval as they go over the wire.
+
+    :param ttl: the TTL, seconds.
+    :return: both, milliseconds.
+    """
+    return toMilliseconds(ttl), toMilliseconds(ttl / BEATS_PER_TTL)
 
 
 def checkSchedule(ttl: int, interval: int) -> None:

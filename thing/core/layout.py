@@ -241,10 +241,38 @@ class FixedMessage(Message):
     PACK: ClassVar[struct.Struct]
     """The layout, in struct's terms."""
 
+    WHOLE: ClassVar[struct.Struct]
+    """The same, with the type octet in front."""
+
     def __init_subclass__(cls) -> None:
         """Compile the subclass's layout."""
         letters = {1: "B", 2: "H", 4: "I", 8: "Q"}
-        cls.PACK = struct.Struct(">" + "".join(letters[field.size] for field in cls.LAYOUT))
+        layout = "".join(letters[field.size] for field in cls.LAYOUT)
+        cls.PACK, cls.WHOLE = struct.Struct(">" + layout), struct.Struct(">B" + layout)
+
+    @classmethod
+    def whole(cls, *values: int) -> bytes:
+        """
+        Encode a message that nobody needs as an object.
+
+        :param values: the values of its fields.
+        :return: its octets, the type included.
+        """
+        return cls.WHOLE.pack(cls.TYPE, *values)
+
+    @classmethod
+    def read(cls, body: bytes) -> tuple[int, ...]:
+        """
+        Read a body that nobody needs as an object.
+
+        :param body: the octets after the type.
+        :return: the values of its fields.
+        :raises RemoteProtocolError: if the layout is wrong.
+        """
+        try:
+            return cls.PACK.unpack(body)
+        except struct.error:
+            raise _malformed("the message does not have its fixed length") from None
 
     def encode(self) -> bytes:
         """
@@ -263,7 +291,4 @@ class FixedMessage(Message):
         :return: the message.
         :raises RemoteProtocolError: if the layout is wrong.
         """
-        try:
-            return cls(*cls.PACK.unpack(body))  # type: ignore[attr-defined]
-        except struct.error:
-            raise _malformed("the message does not have its fixed length") from None
+        return cls(*cls.read(body))  # type: ignore[attr-defined]

@@ -38,14 +38,13 @@ class Outbox:
         self._farewell: bytes | None = None
         self.queued = 0
 
-    def urgent(self, kind: MessageType, body: bytes) -> None:
+    def urgent(self, message: bytes) -> None:
         """
         Queue a message that goes before all data.
 
-        :param kind: its type.
-        :param body: its body.
+        :param message: its type and its body.
         """
-        self._urgent.append(bytes((kind,)) + body)
+        self._urgent.append(message)
 
     def isWaiting(self, kind: MessageType) -> bool:
         """

@@ -110,8 +110,12 @@ class TrafficKey:
         :param message: the type octet and the body.
         :return: the record, header included.
         """
-        header = (len(message) + TAG_LENGTH).to_bytes(HEADER_LENGTH, "big")
-        return header + self._cipher.encrypt(self._account(len(message)), message, header)
+        length = len(message)
+        nonce = (self._iv ^ self.records).to_bytes(IV_LENGTH, "big")
+        self.records += 1
+        self._bytes += length
+        header = (length + TAG_LENGTH).to_bytes(HEADER_LENGTH, "big")
+        return header + self._cipher.encrypt(nonce, message, header)
 
     def open(self, header: bytes, payload: bytes | memoryview) -> bytes:
         """
@@ -125,16 +129,13 @@ class TrafficKey:
         """
         if self.records >= MAX_RECORDS or self._bytes >= MAX_BYTES:
             raise RemoteProtocolError(ErrorCode.KEY_EXHAUSTED)
-        try:
-            return self._cipher.decrypt(self._account(len(payload) - TAG_LENGTH), payload, header)
-        except InvalidTag:
-            raise RemoteProtocolError(ErrorCode.RECORD_UNREADABLE) from None
-
-    def _account(self, length: int) -> bytes:
         nonce = (self._iv ^ self.records).to_bytes(IV_LENGTH, "big")
         self.records += 1
-        self._bytes += length
-        return nonce
+        self._bytes += len(payload) - TAG_LENGTH
+        try:
+            return self._cipher.decrypt(nonce, payload, header)
+        except InvalidTag:
+            raise RemoteProtocolError(ErrorCode.RECORD_UNREADABLE) from None
 
 
 def clearRecord(kind: MessageType, body: bytes) -> bytes:
@@ -223,7 +224,7 @@ class RecordReader:
         """
         buffer, offset = self._buffer, self._offset
         start = offset + HEADER_LENGTH
-        if len(buffer) < start:
+        if len(buffer) < start:  # As after most of what comes: a record in a piece.
             return None
         header = bytes(buffer[offset:start])
         length = int.from_bytes(header, "big")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from thing.core.connection import Connection
 from thing.core.credentials import Credential
 from thing.core.handshake import ServerHandshake
-from thing.core.heartbeat import BEATS_PER_TTL, Deadline, toMilliseconds
+from thing.core.heartbeat import BEATS_PER_TTL, Deadline, scheduleOf, toMilliseconds
 from thing.core.keyschedule import (
     CURRENT_KEY_CONTEXT,
     NEXT_KEY_CONTEXT,
@@ -152,24 +152,23 @@ class ServerConnection(Connection[ServerHandshake]):
     # The heartbeat.
 
     def _receiveCHB(self, body: bytes) -> None:
-        chb = CHB.decode(body)
-        if chb.sequence != self.lastHeartbeat + 1:
+        sequence, microseconds = CHB.read(body)
+        if sequence != self.lastHeartbeat + 1:
             raise RemoteProtocolError(
-                ErrorCode.HEARTBEAT_SEQUENCE, f"CHB {chb.sequence} after {self.lastHeartbeat}"
+                ErrorCode.HEARTBEAT_SEQUENCE, f"CHB {sequence} after {self.lastHeartbeat}"
             )
         if self._outbox.isWaiting(MessageType.SUU):
             raise RemoteProtocolError(ErrorCode.HEARTBEAT_OUTSTANDING)
-        self.lastHeartbeat = chb.sequence
-        if self._goingAway is not None or self.state is State.AWAIT_CFL:
+        self.lastHeartbeat = sequence
+        if self._goingAway is not None or self._machine.state is State.AWAIT_CFL:
             return  # No longer renewed, so not acknowledged either.
         assert self._watch is not None, "a session is watched"
         ttl = self._grant(self._requestedTtl)
         self._ttl = ttl
         self._watch.renew(self._now, ttl)
-        self._urgent(SUU(chb.sequence, toMilliseconds(ttl), toMilliseconds(ttl / BEATS_PER_TTL)))
-        known = chb.roundTripTime != UNKNOWN_RTT
-        rtt = self.roundTripTime = chb.roundTripTime / 1e6 if known else None
-        self._events.append(HeartbeatReceived(chb.sequence, rtt, ttl))
+        self._outbox.urgent(SUU.whole(sequence, *scheduleOf(ttl)))
+        rtt = self.roundTripTime = None if microseconds == UNKNOWN_RTT else microseconds / 1e6
+        self._events.append(HeartbeatReceived(sequence, rtt, ttl))
 
     def _outOfTime(self) -> None:
         if self.state is State.GOING_AWAY and not self._held:
