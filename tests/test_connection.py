@@ -133,11 +133,11 @@ class DataTests(TestCase):
         """A peer that never ends its message is stopped at the limit."""
         _, server = establishedPair(server=serverSettings(maxMessage=10 * FRAGMENT_LIMIT))
         for number in range(11):
-            self.assertLessEqual(len(server._message), 10 * FRAGMENT_LIMIT)
+            self.assertLessEqual(len(server._message or b""), 10 * FRAGMENT_LIMIT)
             events = sendTo(server, CDT(MORE, bytes(FRAGMENT_LIMIT)))
             self.assertEqual(bool(events), number == 10)
         self.assertIs(ending(events).code, ErrorCode.MESSAGE_TOO_LONG)
-        self.assertEqual(len(server._message), 0)
+        self.assertIsNone(server._message)
 
     def test_emptyLastFragment(self) -> None:
         """A message may end with an empty fragment."""
@@ -1013,16 +1013,9 @@ class SecretTests(TestCase):
         return found
 
     def secretsOf(self, side: Connection) -> set[bytes]:
-        assert side._secrets is not None and side._sendKey is not None
+        assert side._exporterSecret is not None and side._sendKey is not None
         assert side._receiveKey is not None
-        secrets = side._secrets
-        return {
-            secrets.clientSecret,
-            secrets.serverSecret,
-            secrets.exporterSecret,
-            side._sendKey._secret,
-            side._receiveKey._secret,
-        }
+        return {side._exporterSecret, side._sendKey._secret, side._receiveKey._secret}
 
     def test_dropped(self) -> None:
         """After the end no secret can be reached from a Connection, however it ended."""
@@ -1081,7 +1074,7 @@ class SecretTests(TestCase):
         for side in (client, server):
             shown = " ".join(
                 repr(each)
-                for each in (side, vars(side), side._secrets, side._limits, side._handshakeOrNone)
+                for each in (side, side._sendKey, side._receiveKey, side._limits, side.session)
             )
             for secret in self.secretsOf(side):
                 self.assertNotIn(secret.hex(), shown)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, cast
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -29,13 +30,12 @@ STEP_TOLERANCE = 0.1
 _STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
-def steadySeconds() -> float:
-    """
-    Read a monotonic clock that counts, where it can, the time that the machine was suspended.
+steadySeconds: Callable[[], float] = partial(time.clock_gettime, _STEADY_CLOCK)
+"""
+Reads a monotonic clock that counts, where it can, the time that the machine was suspended.
 
-    :return: seconds since some moment in the past.
-    """
-    return time.clock_gettime(_STEADY_CLOCK)
+It gives seconds since some moment in the past.
+"""
 
 
 @implementer(IDelayedCall)

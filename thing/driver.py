@@ -82,7 +82,7 @@ class Driver:
 
     __slots__ = (
         "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events", "_factory",
-        "_following", "_linger", "_producer", "_producerPaused", "_producerStreaming", "_pulling",
+        "_following", "_linger", "_now", "_producer", "_producerPaused", "_producerStreaming", "_pulling",
         "_readingPaused", "_timer", "_transport", "_transportFull", "_wakesAt", "core", "proved",
     )  # fmt: skip
     _log = Logger()
@@ -102,6 +102,7 @@ class Driver:
         self._factory = factory
         self._deliver = deliver
         self._clock = factory.clock
+        self._now = factory.clock.seconds
         self._transport: Any = None
         self._events: list[Iterator[Event]] = []
         self._following = False
@@ -172,16 +173,13 @@ class Driver:
             self._transport.unregisterProducer()  # It waits for that before it closes.
             return
         self._transportFull, self._drained = False, self._atOnce
-        self._sendOn()
+        self._send(self._drained)
 
     def stopProducing(self) -> None:
         """The transport will take nothing any more (``IPushProducer``)."""
         self._transportFull = True
 
     # Driving.
-
-    def _now(self) -> float:
-        return self._clock.seconds()
 
     def follow(self, events: Iterable[Event]) -> None:
         """
@@ -200,7 +198,7 @@ class Driver:
             self._handleEvents()
         finally:
             self._following = False
-        self._sendOn()
+        self._send(self._drained)
         if self._readingPaused is not (self.core.held > HELD_HIGH):
             self._balanceReading()
         self._setTimer()
@@ -211,7 +209,7 @@ class Driver:
             latest = pending[-1]
             try:
                 for event in latest:
-                    self._handle(event)
+                    _OWN.get(type(event), _deliver)(self, event)
                     if not pending or pending[-1] is not latest:
                         break  # What the event brought about comes first, or did already.
                 else:
@@ -234,13 +232,6 @@ class Driver:
     def _failed(self) -> None:
         self._log.failure("The application failed; its session ends")
         self.follow(self.core.reject(ErrorCode.INTERNAL_ERROR, self._now(), "a failed callback"))
-
-    def _handle(self, event: Event) -> None:
-        own = _OWN.get(type(event))
-        if own is None:
-            self._deliver(event)
-        else:
-            own(self, event)
 
     def _handleProved(self, event: PeerProved) -> None:
         self._authorize(event.identity)
@@ -267,23 +258,23 @@ class Driver:
     def flush(self) -> None:
         """Send what the core has; in the middle of dealing with events, once that is done."""
         if not self._following or self.core.queued >= WRITE_BATCH:
-            self._send(self._hand)
-        self._balanceProducer()
-
-    def _sendOn(self) -> None:
-        """Send what the core has as a whole, and ask for more."""
-        self._send(self._put if self._drained else self._hand)
-        if self._producer is not None:
+            self._send(False)
+        else:
             self._balanceProducer()
 
-    def _send(self, write: Callable[[bytes], None]) -> None:
+    def _send(self, atOnce: bool) -> None:
+        """Send what the core has, as far as the transport takes it, and ask for more."""
         while self._transport is not None:
             limit = 0 if self._transportFull else WRITE_BATCH
             data = self.core.dataToSend(self._now(), limit)
-            if data:
-                write(data)
-            if not limit or len(data) < limit:
+            if data and atOnce and self._drained:
+                self._put(data)
+            elif data:
+                self._hand(data)
+            if len(data) < limit or not limit:
                 break
+        if self._producer is not None:
+            self._balanceProducer()
 
     def _hand(self, data: bytes) -> None:
         """Have the transport send, in a turn of the reactor of its own."""
@@ -479,6 +470,10 @@ class Driver:
         setattr(self, name, None)
         if call is not None and call.active():
             call.cancel()
+
+
+def _deliver(driver: Driver, event: Event) -> None:
+    driver._deliver(event)
 
 
 _OWN: dict[type[Any], Callable[[Driver, Any], None]] = {

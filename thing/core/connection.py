@@ -160,11 +160,10 @@ class Connection(Generic[H]):
     @property
     def nextDeadline(self) -> float | None:
         """When :meth:`handleTimer` wants to be called, seconds; None for never."""
-        due = None if self._deadline is None else self._deadline.due
-        if self._watch is None or self._machine.state not in LIVENESS_STATES:
-            return due
-        check = self._watch.nextCheck
-        return check if due is None else min(due, check)
+        watch, deadline = self._watch, self._deadline
+        if watch is None or self._machine.state not in LIVENESS_STATES:
+            return None if deadline is None else deadline.due
+        return watch.nextCheck if deadline is None else min(deadline.due, watch.nextCheck)
 
     @property
     def ttl(self) -> float | None:
@@ -225,7 +224,7 @@ class Connection(Generic[H]):
             size += len(record)
             if message[0] in _FAREWELLS:
                 self._machine.step(Step.FLUSHED)
-        data = b"".join(out)
+        data = out[0] if len(out) == 1 else b"".join(out)
         self.octetsSent += len(data)
         return data
 

@@ -51,6 +51,7 @@ from thing.core.messages import (
     VERSION,
     Check,
     Role,
+    SignedCheck,
 )
 from thing.core.preshared import (
     MAX_LIFETIME,
@@ -127,14 +128,14 @@ class Handshake:
         if not hmac.compare_digest(self._mac(key, message), message.mac):
             raise RemoteProtocolError(ErrorCode.BAD_MAC, message.TYPE.name)
 
-    def _signatureContent(self, role: Role, message: Check) -> bytes:
+    def _signatureContent(self, role: Role, message: SignedCheck) -> bytes:
         hashed = self._transcript.hashWith(message.TYPE, message.signedPart())
         return signatureContent(SIGNATURE_CONTEXTS[role], hashed)
 
     def _prove(self, role: Role, key: bytes, credential: Credential, message: P) -> P:
         """Sign the message and confirm the key; add it to the transcript."""
-        message = replace(message, signature=credential.sign(self._signatureContent(role, message)))
-        return self._add(replace(message, mac=self._mac(key, message)))
+        signed = message.withSignature(credential.sign(self._signatureContent(role, message)))
+        return self._add(signed.withMac(self._mac(key, signed)))
 
     def _verify(
         self, role: Role, key: bytes, message: SCC | CCC, kinds: tuple[CredentialKind, ...]
@@ -344,7 +345,7 @@ class ServerHandshake(Handshake):
         :return: the server's confirmation.
         """
         shf = SHF(toMilliseconds(ttl), toMilliseconds(interval), self._giveTicket())
-        return self._add(replace(shf, mac=self._mac(self.secrets.serverConfirm, shf)))
+        return self._add(shf.withMac(self._mac(self.secrets.serverConfirm, shf)))
 
     def _giveTicket(self) -> Extensions:
         """A ticket, if the client asked for one; its first handshake's age goes with it."""

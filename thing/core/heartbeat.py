@@ -174,11 +174,13 @@ class Watch:
     A peer is late after half a TTL, and dead when the :class:`Deadline` of a
     whole TTL has expired. Time in which this side did not read does not
     count, up to a limit.
+
+    :ivar nextCheck: when :meth:`check` wants to be called next, seconds.
     """
 
     __slots__ = (
         "_deadline", "_last", "_late", "_patient",
-        "_pauseDeadline", "_pauseLimit", "_pausedAt", "_ttl",
+        "_pauseDeadline", "_pauseLimit", "_pausedAt", "_ttl", "nextCheck",
     )  # fmt: skip
 
     def __init__(
@@ -196,7 +198,7 @@ class Watch:
         self._patient = patient
         self._pauseLimit = pauseLimit
         self._pausedAt: float | None = None
-        self._pauseDeadline = Deadline(now, 0.0)
+        self._pauseDeadline: Deadline | None = None
         self._deadline = Deadline(now, 0.0)
         self.renew(now, ttl)
 
@@ -213,6 +215,7 @@ class Watch:
         if self._pausedAt is not None:
             self._pausedAt = now
         self._deadline.set(now + ttl, ttl if self._patient else 0.0)
+        self._schedule()
 
     def remaining(self, now: float) -> float:
         """
@@ -224,18 +227,13 @@ class Watch:
         paused = 0.0 if self._pausedAt is None else now - self._pausedAt
         return max(0.0, self._deadline.due + paused - now)
 
-    @property
-    def nextCheck(self) -> float:
-        """When :meth:`check` wants to be called next, seconds."""
-        if self._pausedAt is not None:
-            return self._pauseDeadline.due
-        if self._late:
-            return self._deadline.due
-        return min(self._lateAt, self._deadline.due)
-
-    @property
-    def _lateAt(self) -> float:
-        return self._last + self._ttl / 2
+    def _schedule(self) -> None:
+        if self._pauseDeadline is not None:
+            self.nextCheck = self._pauseDeadline.due
+        elif self._late:
+            self.nextCheck = self._deadline.due
+        else:
+            self.nextCheck = min(self._last + self._ttl / 2, self._deadline.due)
 
     @property
     def _pauseAllowed(self) -> float:
@@ -259,7 +257,8 @@ class Watch:
         """
         if self._pausedAt is None:
             self._pausedAt = now
-            self._pauseDeadline.set(now + self._pauseAllowed, self._pauseAllowed)
+            self._pauseDeadline = Deadline(now + self._pauseAllowed, self._pauseAllowed)
+            self._schedule()
 
     def resume(self, now: float) -> None:
         """
@@ -269,9 +268,10 @@ class Watch:
         """
         if self._pausedAt is not None:
             away = now - self._pausedAt
-            self._pausedAt = None
+            self._pausedAt = self._pauseDeadline = None
             self._last += away
             self._deadline.shift(away)
+            self._schedule()
 
     def check(self, now: float) -> Verdict:
         """
@@ -280,12 +280,17 @@ class Watch:
         :param now: the time, seconds.
         :return: the verdict.
         """
-        if self._pausedAt is not None:
+        verdict = self._judge(now)
+        self._schedule()
+        return verdict
+
+    def _judge(self, now: float) -> Verdict:
+        if self._pauseDeadline is not None:
             tooLong = self._pauseDeadline.expired(now)
             return Verdict.PAUSED_TOO_LONG if tooLong else Verdict.ALIVE
         if self._deadline.expired(now):
             return Verdict.DEAD
-        if not self._late and now >= self._lateAt:
+        if not self._late and now >= self._last + self._ttl / 2:
             self._late = True
             return Verdict.LATE
         return Verdict.ALIVE

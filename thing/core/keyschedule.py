@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
@@ -52,11 +53,15 @@ def expandLabel(
     :param length: how many octets to derive, at most 8160.
     :return: the derived octets.
     """
-    full = LABEL_PREFIX + label
-    info = b"".join(
-        (length.to_bytes(2, "big"), bytes((len(full),)), full, bytes((len(context),)), context)
-    )
+    info = _infoOf(label, length) + bytes((len(context),)) + context
     return HKDFExpand(_SHA256, length, info).derive(secret)
+
+
+@lru_cache(maxsize=64)
+def _infoOf(label: bytes, length: int) -> bytes:
+    """HKDF's info up to the context: always the same for the same use."""
+    full = LABEL_PREFIX + label
+    return length.to_bytes(2, "big") + bytes((len(full),)) + full
 
 
 def extract(salt: bytes, keyMaterial: bytes) -> bytes:

@@ -31,20 +31,21 @@ def _malformed(detail: str) -> RemoteProtocolError:
 class _Reader:
     """A cursor over a body that refuses to run past its end."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, offset: int = 0) -> None:
         self._data = data
-        self._offset = 0
+        self._offset = offset
 
     @property
     def remaining(self) -> int:
         return len(self._data) - self._offset
 
     def take(self, count: int) -> bytes:
-        if count > self.remaining:
-            raise _malformed("the message ends too early")
         start = self._offset
-        self._offset = start + count
-        return self._data[start : self._offset]
+        end = start + count
+        if end > len(self._data):
+            raise _malformed("the message ends too early")
+        self._offset = end
+        return self._data[start:end]
 
     def integer(self, size: int) -> int:
         return int.from_bytes(self.take(size), "big")
@@ -184,10 +185,12 @@ class Message:
     A message's body, declared field by field.
 
     A subclass is a frozen, slotted dataclass whose fields stand in the order
-    of its :attr:`LAYOUT`.
+    of its :attr:`LAYOUT`. It remembers its octets: what was received is never
+    encoded again, and what is sent only once.
     """
 
-    __slots__ = ()
+    __slots__ = ("_octets",)
+    _octets: bytes
 
     TYPE: ClassVar[Any]
     """The type octet."""
@@ -204,15 +207,20 @@ class Message:
 
         :return: the octets after the type.
         """
-        return self._encodeFields(len(self.LAYOUT))
+        try:
+            return self._octets
+        except AttributeError:
+            pairs = zip(self.LAYOUT, self._names(), strict=True)
+            parts = [field.write(getattr(self, name)) for field, name in pairs]
+            return self._remember(b"".join((self.PREFIX, *parts)))
+
+    def _remember(self, octets: bytes) -> bytes:
+        object.__setattr__(self, "_octets", octets)
+        return octets
 
     @classmethod
     def _names(cls) -> tuple[str, ...]:
         return cls.__slots__  # A slotted dataclass lists its fields here, in order.
-
-    def _encodeFields(self, count: int) -> bytes:
-        pairs = zip(self.LAYOUT[:count], self._names(), strict=False)
-        return self.PREFIX + b"".join(field.write(getattr(self, name)) for field, name in pairs)
 
     @classmethod
     def decode(cls: type[M], body: bytes) -> M:
@@ -226,10 +234,11 @@ class Message:
         """
         if not body.startswith(cls.PREFIX):
             raise RemoteProtocolError(ErrorCode.NOT_THING, "no magic")
-        reader = _Reader(body[len(cls.PREFIX) :])
-        message = cls(*(field.read(reader) for field in cls.LAYOUT))
+        reader = _Reader(body, len(cls.PREFIX))
+        message = cls(*[field.read(reader) for field in cls.LAYOUT])
         if reader.remaining:
             raise _malformed("octets after the message's end")
+        message._remember(body)  # Each message has one encoding only.
         return message
 
 

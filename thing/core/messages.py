@@ -9,8 +9,9 @@ microseconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, IntEnum
+from typing import TypeVar
 
 from thing.core.layout import (
     EXTENSIONS,
@@ -27,6 +28,9 @@ from thing.core.layout import (
     FixedMessage,
     Message,
 )
+
+C = TypeVar("C", bound="Check")
+S = TypeVar("S", bound="SignedCheck")
 
 MAGIC = b"THING"
 """The first octets of a CHI's body."""
@@ -170,17 +174,10 @@ class CDH(Message):
 
 
 class Check(Message):
-    """A message that ends in a MAC, after a signature if it is SCC or CCC."""
+    """A message that ends in a MAC, empty while it is not made."""
 
     __slots__ = ()
-
-    def signedPart(self) -> bytes:
-        """
-        The body that the signature of SCC and CCC covers.
-
-        :return: the body up to the signature.
-        """
-        return self._encodeFields(len(self.LAYOUT) - 2)
+    mac: bytes
 
     def macPart(self) -> bytes:
         """
@@ -188,11 +185,50 @@ class Check(Message):
 
         :return: the body up to the MAC.
         """
-        return self._encodeFields(len(self.LAYOUT) - 1)
+        body = self.encode()
+        return body[: len(body) - len(self.mac)]
+
+    def withMac(self: C, mac: bytes) -> C:
+        """
+        Complete the message.
+
+        :param mac: the MAC.
+        :return: the message with it.
+        """
+        whole = replace(self, mac=mac)  # type: ignore[type-var]
+        whole._remember(self.macPart() + mac)
+        return whole
+
+
+class SignedCheck(Check):
+    """SCC or CCC: before the MAC stands a signature, empty while it is not made."""
+
+    __slots__ = ()
+    signature: bytes
+
+    def signedPart(self) -> bytes:
+        """
+        The body that the signature covers.
+
+        :return: the body up to the signature.
+        """
+        part = self.macPart()
+        return part[: len(part) - len(OPAQUE16.write(self.signature))]
+
+    def withSignature(self: S, signature: bytes) -> S:
+        """
+        Add the signature.
+
+        :param signature: the signature.
+        :return: the message with it, and yet without a MAC.
+        """
+        signed = replace(self, signature=signature)  # type: ignore[type-var]
+        signed._remember(self.signedPart() + OPAQUE16.write(signature))
+        return signed
 
 
 @dataclass(frozen=True, slots=True)
-class SCC(Check):
+class SCC(SignedCheck):
     """Server Crypto Check: the server's credential, its challenge and its proof."""
 
     TYPE = MessageType.SCC
@@ -210,7 +246,7 @@ class SCC(Check):
 
 
 @dataclass(frozen=True, slots=True)
-class CCC(Check):
+class CCC(SignedCheck):
     """Client Crypto Check: the client's credential, or none, and its proof."""
 
     TYPE = MessageType.CCC
