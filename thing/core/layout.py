@@ -28,27 +28,11 @@ def _malformed(detail: str) -> RemoteProtocolError:
     return RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, detail)
 
 
-class _Reader:
-    """A cursor over a body that refuses to run past its end."""
-
-    def __init__(self, data: bytes, offset: int = 0) -> None:
-        self._data = data
-        self._offset = offset
-
-    @property
-    def remaining(self) -> int:
-        return len(self._data) - self._offset
-
-    def take(self, count: int) -> bytes:
-        start = self._offset
-        end = start + count
-        if end > len(self._data):
-            raise _malformed("the message ends too early")
-        self._offset = end
-        return self._data[start:end]
-
-    def integer(self, size: int) -> int:
-        return int.from_bytes(self.take(size), "big")
+def _cut(data: bytes, start: int, end: int) -> bytes:
+    """A part of a body, which must not run past the body's end."""
+    if end > len(data):
+        raise _malformed("the message ends too early")
+    return data[start:end]
 
 
 class Field(ABC, Generic[T]):
@@ -76,12 +60,13 @@ class Field(ABC, Generic[T]):
         """
 
     @abstractmethod
-    def read(self, reader: _Reader) -> T:
+    def read(self, data: bytes, at: int) -> tuple[T, int]:
         """
         Decode the next octets.
 
-        :param reader: where from.
-        :return: the field's value.
+        :param data: where from.
+        :param at: where they begin.
+        :return: the field's value, and where it ends.
         :raises RemoteProtocolError: if they do not have this layout.
         """
 
@@ -90,65 +75,70 @@ class _Integer(Field[int]):
     def write(self, value: int) -> bytes:
         return value.to_bytes(self.size, "big")
 
-    def read(self, reader: _Reader) -> int:
-        return reader.integer(self.size)
+    def read(self, data: bytes, at: int) -> tuple[int, int]:
+        end = at + self.size
+        return int.from_bytes(_cut(data, at, end), "big"), end
 
 
 class _Octets(Field[bytes]):
     def write(self, value: bytes) -> bytes:
         return value
 
-    def read(self, reader: _Reader) -> bytes:
-        return reader.take(self.size)
+    def read(self, data: bytes, at: int) -> tuple[bytes, int]:
+        end = at + self.size
+        return _cut(data, at, end), end
 
 
 class _Vector(Field[bytes]):
     def write(self, value: bytes) -> bytes:
         return len(value).to_bytes(self.size, "big") + value
 
-    def read(self, reader: _Reader) -> bytes:
-        return reader.take(reader.integer(self.size))
+    def read(self, data: bytes, at: int) -> tuple[bytes, int]:
+        start = at + self.size
+        end = start + int.from_bytes(_cut(data, at, start), "big")
+        return _cut(data, start, end), end
 
 
 class _Numbers(Field[tuple[int, ...]]):
     def write(self, value: tuple[int, ...]) -> bytes:
-        return OPAQUE8.write(b"".join(number.to_bytes(self.size, "big") for number in value))
+        return OPAQUE8.write(b"".join([number.to_bytes(self.size, "big") for number in value]))
 
-    def read(self, reader: _Reader) -> tuple[int, ...]:
-        data = OPAQUE8.read(reader)
-        if not data or len(data) % self.size:
+    def read(self, data: bytes, at: int) -> tuple[tuple[int, ...], int]:
+        numbers, end = OPAQUE8.read(data, at)
+        if not numbers or len(numbers) % self.size:
             raise _malformed("a list is empty or not a whole number of entries")
-        return tuple(
-            int.from_bytes(data[at : at + self.size], "big")
-            for at in range(0, len(data), self.size)
-        )
+        if self.size == 1:
+            return tuple(numbers), end
+        starts = range(0, len(numbers), self.size)
+        return tuple([int.from_bytes(numbers[i : i + self.size], "big") for i in starts]), end
 
 
 class _ExtensionList(Field[Extensions]):
     def write(self, value: Extensions) -> bytes:
         return OPAQUE16.write(
-            b"".join(UINT16.write(number) + OPAQUE16.write(data) for number, data in value)
+            b"".join([UINT16.write(number) + OPAQUE16.write(data) for number, data in value])
         )
 
-    def read(self, reader: _Reader) -> Extensions:
-        inner = _Reader(OPAQUE16.read(reader))
+    def read(self, data: bytes, at: int) -> tuple[Extensions, int]:
+        inner, end = OPAQUE16.read(data, at)
         found: dict[int, bytes] = {}
-        while inner.remaining:
-            number = UINT16.read(inner)
+        position = 0
+        while position < len(inner):
+            number, position = UINT16.read(inner, position)
             if number in found:
                 raise _malformed(f"extension {number:#06x} twice")
             if len(found) == MAX_EXTENSIONS:
                 raise _malformed("too many extensions")
-            found[number] = OPAQUE16.read(inner)
-        return tuple(found.items())
+            found[number], position = OPAQUE16.read(inner, position)
+        return tuple(found.items()), end
 
 
 class _Rest(Field[bytes]):
     def write(self, value: bytes) -> bytes:
         return value
 
-    def read(self, reader: _Reader) -> bytes:
-        return reader.take(reader.remaining)
+    def read(self, data: bytes, at: int) -> tuple[bytes, int]:
+        return data[at:], len(data)
 
 
 UINT8 = _Integer(1, "uint8")
@@ -173,10 +163,10 @@ def readAll(field: Field[T], data: bytes) -> list[T]:
     :return: the values.
     :raises RemoteProtocolError: ``MALFORMED_MESSAGE`` if the last one is cut.
     """
-    reader = _Reader(data)
-    values = []
-    while reader.remaining:
-        values.append(field.read(reader))
+    values, position = [], 0
+    while position < len(data):
+        value, position = field.read(data, position)
+        values.append(value)
     return values
 
 
@@ -234,10 +224,13 @@ class Message:
         """
         if not body.startswith(cls.PREFIX):
             raise RemoteProtocolError(ErrorCode.NOT_THING, "no magic")
-        reader = _Reader(body, len(cls.PREFIX))
-        message = cls(*[field.read(reader) for field in cls.LAYOUT])
-        if reader.remaining:
+        values, position = [], len(cls.PREFIX)
+        for field in cls.LAYOUT:
+            value, position = field.read(body, position)
+            values.append(value)
+        if position < len(body):
             raise _malformed("octets after the message's end")
+        message = cls(*values)
         message._remember(body)  # Each message has one encoding only.
         return message
 
