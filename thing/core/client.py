@@ -96,8 +96,8 @@ class ClientConnection(Connection[ClientHandshake]):
         self._sendHandshake(self._handshake.begin())
         return events
 
-    def _receiveSHI(self, body: bytes) -> None:
-        self._search = self._handshake.receiveSHI(SHI.decode(body))
+    def _receiveSHI(self, octets: bytes) -> None:
+        self._search = self._handshake.receiveSHI(SHI.decode(octets[1:]))
         if self._search is not None:
             self._machine.step(Step.RETRY)
 
@@ -123,19 +123,19 @@ class ClientConnection(Connection[ClientHandshake]):
                 self._sendHandshake(self._handshake.retry(solution))
         return super().handleTimer(now)
 
-    def _receiveSDH(self, body: bytes) -> None:
-        self._sendHandshake(self._handshake.receiveSDH(SDH.decode(body)))
+    def _receiveSDH(self, octets: bytes) -> None:
+        self._sendHandshake(self._handshake.receiveSDH(SDH.decode(octets[1:])))
         secrets = self._handshake.secrets
         self._useKeys(secrets.clientSecret, secrets.serverSecret)
 
-    def _receiveSCC(self, body: bytes) -> None:
-        self._peerProved(self._handshake.receiveSCC(SCC.decode(body)))
+    def _receiveSCC(self, octets: bytes) -> None:
+        self._peerProved(self._handshake.receiveSCC(SCC.decode(octets[1:])))
 
     def _admitted(self) -> None:
         self._sendHandshake(self._handshake.answer())
 
-    def _receiveSHF(self, body: bytes) -> None:
-        shf = SHF.decode(body)
+    def _receiveSHF(self, octets: bytes) -> None:
+        shf = SHF.decode(octets[1:])
         self._handshake.receiveSHF(shf)
         sessionId = self._useSessionKeys()  # The server has: a refusal from here on is under them, too.
         checkSchedule(shf.ttl, shf.interval)
@@ -146,8 +146,8 @@ class ClientConnection(Connection[ClientHandshake]):
         if ticket is not None:
             self._events.append(TicketReceived(ticket))
 
-    def _receiveSNK(self, body: bytes) -> None:
-        snk = SNK.decode(body)
+    def _receiveSNK(self, octets: bytes) -> None:
+        snk = SNK.decode(octets[1:])
         assert self.session is not None, "announced inside a session only"
         if self._nextKeyKnown:
             raise RemoteProtocolError(ErrorCode.UNEXPECTED_MESSAGE, "SNK twice in a session")
@@ -201,8 +201,8 @@ class ClientConnection(Connection[ClientHandshake]):
         """What the last acknowledged heartbeat measured, seconds; None before the first."""
         return self._pulse.roundTripTime
 
-    def _receiveSUU(self, body: bytes) -> None:
-        suu = SUU.decode(body)
+    def _receiveSUU(self, octets: bytes) -> None:
+        suu = SUU.decode(octets[1:])
         rtt = self._pulse.acknowledged(suu, self._now)
         ttl, interval = suu.ttl / 1000, suu.interval / 1000
         if self._watch is not None:
@@ -256,8 +256,8 @@ class ClientConnection(Connection[ClientHandshake]):
             self._outbox.farewell(MessageType.CGB)
             self._beginClose()
 
-    def _receiveSGA(self, body: bytes) -> None:
-        sga = SGA.decode(body)
+    def _receiveSGA(self, octets: bytes) -> None:
+        sga = SGA.decode(octets[1:])
         self._watch = None  # Nothing is renewed any more: the close deadline takes over.
         self._leave()
         self._sentAway = GoingAway(
@@ -265,8 +265,8 @@ class ClientConnection(Connection[ClientHandshake]):
         )
         self._events.append(self._sentAway)
 
-    def _receiveSGB(self, body: bytes) -> None:
-        SGB.decode(body)
+    def _receiveSGB(self, octets: bytes) -> None:
+        SGB.decode(octets[1:])
         self._notInside("goodbye")
         self._finalWord(CFL())
         away = self._sentAway
@@ -275,8 +275,8 @@ class ClientConnection(Connection[ClientHandshake]):
         else:
             self._end(Termination(Cause.GOODBYE, reason=away.reason, retryAfter=away.retryAfter))
 
-    def _receiveSFL(self, body: bytes) -> None:
-        sfl = SFL.decode(body)
+    def _receiveSFL(self, octets: bytes) -> None:
+        sfl = SFL.decode(octets[1:])
         self._end(
             Termination(
                 Cause.FLAT_LINED,

@@ -20,7 +20,6 @@ from thing.core.handshake import Handshake
 from thing.core.heartbeat import Deadline, Verdict, Watch, toMilliseconds
 from thing.core.layout import Message
 from thing.core.messages import (
-    CDT,
     CHI_LIMIT,
     CHR,
     CKU,
@@ -36,7 +35,7 @@ from thing.core.messages import (
     Role,
 )
 from thing.core.outbox import Outbox
-from thing.core.records import RECORD_LIMIT, RecordReader, TrafficKey, clearRecord
+from thing.core.records import OVERHEAD, RECORD_LIMIT, RecordReader, TrafficKey, clearRecord
 from thing.core.requests import RequestLedger
 from thing.core.settings import Settings
 from thing.core.states import LIVENESS_STATES, WRITABLE_STATES, State, StateMachine, Step
@@ -74,6 +73,11 @@ _BROKEN_RULES = frozenset(range(0x40)) - {
     ErrorCode.IDENTITY_IN_USE,
 }
 """The codes that blame the other side; all others tell of a program's decision."""
+
+DATA_HEADER = 2
+"""What comes before the application's octets in a CDT or SDT: the type and the flags."""
+
+_MORE, _LAST = bytes((MORE,)), b"\0"
 
 HELD_OVERHEAD = 128
 """What a held message costs besides its octets, so that tiny ones count fairly."""
@@ -207,7 +211,7 @@ class Connection(Generic[H]):
             final word come out.
         :return: octets for the transport.
         """
-        out = []
+        out: list[bytes] = []
         if self._ready:
             out, self._ready = self._ready, []
         size, outbox = 0, self._outbox
@@ -219,12 +223,11 @@ class Connection(Generic[H]):
             assert key is not None, "nothing is queued before the keys exist"
             if key.worn(now):
                 self._ratchet(out, now)
-            record = key.seal(message)
-            out.append(record)
-            size += len(record)
+            out += key.protect(message)
+            size += len(message) + OVERHEAD
             if message[0] in _FAREWELLS:
                 self._machine.step(Step.FLUSHED)
-        data = out[0] if len(out) == 1 else b"".join(out)
+        data = b"".join(out)
         self.octetsSent += len(data)
         return data
 
@@ -310,9 +313,9 @@ class Connection(Generic[H]):
     def _nextHeld(self) -> bool:
         if self._holding or not self._held:
             return False
-        kind, body = self._held.popleft()
-        self.held -= 1 + len(body) + HELD_OVERHEAD
-        self._receiveMessage(kind, body)
+        kind, octets = self._held.popleft()
+        self.held -= len(octets) + HELD_OVERHEAD
+        self._receiveMessage(kind, octets)
         return True
 
     @property
@@ -322,34 +325,34 @@ class Connection(Generic[H]):
 
     def _receiveRecord(self, header: bytes, payload: memoryview) -> None:
         if self._receiveKey is None:
-            message = bytes(payload)
+            octets = bytes(payload)
         else:
-            message = self._receiveKey.open(header, payload)
-            if not message:
+            octets = self._receiveKey.open(header, payload)
+            if not octets:
                 raise RemoteProtocolError(ErrorCode.RECORD_EMPTY)
-        kind = _TYPES.get(message[0])
+        kind = _TYPES.get(octets[0])
         if kind is None:
             if self.state is State.AWAIT_CHI:
-                raise RemoteProtocolError(ErrorCode.NOT_THING, f"type {message[0]:#04x}")
-            raise RemoteProtocolError(ErrorCode.UNKNOWN_MESSAGE, f"type {message[0]:#04x}")
+                raise RemoteProtocolError(ErrorCode.NOT_THING, f"type {octets[0]:#04x}")
+            raise RemoteProtocolError(ErrorCode.UNKNOWN_MESSAGE, f"type {octets[0]:#04x}")
         if self._updated:
             if kind is self._updateIn:
                 raise RemoteProtocolError(ErrorCode.KEY_UPDATE_REPEATED)
             self._updated = False
         if (self._holding or self._held) and self.session is not None and kind in self._inOrder:
-            self._hold(kind, message[1:])
+            self._hold(kind, octets)
         else:
-            self._receiveMessage(kind, message[1:])
+            self._receiveMessage(kind, octets)
 
-    def _hold(self, kind: MessageType, body: bytes) -> None:
+    def _hold(self, kind: MessageType, octets: bytes) -> None:
         if self._held is None:
             self._held = deque()
-        self._held.append((kind, body))
-        self.held += 1 + len(body) + HELD_OVERHEAD
+        self._held.append((kind, octets))
+        self.held += len(octets) + HELD_OVERHEAD
 
-    def _receiveMessage(self, kind: MessageType, body: bytes) -> None:
+    def _receiveMessage(self, kind: MessageType, octets: bytes) -> None:
         self._machine.receive(kind)
-        self._handlers[kind](self, body)
+        self._handlers[kind](self, octets)
 
     # The clock.
 
@@ -472,7 +475,7 @@ class Connection(Generic[H]):
         if self._machine.state not in WRITABLE_STATES:
             self._checkBegun()
             return False
-        self._outbox.data(bytes(memoryview(data)))
+        self._outbox.data(_frozen(data))
         self.messagesSent += 1
         return True
 
@@ -644,39 +647,38 @@ class Connection(Generic[H]):
         self._handshakeOrNone = None
         self._events.append(HandshakeCompleted(self.session))
 
-    def _receiveData(self, body: bytes) -> None:
-        message = CDT.decode(body)  # SDT has the same layout.
-        more = message.flags == MORE
-        if message.flags not in (0, MORE) or (more and not message.data):
+    def _receiveData(self, octets: bytes) -> None:
+        flags = octets[1:2]  # CDT and SDT: flags, and the rest; too long to be copied for that.
+        more = flags == _MORE
+        if not (flags == _LAST or (more and len(octets) > DATA_HEADER)):
             raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "data flags")
         self._insideMessage = more
         if self._limits.stream:
             self.messagesReceived += not more
-            if message.data:
-                self._events.append(MessageReceived(message.data))
+            if len(octets) > DATA_HEADER:
+                self._events.append(MessageReceived(octets[DATA_HEADER:]))
             return
         before = self._message
-        if len(before or b"") + len(message.data) > self._limits.maxMessage:
+        if len(before or b"") + len(octets) - DATA_HEADER > self._limits.maxMessage:
             raise RemoteProtocolError(
                 ErrorCode.MESSAGE_TOO_LONG, f"limit {self._limits.maxMessage} octets"
             )
-        data = message.data
         if before is not None:
-            before += data
-        if more:
-            self._message = bytearray(data) if before is None else before
-            return
-        if before is not None:
-            data, self._message = bytes(before), None
-        self.messagesReceived += 1
-        self._events.append(MessageReceived(data))
+            before += memoryview(octets)[DATA_HEADER:]
+        elif more:
+            self._message = bytearray(memoryview(octets)[DATA_HEADER:])
+        if not more:
+            self._message = None
+            self.messagesReceived += 1
+            data = octets[DATA_HEADER:] if before is None else bytes(before)
+            self._events.append(MessageReceived(data))
 
     def _notInside(self, what: str) -> None:
         if self._insideMessage:
             raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, f"{what} inside a message")
 
-    def _receiveRequest(self, body: bytes) -> None:
-        message = CRQ.decode(body)  # SRQ has the same layout.
+    def _receiveRequest(self, octets: bytes) -> None:
+        message = CRQ.decode(octets[1:])  # SRQ has the same layout.
         self._notInside("a request")
         if len(message.data) > REQUEST_LIMIT:
             raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a request")
@@ -684,8 +686,8 @@ class Connection(Generic[H]):
         self.messagesReceived += 1
         self._events.append(RequestReceived(message.number, message.data))
 
-    def _receiveReply(self, body: bytes) -> None:
-        message = CRP.decode(body)  # SRP has the same layout.
+    def _receiveReply(self, octets: bytes) -> None:
+        message = CRP.decode(octets[1:])  # SRP has the same layout.
         self._notInside("a reply")
         self._requests.replied(message.number)
         status = known(ReplyStatus, message.status)
@@ -693,15 +695,15 @@ class Connection(Generic[H]):
             status = ReplyStatus.FAILED
         self._events.append(ReplyReceived(message.number, status, message.data))
 
-    def _receiveUpdate(self, body: bytes) -> None:
-        CKU.decode(body)  # SKU has the same layout.
+    def _receiveUpdate(self, octets: bytes) -> None:
+        CKU.decode(octets[1:])  # SKU has the same layout.
         assert self._receiveKey is not None, "only a session updates keys"
         self._receiveKey.update(self._now)
         self._updated = True
         self._events.append(KeyUpdated(self._receiveKey.generation))
 
-    def _receiveReject(self, body: bytes) -> None:
-        message = SHR.decode(body)  # CHR has the same layout.
+    def _receiveReject(self, octets: bytes) -> None:
+        message = SHR.decode(octets[1:])  # CHR has the same layout.
         if self.session is None:
             cause = Cause.REJECTED
         else:
@@ -757,11 +759,11 @@ class Connection(Generic[H]):
 
     def _deliverHeld(self) -> None:
         """What the peer sent before the session ended is not lost."""
-        for kind, body in self._held or ():
+        for kind, octets in self._held or ():
             if kind in (MessageType.CGB, MessageType.SGB):
                 return
             try:
-                self._handlers[kind](self, body)
+                self._handlers[kind](self, octets)
             except RemoteProtocolError:
                 return  # The session is over as it is.
 
@@ -785,8 +787,13 @@ def heededRetryAfter(milliseconds: int) -> float:
     return min(milliseconds / 1000, MAX_RETRY_AFTER)
 
 
+def _frozen(data: bytes) -> bytes:
+    """What cannot change any more while it waits; bytes need no copy."""
+    return data if type(data) is bytes else bytes(memoryview(data))
+
+
 def _bounded(data: bytes) -> bytes:
-    content = bytes(memoryview(data))
+    content = _frozen(data)
     if len(content) > REQUEST_LIMIT:
         raise LocalProtocolError(
             ErrorCode.BAD_ARGUMENT, f"a request or a reply has {REQUEST_LIMIT} octets at most"

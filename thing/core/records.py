@@ -22,6 +22,9 @@ HEADER_LENGTH = 2
 TAG_LENGTH = 16
 """What either AEAD adds to a message, octets."""
 
+OVERHEAD = HEADER_LENGTH + TAG_LENGTH
+"""How much longer a protected record is than its message, octets."""
+
 RECORD_LIMIT = 2 + FRAGMENT_LIMIT + TAG_LENGTH
 """The longest record of a session: a full CDT or SDT, encrypted."""
 
@@ -110,12 +113,21 @@ class TrafficKey:
         :param message: the type octet and the body.
         :return: the record, header included.
         """
+        return b"".join(self.protect(message))
+
+    def protect(self, message: bytes) -> tuple[bytes, bytes]:
+        """
+        Protect a message, for a record that is joined with others.
+
+        :param message: the type octet and the body.
+        :return: the record's header and its payload.
+        """
         length = len(message)
         nonce = (self._iv ^ self.records).to_bytes(IV_LENGTH, "big")
         self.records += 1
         self._bytes += length
         header = (length + TAG_LENGTH).to_bytes(HEADER_LENGTH, "big")
-        return header + self._cipher.encrypt(nonce, message, header)
+        return header, self._cipher.encrypt(nonce, message, header)
 
     def open(self, header: bytes, payload: bytes | memoryview) -> bytes:
         """

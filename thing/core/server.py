@@ -103,23 +103,23 @@ class ServerConnection(Connection[ServerHandshake]):
 
     # The handshake.
 
-    def _receiveCHI(self, body: bytes) -> None:
+    def _receiveCHI(self, octets: bytes) -> None:
         handshake = self._handshake
         difficulty = 0 if handshake.asked else self._difficulty()
-        self._sendHandshake(*handshake.receiveCHI(CHI.decode(body), difficulty))
+        self._sendHandshake(*handshake.receiveCHI(CHI.decode(octets[1:]), difficulty))
         if handshake.chosen:
             self._exchanged()
         else:
             self._machine.step(Step.RETRY)
 
-    def _receiveCDH(self, body: bytes) -> None:
-        scc = self._handshake.receiveCDH(CDH.decode(body))
+    def _receiveCDH(self, octets: bytes) -> None:
+        scc = self._handshake.receiveCDH(CDH.decode(octets[1:]))
         secrets = self._handshake.secrets
         self._useKeys(secrets.clientSecret, secrets.serverSecret)
         self._sendHandshake(scc)
 
-    def _receiveCCC(self, body: bytes) -> None:
-        self._peerProved(self._handshake.receiveCCC(CCC.decode(body)))
+    def _receiveCCC(self, octets: bytes) -> None:
+        self._peerProved(self._handshake.receiveCCC(CCC.decode(octets[1:])))
 
     def _admitted(self) -> None:
         handshake = self._handshake
@@ -151,8 +151,8 @@ class ServerConnection(Connection[ServerHandshake]):
 
     # The heartbeat.
 
-    def _receiveCHB(self, body: bytes) -> None:
-        sequence, microseconds = CHB.read(body)
+    def _receiveCHB(self, octets: bytes) -> None:
+        sequence, microseconds = CHB.read(octets[1:])
         if sequence != self.lastHeartbeat + 1:
             raise RemoteProtocolError(
                 ErrorCode.HEARTBEAT_SEQUENCE, f"CHB {sequence} after {self.lastHeartbeat}"
@@ -189,8 +189,8 @@ class ServerConnection(Connection[ServerHandshake]):
 
     # The last word.
 
-    def _receiveLastWord(self, body: bytes) -> None:
-        clw = CLW.decode(body)
+    def _receiveLastWord(self, octets: bytes) -> None:
+        clw = CLW.decode(octets[1:])
         self._notInside("a last word")
         if len(clw.data) > LAST_WORD_LIMIT:
             raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a last word")
@@ -223,15 +223,15 @@ class ServerConnection(Connection[ServerHandshake]):
             self._deadline = Deadline(now + grace, grace)
         return self._takeEvents()
 
-    def _receiveCGB(self, body: bytes) -> None:
-        CGB.decode(body)
+    def _receiveCGB(self, octets: bytes) -> None:
+        CGB.decode(octets[1:])
         self._notInside("goodbye")
         self._outbox.farewell(MessageType.SGB)
         self._beginClose()  # SGA's grace was for CGB; the close has its own time.
         self._events.append(GoodbyeReceived())
 
-    def _receiveCFL(self, body: bytes) -> None:
-        CFL.decode(body)
+    def _receiveCFL(self, octets: bytes) -> None:
+        CFL.decode(octets[1:])
         self._end(Termination(Cause.GOODBYE, reason=self._reason))
 
     @property
