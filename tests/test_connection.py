@@ -173,14 +173,33 @@ class DataTests(TestCase):
         self.assertLess(len(client.dataToSend(0.0, 40_000)), 40_000 + records.RECORD_LIMIT + 2)
 
     def test_stream(self) -> None:
-        """As a stream, octets are told as they come, without a limit on a message."""
+        """As a stream, what came together is told as one, without a limit on a message."""
         client, server = establishedPair(server=serverSettings(stream=True, maxMessage=10))
         client.sendMessage(b"x" * (2 * FRAGMENT_LIMIT + 5))
         client.sendMessage(b"y")
         told = pump(client, server)
-        self.assertEqual(
-            received(told.server), [b"x" * FRAGMENT_LIMIT, b"x" * FRAGMENT_LIMIT, b"xxxxx", b"y"]
-        )
+        self.assertEqual(received(told.server), [b"x" * (2 * FRAGMENT_LIMIT + 5) + b"y"])
+
+    def test_streamInOrder(self) -> None:
+        """What comes behind the stream's octets waits until the driver has dealt with them."""
+        client, server = establishedPair(server=serverSettings(stream=True))
+        for octets in (b"1", b"2"):
+            client.sendMessage(octets)
+        client.goodbye(0.0)
+        events = server.receiveData(client.dataToSend(0.0, PLENTY), 0.0)
+        self.assertEqual(next(events), MessageReceived(b"12"))
+        self.assertIs(server.state, State.ESTABLISHED)
+        self.assertTrue(server.sendMessage(b"the answer"))
+        self.assertEqual(list(events), [GoodbyeReceived()])
+
+    def test_streamBeforeError(self) -> None:
+        """The stream's octets before a broken record are told before the end."""
+        client, server = establishedPair(server=serverSettings(stream=True))
+        client.sendMessage(b"12")
+        data = client.dataToSend(0.0, PLENTY) + bytes((0, 17)) + bytes(17)
+        first, last = server.receiveData(data, 0.0)
+        self.assertEqual(first, MessageReceived(b"12"))
+        self.assertIs(ending([last]).code, ErrorCode.RECORD_UNREADABLE)
 
     def test_exhaustedHeader(self) -> None:
         """A record longer than any message is refused at its header."""

@@ -11,7 +11,7 @@ from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IPullProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.protocols.basic import LineReceiver
 from twisted.python.failure import Failure
@@ -219,6 +219,15 @@ class ForwardCase(TestCase):
         await client.whenEstablished()
         return client
 
+    async def linked(self) -> Link:
+        """The only session's connection to its backend; the client can be up before it."""
+        from twisted.internet import reactor
+
+        while not self.server.links:
+            await deferLater(reactor, 0.01)
+        (link,) = self.server.links
+        return link
+
     def gone(self, client: Client) -> Deferred[Any]:
         """Cut whatever is left of a client, its session and its link, and wait for it."""
         lost: Deferred[None] = Deferred()
@@ -384,15 +393,16 @@ class BackpressureTests(ForwardCase):
         backends = await self.start(Slow)
         client = await self.connect()
         backend = await backends.connected
+        link = await self.linked()
         (session,) = self.server.sessions
-        assert isinstance(session, ForwardProtocol) and session._link is not None
+        assert isinstance(session, ForwardProtocol) and session._link is link
         full = whenCalled(session.transport, "pauseProducing")
         data = octets("there", 32 << 20)
         pieces = Pieces(client, data)
         await full
         self.assertFalse(pieces.done.called)
         self.assertLess(session._driver.core.held, 1 << 18)
-        self.assertLess(transportBuffer(session._link.transport), 1 << 18)
+        self.assertLess(transportBuffer(link.transport), 1 << 18)
         self.assertLess(client.queued, 1 << 18)
         backend.transport.resumeProducing()
         await backend.whenReceived(len(data))
@@ -404,9 +414,10 @@ class BackpressureTests(ForwardCase):
         client = await self.connect()
         backend = await backends.connected
         client.transport.pauseProducing()
+        link = await self.linked()
         (session,) = self.server.sessions
-        assert isinstance(session, ForwardProtocol) and session._link is not None
-        full = whenCalled(session._link, "pauseProducing")
+        assert isinstance(session, ForwardProtocol) and session._link is link
+        full = whenCalled(link, "pauseProducing")
         data = octets("back", 32 << 20)
         pieces = Pieces(backend.transport, data)
         await full
@@ -496,7 +507,7 @@ class TroubleTests(ForwardCase):
         client = await self.connect()
         backend = await backends.connected
         client.goodbye()
-        (link,) = self.server.links
+        link = await self.linked()
         await link.closed
         backend.transport.resumeProducing()
         await backend.lost

@@ -59,6 +59,7 @@ class ClientConnection(Connection[ClientHandshake]):
     role = Role.CLIENT
     _rejectOut = CHR
     _inOrder = frozenset({MessageType.SDT, MessageType.SRQ, MessageType.SRP, MessageType.SGB})
+    _dataIn = MessageType.SDT
     _dataOut = MessageType.CDT
     _requestOut = CRQ
     _replyOut = CRP

@@ -108,6 +108,7 @@ class Connection(Generic[H]):
     _replyOut: ClassVar[type[CRP] | type[SRP]]
     _inOrder: ClassVar[frozenset[MessageType]]
     """What :meth:`hold` keeps: data, what is in order with them, and the goodbye behind them."""
+    _dataIn: ClassVar[MessageType]
     _updateIn: ClassVar[MessageType]
     _updateOut: ClassVar[MessageType]
     _handlers: ClassVar[dict[MessageType, Callable[[Any, bytes], None]]]
@@ -115,8 +116,8 @@ class Connection(Generic[H]):
     __slots__ = (
         "_deadline", "_events", "_handshakeOrNone", "_held", "_holding", "_identity",
         "_insideMessage", "_ledger", "_limits", "_machine", "_message", "_now", "_outbox",
-        "_proved", "_reader", "_readingPaused", "_ready", "_receiveKey", "_exporterSecret",
-        "_sendKey", "_ttl", "_updated", "_watch", "held", "messagesReceived", "messagesSent",
+        "_pieces", "_proved", "_reader", "_readingPaused", "_ready", "_receiveKey", "_exporterSecret",
+        "_sendKey", "_taken", "_ttl", "_updated", "_watch", "held", "messagesReceived", "messagesSent",
         "octetsReceived", "octetsSent", "session", "termination",
     )  # fmt: skip
 
@@ -151,6 +152,8 @@ class Connection(Generic[H]):
         self._identity: Identity | None = None
         self._proved = False
         self._message: bytearray | None = None
+        self._pieces: list[memoryview] | None = None
+        self._taken: tuple[MessageType, bytes] | None = None
         self._insideMessage = False
         self._updated = False
 
@@ -301,29 +304,48 @@ class Connection(Generic[H]):
                 advanced = self.termination is None and advance()
             except RemoteProtocolError as error:
                 self._refuse(error)
+            if not advanced and self._pieces:
+                self._tellPieces()
 
     def _nextRecord(self) -> bool:
-        limit = RECORD_LIMIT if self.session is not None else self._handshakeLimit
-        record = self._reader.next(limit)
-        if record is None:
-            return False
-        self._receiveRecord(*record)
+        taken, self._taken = self._taken, None
+        if taken is None:
+            limit = RECORD_LIMIT if self.session is not None else self._handshakeLimit
+            record = self._reader.next(limit)
+            if record is None:
+                return False
+            taken = self._open(*record)
+        if self._pieces and taken[0] is not self._dataIn:
+            self._tellPieces()
+            self._taken = taken  # What is behind the data waits until they are dealt with.
+        else:
+            self._receiveOrHold(*taken)
         return True
 
     def _nextHeld(self) -> bool:
         if self._holding or not self._held:
             return False
+        if self._pieces and self._held[0][0] is not self._dataIn:
+            self._tellPieces()
+            return True
         kind, octets = self._held.popleft()
         self.held -= len(octets) + HELD_OVERHEAD
         self._receiveMessage(kind, octets)
         return True
+
+    def _tellPieces(self) -> None:
+        """Tell in one what came of the stream: the fewer calls, the better."""
+        pieces, self._pieces = self._pieces, None
+        if pieces:
+            self._events.append(MessageReceived(b"".join(pieces)))
 
     @property
     def _handshakeLimit(self) -> int:
         first = self.state in (State.AWAIT_CHI, State.AWAIT_SECOND_CHI)
         return CHI_LIMIT if first else HANDSHAKE_LIMIT
 
-    def _receiveRecord(self, header: bytes, payload: memoryview) -> None:
+    def _open(self, header: bytes, payload: memoryview) -> tuple[MessageType, bytes]:
+        """What is in a record: the message's type, and its octets with the type's."""
         if self._receiveKey is None:
             octets = bytes(payload)
         else:
@@ -339,6 +361,9 @@ class Connection(Generic[H]):
             if kind is self._updateIn:
                 raise RemoteProtocolError(ErrorCode.KEY_UPDATE_REPEATED)
             self._updated = False
+        return kind, octets
+
+    def _receiveOrHold(self, kind: MessageType, octets: bytes) -> None:
         if (self._holding or self._held) and self.session is not None and kind in self._inOrder:
             self._hold(kind, octets)
         else:
@@ -656,7 +681,9 @@ class Connection(Generic[H]):
         if self._limits.stream:
             self.messagesReceived += not more
             if len(octets) > DATA_HEADER:
-                self._events.append(MessageReceived(octets[DATA_HEADER:]))
+                if self._pieces is None:
+                    self._pieces = []
+                self._pieces.append(memoryview(octets)[DATA_HEADER:])
             return
         before = self._message
         if len(before or b"") + len(octets) - DATA_HEADER > self._limits.maxMessage:
@@ -746,6 +773,8 @@ class Connection(Generic[H]):
     def _end(self, termination: Termination) -> None:
         """The only way to the end: forget all secrets and all that waits."""
         self._deliverHeld()
+        self._tellPieces()
+        self._taken = None
         self._machine.step(Step.END)
         self.termination = termination
         self._outbox.clear()

@@ -64,6 +64,7 @@ class ServerConnection(Connection[ServerHandshake]):
     _inOrder = frozenset(
         {MessageType.CDT, MessageType.CRQ, MessageType.CRP, MessageType.CLW, MessageType.CGB}
     )
+    _dataIn = MessageType.CDT
     _dataOut = MessageType.SDT
     _requestOut = SRQ
     _replyOut = SRP
