@@ -22,7 +22,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from thing import clock as clockModule
-from thing.clock import SteadyClock, steadySeconds
+from thing.clock import FORGET_ABOVE, SteadyClock, steadySeconds
 
 HOUR = 3600.0
 
@@ -315,11 +315,50 @@ class StepTests(SteadyCase):
         self.assertEqual(self.fired, ["due", "not due"])
 
     def test_rearmTwice(self) -> None:
-        """Arming anew leaves one wake-up for each call."""
+        """Arming anew leaves one wake-up, for the first call."""
         self.later(1), self.later(2)
         for _ in range(5):
             self.clock.rearm()
-        self.assertEqual(len(self.reactor.getDelayedCalls()), 2)
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+        self.reactor.passTime(2)
+        self.assertEqual(len(self.fired), 2)
+
+    def test_oneWakeUp(self) -> None:
+        """However many calls there are, the reactor has one, and each comes in its turn."""
+        for delay in range(100, 0, -1):
+            self.later(delay, delay)
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)
+        self.reactor.passTime(100)
+        self.assertEqual(self.fired, list(range(1, 101)))
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
+    def test_exceptionAmongOthers(self) -> None:
+        """A call that raises holds none up that is due in the same moment."""
+        self.clock.callLater(1, lambda: 1 / 0)
+        self.later(1)
+        self.assertRaises(ZeroDivisionError, self.reactor.passTime, 1)
+        self.reactor.passTime(0.25)
+        self.assertEqual(self.fired, ["fired"])
+
+    def test_forgets(self) -> None:
+        """Calls that are cancelled again and again are not kept until they were due."""
+        kept = self.later(1)
+        for _ in range(10 * FORGET_ABOVE):
+            self.later(HOUR).cancel()
+        self.assertEqual(self.clock.getDelayedCalls(), [kept])
+        self.assertLess(len(self.clock._entries), 2 * FORGET_ABOVE)
+        self.reactor.passTime(1)
+        self.assertEqual(self.fired, ["fired"])
+
+    def test_soonerAndLater(self) -> None:
+        """A call that is moved to and fro comes once, at its last time."""
+        call = self.later(10)
+        for delay in (1, 5, 2, 7, 3):
+            call.reset(delay)
+        self.reactor.passTime(2.75)
+        self.assertEqual(self.fired, [])
+        self.reactor.passTime(20)
+        self.assertEqual(self.fired, ["fired"])
 
 
 @implementer(IReactorFromThreads)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from functools import partial
+from heapq import heapify, heappop, heappush
 from typing import Any, ClassVar, cast
 
 from twisted.internet.error import AlreadyCalled, AlreadyCancelled
@@ -25,6 +26,9 @@ WATCH_INTERVAL = 1.0
 
 STEP_TOLERANCE = 0.1
 """A difference that grew by more than this is a step, seconds."""
+
+FORGET_ABOVE = 1000
+"""How many cancelled calls may be kept whatever the number of others."""
 
 
 _STEADY_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
@@ -38,23 +42,38 @@ It gives seconds since some moment in the past.
 """
 
 
+def _counts(entry: int, call: SteadyCall) -> bool:
+    return call.entry == entry and call.active()
+
+
 @implementer(IDelayedCall)
 class SteadyCall:
     """A call that comes when the steady clock says so; made by :class:`SteadyClock`."""
 
-    __slots__ = ("_call", "_clock", "_due", "_over", "_wake")
+    __slots__ = ("_args", "_call", "_clock", "_due", "_named", "_over", "entry")
 
-    def __init__(self, clock: SteadyClock, due: float, call: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        clock: SteadyClock,
+        due: float,
+        call: Callable[..., object],
+        args: tuple[object, ...],
+        named: dict[str, object],
+    ) -> None:
         """
         :param clock: whose time it is.
         :param due: when, in the clock's seconds.
         :param call: what to call.
+        :param args: with what.
+        :param named: with what, by name.
         """
         self._clock = clock
         self._due = due
-        self._call: Callable[[], object] | None = call
-        self._wake: IDelayedCall | None = None
-        self.rearm()
+        self._call: Callable[..., object] | None = call
+        self._args = args
+        self._named = named or None
+        self._over: type[Exception] = AlreadyCalled
+        self.entry = 0
 
     def getTime(self) -> float:
         """:return: when the call comes, in the clock's seconds."""
@@ -71,7 +90,10 @@ class SteadyCall:
         :raises AlreadyCalled: if it came, or was cancelled.
         """
         self._checkActive()
-        self._finish(AlreadyCancelled)
+        self._over = AlreadyCancelled
+        self._call = self._named = None
+        self._args = ()
+        self._clock.cancelled()
 
     def reset(self, secondsFromNow: float) -> None:
         """
@@ -84,7 +106,7 @@ class SteadyCall:
         sooner = due < self._due
         self._due = due
         if sooner:
-            self.rearm()
+            self._clock.enter(self)
 
     def delay(self, secondsLater: float) -> None:
         """
@@ -94,29 +116,13 @@ class SteadyCall:
         """
         self.reset(self._due + secondsLater - self._clock.seconds())
 
-    def rearm(self) -> None:
-        """Ask the reactor to be woken at the due time, whatever it was asked before."""
-        if self._wake is not None and self._wake.active():
-            self._wake.cancel()
-        wait = max(0.0, self._due - self._clock.seconds())
-        self._wake = self._clock.reactor.callLater(wait, self._woken)
-
-    def _woken(self) -> None:
-        if self._due > self._clock.seconds():
-            self.rearm()  # It was moved later, or the wall clock was set forward.
-            return
-        call = self._call
-        self._finish(AlreadyCalled)
-        assert call is not None, "a finished call is not woken"
-        call()
-
-    def _finish(self, over: type[Exception]) -> None:
-        self._call = None
-        self._over = over
-        self._clock._calls.discard(self)
-        if self._wake is not None and self._wake.active():
-            self._wake.cancel()
-        self._wake = None
+    def run(self) -> None:
+        """Call; the clock does that when it is time."""
+        call, args, named = self._call, self._args, self._named
+        self._call = self._named = None
+        self._args = ()
+        assert call is not None, "a call that is over does not come"
+        call(*args, **(named or {}))
 
     def _checkActive(self) -> None:
         if self._call is None:
@@ -128,8 +134,9 @@ class SteadyClock:
     """
     An ``IReactorTime`` on a steady clock, over any reactor.
 
-    While calls are pending a small thread compares the reactor's clock with
-    the steady one, once a second, because a reactor whose clock was set back
+    It keeps its calls itself, in the order of their times, and is woken by the reactor for
+    the first of them. While calls are pending a small thread compares the reactor's clock
+    with the steady one, once a second, because a reactor whose clock was set back
     sleeps on and no timer of its own can wake it.
 
     :ivar reactor: the reactor that wakes this clock.
@@ -144,7 +151,12 @@ class SteadyClock:
         """
         self.reactor = reactor
         self.seconds = seconds
-        self._calls: set[SteadyCall] = set()
+        # A call may be entered more than once; only its last entry counts.
+        self._entries: list[tuple[float, int, SteadyCall]] = []
+        self._entered = 0
+        self._active = 0
+        self._wake: IDelayedCall | None = None
+        self._wakesAt = 0.0
         self._lock = threading.Lock()
         self._watcher: threading.Thread | None = None
 
@@ -170,20 +182,79 @@ class SteadyClock:
         :param kwargs: with what, by name.
         :return: the pending call.
         """
-        due = self.seconds() + delay
-        call = SteadyCall(self, due, lambda: callable(*args, **kwargs))
-        self._calls.add(call)
+        call = SteadyCall(self, self.seconds() + delay, callable, args, kwargs)
+        self._active += 1
+        self.enter(call)
         self._watch()
         return cast(IDelayedCall, call)
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """:return: all calls that are to come."""
-        return cast("list[IDelayedCall]", list(self._calls))
+        return [cast(IDelayedCall, call) for _, entry, call in self._entries if _counts(entry, call)]
 
     def rearm(self) -> None:
-        """Set every pending call anew, because the reactor's clock was set or the machine slept."""
-        for call in list(self._calls):
-            call.rearm()
+        """Ask to be woken anew, because the reactor's clock was set or the machine slept."""
+        self._sleep()
+        self._arm()
+
+    # What the calls tell.
+
+    def enter(self, call: SteadyCall) -> None:
+        """
+        Note when a call is due, which is sooner than before.
+
+        :param call: the call.
+        """
+        self._entered += 1
+        call.entry = self._entered
+        heappush(self._entries, (call.getTime(), call.entry, call))
+        self._arm()
+
+    def cancelled(self) -> None:
+        """Forget calls that are cancelled, once they are many or there is no other."""
+        self._active -= 1
+        if self._active and len(self._entries) < 2 * self._active + FORGET_ABOVE:
+            return
+        self._entries = [each for each in self._entries if _counts(*each[1:])]
+        heapify(self._entries)
+        if not self._entries:
+            self._sleep()
+
+    # The reactor.
+
+    def _arm(self) -> None:
+        """Be woken for the first entry."""
+        if not self._entries:
+            return
+        due = self._entries[0][0]
+        if self._wake is None or due < self._wakesAt:
+            self._sleep()
+            self._wakesAt = due
+            self._wake = self.reactor.callLater(max(0.0, due - self.seconds()), self._woken)
+
+    def _sleep(self) -> None:
+        wake, self._wake = self._wake, None
+        if wake is not None and wake.active():
+            wake.cancel()
+
+    def _woken(self) -> None:
+        """Make the calls that are due; those that they bring about have a turn of their own."""
+        self._wake = None
+        now, last = self.seconds(), self._entered
+        try:
+            while self._entries and self._entries[0][0] <= now and self._entries[0][1] <= last:
+                _, entry, call = heappop(self._entries)
+                if not _counts(entry, call):
+                    continue
+                if call.getTime() > now:
+                    self._entered += 1  # It was moved meanwhile.
+                    call.entry = self._entered
+                    heappush(self._entries, (call.getTime(), call.entry, call))
+                else:
+                    self._active -= 1
+                    call.run()
+        finally:
+            self._arm()
 
     def _watch(self) -> None:
         with self._lock:
@@ -207,7 +278,7 @@ class SteadyClock:
         while True:
             pause.wait(WATCH_INTERVAL)
             with self._lock:
-                if not self._calls:
+                if not self._active:
                     self._watcher = None
                     return
             after = self._offsets()
