@@ -7,6 +7,8 @@ a message in the clear, or the AEAD's ciphertext of one.
 
 from __future__ import annotations
 
+import weakref
+from collections import deque
 from enum import IntEnum
 
 from cryptography.exceptions import InvalidTag
@@ -54,6 +56,12 @@ _CIPHERS: dict[Aead, type[AESGCM] | type[ChaCha20Poly1305]] = {
 }
 
 
+MAX_CIPHERS = 1024
+"""How many traffic keys have a cipher at hand: those used of late."""
+
+_withCipher: deque[weakref.ref[TrafficKey]] = deque()
+
+
 class TrafficKey:
     """
     One direction's key: its cipher, its IV and its sequence number.
@@ -62,7 +70,10 @@ class TrafficKey:
     :ivar records: how many records the current key has protected.
     """
 
-    __slots__ = ("_aead", "_bytes", "_cipher", "_iv", "_secret", "_since", "generation", "records")
+    __slots__ = (
+        "__weakref__", "_aead", "_bytes", "_cipher", "_iv", "_key", "_secret", "_since",
+        "generation", "records",
+    )  # fmt: skip
 
     def __init__(self, aead: Aead, secret: bytes, now: float) -> None:
         """
@@ -76,7 +87,8 @@ class TrafficKey:
 
     def _use(self, secret: bytes, now: float) -> None:
         self._secret = secret
-        self._cipher = _CIPHERS[self._aead](expandLabel(secret, b"key", length=KEY_LENGTH))
+        self._key = expandLabel(secret, b"key", length=KEY_LENGTH)
+        self._cipher: AESGCM | ChaCha20Poly1305 | None = None
         self._iv = int.from_bytes(expandLabel(secret, b"iv", length=IV_LENGTH), "big")
         self.records = 0
         self._bytes = 0
@@ -127,7 +139,22 @@ class TrafficKey:
         self.records += 1
         self._bytes += length
         header = (length + TAG_LENGTH).to_bytes(HEADER_LENGTH, "big")
-        return header, self._cipher.encrypt(nonce, message, header)
+        cipher = self._cipher or self._makeCipher()
+        return header, cipher.encrypt(nonce, message, header)
+
+    def _makeCipher(self) -> AESGCM | ChaCha20Poly1305:
+        """
+        Make the cipher from the key, and let the key have it that had one the longest no more.
+
+        It is half of what an idle session takes, and made in a microsecond.
+        """
+        self._cipher = _CIPHERS[self._aead](self._key)
+        _withCipher.append(weakref.ref(self))
+        if len(_withCipher) > MAX_CIPHERS:
+            oldest = _withCipher.popleft()()
+            if oldest is not None:
+                oldest._cipher = None
+        return self._cipher
 
     def open(self, header: bytes, payload: bytes | memoryview) -> bytes:
         """
@@ -145,7 +172,7 @@ class TrafficKey:
         self.records += 1
         self._bytes += len(payload) - TAG_LENGTH
         try:
-            return self._cipher.decrypt(nonce, payload, header)
+            return (self._cipher or self._makeCipher()).decrypt(nonce, payload, header)
         except InvalidTag:
             raise RemoteProtocolError(ErrorCode.RECORD_UNREADABLE) from None
 
