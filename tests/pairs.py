@@ -348,14 +348,20 @@ def firings(waiter: Any) -> list[Any]:
 
 
 class PairCase(SynchronousTestCase):
-    """Tests with pairs; at the end of each, whatever it did, nothing of a session is left."""
+    """
+    Tests with pairs; at the end of each, whatever it did, nothing of a session is left.
+
+    :ivar pairType: makes a pair.
+    """
+
+    pairType: Callable[..., Pair] = Pair
 
     def setUp(self) -> None:
         self.pairs: list[Pair] = []
 
     def pair(self, *args: Any, **named: Any) -> Pair:
         """A pair that is checked at the end of the test."""
-        pair = Pair(*args, **named)
+        pair = self.pairType(*args, **named)
         self.pairs.append(pair)
         return pair
 

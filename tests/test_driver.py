@@ -560,7 +560,7 @@ class ProducerTests(PairCase):
 
         pair.client.registerProducer(Sometimes(), False)
         pair.pump()
-        self.assertEqual(len(asked), 2)
+        self.assertIn(len(asked), (2, 3))  # Once more if the transport tells that it is done.
         ready.append(b"second")
         pair.client.write(b"another")
         pair.pump()

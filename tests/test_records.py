@@ -1,5 +1,6 @@
 """The record layer: framing, its caps and its memory; protection, its limits and its ratchet."""
 
+import weakref
 from collections.abc import Callable
 from unittest import mock
 
@@ -312,3 +313,37 @@ class ClearRecordTests(TestCase):
         """The longest record of a session is a full fragment with its type, flags and tag."""
         self.assertEqual(RECORD_LIMIT, 1 + 1 + FRAGMENT_LIMIT + 16)
         self.assertLess(RECORD_LIMIT, 1 << 16)
+
+
+class CipherTests(TestCase):
+    """Which keys have a cipher at hand."""
+
+    def test_idle(self) -> None:
+        """Only the keys used of late have one; the others go on as if they had."""
+        self.patch(records, "MAX_CIPHERS", 4)
+        pairs = [
+            [TrafficKey(Aead.AES_256_GCM, bytes((number,)) * 32, 0.0) for _ in "sr"]
+            for number in range(8)
+        ]
+        for again in range(3):
+            for sender, receiver in pairs:
+                record = sender.seal(b"message %d" % again)
+                self.assertEqual(receiver.open(record[:2], record[2:]), b"message %d" % again)
+            have = [key for pair in pairs for key in pair if key._cipher is not None]
+            self.assertEqual(have, [key for pair in pairs[-2:] for key in pair])
+
+    def test_inUse(self) -> None:
+        """A key in use does not make its cipher again each time."""
+        key = TrafficKey(Aead.AES_256_GCM, SECRET, 0.0)
+        key.seal(b"first")
+        cipher = key._cipher
+        key.seal(b"second")
+        self.assertIs(key._cipher, cipher)
+
+    def test_forgotten(self) -> None:
+        """A key that its session has forgotten is kept by nobody."""
+        key = TrafficKey(Aead.AES_256_GCM, SECRET, 0.0)
+        key.seal(b"message")
+        kept = weakref.ref(key)
+        del key
+        self.assertIsNone(kept())

@@ -190,7 +190,9 @@ class SteadyClock:
 
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """:return: all calls that are to come."""
-        return [cast(IDelayedCall, call) for _, entry, call in self._entries if _counts(entry, call)]
+        return [
+            cast(IDelayedCall, call) for _, entry, call in self._entries if _counts(entry, call)
+        ]
 
     def rearm(self) -> None:
         """Ask to be woken anew, because the reactor's clock was set or the machine slept."""

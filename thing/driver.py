@@ -81,9 +81,10 @@ class Driver:
     """
 
     __slots__ = (
-        "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events", "_factory",
-        "_following", "_linger", "_now", "_producer", "_producerPaused", "_producerStreaming", "_pulling",
-        "_readingPaused", "_timer", "_transport", "_transportFull", "_wakesAt", "core", "proved",
+        "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events",
+        "_factory", "_following", "_linger", "_now", "_producer", "_producerPaused",
+        "_producerStreaming", "_pulling", "_readingPaused", "_timer", "_transport",
+        "_transportFull", "_wakesAt", "core", "proved",
     )  # fmt: skip
     _log = Logger()
 

@@ -114,11 +114,12 @@ class Connection(Generic[H]):
     _handlers: ClassVar[dict[MessageType, Callable[[Any, bytes], None]]]
 
     __slots__ = (
-        "_deadline", "_events", "_handshakeOrNone", "_held", "_holding", "_identity",
-        "_insideMessage", "_ledger", "_limits", "_machine", "_message", "_now", "_outbox",
-        "_pieces", "_proved", "_reader", "_readingPaused", "_ready", "_receiveKey", "_exporterSecret",
-        "_sendKey", "_taken", "_ttl", "_updated", "_watch", "held", "messagesReceived", "messagesSent",
-        "octetsReceived", "octetsSent", "session", "termination",
+        "_deadline", "_events", "_exporterSecret", "_handshakeOrNone", "_held",
+        "_holding", "_identity", "_insideMessage", "_ledger", "_limits", "_machine",
+        "_message", "_now", "_outbox", "_pieces", "_proved", "_reader", "_readingPaused",
+        "_ready", "_receiveKey", "_sendKey", "_taken", "_ttl", "_updated", "_watch",
+        "held", "messagesReceived", "messagesSent", "octetsReceived", "octetsSent",
+        "session", "termination",
     )  # fmt: skip
 
     def __init__(self, settings: Settings, handshake: H) -> None:
