@@ -350,6 +350,14 @@ class StepTests(SteadyCase):
         self.reactor.passTime(1)
         self.assertEqual(self.fired, ["fired"])
 
+    def test_cancelledBeforeAnother(self) -> None:
+        """A call that was cancelled while another was to come leaves nothing after that one."""
+        self.later(1)
+        self.later(5).cancel()
+        self.reactor.passTime(1)
+        self.assertEqual(self.fired, ["fired"])
+        self.assertEqual(self.reactor.getDelayedCalls(), [])
+
     def test_soonerAndLater(self) -> None:
         """A call that is moved to and fro comes once, at its last time."""
         call = self.later(10)

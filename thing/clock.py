@@ -225,7 +225,9 @@ class SteadyClock:
     # The reactor.
 
     def _arm(self) -> None:
-        """Be woken for the first entry."""
+        """Be woken for the first entry that counts."""
+        while self._entries and not _counts(*self._entries[0][1:]):
+            heappop(self._entries)
         if not self._entries:
             return
         due = self._entries[0][0]

@@ -83,7 +83,7 @@ class Driver:
     __slots__ = (
         "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events",
         "_factory", "_following", "_linger", "_now", "_producer", "_producerPaused",
-        "_producerStreaming", "_pulling", "_readingPaused", "_timer", "_transport",
+        "_producerStreaming", "_pulling", "_readingPaused", "_sending", "_timer", "_transport",
         "_transportFull", "_wakesAt", "core", "proved",
     )  # fmt: skip
     _log = Logger()
@@ -106,7 +106,7 @@ class Driver:
         self._now = factory.clock.seconds
         self._transport: Any = None
         self._events: list[Iterator[Event]] = []
-        self._following = False
+        self._following = self._sending = False
         self._timer: IDelayedCall | None = None
         self._wakesAt = 0.0
         self._linger: IDelayedCall | None = None
@@ -174,7 +174,7 @@ class Driver:
             self._transport.unregisterProducer()  # It waits for that before it closes.
             return
         self._transportFull, self._drained = False, self._atOnce
-        self._send(self._drained)
+        self._send(True)
 
     def stopProducing(self) -> None:
         """The transport will take nothing any more (``IPushProducer``)."""
@@ -199,7 +199,7 @@ class Driver:
             self._handleEvents()
         finally:
             self._following = False
-        self._send(self._drained)
+        self._send(True)
         if self._readingPaused is not (self.core.held > HELD_HIGH):
             self._balanceReading()
         self._setTimer()
@@ -258,24 +258,37 @@ class Driver:
 
     def flush(self) -> None:
         """Send what the core has; in the middle of dealing with events, once that is done."""
-        if not self._following or self.core.queued >= WRITE_BATCH:
-            self._send(False)
-        else:
+        if self._sending or (self._following and self.core.queued < WRITE_BATCH):
             self._balanceProducer()
+        else:
+            self._send(self._following)
 
     def _send(self, atOnce: bool) -> None:
-        """Send what the core has, as far as the transport takes it, and ask for more."""
-        while self._transport is not None:
-            limit = 0 if self._transportFull else WRITE_BATCH
-            data = self.core.dataToSend(self._now(), limit)
-            if data and atOnce and self._drained:
-                self._put(data)
-            elif data:
-                self._hand(data)
-            if len(data) < limit or not limit:
-                break
-        if self._producer is not None:
-            self._balanceProducer()
+        """
+        Send what the core has, as far as the transport takes it, and ask for more.
+
+        :param atOnce: whether the first batch need not wait; the others do, so that a peer
+            who reads quickly does not keep the reactor from all others.
+        """
+        if self._sending:
+            return
+        self._sending = True
+        try:
+            full = False
+            while self._transport is not None and not full:
+                full = self._transportFull
+                data = self.core.dataToSend(self._now(), 0 if full else WRITE_BATCH)
+                if data and atOnce and self._drained:
+                    atOnce = False
+                    self._put(data)
+                elif data:
+                    self._hand(data)
+                if self._producer is not None:
+                    self._balanceProducer()
+                if not self.core.hasDataToSend:
+                    break
+        finally:
+            self._sending = False
 
     def _hand(self, data: bytes) -> None:
         """Have the transport send, in a turn of the reactor of its own."""

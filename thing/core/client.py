@@ -138,9 +138,8 @@ class ClientConnection(Connection[ClientHandshake]):
     def _receiveSHF(self, octets: bytes) -> None:
         shf = SHF.decode(octets[1:])
         self._handshake.receiveSHF(shf)
-        sessionId = (
-            self._useSessionKeys()
-        )  # The server has: a refusal from here on is under them, too.
+        # The server has these keys: a refusal from here on is under them, too.
+        sessionId = self._useSessionKeys()
         checkSchedule(shf.ttl, shf.interval)
         ticket = self._handshake.ticket()
         self._establish(sessionId, shf.ttl / 1000, shf.interval / 1000)
