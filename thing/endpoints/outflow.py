@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
 from zope.interface import implementer
 
+from thing.core.messages import FRAGMENT_LIMIT
 from thing.driver import QUEUE_HIGH
 
 BUFFER_SIZE = 65536
@@ -61,6 +62,7 @@ class Outflow:
         self._size = 0
         self._streaming = False
         self._paused = False
+        self._asking = False
         self._closing = False
         self._over = False
         self._saidGoodbye = False
@@ -87,7 +89,8 @@ class Outflow:
             return
         self._written += pieces
         self._size += size
-        self._wake()
+        if not self._asking:
+            self._wake()
         unsent = self._size + self._session.queued
         if self._streaming and not self._paused and unsent > self.bufferSize:
             self._paused = True
@@ -129,8 +132,17 @@ class Outflow:
     def drain(self) -> None:
         """Give the session what was written so far."""
         written, self._written, self._size = self._written, [], 0
-        if written:
-            self._session.sendMessage(b"".join(written))
+        small: list[bytes] = []
+        for piece in written:
+            if len(piece) < FRAGMENT_LIMIT:
+                small.append(piece)
+                continue
+            if small:
+                self._session.sendMessage(b"".join(small))
+                small = []
+            self._session.sendMessage(piece)  # It fills its records: joining would but copy it.
+        if small:
+            self._session.sendMessage(b"".join(small))
 
     def resumeProducing(self) -> None:
         """Little waits to be sent: let the producer go on (``IPullProducer``)."""
@@ -139,8 +151,10 @@ class Outflow:
         if self.producer is None:
             self._closeIfDone()
         elif self._paused or not self._streaming:
-            self._paused = False
+            self._paused, self._asking = False, True
             self._session.guard(self.producer.resumeProducing)
+            self._asking = False
+            self.drain()  # It was asked in a turn of its own.
 
     def stopProducing(self) -> None:
         """Nothing can be sent any more (``IPullProducer``)."""

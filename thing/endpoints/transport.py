@@ -110,8 +110,9 @@ class StreamTransport:
         :raises TypeError: unless they are bytes.
         """
         pieces = list(data)
-        if not all(isinstance(piece, bytes) for piece in pieces):
-            raise TypeError("Data must be bytes")
+        for piece in pieces:
+            if not isinstance(piece, bytes):
+                raise TypeError("Data must be bytes")
         self.outflow.write(pieces)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
