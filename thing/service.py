@@ -10,7 +10,6 @@ from typing import Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
-from twisted.internet.endpoints import quoteStringArgument
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
 from twisted.logger import ILogObserver, Logger
@@ -300,6 +299,8 @@ def _clientTarget(description: str, address: IAddress) -> str:
     if host in _ALL_INTERFACES:
         return f"localhost:{getattr(address, 'port', None)}"
     if name is not None:
+        from twisted.internet.endpoints import quoteStringArgument  # It takes long to import.
+
         path = quoteStringArgument(formatAddress(address))  # type: ignore[no-untyped-call]
         return f"unix:{path}"
     return formatAddress(address)

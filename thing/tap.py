@@ -13,7 +13,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
-from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.reflect import namedAny
@@ -484,6 +483,8 @@ def _logMaker(options: Options) -> Callable[[], Any] | None:
 
 
 def _serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
+    from twisted.internet.endpoints import serverFromString  # It takes long to import.
+
     try:
         endpoint: IStreamServerEndpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
     except Exception as error:  # A parser may raise anything.
@@ -497,6 +498,8 @@ def _chooseFactory(reactor: Any, options: Options) -> Callable[..., ThingFactory
         return _namedFactory(options["factory"])
     if options["forward"] is None:
         return DemoFactory
+    from twisted.internet.endpoints import clientFromString
+
     try:
         backend = clientFromString(reactor, options["forward"])  # type: ignore[no-untyped-call]
     except Exception as error:  # A parser may raise anything.

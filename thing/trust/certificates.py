@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -29,14 +30,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 from cryptography.x509.verification import Subject
-from service_identity import CertificateError, VerificationError
-from service_identity.hazmat import (
-    DNS_ID,
-    DNSPattern,
-    IPAddress_ID,
-    IPAddressPattern,
-    verify_service_identity,
-)
 from zope.interface import implementer
 
 from thing.core.credentials import joinChain, readCredential, schemeOf
@@ -64,6 +57,9 @@ _PSS = PSS(MGF1(SHA256()), SHA256.digest_size)  # RFC 8446, section 4.2.3
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+$){_LABEL}")
 _LABELS = r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+"
+if TYPE_CHECKING:  # It takes long to import, and only clients with certificates need it.
+    from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern
+
 _Sort = type[x509.DNSName] | type[x509.UniformResourceIdentifier] | type[x509.RFC822Name]
 _NAMES: tuple[tuple[_Sort, re.Pattern[str]], ...] = (
     (x509.DNSName, re.compile(_LABELS, re.IGNORECASE)),
@@ -269,6 +265,14 @@ class ServerCertificates(_Certificates):
 
     def _checkHost(self, leaf: x509.Certificate) -> str:
         """The host, if the certificate is for it."""
+        from service_identity import CertificateError, VerificationError
+        from service_identity.hazmat import (
+            DNSPattern,
+            IPAddress_ID,
+            IPAddressPattern,
+            verify_service_identity,
+        )
+
         names = _namesIn(leaf)
         try:
             # Names of other sorts do not count, and so can do no harm.
@@ -325,6 +329,8 @@ class ThingCertificates(_Certificates):
 
 def _readHost(host: str) -> tuple[Subject, DNS_ID | IPAddress_ID]:
     """What a server's certificate must be for, as both checkers have it."""
+    from service_identity.hazmat import DNS_ID, IPAddress_ID
+
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
