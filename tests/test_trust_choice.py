@@ -513,7 +513,7 @@ class ClientChoiceTests(TrustFiles, TestCase):
         """The word ``platform`` stands for the system's roots, and is no file."""
         found: list[Any] = []
         self.patch(
-            __import__("thing.trust.choice", fromlist=["x"]),
+            __import__("thing.trust.certificates", fromlist=["x"]),
             "ServerCertificates",
             lambda roots, host, lists: found.append((roots, host)) or PinnedServers([self.pin]),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 
@@ -24,6 +23,8 @@ class Beating:
         :param beat: sends a heartbeat.
         :param clock: measures time.
         """
+        from twisted.internet.task import LoopingCall  # It takes long to import.
+
         self._clock = clock
         self._beats = LoopingCall(beat)
         self._beats.clock = clock

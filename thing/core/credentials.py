@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Protocol
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     ECDSA,
@@ -214,6 +213,8 @@ def _readKey(data: bytes) -> tuple[PublicKey, Identity]:
 
 
 def _readChain(data: bytes) -> tuple[PublicKey, Identity]:
+    from cryptography import x509  # It takes long to import, and few have certificates.
+
     leaf = splitChain(data)[0]
     try:
         key = x509.load_der_x509_certificate(leaf).public_key()

@@ -5,9 +5,10 @@ A server asks an :class:`IAuthorizer` about each client, a client about the
 server.
 """
 
+from typing import TYPE_CHECKING
+
 from thing.trust.authorized import Anyone, AuthorizedThings
 from thing.trust.bykind import ByKind
-from thing.trust.certificates import CertificateChain, ServerCertificates, ThingCertificates
 from thing.trust.checker import CheckedThings, IThingCredentials, ThingCredentials
 from thing.trust.choice import ClientChoice, ServerChoice
 from thing.trust.interfaces import IAuthorizer, IKeyContinuity
@@ -24,6 +25,9 @@ from thing.trust.revocation import RevokedKeys
 from thing.trust.servers import KnownServers, PinnedServers
 from thing.trust.sshcertificates import CertifiedKey, CertifiedServers, CertifiedThings
 from thing.trust.tickets import TicketKeys
+
+if TYPE_CHECKING:  # It takes as long to import as half of the rest.
+    from thing.trust.certificates import CertificateChain, ServerCertificates, ThingCertificates
 
 __all__ = [
     "Anyone",
@@ -57,3 +61,12 @@ __all__ = [
     "parsePublicKey",
     "readPassphrase",
 ]
+
+
+def __getattr__(name: str) -> object:
+    """Import what has to do with X.509 when it is asked for."""
+    if name in ("CertificateChain", "ServerCertificates", "ThingCertificates"):
+        from thing.trust import certificates
+
+        return getattr(certificates, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -20,7 +20,6 @@ from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind
 from thing.trust.authorized import Anyone, AuthorizedThings
 from thing.trust.bykind import ByKind
-from thing.trust.certificates import CertificateChain, ServerCertificates, ThingCertificates
 from thing.trust.keys import IdentityKey, readPassphrase
 from thing.trust.keywords import (
     Keyword,
@@ -367,6 +366,8 @@ def _readCredentials(
     if "certificate" in chosen:
         files = chosen["certificate"], chosen.get("privateKey")
         name = "privateKey" if "privateKey" in chosen else "certificate"
+        from thing.trust.certificates import CertificateChain
+
         yield _unlocked(chosen, name, functools.partial(CertificateChain.load, *files), ask)
 
 
@@ -410,6 +411,8 @@ def _thingsToAdmit(
             chosen["authorities"], _revokedKeys(chosen), chosen.get("principals")
         )
     if "trustRoots" in chosen:
+        from thing.trust.certificates import ThingCertificates
+
         found[CredentialKind.X509] = ThingCertificates(
             chosen["trustRoots"], chosen.get("revocationLists")
         )
@@ -425,6 +428,8 @@ def _serversToBelieve(chosen: Mapping[str, Any], host: str, port: int) -> dict[C
     found: dict[CredentialKind, Any] = {}
     if "trustRoots" in chosen:
         roots = None if chosen["trustRoots"] == PLATFORM else chosen["trustRoots"]
+        from thing.trust.certificates import ServerCertificates
+
         found[CredentialKind.X509] = ServerCertificates(roots, host, chosen.get("revocationLists"))
     if "authorities" in chosen:
         found[CredentialKind.SSH_CERTIFICATE] = CertifiedServers(
