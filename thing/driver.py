@@ -210,7 +210,11 @@ class Driver:
             latest = pending[-1]
             try:
                 for event in latest:
-                    _OWN.get(type(event), _deliver)(self, event)
+                    own = _OWN.get(type(event))
+                    if own is None:
+                        self._deliver(event)
+                    else:
+                        own(self, event)
                     if not pending or pending[-1] is not latest:
                         break  # What the event brought about comes first, or did already.
                 else:
@@ -285,6 +289,8 @@ class Driver:
                     self._hand(data)
                 if self._producer is not None:
                     self._balanceProducer()
+                elif len(data) < WRITE_BATCH:
+                    break  # That was all.
                 if not self.core.hasDataToSend:
                     break
         finally:
@@ -484,10 +490,6 @@ class Driver:
         setattr(self, name, None)
         if call is not None and call.active():
             call.cancel()
-
-
-def _deliver(driver: Driver, event: Event) -> None:
-    driver._deliver(event)
 
 
 _OWN: dict[type[Any], Callable[[Driver, Any], None]] = {

@@ -588,7 +588,8 @@ class ThingProtocol(Protocol):
 
         :param event: the event.
         """
-        self.factory.observe(self, event)
+        if self.factory.observers:
+            self.factory.observe(self, event)
         self._DELIVERIES[type(event)](self, event)
 
     @property

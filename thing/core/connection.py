@@ -316,11 +316,14 @@ class Connection(Generic[H]):
             if record is None:
                 return False
             taken = self._open(*record)
-        if self._pieces and taken[0] is not self._dataIn:
+        kind, octets = taken
+        if self._pieces and kind is not self._dataIn:
             self._tellPieces()
             self._taken = taken  # What is behind the data waits until they are dealt with.
+        elif (self._holding or self._held) and self.session is not None and kind in self._inOrder:
+            self._hold(kind, octets)
         else:
-            self._receiveOrHold(*taken)
+            self._receiveMessage(kind, octets)
         return True
 
     def _nextHeld(self) -> bool:
@@ -363,12 +366,6 @@ class Connection(Generic[H]):
                 raise RemoteProtocolError(ErrorCode.KEY_UPDATE_REPEATED)
             self._updated = False
         return kind, octets
-
-    def _receiveOrHold(self, kind: MessageType, octets: bytes) -> None:
-        if (self._holding or self._held) and self.session is not None and kind in self._inOrder:
-            self._hold(kind, octets)
-        else:
-            self._receiveMessage(kind, octets)
 
     def _hold(self, kind: MessageType, octets: bytes) -> None:
         if self._held is None:

@@ -110,12 +110,10 @@ class TrafficKey:
         :param now: the time, seconds.
         :return: whether half of any limit is reached.
         """
-        if not self.records:
-            return False  # A key that protected nothing is as good as new.
-        return (
-            self.records >= MAX_RECORDS >> 1
+        return self.records > 0 and (  # A key that protected nothing is as good as new.
+            now - self._since >= MAX_AGE / 2
+            or self.records >= MAX_RECORDS >> 1
             or self._bytes >= MAX_BYTES >> 1
-            or now - self._since >= MAX_AGE / 2
         )
 
     def seal(self, message: bytes) -> bytes:
