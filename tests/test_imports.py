@@ -22,7 +22,14 @@ ROOMS = (
     ("thing.events",),
     ("thing.core",),
     ("thing.trust",),
-    ("thing.addresses", "thing.beating", "thing.clock", "thing.limits", "thing.rates"),
+    (
+        "thing.addresses",
+        "thing.beating",
+        "thing.clock",
+        "thing.limits",
+        "thing.rates",
+        "thing.streams",
+    ),
     (
         *("thing.driver", "thing.requests", "thing.protocol", "thing.factory"),
         *("thing.review", "thing.live"),

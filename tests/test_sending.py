@@ -15,8 +15,9 @@ from zope.interface import directlyProvides, implementer
 
 from tests import test_driver, test_protocol
 from tests.pairs import MemoryTransport, Pair, PairCase
-from thing.driver import WRITE_BATCH, _sendsAtOnce
+from thing.driver import WRITE_BATCH
 from thing.events import Cause
+from thing.streams import sendsAtOnce
 
 
 @implementer(ITransport, IConsumer, IWriteDescriptor)
@@ -230,13 +231,13 @@ class WhichTransportTests(SynchronousTestCase):
     def test_sockets(self) -> None:
         """Twisted's own transports for sockets are."""
         for kind in (Connection, UnixServer):
-            self.assertTrue(_sendsAtOnce(kind.__new__(kind)))
+            self.assertTrue(sendsAtOnce(kind.__new__(kind)))
 
     def test_tls(self) -> None:
         """A socket that speaks TLS is not: it would be gone past."""
         transport = Connection.__new__(Connection)
         directlyProvides(transport, ISSLTransport)
-        self.assertFalse(_sendsAtOnce(transport))
+        self.assertFalse(sendsAtOnce(transport))
 
     def test_wrapped(self) -> None:
         """A wrapper is not, though it lends all that the transport below it has."""
@@ -245,11 +246,11 @@ class WhichTransportTests(SynchronousTestCase):
         wrapper.transport = transport
         directlyProvides(wrapper, IWriteDescriptor)
         self.assertTrue(callable(wrapper.writeSomeData))
-        self.assertFalse(_sendsAtOnce(wrapper))
+        self.assertFalse(sendsAtOnce(wrapper))
 
     def test_others(self) -> None:
         """A transport that has only what the interfaces ask is not."""
-        self.assertFalse(_sendsAtOnce(MemoryTransport("any", 1)))
+        self.assertFalse(sendsAtOnce(MemoryTransport("any", 1)))
         self.assertTrue(issubclass(Connection, FileDescriptor))
 
 

@@ -7,9 +7,7 @@ carried, one timer is kept at the next deadline, and events become calls.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +15,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IPushProducer,
-    ISSLTransport,
     ITransport,
-    IWriteDescriptor,
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -41,21 +37,13 @@ from thing.events import (
     Termination,
 )
 from thing.identity import Identity
+from thing.streams import abort, loseWrite, sendsAtOnce, tune
 
 if TYPE_CHECKING:
     from thing.factory import ThingFactory
 
 WRITE_BATCH = 65536
 """About how many octets of records go to the transport at once."""
-
-NOT_SENT_LIMIT = 65536
-"""What the kernel may hold unsent, octets: a heartbeat waits behind no more than that."""
-
-RECEIVE_BUFFER = 131072
-"""
-What the kernel may hold unread, octets: left to itself it hoards megabytes for a slow reader,
-and a heartbeat waits behind them. It bounds one session's rate to this much in a round trip.
-"""
 
 QUEUE_HIGH = 65536
 """With this many octets queued the application's producer is paused."""
@@ -65,10 +53,6 @@ HELD_HIGH = 65536
 
 LINGER = 2.0
 """How long the transport may take to carry a final word to the peer, seconds."""
-
-
-MOST_LAYERS = 8
-"""How many transports may lie in one another: a few, and never one in itself."""
 
 
 @implementer(IPushProducer)
@@ -131,8 +115,8 @@ class Driver:
         :param transport: the stream to the peer.
         """
         self._transport = transport
-        self._atOnce = _sendsAtOnce(transport)
-        _tune(transport)
+        self._atOnce = sendsAtOnce(transport)
+        tune(transport)
         # As a pull producer we are told whenever the transport has nothing left to send.
         self._transport.registerProducer(self, not self._atOnce)
         self._drained = False  # That told nothing: others may have written before us.
@@ -144,7 +128,7 @@ class Driver:
 
     def cut(self) -> None:
         """Cut the stream of a connection that is over already."""
-        _abort(self._transport)
+        abort(self._transport)
 
     def received(self, data: bytes) -> None:
         """
@@ -477,11 +461,11 @@ class Driver:
         transport.unregisterProducer()
         self._balanceReading()  # Nothing is held any more, and the stream's end must be seen.
         if not (finalWord or termination.byPeer or termination.clean):
-            _abort(transport)
+            abort(transport)
             return
-        self._linger = self._clock.callLater(LINGER, _abort, transport)
+        self._linger = self._clock.callLater(LINGER, abort, transport)
         if finalWord:
-            _loseWrite(transport)
+            loseWrite(transport)
         else:
             transport.loseConnection()
 
@@ -500,71 +484,3 @@ _OWN: dict[type[Any], Callable[[Driver, Any], None]] = {
     Terminated: Driver._handleTerminated,
 }
 """The events that the driver itself has to do with; all others are the protocol's alone."""
-
-
-def _sendsAtOnce(transport: Any) -> bool:
-    """
-    Whether a transport has ``writeSomeData``, which sends to the kernel now.
-
-    ``write`` waits for another turn of the reactor, and has it look whether the socket is
-    writable. Only the type counts: a wrapper lends its transport's methods, and over TLS they
-    would go past the encryption.
-    """
-    return (
-        IWriteDescriptor.providedBy(transport)
-        and not ISSLTransport.providedBy(transport)
-        and hasattr(type(transport), "writeSomeData")
-    )
-
-
-def _loseWrite(transport: Any) -> None:
-    """Close our half only: closing with octets unread would reset the stream, and lose the word."""
-    # TLS has no half-close; the method that its transport seems to have is the socket's.
-    if ISSLTransport.providedBy(transport) or not hasattr(transport, "loseWriteConnection"):
-        transport.loseConnection()
-    else:
-        transport.loseWriteConnection()
-
-
-def _abort(transport: Any) -> None:
-    """Cut the stream now, as far as this kind of transport can."""
-    getattr(transport, "abortConnection", transport.loseConnection)()
-
-
-def sendAtOnce(transport: Any) -> None:
-    """
-    Have small messages sent without waiting for more, where the transport can be told.
-
-    :param transport: any stream transport.
-    """
-    setNoDelay = getattr(transport, "setTcpNoDelay", None)
-    if setNoDelay is not None:
-        with suppress(OSError):  # Some unix sockets' transports have the method, too.
-            setNoDelay(True)
-
-
-def awaitsHeader(transport: Any) -> bool:
-    """
-    Tell whether a PROXY header comes before the first data, and in it where they come from.
-
-    :param transport: any stream transport, whatever layers it has.
-    :return: whether Twisted's ``haproxy:`` is one of the layers; its class has no public name.
-    """
-    for _ in range(MOST_LAYERS):
-        if type(transport).__module__.startswith("twisted.protocols.haproxy."):
-            return True
-        transport = getattr(transport, "transport", None)
-    return False
-
-
-def _tune(transport: ITransport) -> None:
-    """Keep the kernel from hoarding what a heartbeat would have to wait behind."""
-    sendAtOnce(transport)
-    getHandle = getattr(transport, "getHandle", None)
-    handle = getHandle() if getHandle is not None else None
-    if not isinstance(handle, socket.socket):
-        return
-    handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-    notSent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if notSent is not None and handle.family in (socket.AF_INET, socket.AF_INET6):
-        handle.setsockopt(socket.IPPROTO_TCP, notSent, NOT_SENT_LIMIT)

@@ -28,11 +28,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.core.settings import ServerSettings
-from thing.driver import sendAtOnce
 from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import Termination
 from thing.factory import ThingFactory
 from thing.protocol import ThingProtocol
+from thing.streams import sendAtOnce
 
 CONNECT_TIMEOUT = 10.0
 """How long the backend may take to accept a connection, seconds."""

@@ -20,7 +20,7 @@ from zope.interface import implementer
 from thing.core.client import ClientConnection
 from thing.core.server import ServerConnection
 from thing.core.states import ESTABLISHED_STATES, State
-from thing.driver import Driver, awaitsHeader
+from thing.driver import Driver
 from thing.errors import (
     EndReason,
     ErrorCode,
@@ -52,6 +52,7 @@ from thing.events import (
 )
 from thing.identity import Identity
 from thing.requests import Requests
+from thing.streams import awaitsHeader
 from thing.trust.interfaces import IKeyContinuity
 
 if TYPE_CHECKING:

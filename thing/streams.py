@@ -1,0 +1,104 @@
+"""What a driver needs to know of the transports that it may be given."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from typing import Any
+
+from twisted.internet.interfaces import ISSLTransport, ITransport, IWriteDescriptor
+
+NOT_SENT_LIMIT = 65536
+"""What the kernel may hold unsent, octets: a heartbeat waits behind no more than that."""
+
+RECEIVE_BUFFER = 131072
+"""
+What the kernel may hold unread, octets: left to itself it hoards megabytes for a slow reader,
+and a heartbeat waits behind them. It bounds one session's rate to this much in a round trip.
+"""
+
+MOST_LAYERS = 8
+"""How many transports may lie in one another: a few, and never one in itself."""
+
+
+def sendsAtOnce(transport: Any) -> bool:
+    """
+    Whether a transport has ``writeSomeData``, which sends to the kernel now.
+
+    ``write`` waits for another turn of the reactor, and has it look whether the socket is
+    writable. Only the type counts: a wrapper lends its transport's methods, and over TLS they
+    would go past the encryption.
+
+    :param transport: any stream transport.
+    :return: whether it is so.
+    """
+    return (
+        IWriteDescriptor.providedBy(transport)
+        and not ISSLTransport.providedBy(transport)
+        and hasattr(type(transport), "writeSomeData")
+    )
+
+
+def loseWrite(transport: Any) -> None:
+    """
+    Close our half only: closing with octets unread would reset the stream, and lose the last word.
+
+    :param transport: any stream transport.
+    """
+    # TLS has no half-close; the method that its transport seems to have is the socket's.
+    if ISSLTransport.providedBy(transport) or not hasattr(transport, "loseWriteConnection"):
+        transport.loseConnection()
+    else:
+        transport.loseWriteConnection()
+
+
+def abort(transport: Any) -> None:
+    """
+    Cut the stream now, as far as this kind of transport can.
+
+    :param transport: any stream transport.
+    """
+    getattr(transport, "abortConnection", transport.loseConnection)()
+
+
+def sendAtOnce(transport: Any) -> None:
+    """
+    Have small messages sent without waiting for more, where the transport can be told.
+
+    :param transport: any stream transport.
+    """
+    setNoDelay = getattr(transport, "setTcpNoDelay", None)
+    if setNoDelay is not None:
+        with suppress(OSError):  # Some unix sockets' transports have the method, too.
+            setNoDelay(True)
+
+
+def awaitsHeader(transport: Any) -> bool:
+    """
+    Tell whether a PROXY header comes before the first data, and in it where they come from.
+
+    :param transport: any stream transport, whatever layers it has.
+    :return: whether Twisted's ``haproxy:`` is one of the layers; its class has no public name.
+    """
+    for _ in range(MOST_LAYERS):
+        if type(transport).__module__.startswith("twisted.protocols.haproxy."):
+            return True
+        transport = getattr(transport, "transport", None)
+    return False
+
+
+def tune(transport: ITransport) -> None:
+    """
+    Keep the kernel from hoarding what a heartbeat would have to wait behind.
+
+    :param transport: any stream transport.
+    """
+    sendAtOnce(transport)
+    getHandle = getattr(transport, "getHandle", None)
+    handle = getHandle() if getHandle is not None else None
+    if not isinstance(handle, socket.socket):
+        return
+    handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
+    notSent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+    if notSent is not None and handle.family in (socket.AF_INET, socket.AF_INET6):
+        handle.setsockopt(socket.IPPROTO_TCP, notSent, NOT_SENT_LIMIT)
