@@ -321,16 +321,31 @@ class CipherTests(TestCase):
     def test_idle(self) -> None:
         """Only the keys used of late have one; the others go on as if they had."""
         self.patch(records, "MAX_CIPHERS", 4)
+        self.patch(records, "_ciphers", records._Ciphers())
         pairs = [
             [TrafficKey(Aead.AES_256_GCM, bytes((number,)) * 32, 0.0) for _ in "sr"]
             for number in range(8)
         ]
         for again in range(3):
             for sender, receiver in pairs:
-                record = sender.seal(b"message %d" % again)
-                self.assertEqual(receiver.open(record[:2], record[2:]), b"message %d" % again)
+                for _ in range(2):
+                    record = sender.seal(b"message %d" % again)
+                    self.assertEqual(receiver.open(record[:2], record[2:]), b"message %d" % again)
             have = [key for pair in pairs for key in pair if key._cipher is not None]
             self.assertEqual(have, [key for pair in pairs[-2:] for key in pair])
+
+    def test_inTurn(self) -> None:
+        """Keys that are used in turn, and are too many, do not take it from one another."""
+        self.patch(records, "MAX_CIPHERS", 4)
+        self.patch(records, "_ciphers", records._Ciphers())
+        keys = [TrafficKey(Aead.AES_256_GCM, SECRET, 0.0) for _ in range(20)]
+        seen = []
+        for _ in range(5):
+            for key in keys:
+                key.seal(b"in turn")
+            seen.append([key._cipher for key in keys])
+        self.assertEqual(seen, seen[:1] * 5)
+        self.assertEqual(seen[0].count(None), 16)
 
     def test_inUse(self) -> None:
         """A key in use does not make its cipher again each time."""

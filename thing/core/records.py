@@ -57,9 +57,43 @@ _CIPHERS: dict[Aead, type[AESGCM] | type[ChaCha20Poly1305]] = {
 
 
 MAX_CIPHERS = 1024
-"""How many traffic keys have a cipher at hand: those used of late."""
+"""How many traffic keys have a cipher at hand."""
 
-_withCipher: deque[weakref.ref[TrafficKey]] = deque()
+
+class _Ciphers:
+    """
+    Decides which traffic keys keep the cipher that was made for them: those used often.
+
+    A cipher is more than half of what an idle session would take, and made in a microsecond. A
+    key that was last used long ago gets one for one use only, whose memory the next one takes.
+
+    :ivar made: how many ciphers were made.
+    """
+
+    def __init__(self) -> None:
+        self.made = 0
+        self._keeping: deque[weakref.ref[TrafficKey]] = deque()
+
+    def keeps(self, key: TrafficKey) -> bool:
+        """
+        Note that a cipher was made.
+
+        :param key: for which key.
+        :return: whether the key is to keep it; then the one that has had one the longest does not.
+        """
+        self.made += 1
+        often = self.made - key.made <= MAX_CIPHERS
+        key.made = self.made
+        if often:
+            self._keeping.append(weakref.ref(key))
+            if len(self._keeping) > MAX_CIPHERS:
+                oldest = self._keeping.popleft()()
+                if oldest is not None:
+                    oldest.dropCipher()
+        return often
+
+
+_ciphers = _Ciphers()
 
 
 class TrafficKey:
@@ -68,11 +102,12 @@ class TrafficKey:
 
     :ivar generation: how many key updates came before; zero is the first key.
     :ivar records: how many records the current key has protected.
+    :ivar made: how many ciphers had been made for all keys when this one's last was.
     """
 
     __slots__ = (
         "__weakref__", "_aead", "_bytes", "_cipher", "_iv", "_key", "_secret", "_since",
-        "generation", "records",
+        "generation", "made", "records",
     )  # fmt: skip
 
     def __init__(self, aead: Aead, secret: bytes, now: float) -> None:
@@ -89,6 +124,7 @@ class TrafficKey:
         self._secret = secret
         self._key = expandLabel(secret, b"key", length=KEY_LENGTH)
         self._cipher: AESGCM | ChaCha20Poly1305 | None = None
+        self.made = _ciphers.made
         self._iv = int.from_bytes(expandLabel(secret, b"iv", length=IV_LENGTH), "big")
         self.records = 0
         self._bytes = 0
@@ -141,18 +177,14 @@ class TrafficKey:
         return header, cipher.encrypt(nonce, message, header)
 
     def _makeCipher(self) -> AESGCM | ChaCha20Poly1305:
-        """
-        Make the cipher from the key, and let the key have it that had one the longest no more.
+        cipher = _CIPHERS[self._aead](self._key)
+        if _ciphers.keeps(self):
+            self._cipher = cipher
+        return cipher
 
-        It is half of what an idle session takes, and made in a microsecond.
-        """
-        self._cipher = _CIPHERS[self._aead](self._key)
-        _withCipher.append(weakref.ref(self))
-        if len(_withCipher) > MAX_CIPHERS:
-            oldest = _withCipher.popleft()()
-            if oldest is not None:
-                oldest._cipher = None
-        return self._cipher
+    def dropCipher(self) -> None:
+        """Make do without a cipher until the next use."""
+        self._cipher = None
 
     def open(self, header: bytes, payload: bytes | memoryview) -> bytes:
         """
