@@ -35,7 +35,14 @@ from thing.core.messages import (
     Role,
 )
 from thing.core.outbox import Outbox
-from thing.core.records import OVERHEAD, RECORD_LIMIT, RecordReader, TrafficKey, clearRecord
+from thing.core.records import (
+    HEADER_LENGTH,
+    RECORD_LIMIT,
+    TAG_LENGTH,
+    RecordReader,
+    TrafficKey,
+    clearRecord,
+)
 from thing.core.requests import RequestLedger
 from thing.core.settings import Settings
 from thing.core.states import LIVENESS_STATES, WRITABLE_STATES, State, StateMachine, Step
@@ -78,6 +85,7 @@ DATA_HEADER = 2
 """What comes before the application's octets in a CDT or SDT: the type and the flags."""
 
 _MORE, _LAST = bytes((MORE,)), b"\0"
+_OVERHEAD = HEADER_LENGTH + TAG_LENGTH
 
 HELD_OVERHEAD = 128
 """What a held message costs besides its octets, so that tiny ones count fairly."""
@@ -228,7 +236,7 @@ class Connection(Generic[H]):
             if key.worn(now):
                 self._ratchet(out, now)
             out += key.protect(message)
-            size += len(message) + OVERHEAD
+            size += len(message) + _OVERHEAD
             if message[0] in _FAREWELLS:
                 self._machine.step(Step.FLUSHED)
         data = b"".join(out)

@@ -24,9 +24,6 @@ HEADER_LENGTH = 2
 TAG_LENGTH = 16
 """What either AEAD adds to a message, octets."""
 
-OVERHEAD = HEADER_LENGTH + TAG_LENGTH
-"""How much longer a protected record is than its message, octets."""
-
 RECORD_LIMIT = 2 + FRAGMENT_LIMIT + TAG_LENGTH
 """The longest record of a session: a full CDT or SDT, encrypted."""
 
@@ -56,7 +53,7 @@ _CIPHERS: dict[Aead, type[AESGCM] | type[ChaCha20Poly1305]] = {
 }
 
 
-MAX_CIPHERS = 1024
+_MAX_CIPHERS = 1024
 """How many traffic keys have a cipher at hand."""
 
 
@@ -82,11 +79,11 @@ class _Ciphers:
         :return: whether the key is to keep it; then the one that has had one the longest does not.
         """
         self.made += 1
-        often = self.made - key.made <= MAX_CIPHERS
+        often = self.made - key.made <= _MAX_CIPHERS
         key.made = self.made
         if often:
             self._keeping.append(weakref.ref(key))
-            if len(self._keeping) > MAX_CIPHERS:
+            if len(self._keeping) > _MAX_CIPHERS:
                 oldest = self._keeping.popleft()()
                 if oldest is not None:
                     oldest.dropCipher()
