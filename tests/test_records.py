@@ -320,8 +320,7 @@ class CipherTests(TestCase):
 
     def test_idle(self) -> None:
         """Only the keys used of late have one; the others go on as if they had."""
-        self.patch(records, "_MAX_CIPHERS", 4)
-        self.patch(records, "_ciphers", records._Ciphers())
+        self.patch(records, "_ciphers", records._Ciphers(4))
         pairs = [
             [TrafficKey(Aead.AES_256_GCM, bytes((number,)) * 32, 0.0) for _ in "sr"]
             for number in range(8)
@@ -336,8 +335,7 @@ class CipherTests(TestCase):
 
     def test_inTurn(self) -> None:
         """Keys that are used in turn, and are too many, do not take it from one another."""
-        self.patch(records, "_MAX_CIPHERS", 4)
-        self.patch(records, "_ciphers", records._Ciphers())
+        self.patch(records, "_ciphers", records._Ciphers(4))
         keys = [TrafficKey(Aead.AES_256_GCM, SECRET, 0.0) for _ in range(20)]
         seen = []
         for _ in range(5):

@@ -53,10 +53,6 @@ _CIPHERS: dict[Aead, type[AESGCM] | type[ChaCha20Poly1305]] = {
 }
 
 
-_MAX_CIPHERS = 1024
-"""How many traffic keys have a cipher at hand."""
-
-
 class _Ciphers:
     """
     Decides which traffic keys keep the cipher that was made for them: those used often.
@@ -67,8 +63,10 @@ class _Ciphers:
     :ivar made: how many ciphers were made.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: int) -> None:
+        """:param limit: how many keys may have a cipher at hand."""
         self.made = 0
+        self._limit = limit
         self._keeping: deque[weakref.ref[TrafficKey]] = deque()
 
     def keeps(self, key: TrafficKey) -> bool:
@@ -79,18 +77,18 @@ class _Ciphers:
         :return: whether the key is to keep it; then the one that has had one the longest does not.
         """
         self.made += 1
-        often = self.made - key.made <= _MAX_CIPHERS
+        often = self.made - key.made <= self._limit
         key.made = self.made
         if often:
             self._keeping.append(weakref.ref(key))
-            if len(self._keeping) > _MAX_CIPHERS:
+            if len(self._keeping) > self._limit:
                 oldest = self._keeping.popleft()()
                 if oldest is not None:
                     oldest.dropCipher()
         return often
 
 
-_ciphers = _Ciphers()
+_ciphers = _Ciphers(1024)
 
 
 class TrafficKey:
