@@ -8,14 +8,23 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
-from thing.fleet.redis.outbox import OVERHEAD, WINDOW, Outbox, Write
+from thing.fleet.redis.outbox import (
+    MOST_OCTETS_OF_ONE,
+    MOST_OF_ONE,
+    OVERHEAD,
+    WINDOW,
+    WINDOW_OCTETS,
+    Outbox,
+    Write,
+)
 from thing.fleet.redis.script import Outcome
 
 
 class Sessionlike:
     """As much of a session as the outbox needs."""
 
-    id = "lamp"
+    def __init__(self, id: str) -> None:
+        self.id = id
 
 
 class OutboxTests(SynchronousTestCase):
@@ -39,8 +48,10 @@ class OutboxTests(SynchronousTestCase):
         self.settled.append((write.op, outcome.word))
         return self.done
 
-    def put(self, *ops: str, uplink: bool = False, words: tuple[str, ...] = ()) -> None:
-        session: Any = Sessionlike()
+    def put(
+        self, *ops: str, uplink: bool = False, words: tuple[str, ...] = (), id: str = "lamp"
+    ) -> None:
+        session: Any = Sessionlike(id)
         for op in ops:
             self.outbox.put(Write(op, session, words, uplink))
 
@@ -77,6 +88,57 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual(len(self.sent), WINDOW)
         self.answer(0)
         self.assertEqual(len(self.sent), WINDOW + 1)
+
+    def test_windowOfOctets(self) -> None:
+        """However few they are, what is on its way is no more than Redis takes in a moment."""
+        self.outbox = Outbox(self.send, self.settle, self.damage.append)
+        self.outbox.open()
+        self.put("huge", words=("x" * 3 * WINDOW_OCTETS,))
+        self.put(*["large"] * 4, words=("x" * (WINDOW_OCTETS // 2 - OVERHEAD),))
+        self.assertEqual(self.ops(), ["huge"])
+        self.answer(0)
+        self.assertEqual(self.ops(), ["huge", "large", "large"])
+        self.lose()
+        del self.sent[:]
+        self.outbox.open()
+        self.assertEqual(self.ops(), ["large", "large"])
+
+    def test_turns(self) -> None:
+        """What happens to one thing does not wait behind all that another says."""
+        self.outbox.open()
+        self.put(*[f"message {number}" for number in range(WINDOW + 30)], uplink=True)
+        self.put("joins", "leaves", id="door")
+        for at in range(4):
+            self.answer(at)
+        later = ["message 128", "joins", "message 129", "leaves"]
+        self.assertEqual(self.ops()[WINDOW:], later)
+
+    def test_turnsAgain(self) -> None:
+        """What is sent again is in the order of before, of every thing."""
+        for number in range(3):
+            for id in ("lamp", "door", "cat"):
+                self.put(f"{id} {number}", id=id)
+        self.outbox.open()
+        before = self.ops()
+        self.answer(0)
+        self.lose()
+        del self.sent[:]
+        self.outbox.open()
+        self.assertEqual(self.ops(), before[1:])
+        self.assertEqual(before[:4], ["lamp 0", "door 0", "cat 0", "lamp 1"])
+
+    def test_oneSaysTooMuch(self) -> None:
+        """Beyond what one thing may have waiting its messages are lost, and nobody else's."""
+        outbox = Outbox(self.send, self.settle, self.damage.append)
+        self.outbox = outbox
+        self.put(*["message"] * (MOST_OF_ONE + 10), uplink=True)
+        self.assertEqual((len(outbox), outbox.dropped), (MOST_OF_ONE, 10))
+        self.put("message", uplink=True, id="door")
+        self.put("leave")
+        self.assertEqual((len(outbox), outbox.dropped), (MOST_OF_ONE + 2, 10))
+        self.put(*["message"] * 20, uplink=True, words=("x" * (1 << 20),), id="cat")
+        self.assertEqual(outbox.dropped, 10 + 12)
+        self.assertLess(outbox.octets, 2 * MOST_OCTETS_OF_ONE)
 
     def test_again(self) -> None:
         """What was not answered is sent again, in the same order, before what came later."""
@@ -157,6 +219,33 @@ class OutboxTests(SynchronousTestCase):
         self.lose()
         self.failureResultOf(waiting, RegistryAway)
 
+    def test_writtenInTurns(self) -> None:
+        """Who waits is told when all is answered that was put before, and not as many others."""
+        self.put("a", "b", "c")
+        waiting = self.outbox.whenWritten()
+        self.put("x", "y", id="door")
+        self.outbox.open()
+        self.assertEqual(self.ops(), ["a", "x", "b", "y", "c"])
+        for at in range(4):
+            self.answer(at)
+        self.assertNoResult(waiting)
+        self.answer(4)
+        self.successResultOf(waiting)
+
+    def test_notSent(self) -> None:
+        """A write that cannot even be sent is logged and given up; the next one is sent."""
+
+        def send(write: Write) -> Deferred[Any]:
+            if write.op == "bad":
+                raise RuntimeError("told to")
+            return self.send(write)
+
+        self.outbox = Outbox(send, self.settle, self.damage.append)
+        self.outbox.open()
+        self.put("bad", "good")
+        self.assertEqual((self.ops(), len(self.outbox)), (["good"], 1))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
+
     def test_broken(self) -> None:
         """What goes wrong while an answer is dealt with is logged, and not raised."""
 
@@ -165,7 +254,7 @@ class OutboxTests(SynchronousTestCase):
 
         outbox = Outbox(self.send, settle, self.damage.append)
         outbox.open()
-        session: Any = Sessionlike()
+        session: Any = Sessionlike("lamp")
         outbox.put(Write("a", session, ()))
         self.answer(0)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)

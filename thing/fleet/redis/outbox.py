@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -18,10 +18,22 @@ from thing.fleet.redis.script import Outcome, outcomeOf
 WINDOW = 128
 """How many writes may be unanswered at once."""
 
+WINDOW_OCTETS = 1 << 20
+"""
+About how many octets they may have together, unless it is one: Redis must be able to take
+them, and answer, long before it counts as lost.
+"""
+
 MOST_WAITING = 50_000
 """How many writes wait at most: more than when all sessions end at once, with last words."""
 
 MOST_OCTETS = 64 << 20
+"""About how many octets they may have together."""
+
+MOST_OF_ONE = 5000
+"""How many writes of one thing may wait before more of its messages are lost."""
+
+MOST_OCTETS_OF_ONE = 8 << 20
 """About how many octets they may have together."""
 
 OVERHEAD = 256
@@ -36,7 +48,7 @@ class Write:
     session: LocalSession
     words: Sequence[str | float]
     uplink: bool = False
-    """Whether it is a message: that is lost if it is dropped; all the rest is repaired."""
+    """Whether it is a thing's own word: that is lost if it is dropped; all the rest is repaired."""
     tries: int = 0
     octets: int = field(init=False)
 
@@ -45,12 +57,53 @@ class Write:
         self.octets = OVERHEAD + sum(len(each) for each in self.words if isinstance(each, str))
 
 
+class _Line:
+    """What waits of one thing."""
+
+    __slots__ = ("octets", "writes")
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        self.writes: deque[Write] = deque()
+        self.octets = 0
+
+    @property
+    def isLong(self) -> bool:
+        """Whether more of the thing's messages would be too much."""
+        return len(self.writes) >= MOST_OF_ONE or self.octets >= MOST_OCTETS_OF_ONE
+
+    def append(self, write: Write) -> None:
+        """
+        Let a write wait.
+
+        :param write: behind all that wait.
+        """
+        self.writes.append(write)
+        self.octets += write.octets
+
+    def appendleft(self, write: Write) -> None:
+        """
+        Let a write wait again.
+
+        :param write: before all that wait.
+        """
+        self.writes.appendleft(write)
+        self.octets += write.octets
+
+    def popleft(self) -> Write:
+        """:return: the first write, which waits no more."""
+        write = self.writes.popleft()
+        self.octets -= write.octets
+        return write
+
+
 class Outbox:
     """
-    Sends writes in order, a window of them at once, and keeps what is not answered.
+    Sends writes, a window of them at once, and keeps what is not answered.
 
-    After a loss of the connection everything that is not answered is sent
-    again: the script knows what it has done already.
+    Those of one thing go in order; things take turns, so that one that says much does not
+    hold up what happens to the others. After a loss of the connection everything that is
+    not answered is sent again: the script knows what it has done already.
 
     :ivar dropped: how many messages were lost because too much had to wait.
     :ivar refused: how many writes the registry refused for good.
@@ -80,17 +133,18 @@ class Outbox:
         self.refused = 0
         self._send, self._settled, self._damaged = send, settled, damaged
         self._mostWaiting, self._mostOctets = mostWaiting, mostOctets
-        self._waiting: deque[Write] = deque()
+        self._lines: OrderedDict[str, _Line] = OrderedDict()  # By thing; whose turn it is first.
         self._onTheWay: dict[Write, None] = {}
+        self._octetsOnTheWay = 0
+        self._unanswered: OrderedDict[Write, int] = OrderedDict()  # The oldest is first.
         self._octets = 0
         self._open = False
         self._put = 0
-        self._over = 0
         self._waiters: list[tuple[int, Deferred[None]]] = []
 
     def __len__(self) -> int:
         """How many writes are not answered yet."""
-        return len(self._waiting) + len(self._onTheWay)
+        return len(self._unanswered)
 
     @property
     def octets(self) -> int:
@@ -103,12 +157,30 @@ class Outbox:
 
         :param write: what.
         """
-        self._waiting.append(write)
-        self._octets += write.octets
+        line = self._lines.get(write.session.id)
+        if write.uplink and line is not None and line.isLong:
+            self.dropped += 1
+            return
         self._put += 1
+        self._unanswered[write] = self._put
+        self._octets += write.octets
+        self._lineOf(write).append(write)
         self._pump()
-        while self._waiting and (len(self) > self._mostWaiting or self._octets > self._mostOctets):
-            self._drop(self._waiting.popleft())
+        while self._lines and (len(self) > self._mostWaiting or self._octets > self._mostOctets):
+            self._drop(self._takeNext())
+
+    def _lineOf(self, write: Write) -> _Line:
+        return self._lines.setdefault(write.session.id, _Line())
+
+    def _takeNext(self) -> Write:
+        """Take the write whose turn it is out of its line; the thing's next turn is the last."""
+        id, line = next(iter(self._lines.items()))
+        write = line.popleft()
+        if line.writes:
+            self._lines.move_to_end(id)
+        else:
+            del self._lines[id]
+        return write
 
     def open(self) -> None:
         """Begin to send."""
@@ -118,8 +190,11 @@ class Outbox:
     def close(self) -> None:
         """Send no more; what is not answered is sent first when it is opened again."""
         self._open = False
-        self._waiting.extendleft(reversed(self._onTheWay))
+        for write in reversed(self._onTheWay):
+            self._lineOf(write).appendleft(write)
+            self._lines.move_to_end(write.session.id, last=False)
         self._onTheWay.clear()
+        self._octetsOnTheWay = 0
         waiters, self._waiters = self._waiters, []
         for _, waiter in waiters:
             waiter.errback(RegistryAway("the registry was lost"))
@@ -137,14 +212,22 @@ class Outbox:
         return waiter
 
     def _pump(self) -> None:
-        while self._open and self._waiting and len(self._onTheWay) < WINDOW:
-            write = self._waiting.popleft()
+        while self._open and self._lines and self._hasRoom():
+            write = self._takeNext()
             self._onTheWay[write] = None
-            sending = self._send(write)  # It counts tries, so it must come first.
+            self._octetsOnTheWay += write.octets
+            sending = maybeDeferred(self._send, write)  # It counts tries, so it comes first.
             write.tries += 1
             sending.addCallback(outcomeOf)
             sending.addCallbacks(self._answered, self._failed, (write,), {}, (write,))
             sending.addErrback(self._broken, write)
+
+    def _hasRoom(self) -> bool:
+        """Whether the write whose turn it is may be sent, too."""
+        if not self._onTheWay:
+            return True
+        octets = self._octetsOnTheWay + next(iter(self._lines.values())).writes[0].octets
+        return len(self._onTheWay) < WINDOW and octets <= WINDOW_OCTETS
 
     def _answered(self, outcome: Outcome, write: Write) -> None:
         if write not in self._onTheWay:
@@ -158,7 +241,10 @@ class Outbox:
         error = failure.value
         if write not in self._onTheWay:
             return
-        if not isinstance(error, RegistryRefused) or error.passing:
+        if not isinstance(error, RegistryAway | RegistryRefused):
+            self._broken(failure, write)
+            return
+        if isinstance(error, RegistryAway) or error.passing:
             self._damaged(str(error))
             return
         self.refused += 1
@@ -171,11 +257,13 @@ class Outbox:
         self._finish(write)
 
     def _broken(self, failure: Failure, write: Write) -> None:
-        self._log.failure("What the registry answered could not be dealt with", failure)
-        self._finish(write)
+        self._log.failure("A write to the registry could not be dealt with", failure)
+        if write in self._onTheWay:
+            self._finish(write)
 
     def _finish(self, write: Write) -> None:
-        self._onTheWay.pop(write, None)
+        del self._onTheWay[write]
+        self._octetsOnTheWay -= write.octets
         self._count(write)
         self._pump()
 
@@ -189,8 +277,9 @@ class Outbox:
     def _count(self, write: Write) -> None:
         """A write is over: those who wait for it may go on."""
         self._octets -= write.octets
-        self._over += 1
-        ready = [each for each in self._waiters if each[0] <= self._over]
-        self._waiters = [each for each in self._waiters if each[0] > self._over]
+        del self._unanswered[write]
+        oldest = next(iter(self._unanswered.values()), self._put + 1)
+        ready = [each for each in self._waiters if each[0] < oldest]
+        self._waiters = [each for each in self._waiters if each[0] >= oldest]
         for _, waiter in ready:
             waiter.callback(None)

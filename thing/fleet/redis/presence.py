@@ -225,7 +225,7 @@ class RedisPresence(Service):
                 session = self.local.session(self.local.idOf(protocol))
                 if session.protocol is protocol:
                     words = (session.id, session.session, lastWordOf(session))
-                    self._keeper.outbox.put(Write("word", session, words))
+                    self._keeper.outbox.put(Write("word", session, words, uplink=True))
 
     # What can be asked.
 
