@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -439,6 +441,27 @@ class SubscriberTests(FleetCase):
         )
         self.assertEqual(again, seen[1:])
 
+    async def test_longMessages(self) -> None:
+        """However long the messages are, no answer of Redis is longer than it can be in a moment."""
+        nodes = await self.three()
+        node = nodes[1]
+        node.presence.subscribe(node.told.append)
+        await self.until(lambda: node.presence._tail._following)
+        lamp = await self.connect(nodes[0], "lamp")
+        answers: list[int] = []
+        for link in (node.presence._keeper.link, node.presence._tail.link):
+            self.patch(link, "call", partial(measuredCall, link.call, answers))
+        for number in range(12):
+            lamp.sendMessage(b"\x01" * 500_000)
+            await self.until(lambda number=number: len(node.told) == number + 2)
+        first = node.told[0]
+        assert first is not None
+        again: list[FedEvent | None] = []
+        node.presence.subscribe(again.append, first.position)
+        await self.until(lambda: len(again) == 12)
+        self.assertEqual(again, node.told[1:])
+        self.assertLess(max(answers), 2 * 3_100_000)
+
     async def test_broken(self) -> None:
         """A receiver that raises keeps nobody else from being told."""
         nodes = await self.three()
@@ -465,6 +488,23 @@ class SubscriberTests(FleetCase):
         self.assertEqual(
             [fed and fed.event.id for fed in nodes[0].told], [f"lamp-{n}" for n in range(5)]
         )
+
+
+def octetsIn(answer: Any) -> int:
+    """How long an answer of a registry is."""
+    if isinstance(answer, list):
+        return sum(map(octetsIn, answer))
+    return len(answer) if isinstance(answer, bytes) else 0
+
+
+def measuredCall(call: Callable[..., Any], sizes: list[int], *words: Any, **more: Any) -> Any:
+    """Ask a registry something, and note how long the answer is."""
+
+    def note(answer: Any) -> Any:
+        sizes.append(octetsIn(answer))
+        return answer
+
+    return call(*words, **more).addCallback(note)
 
 
 def raiseNotTaken(data: bytes) -> bytes:

@@ -202,6 +202,33 @@ class HoldTests(ScriptCase):
             self.assertEqual(self.registry.feed()[-1].data["fromNode"], "a")
 
 
+class ReadTests(ScriptCase):
+    """Reading the stream in pieces."""
+
+    def add(self, text: str) -> str:
+        """An entry, and its position."""
+        position: bytes = self.registry.client.ask("XADD", f"{PREFIX}feed", "*", "data", text)
+        return position.decode()
+
+    def read(self, after: str, limit: int, octets: int) -> tuple[int, list[str]]:
+        """A piece: whether there may be more, and the positions."""
+        more, entries = self.registry.run("read", after, limit, octets)
+        return more, [position.decode() for position, _ in entries]
+
+    def test_pieces(self) -> None:
+        """No piece has more entries, or many more octets, than were asked for."""
+        added = [self.add("x" * 1000) for _ in range(10)]
+        self.assertEqual(self.read("0-0", 3, 10**6), (1, added[:3]))
+        self.assertEqual(self.read(added[2], 100, 1500), (1, added[3:5]))
+        self.assertEqual(self.read(added[4], 100, 10**6), (0, added[5:]))
+        self.assertEqual(self.read(added[-1], 100, 10**6), (0, []))
+
+    def test_longest(self) -> None:
+        """An entry that is longer than what was asked for comes alone."""
+        added = [self.add("x" * 100_000) for _ in range(2)]
+        self.assertEqual(self.read("0-0", 100, 1000), (1, added[:1]))
+
+
 class SweepTests(ScriptCase):
     """What is cleaned up."""
 

@@ -111,7 +111,7 @@ class RedisPresence(Service):
             onDown=lambda reason: None,
             told=self._inbox.told,
         )
-        self._tail = Tail(self.feed, self._keeper.link, f"{address.prefix}feed")
+        self._tail = Tail(self.feed, self._keeper.link, self._keeper.script)
         self._tail.link = makeLink(
             prepare=partial(letIn, address=address),
             onUp=self._tail.linkUp,

@@ -471,6 +471,25 @@ function OPS.list(a)
   return { #ids == count and ids[#ids] or '', OPS.find(ids) }
 end
 
+-- What happened: AFTER LIMIT OCTETS. Answers whether there may be more, and entries of the
+-- stream: one at least if there is one, however long it is.
+function OPS.read(a)
+  local after, limit, left = a[1], tonumber(a[2]), tonumber(a[3])
+  local entries = {}
+  while #entries < limit and left > 0 do
+    local entry = redis.pcall('XRANGE', P .. 'feed', '(' .. after, '+', 'COUNT', 1)[1]
+    if not entry then
+      return { 0, entries }
+    end
+    entries[#entries + 1] = entry
+    after = entry[1]
+    for _, word in ipairs(entry[2]) do
+      left = left - #word
+    end
+  end
+  return { 1, entries }
+end
+
 -- How the nodes are: the time, what each said, and when its lease runs out.
 function OPS.nodes()
   return {

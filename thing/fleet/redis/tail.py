@@ -12,9 +12,16 @@ from thing.fleet.feed import Feed, Position, Receiver, formatPosition, parsePosi
 from thing.fleet.model import FedEvent
 from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused
 from thing.fleet.redis.rows import MALFORMED, eventOf, positionOf
+from thing.fleet.redis.script import Script
 
 BATCH = 200
 """How many entries are read at once."""
+
+BATCH_OCTETS = 1 << 20
+"""
+About how many octets they may have together, unless it is one: no answer may be so long
+that Redis counts as lost before it is read.
+"""
 
 PATIENCE = 1.0
 """How long Redis is asked to wait for the next entry, seconds."""
@@ -46,17 +53,18 @@ class Tail:
 
     _log = Logger()
 
-    def __init__(self, feed: Feed, history: Link, key: str) -> None:
+    def __init__(self, feed: Feed, history: Link, script: Script) -> None:
         """
         :param feed: what happens on this node while the registry is away.
         :param history: the connection on which this node writes; what was is read there.
-        :param key: the stream's.
+        :param script: reads there.
         """
         self.malformed = 0
         self.link: Link
         self._feed = feed
         self._history = history
-        self._key = key
+        self._script = script
+        self._key = f"{script.prefix}feed"
         self._subscribers: set[_Subscriber] = set()
         self._connected = False
         self._following = False
@@ -125,9 +133,9 @@ class Tail:
             while subscriber.active and self._connected:
                 if self._latest is not None and at >= self._latest:
                     break
-                entries = await self._range(f"({formatPosition(at)}", "+", BATCH)
+                more, entries = await self._entriesAfter(self._history, at)
                 at = self._pass(entries, at, [subscriber])
-                if len(entries) < BATCH:
+                if not more:
                     # What was followed and is not there any more was taken away.
                     at = max(at, self._latest or at)
                     self._latest = at
@@ -145,7 +153,7 @@ class Tail:
         if subscriber.after is None:
             return newest
         exact = formatPosition(subscriber.after)
-        if not await self._range(exact, exact, 1):
+        if not await self._history.call("XRANGE", self._key, exact, exact, "COUNT", 1):
             self._tell(subscriber, None)  # It was never given out, or is kept no more.
         return min(subscriber.after, newest)
 
@@ -156,9 +164,14 @@ class Tail:
         except MALFORMED:
             return (0, 0)  # The stream is empty.
 
-    async def _range(self, first: str, last: str, limit: int) -> list[Any]:
-        entries = await self._history.call("XRANGE", self._key, first, last, "COUNT", limit)
-        return entries if isinstance(entries, list) else []
+    async def _entriesAfter(self, link: Link, at: Position) -> tuple[bool, list[Any]]:
+        """Read some entries, and tell whether there may be more."""
+        answer = await self._script.run(link, "read", formatPosition(at), BATCH, BATCH_OCTETS)
+        try:
+            more, entries = answer
+            return bool(more), list(entries)
+        except MALFORMED:
+            raise RegistryAway("the registry's answer makes no sense") from None
 
     # What comes.
 
@@ -175,18 +188,26 @@ class Tail:
         try:
             while self._latest is not None and self._subscribers and self._connected:
                 found = await self.link.call(
-                    *("XREAD", "COUNT", BATCH, "BLOCK", milliseconds),
+                    *("XREAD", "COUNT", 1, "BLOCK", milliseconds),
                     *("STREAMS", self._key, formatPosition(self._latest)),
                     wait=PATIENCE,
                 )
-                if found and self._latest is not None:
-                    there = [each for each in self._subscribers if each.at is not None]
-                    self._latest = self._pass(_entriesOf(found), self._latest, there)
+                self._passOn(_entriesOf(found) if found else [])
+                more = bool(found)
+                while more and self._latest is not None:
+                    more, entries = await self._entriesAfter(self.link, self._latest)
+                    self._passOn(entries)
             self._latest = self._latest if self._subscribers else None
         except (RegistryAway, RegistryRefused):
             return  # The connection comes back, or the registry is away altogether.
         finally:
             self._following = False
+
+    def _passOn(self, entries: list[Any]) -> None:
+        """Tell some entries to all who have read what was."""
+        if self._latest is not None:
+            there = [each for each in self._subscribers if each.at is not None]
+            self._latest = self._pass(entries, self._latest, there)
 
     def linkUp(self) -> None:
         """Read on, since the connection for it is there again: nothing is lost by that."""
