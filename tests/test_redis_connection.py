@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import writeCertificate
 from tests.redises import PATIENCE, FleetCase, RedisClient, RedisServer, redisProgram
 from thing.clock import SteadyClock
+from thing.fleet.redis import connection
 from thing.fleet.redis.address import parseAddress
 from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
 from thing.fleet.redis.endpoints import endpointOf, letIn
@@ -110,6 +111,18 @@ class LinkTests(LinkCase):
         self.assertGreaterEqual(time.monotonic() - began, ANSWER_TIME - 0.1)
         await self.until(lambda: bool(self.reasons))
         self.assertIn("no answer within 2 s", self.reasons[0])
+
+    async def test_heldUp(self) -> None:
+        """A process whose turns take longer than an answer may still reads what was answered."""
+        link = await self.up(f"unix://{self.redis.path}")
+        await link.call("PING")  # From here on the reactor is in the middle of its turn.
+        self.patch(connection, "ANSWER_TIME", 0.1)
+        answer = link.call("PING")
+        for _ in range(5):
+            time.sleep(0.15)
+            await self.later(0)
+        self.assertEqual(await answer, b"PONG")
+        self.assertEqual(self.reasons, [])
 
     async def test_whoWaitsNoMore(self) -> None:
         """A question that nobody waits for any more changes nothing for the others."""

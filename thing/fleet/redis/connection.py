@@ -25,7 +25,13 @@ ANSWER_TIME = 2.0
 """How long the registry may take to answer; then the connection is dropped. Seconds."""
 
 READ_TIME = 0.05
-"""How long an overdue answer may take to be read, seconds."""
+"""How long the reactor is left alone to read an overdue answer, seconds."""
+
+READ_TURNS = 3
+"""
+How often it is: if each of its turns takes long, as this process is held up, one passes
+until the question is written, and another until the answer is read.
+"""
 
 CONNECT_TIME = 5.0
 """How long a try to connect may take, seconds."""
@@ -156,7 +162,7 @@ class Link:
         self._protocol: Any = None
         self._reason = ""
         self._connecting: Deferred[Any] | None = None
-        self._overdue = False
+        self._overdue = 0
         self._deadlines: deque[float] = deque()  # One for each answer that is to come.
         self._watch: IDelayedCall | None = None
         self._retry: IDelayedCall | None = None
@@ -267,7 +273,7 @@ class Link:
         self._noMore()
         self._protocol = None
         self._deadlines.clear()
-        self._overdue = False
+        self._overdue = 0
         self._down(self._reason or _line(why.value))
 
     def _noMore(self) -> None:
@@ -303,15 +309,14 @@ class Link:
             left = self._deadlines[0] - self._clock.seconds()
             if left > 0:
                 self._watch = self._clock.callLater(left, self._look)
-            elif not self._overdue:
-                # If this process was held up, the answer may be there and not read yet.
-                self._overdue = True
+            elif self._overdue < READ_TURNS:
+                self._overdue += 1
                 self._watch = self._clock.callLater(READ_TIME, self._look)
             else:
                 self.drop(f"no answer within {ANSWER_TIME:g} s")
 
     def _answered(self, answer: Any) -> Any:
-        self._overdue = False
+        self._overdue = 0
         if self._deadlines:
             self._deadlines.popleft()
         return answer
