@@ -442,7 +442,7 @@ class SubscriberTests(FleetCase):
         self.assertEqual(again, seen[1:])
 
     async def test_longMessages(self) -> None:
-        """However long the messages are, no answer of Redis is longer than it can be in a moment."""
+        """Long messages do not make an answer of Redis longer than it can be in a moment."""
         nodes = await self.three()
         node = nodes[1]
         node.presence.subscribe(node.told.append)
