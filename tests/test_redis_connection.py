@@ -115,11 +115,12 @@ class LinkTests(LinkCase):
     async def test_heldUp(self) -> None:
         """A process whose turns take longer than an answer may still reads what was answered."""
         link = await self.up(f"unix://{self.redis.path}")
+        self.patch(connection, "ANSWER_TIME", 0.5)
+        await self.until(lambda: link._watch is None)
         await link.call("PING")  # From here on the reactor is in the middle of its turn.
-        self.patch(connection, "ANSWER_TIME", 0.1)
         answer = link.call("PING")
         for _ in range(5):
-            time.sleep(0.15)
+            time.sleep(0.6)
             await self.later(0)
         self.assertEqual(await answer, b"PONG")
         self.assertEqual(self.reasons, [])
