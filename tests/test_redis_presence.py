@@ -308,6 +308,40 @@ class AdmissionTests(FleetCase):
         await self.assertHere({"lamp": "a"}, *nodes)
         self.assertIsNone(one.termination)
 
+    async def racing(self, node: Node, *keys: IdentityKey) -> Any:
+        """Things come to a node while Redis is slow, and one may stay: why the other may not."""
+        self.redis.pause()
+        try:
+            clients = [await self.dial(node, "lamp", key=key) for key in keys]
+            await self.until(lambda: len(node.factory.sessions) == 1 and node.factory.completed)
+        finally:
+            self.redis.resume()
+        await self.until(lambda: sum(each.termination is not None for each in clients) == 1)
+        (winner,) = (each for each in clients if each.termination is None)
+        (loser,) = (each for each in clients if each.termination is not None)
+        await self.assertHere({"lamp": node.name}, node)
+        self.assertEqual(self.kindsOf("lamp"), ["joined"])
+        self.assertIsNone(winner.termination)
+        return loser.termination
+
+    async def test_raceOnOneNode(self) -> None:
+        """Of two that come at once with different keys to one node, the first stays."""
+        node = await self.node("a")
+        await self.connected(node)
+        other = IdentityKey.generate()
+        self.book.names[other.fingerprint] = "lamp"
+        ended = await self.racing(node, self.key("lamp"), other)
+        self.assertIs(ended.cause, Cause.REJECTED)
+        self.assertIs(ended.code, ErrorCode.IDENTITY_IN_USE)
+
+    async def test_refusedAtOnce(self) -> None:
+        """Of two that come at once where twins are refused, the first stays."""
+        node = await self.node("a", twins=Twins.REFUSE)
+        await self.connected(node)
+        ended = await self.racing(node, self.key("lamp"), self.key("lamp"))
+        self.assertIs(ended.cause, Cause.REJECTED)
+        self.assertIs(ended.code, ErrorCode.IDENTITY_IN_USE)
+
     async def test_slowRegistry(self) -> None:
         """A registry that does not answer keeps nobody waiting for long."""
         nodes = await self.three()

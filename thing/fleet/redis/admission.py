@@ -42,9 +42,7 @@ class Admission:
         return Deferred.fromCoroutine(self._authorize(identity))
 
     async def _authorize(self, identity: Identity) -> Identity:
-        objection = self._local.objection(identity)
-        if objection is not None:
-            raise objection
+        self._object(identity)
         alone = identity.anonymous or self._local.twins is Twins.ALLOW
         if not alone and self._keeper.connected:
             policy = "refuse" if self._local.twins is Twins.REFUSE else ""
@@ -52,9 +50,18 @@ class Admission:
             try:
                 answer = await asking.addTimeout(ADMISSION_TIME, self._local.factory.clock)
             except (RegistryAway, RegistryRefused, TimeoutError):
-                return identity
-            _check(str(identity), answer)
+                pass
+            else:
+                _check(str(identity), answer)
+            # Another may have come to this node while the registry was asked.
+            self._object(identity)
         return identity
+
+    def _object(self, identity: Identity) -> None:
+        """Raise this node's objection, if it has one."""
+        objection = self._local.objection(identity)
+        if objection is not None:
+            raise objection
 
 
 def _check(id: str, answer: Any) -> None:
