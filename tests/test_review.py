@@ -80,7 +80,10 @@ class ReviewTests(PairCase):
             clientAuthorizer=Anyone(),
             clock=self.clock,
         )
-        return pair.up()
+        if self.factory.admission is None:
+            return pair.up()
+        pair.connect().pump()
+        return pair
 
     def remove(self, pair: Pair) -> None:
         """Take a thing's key out of the book."""
@@ -106,6 +109,23 @@ class ReviewTests(PairCase):
         self.assertIs(pairs[1].client.end.cause, Cause.GOODBYE)
         self.assertIs(pairs[1].client.end.reason, EndReason.REVOKED)
         self.assertEqual([pairs[at].client.termination for at in (0, 2)], [None, None])
+
+    def test_justComing(self) -> None:
+        """A key that is removed while its thing waits for admission admits nobody any more."""
+        admission = self.factory.admission = Later()
+        pairs = [self.connect(name) for name in "ab"]
+        del self.book.names[admission.asked[0][0].fingerprint]
+        self.assertEqual(self.review(), [0])
+        for _ in range(2):
+            admission.answer()
+        self.assertEqual(len(admission.asked), 1)  # The other is asked about again.
+        admission.answer()
+        for pair in pairs:
+            pair.pump()
+        self.assertIs(pairs[0].client.end.cause, Cause.REJECTED)
+        self.assertIs(pairs[0].client.end.code, ErrorCode.NOT_AUTHORIZED)
+        self.assertIsNotNone(pairs[1].client.session)
+        self.assertIsNone(pairs[1].client.termination)
 
     def test_doesNotHeed(self) -> None:
         """Who does not leave is flat-lined within seconds, whatever it sends."""

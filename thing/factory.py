@@ -76,6 +76,7 @@ class ThingFactory(Factory):
     :ivar completed: how many handshakes were completed.
     :ivar limitsHit: how many connections were turned away or cut off, by one of ``LIMITS_HIT``.
     :ivar puzzlesAsked: how many clients were asked to solve a puzzle.
+    :ivar reviews: how often it was asked anew who is authorized.
     :ivar loopLag: how late the latest timer came, seconds: the event loop's lag.
     :ivar clock: the steady clock that measures everything.
     :ivar jitter: a random number from 0 up to 1, for the schedule of heartbeats.
@@ -119,6 +120,7 @@ class ThingFactory(Factory):
         self.completed = 0
         self.limitsHit: Counter[str] = Counter()
         self.puzzlesAsked = 0
+        self.reviews = 0
         self.loopLag = 0.0
         self._handshaking: dict[ThingProtocol, float] = {}  # Since when; the oldest first.
         self._connected = 0
@@ -259,7 +261,13 @@ class ThingFactory(Factory):
         deciding.addCallback(_checkIdentity)
         if self.admission is not None:
             deciding.addCallback(self.admission.authorize)
-        return deciding
+        return deciding.addCallback(self._unlessReviewed, identity, self.reviews)
+
+    def _unlessReviewed(
+        self, admitted: Identity, proved: Identity, reviews: int
+    ) -> Identity | Deferred[Identity]:
+        """A review of the sessions that are up has missed who was not quite up; so ask again."""
+        return admitted if reviews == self.reviews else self.authorize(proved)
 
     def observe(self, protocol: ThingProtocol, event: Event) -> None:
         """

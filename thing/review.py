@@ -47,6 +47,7 @@ class Review:
         :return: fires with how many were asked to leave.
         """
         self._left = 0
+        self._factory.reviews += 1
         clock = self._factory.clock
         cooperator = Cooperator(scheduler=partial(clock.callLater, 0.0))
         work = self._questions(list(self._factory.sessions))
