@@ -155,6 +155,19 @@ class RedisFaultTests(FleetCase):
         await self.assertHere({**self.truth, "late": "a"}, *nodes)
         self.assertIsNone(self.things[0].termination)
 
+    async def test_muchToCleanUp(self) -> None:
+        """However much a lost node left, who cleans up after it keeps its own lease meanwhile."""
+        node = await self.node("a", lease=SHORT)
+        await self.connected(node)
+        keeper = node.presence._keeper
+        renewed: list[float] = []
+        original = keeper._renew
+        self.patch(keeper, "_renew", lambda: renewed.append(self.reactor.seconds()) or original())
+        self.patch(keeper.script, "sweep", lambda link, lease: self.later(0.01).addCallback(one))
+        await self.until(lambda: len(renewed) >= 4)
+        self.assertGreater(keeper.swept, 3)
+        self.assertEqual(node.presence.registry, "connected")
+
     async def test_replica(self) -> None:
         """Redis is made a replica of another: nodes do not write there, and lose nothing."""
         nodes = await self.fleet()
@@ -165,6 +178,11 @@ class RedisFaultTests(FleetCase):
         await self.assertHere(self.truth, *nodes)
         self.assertEqual(self.kindsOf("thing-a"), ["joined", "message"])
         self.assertNobodyLeft()
+
+
+def one(_: object) -> int:
+    """There is more to be done."""
+    return 1
 
 
 class NetworkFaultTests(FleetCase):

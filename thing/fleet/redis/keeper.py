@@ -184,8 +184,8 @@ class Keeper:
 
     # The lease.
 
-    def _schedule(self) -> None:
-        pause = self._lease / 3 * (1 - 0.25 * self._local.factory.jitter())
+    def _schedule(self, busy: bool = False) -> None:
+        pause = 0.0 if busy else self._lease / 3 * (1 - 0.25 * self._local.factory.jitter())
         self._beat = self._clock.callLater(pause, self._beatNow)
 
     def _beatNow(self) -> None:
@@ -195,6 +195,8 @@ class Keeper:
         )
 
     async def _renewAndSweep(self) -> None:
+        # Who cleans up after a large node must not lose its own lease by that.
+        busy, until = False, self._clock.seconds() + self._lease / 3
         try:
             if self.link.up:
                 wasConnected, wasUsurped = self.connected, self._usurped
@@ -206,6 +208,9 @@ class Keeper:
                     self.link.drop("this node's lease had run out")
                 while self.connected and await self.script.sweep(self.link, self._lease):
                     self.swept += 1
+                    busy = self._clock.seconds() >= until
+                    if busy:
+                        break
         except Usurped as error:
             self._takenFrom(error)
         except RegistryAway:
@@ -214,7 +219,7 @@ class Keeper:
             self.link.drop(str(error))
         finally:
             if self._running:
-                self._schedule()
+                self._schedule(busy)
 
     async def _renew(self) -> bool:
         """Renew the lease; tell whether it had not run out."""
