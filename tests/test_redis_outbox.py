@@ -175,7 +175,7 @@ class OutboxTests(SynchronousTestCase):
         """A write that the registry refuses for good is given up; what is its state, is not."""
         self.outbox.open()
         self.put("a", "b")
-        self.sent[0][1].errback(RegistryRefused("WRONGTYPE Operation against a key"))
+        self.sent[0][1].errback(RegistryRefused("ERR value is not an integer"))
         self.assertEqual((self.outbox.refused, len(self.outbox), self.damage), (1, 1, []))
         self.sent[1][1].errback(RegistryRefused("READONLY You can't write against a replica"))
         self.assertEqual((self.outbox.refused, len(self.outbox), len(self.damage)), (1, 1, 1))

@@ -404,15 +404,53 @@ class HostileTests(FleetCase):
         self.assertEqual(node.presence.registry, "connected")
 
     async def test_wrongType(self) -> None:
-        """A key of another type spoils what is in it, and nothing else."""
+        """A thing's key of another type is replaced."""
         nodes = await self.three()
         self.redis.ask("SET", "thing:t:lamp", "a string")
-        lamp = await self.connect(nodes[0], "lamp")
-        door = await self.connect(nodes[0], "door")
-        await self.assertHere({"door": "a"}, *nodes)
-        await self.until(lambda: nodes[0].presence.waiting == 0)
-        self.assertEqual((lamp.termination, door.termination), (None, None))
-        self.assertGreaterEqual(nodes[0].presence._keeper.outbox.refused, 1)
+        await self.connect(nodes[0], "lamp")
+        await self.connect(nodes[1], "door")
+        await self.assertHere({"door": "b", "lamp": "a"}, *nodes)
+
+    async def test_everyKey(self) -> None:
+        """Whatever key is deleted, or replaced by another type, the nodes write it again."""
+        nodes = await self.three(lease=SHORT)
+        things = [await self.connect(node, f"lamp-{node.name}") for node in nodes]
+        everybody = {f"lamp-{node.name}": node.name for node in nodes}
+        await self.assertHere(everybody, *nodes)
+        nodes[0].presence.subscribe(nodes[0].told.append)
+        await self.until(lambda: nodes[0].presence._tail._following)
+        names = [name.decode() for name in self.redis.ask("KEYS", "thing:*")]
+        self.assertGreater(len(names), 10)
+        for number, replace in enumerate((True, False)):
+            for name in names:
+                self.redis.ask("DEL", name)
+                if replace:
+                    self.redis.ask("SET", name, "a string")
+            for thing in things:
+                thing.sendMessage(b"word %d" % number)
+            await self.assertHere(everybody, *nodes)
+        await self.connected(*nodes)
+        await self.until(lambda: nodes[0].presence._tail._following)
+        things[2].sendMessage(b"after all")
+        await self.until(lambda: self.heard(nodes[0], "after all"))
+        self.assertEqual([thing.termination for thing in things], [None] * 3)
+
+    def heard(self, node: Node, text: str) -> bool:
+        """Whether a node was told that a thing said something."""
+        return any(fed is not None and fed.event.data.get("text") == text for fed in node.told)
+
+    async def test_usurperIsLost(self) -> None:
+        """Two nodes have one name and no third is there: when the later is lost, all is well."""
+        first = await self.node("x", lease=SHORT)
+        await self.connected(first)
+        await self.connect(first, "lamp")
+        network = await self.network("x")
+        second = await self.node("x", network=network, lease=SHORT)
+        await self.connected(second)
+        await self.until(lambda: first.presence.registry == "away")
+        network.swallow()
+        await self.connected(first)
+        await self.assertHere({"lamp": "x"}, first)
 
 
 class SubscriberTests(FleetCase):

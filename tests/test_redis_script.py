@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -229,6 +230,91 @@ class ReadTests(ScriptCase):
         self.assertEqual(self.read("0-0", 100, 1000), (1, added[:1]))
 
 
+class SpoiltTests(ScriptCase):
+    """Somebody has deleted something, or put something else there."""
+
+    def spoil(self, *words: Any) -> None:
+        """Do something to Redis that no node does."""
+        answer = self.registry.client.ask(*words)
+        if isinstance(answer, Exception):
+            raise answer
+
+    def test_numbers(self) -> None:
+        """What is no number that the script could have written counts as none."""
+        for number in ("inf", "nan", "-1", "1e400", "x", "9" * 400, ""):
+            self.registry.join("a", "s1")
+            fields = ("epoch", number, "sequence", number, "told", number)
+            self.spoil("HSET", f"{PREFIX}t:lamp", *fields)
+            self.assertEqual(self.registry.restore("a", "s1"), [b"same", b"0", b"0"], number)
+            self.spoil("HSET", f"{PREFIX}t:lamp", "fightUntil", number)
+            self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"], number)
+            self.registry.join("a", "s2", epoch=7)
+            self.assertEqual(self.registry.record().epoch, 7)
+            self.spoil("DEL", f"{PREFIX}t:lamp")
+
+    def test_clockWasSetBack(self) -> None:
+        """Nobody waits for longer than twins ever have to, as a fight seems to be to come."""
+        for number in range(5):
+            self.registry.join("a", f"s{number}")
+        self.assertEqual(self.registry.run("admit", "lamp", "key", "")[0], b"wait")
+        now = int(self.registry.client.ask("TIME")[0]) * 1000
+        fight = ("takeovers", f"{now + 10**8} " * 4, "fightUntil", now + 10**8)
+        self.spoil("HSET", f"{PREFIX}t:lamp", *fight)
+        self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"])
+        self.registry.join("b", "later")
+        self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"])
+
+    def test_thing(self) -> None:
+        """A thing's key of another type is none."""
+        for op in (
+            ("admit", "lamp", "key", ""),
+            ("tell", MOST, "lamp", "s1", 5, "late", "1.000", "{}", "late"),
+            ("find", "lamp"),
+            ("mine", "a", 0, 50),
+        ):
+            self.registry.join("a", "s1")
+            self.spoil("DEL", f"{PREFIX}t:lamp")
+            self.spoil("SET", f"{PREFIX}t:lamp", "a string")
+            self.registry.run(*op)
+            self.assertIsNone(self.registry.record(), op)
+            self.assertEqual(self.registry.restore("a", "s1")[0], b"joined", op)
+
+    def test_keys(self) -> None:
+        """A key of another type is removed with the next lease, and every node begins anew."""
+        for name in ("ids", "here", "gone", "leases", "lost", "owners", "nodes", "feed", "n:a"):
+            self.registry.join("a", "s1")
+            self.spoil("DEL", f"{PREFIX}{name}")
+            self.spoil("SET", f"{PREFIX}{name}", "a string")
+            for node in NODES:
+                self.assertEqual(self.registry.renew(node, first=""), b"new", (name, node))
+                self.registry.restore("a", "s1")
+                self.assertEqual(self.registry.renew(node, first=""), b"kept", (name, node))
+            self.registry.sweep()
+            self.assertEqual(self.registry.run("list", "here", "", 10)[1][0][0], b"lamp", name)
+            self.assertEqual(self.registry.run("list", "ids", "", 10)[1][0][0], b"lamp", name)
+            self.assertEqual(self.registry.run("mine", "a", 0, 50)[1:], [b"lamp", b"s1"], name)
+
+    def test_deleted(self) -> None:
+        """That the lists of things are gone is noticed, and they are written again."""
+        for name in ("ids", "here"):
+            self.registry.join("a", "s1")
+            self.spoil("DEL", f"{PREFIX}{name}")
+            self.assertEqual(self.registry.renew("a", first=""), b"new", name)
+            self.assertEqual(self.registry.restore("a", "s1")[0], b"same", name)
+            self.assertEqual(self.registry.run("list", name, "", 10)[1][0][0], b"lamp", name)
+            self.assertEqual(self.registry.renew("a", first=""), b"kept", name)
+
+    def test_exhausted(self) -> None:
+        """A stream that can take nothing more, since its last position is used, begins anew."""
+        self.registry.join("a", "s1")
+        last = f"{2**64 - 1}-{2**64 - 1}"
+        self.spoil("XADD", f"{PREFIX}feed", last, "kind", "nonsense")
+        self.assertEqual(self.registry.run("read", last, 10, 1000), [0, []])
+        self.registry.join("a", "s2")
+        self.assertEqual(self.registry.kinds(), ["moved"])
+        self.assertEqual(self.registry.renew("b", first=""), b"new")
+
+
 class SweepTests(ScriptCase):
     """What is cleaned up."""
 
@@ -312,6 +398,14 @@ class SweepTests(ScriptCase):
         self.assertEqual(self.registry.renew("a", process="2", first=""), b"kept")
         self.assertEqual(self.registry.run("retire", "a", "1", MOST, 50), 0)
         self.assertEqual(self.registry.renew("a", process="2", first=""), b"kept")
+
+    def test_usurperIsLost(self) -> None:
+        """When the process that has the name is lost, the one before has it again."""
+        self.registry.renew("a", process="2", lease=1)
+        time.sleep(0.01)
+        self.assertEqual(self.registry.renew("a", process="1", first=""), b"new")
+        self.assertEqual(self.registry.renew("a", process="1", first=""), b"kept")
+        self.assertEqual(self.registry.renew("a", process="2", first=""), b"usurped")
 
     def test_disowned(self) -> None:
         """What a node does not have is taken off, unless it came back meanwhile."""

@@ -18,6 +18,9 @@ MOST_EVENTS = 10_000
 MOST_OCTETS = 8 << 20
 """About how many octets they may have together: a few messages are longer than many others."""
 
+LONGEST_POSITION = 41
+"""How many characters a position has at most: two numbers of 64 bits."""
+
 OVERHEAD = 512
 """What an event costs besides its message, octets."""
 
@@ -132,7 +135,8 @@ def parsePosition(text: str) -> Position:
     :raises ValueError: if it is none.
     """
     moment, _, number = text.partition("-")
-    if len(text) > 40 or not all(part.isascii() and part.isdecimal() for part in (moment, number)):
+    plain = all(part.isascii() and part.isdecimal() for part in (moment, number))
+    if len(text) > LONGEST_POSITION or not plain:
         raise ValueError("a position is two whole numbers with a hyphen between them")
     return int(moment), int(number)
 

@@ -48,6 +48,7 @@ STABLE = 10.0
 ENVIRONMENT = (
     *("NOSCRIPT", "LOADING", "READONLY", "MASTERDOWN", "NOREPLICAS", "MISCONF", "OOM", "BUSY"),
     *("NOAUTH", "NOPERM", "WRONGPASS", "CLUSTERDOWN", "TRYAGAIN", "UNKILLABLE", "MOVED", "ASK"),
+    "WRONGTYPE",  # Somebody has put something else there; the repair removes it.
 )
 """How errors begin that are the registry's state, and not the fault of what it was asked."""
 

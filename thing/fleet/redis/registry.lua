@@ -24,6 +24,7 @@ local MOST_TAKEOVERS = 3
 local WINDOW = 60000
 local FIRST_WAIT = 10000
 local LONGEST_WAIT = 300000
+local LARGEST = 2 ^ 53
 local ROW = {
   'name', 'fingerprint', 'status', 'node', 'session', 'epoch', 'sequence', 'since', 'seen',
   'address', 'group', 'aead', 'resumed', 'endings',
@@ -43,29 +44,49 @@ local function seconds(milliseconds)
   return string.format('%.3f', milliseconds / 1000)
 end
 
+-- A number that this script has written; of anything else nothing is to be made.
+local function number(text)
+  local found = tonumber(text or nil) or 0
+  return found >= 0 and found < LARGEST and found or 0
+end
+
 local function quoted(text)
   return cjson.encode(text)
 end
 
 -- What is stored of a thing, as far as decisions need it.
 local function load(id)
-  local found = redis.call('HMGET', P .. 't:' .. id, 'node', 'session', 'epoch', 'sequence',
+  local found = redis.pcall('HMGET', P .. 't:' .. id, 'node', 'session', 'epoch', 'sequence',
     'since', 'key', 'status', 'told', 'lastWord', 'endings')
+  if found.err then -- Somebody has put something else there.
+    redis.call('DEL', P .. 't:' .. id)
+    return nil
+  end
   if not found[2] then
     return nil
   end
   return {
-    id = id, node = found[1] or '', session = found[2], epoch = tonumber(found[3]) or 0,
-    sequence = tonumber(found[4]) or 0, since = found[5] or '0', key = found[6] or '',
-    here = found[7] ~= 'gone', told = tonumber(found[8]) or 0, lastWord = found[9] or '',
+    id = id, node = found[1] or '', session = found[2], epoch = number(found[3]),
+    sequence = number(found[4]), since = found[5] or '0', key = found[6] or '',
+    here = found[7] ~= 'gone', told = number(found[8]), lastWord = found[9] or '',
     endings = found[10] or '',
   }
 end
 
 local function tell(most, kind, thing, at, data)
-  redis.call('XADD', P .. 'feed', 'MAXLEN', '~', most, '*', 'kind', kind, 'id', thing.id,
+  local entry = {
+    'XADD', P .. 'feed', 'MAXLEN', '~', most, '*', 'kind', kind, 'id', thing.id,
     'epoch', whole(thing.epoch), 'sequence', whole(thing.sequence), 'node', thing.node,
-    'session', thing.session, 'at', at, 'data', data)
+    'session', thing.session, 'at', at, 'data', data,
+  }
+  local added = redis.pcall(unpack(entry))
+  if added.err then
+    if string.find(added.err, 'exhausted', 1, true) then
+      -- Somebody has used up all positions. Without leases every node begins anew.
+      redis.call('DEL', P .. 'feed', P .. 'leases')
+    end
+    redis.call(unpack(entry))
+  end
 end
 
 local function publish(node, message)
@@ -146,7 +167,7 @@ local function damp(id)
   local found = redis.call('HMGET', key, 'takeovers', 'fightWait', 'fightUntil')
   local recent = {}
   for when in string.gmatch(found[1] or '', '%d+') do
-    if NOW - tonumber(when) < WINDOW then
+    if math.abs(NOW - tonumber(when)) < WINDOW then
       recent[#recent + 1] = when
     end
   end
@@ -154,8 +175,8 @@ local function damp(id)
   while #recent > MOST_TAKEOVERS + 1 do
     table.remove(recent, 1)
   end
-  local wait = tonumber(found[2]) or 0
-  if NOW - (tonumber(found[3]) or 0) >= WINDOW then
+  local wait = number(found[2])
+  if NOW - number(found[3]) >= WINDOW or number(found[3]) - NOW > LONGEST_WAIT then
     wait = 0
   end
   if #recent > MOST_TAKEOVERS or wait > 0 then
@@ -166,15 +187,20 @@ local function damp(id)
   return wait
 end
 
+-- Have a thing in the sets of those that are here.
+local function enlist(thing)
+  redis.call('SADD', P .. 'n:' .. thing.node, thing.id)
+  redis.call('ZADD', P .. 'here', 0, thing.id)
+  redis.call('ZADD', P .. 'ids', 0, thing.id)
+end
+
 -- Write a session down as what its thing has now.
 local function store(thing, status, told, fields)
   redis.call('HSET', P .. 't:' .. thing.id, 'node', thing.node, 'session', thing.session,
     'epoch', whole(thing.epoch), 'sequence', whole(thing.sequence), 'status', status,
     'told', whole(told), 'key', thing.key, 'since', thing.since, 'endings', thing.endings,
     unpack(fields))
-  redis.call('SADD', P .. 'n:' .. thing.node, thing.id)
-  redis.call('ZADD', P .. 'here', 0, thing.id)
-  redis.call('ZADD', P .. 'ids', 0, thing.id)
+  enlist(thing)
   redis.call('ZREM', P .. 'gone', thing.id)
 end
 
@@ -224,6 +250,7 @@ local function hold(node, most, fresh, refuse, a)
     end
     if stored.session == new.session then
       if stored.here and stored.node == node then
+        enlist(stored) -- Should it be there no more.
         return { 'same', whole(stored.epoch), whole(stored.sequence) }
       end
       new.epoch, told = math.max(new.epoch, stored.epoch), stored.told
@@ -340,15 +367,35 @@ function OPS.admit(a)
       return { 'here', thing.node }
     end
   end
-  local wait = (tonumber(redis.call('HGET', P .. 't:' .. a[1], 'fightUntil')) or 0) - NOW
-  return wait > 0 and { 'wait', whole(wait) } or { 'yes' }
+  local wait = number(redis.call('HGET', P .. 't:' .. a[1], 'fightUntil')) - NOW
+  -- Nobody has to wait for longer than that: the clock was set back.
+  return wait > 0 and wait <= LONGEST_WAIT and { 'wait', whole(wait) } or { 'yes' }
+end
+
+-- Whether the keys that all share are what they must be. One of another type is removed.
+local function sound(node)
+  local count, right = {}, true
+  for name, command in pairs({
+    ids = 'ZCARD', here = 'ZCARD', gone = 'ZCARD', leases = 'ZCARD', lost = 'ZCARD',
+    owners = 'HLEN', nodes = 'HLEN', feed = 'XLEN', ['n:' .. node] = 'SCARD',
+  }) do
+    count[name] = redis.pcall(command, P .. name)
+    if type(count[name]) == 'table' then
+      redis.call('DEL', P .. name)
+      count[name], right = 0, false
+    end
+  end
+  return right and count['n:' .. node] <= count.here and (count.here == 0 or count.ids > 0)
 end
 
 -- A node is alive: NODE PROCESS LEASE RECORD FIRST. Says whether its lease had not run out.
 function OPS.renew(a)
   local node, process = a[1], a[2]
+  if not sound(node) then
+    redis.call('DEL', P .. 'leases') -- So that every node restores what it has.
+  end
   local owner = redis.call('HGET', P .. 'owners', node)
-  if owner and owner ~= process and a[5] ~= 'first' then
+  if owner and owner ~= process and a[5] ~= 'first' and alive(node) then
     return { 'usurped', whole(NOW) }
   end
   local kept = owner == process and alive(node)
@@ -417,7 +464,8 @@ function OPS.mine(a)
   local answer = { found[1] }
   for _, id in ipairs(found[2]) do
     answer[#answer + 1] = id
-    answer[#answer + 1] = redis.call('HGET', P .. 't:' .. id, 'session') or ''
+    local thing = load(id)
+    answer[#answer + 1] = thing and thing.session or ''
   end
   return answer
 end
@@ -453,7 +501,7 @@ end
 function OPS.find(a)
   local rows = {}
   for _, id in ipairs(a) do
-    local row = redis.call('HMGET', P .. 't:' .. id, unpack(ROW))
+    local row = redis.pcall('HMGET', P .. 't:' .. id, unpack(ROW))
     if row[5] then
       table.insert(row, 1, id)
       rows[#rows + 1] = row

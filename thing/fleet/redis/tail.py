@@ -139,8 +139,11 @@ class Tail:
                     # What was followed and is not there any more was taken away.
                     at = max(at, self._latest or at)
                     self._latest = at
-        except (RegistryAway, RegistryRefused):
+        except RegistryAway:
             return  # When the registry is back it begins anew.
+        except RegistryRefused as error:
+            self._history.drop(str(error))
+            return
         finally:
             subscriber.reading = False
         if self._connected:
@@ -198,8 +201,10 @@ class Tail:
                     more, entries = await self._entriesAfter(self.link, self._latest)
                     self._passOn(entries)
             self._latest = self._latest if self._subscribers else None
-        except (RegistryAway, RegistryRefused):
+        except RegistryAway:
             return  # The connection comes back, or the registry is away altogether.
+        except RegistryRefused as error:
+            self._history.drop(str(error))
         finally:
             self._following = False
 
