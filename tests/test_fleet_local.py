@@ -65,6 +65,16 @@ class JoinTests(PresenceCase):
         self.assertIsNone(self.successResultOf(presence.thing(ids[0])))
         self.assertEqual(len(presence.local), 2)
 
+    def test_numberSign(self) -> None:
+        """A name with a number sign is a name like any other: it is remembered."""
+        presence = self.presence()
+        pair = self.connect(presence, "lamp#3")
+        pair.client.goodbye()
+        pair.pump()
+        record = self.successResultOf(presence.thing("lamp#3"))
+        assert record is not None
+        self.assertIs(record.status, Status.GONE)
+
     def test_traffic(self) -> None:
         """What goes in and out is counted, and the heartbeats are."""
         presence = self.presence()

@@ -207,7 +207,7 @@ class LocalRegistry:
         identity = protocol.peer
         assert identity is not None, "the session is up"
         if identity.anonymous or self.twins is Twins.ALLOW:
-            return f"{identity}#{protocol.sessionId[:16]}"
+            return f"{identity}{_mark(protocol.sessionId)}"
         return str(identity)
 
     # What happens.
@@ -369,7 +369,7 @@ class LocalRegistry:
         known.last = self._record(session, known)
         known.here = None
         self._bySession.pop(session.protocol, None)
-        if "#" in session.id and session.id == self.idOf(session.protocol):
+        if session.id.endswith(_mark(session.session)):
             self._forget(session.id)  # Of a session's own name nobody will come again.
             return
         self._gone[session.id] = None
@@ -516,6 +516,11 @@ class LocalRegistry:
         """
         with suppress(LocalProtocolError):  # It is leaving already.
             self.session(id).protocol.goAway(EndReason.CLOSING)
+
+
+def _mark(session: str) -> str:
+    """What a thing of one session only has behind its name."""
+    return f"#{session[:16]}"
 
 
 def _statusOf(known: _Known) -> Status:
