@@ -731,6 +731,15 @@ class AuthorizerTests(PairCase):
         self.assertIs(pair.client.end.code, ErrorCode.INTERNAL_ERROR)
         self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 1)
 
+    def test_nameIsNoText(self) -> None:
+        """A name with what is no character, which no log could write, admits nobody."""
+        deciding = Deciding(lambda identity: replace(identity, name="lamp\udcff"))
+        pair = self.pair(authorizer=deciding).connect()
+        pair.pump()
+        self.assertIsNone(pair.client.session)
+        self.assertIs(pair.client.end.code, ErrorCode.INTERNAL_ERROR)
+        self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 1)
+
     def test_notAnIdentity(self) -> None:
         """An authorizer that returns something else than an identity admits nobody."""
         for nonsense in (None, True, "a thing"):

@@ -453,6 +453,7 @@ class ThingFactory(Factory):
 def _checkIdentity(identity: Identity) -> Identity:
     if not isinstance(identity, Identity):
         raise TypeError(f"an authorizer returned a {type(identity).__name__}")
+    str(identity).encode()  # Logs, registries and pages need names that are text.
     return identity
 
 
