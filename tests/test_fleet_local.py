@@ -9,7 +9,7 @@ from tests.fleet import WALL, PresenceCase
 from tests.pairs import Pair
 from thing import EndReason, ErrorCode, IdentityKey
 from thing.events import Cause
-from thing.fleet import Filter, Kind, MemoryPresence, NotPresent, Status, Twins
+from thing.fleet import Filter, Kind, MemoryPresence, NotPresent, Status, Twins, memory
 from thing.fleet.damper import FIRST_WAIT, TAKEOVERS
 from thing.fleet.local import MOST_ENDINGS
 
@@ -488,6 +488,32 @@ class ListTests(PresenceCase):
         """A page that holds the last has none after it."""
         page = self.successResultOf(self.fleet().things("", 11, Filter()))
         self.assertEqual((len(page.things), page.following), (11, None))
+
+    def test_longSearch(self) -> None:
+        """However many are known, no page takes long to make: it ends early, another follows."""
+        presence = self.fleet()
+        self.patch(memory, "MOST_SCANNED", 4)
+        seen, after, pages = [], "", 0
+        while True:
+            page = self.successResultOf(presence.things(after, 3, Filter(text="lamp 9")))
+            seen += [record.id for record in page.things]
+            pages += 1
+            if page.following is None:
+                break
+            self.assertGreater(page.following, after)
+            after = page.following
+        self.assertEqual((seen, pages), (["lamp 9"], 3))
+
+    def test_goneCostNothing(self) -> None:
+        """Who asks for those that are here does not wait for a look at all that are gone."""
+        presence = self.presence()
+        for number in range(5):
+            pair = self.connect(presence, f"gone {number}")
+            pair.client.goodbye()
+            pair.pump()
+        self.connect(presence, "here")
+        self.patch(memory, "MOST_SCANNED", 1)
+        self.assertEqual(self.ids(presence), ["here"])
 
     def test_filters(self) -> None:
         """By status, by node, by a part of what a thing is called or where it is."""

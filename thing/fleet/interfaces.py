@@ -26,7 +26,8 @@ class IPresence(Interface):
         :param after: the id behind which to begin; the empty string for the first.
         :param limit: how many at most, 1 to 1000.
         :param wanted: a :class:`~thing.fleet.model.Filter`.
-        :return: a Deferred of a :class:`~thing.fleet.model.Page`.
+        :return: a Deferred of a :class:`~thing.fleet.model.Page`; it may be short, and another
+            follow all the same.
         """
 
     def thing(id):  # type: ignore[no-untyped-def]

@@ -151,6 +151,7 @@ class LocalRegistry:
         self._mostGone = mostGone
         self._known: dict[str, _Known] = {}
         self._ids: list[str] = []  # Of all that are known, sorted.
+        self._idsHere: list[str] = []  # Of those that are here, likewise.
         self._gone: OrderedDict[str, None] = OrderedDict()  # Who went first is first.
         self._bySession: dict[ThingProtocol, LocalSession] = {}
         self._damper = Damper()
@@ -235,6 +236,8 @@ class LocalRegistry:
             known = self._known[id] = _Known()
             insort(self._ids, id)
         older = known.here
+        if older is None:
+            insort(self._idsHere, id)
         now = self._wallClock()
         session = LocalSession(
             protocol,
@@ -368,6 +371,7 @@ class LocalRegistry:
         """A session's thing is not here any more, though it may be remembered."""
         known.last = self._record(session, known)
         known.here = None
+        _takeOut(self._idsHere, session.id)
         self._bySession.pop(session.protocol, None)
         if session.id.endswith(_mark(session.session)):
             self._forget(session.id)  # Of a session's own name nobody will come again.
@@ -378,7 +382,7 @@ class LocalRegistry:
 
     def _forget(self, id: str) -> None:
         del self._known[id]
-        del self._ids[bisect_right(self._ids, id) - 1]
+        _takeOut(self._ids, id)
 
     def tell(self, session: LocalSession, kind: Kind, data: dict[str, Any]) -> None:
         """
@@ -444,19 +448,21 @@ class LocalRegistry:
         known = self._known.get(id)
         return None if known is None else self._recordOf(known)
 
-    def list(self, after: str, wanted: Filter) -> Iterator[ThingRecord]:
+    def list(self, after: str, wanted: Filter) -> Iterator[tuple[str, ThingRecord | None]]:
         """
         Go through the things in the order of their ids.
 
         :param after: the id behind which to begin; the empty string for the first.
         :param wanted: which things.
-        :return: their records, made as they are asked for.
+        :return: of each that is looked at its id, and its record if it is wanted; made as they
+            are asked for.
         """
-        for at in range(bisect_right(self._ids, after), len(self._ids)):
-            known = self._known[self._ids[at]]
+        ids = self._ids if wanted.status is Status.GONE else self._idsHere
+        for at in range(bisect_right(ids, after), len(ids)):
+            known = self._known[ids[at]]
             status, node = _statusOf(known), known.last.node if known.last else self.node
-            if wanted.admits(status, node, known.text):
-                yield self._recordOf(known)
+            fits = wanted.admits(status, node, known.text)
+            yield ids[at], self._recordOf(known) if fits else None
 
     def _recordOf(self, known: _Known) -> ThingRecord:
         if known.here is not None:
@@ -516,6 +522,11 @@ class LocalRegistry:
         """
         with suppress(LocalProtocolError):  # It is leaving already.
             self.session(id).protocol.goAway(EndReason.CLOSING)
+
+
+def _takeOut(ids: list[str], id: str) -> None:
+    """Take an id that is there out of a sorted list."""
+    del ids[bisect_right(ids, id) - 1]
 
 
 def _mark(session: str) -> str:

@@ -6,7 +6,6 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
-from itertools import islice
 
 from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
 from zope.interface import implementer
@@ -21,6 +20,9 @@ from thing.protocol import ThingProtocol
 
 MINUTES = 60
 """For how many minutes the terminations of each are kept."""
+
+MOST_SCANNED = 10_000
+"""How many things are looked at for one page; a page may be short for that."""
 
 
 @implementer(IPresence)
@@ -68,7 +70,7 @@ class MemoryPresence:
         :param after: the id behind which to begin; the empty string for the first.
         :param limit: how many at most.
         :param wanted: which.
-        :return: fires with the page.
+        :return: fires with the page; it may be short, and another follow all the same.
         """
         return succeed(pageOf(self.local, after, limit, wanted))
 
@@ -176,10 +178,17 @@ def pageOf(local: LocalRegistry, after: str, limit: int, wanted: Filter) -> Page
     :param after: the id behind which to begin.
     :param limit: how many at most.
     :param wanted: which.
-    :return: the page.
+    :return: the page; it may be short, and another follow all the same.
     """
-    found = tuple(islice(local.list(after, wanted), limit + 1))
-    return Page(found[:limit], found[limit - 1].id if len(found) > limit else None)
+    found: list[ThingRecord] = []
+    for looked, (id, record) in enumerate(local.list(after, wanted), 1):
+        if record is not None:
+            if len(found) == limit:
+                return Page(tuple(found), found[-1].id)
+            found.append(record)
+        if looked == MOST_SCANNED:
+            return Page(tuple(found), id)
+    return Page(tuple(found), None)
 
 
 def _version() -> str:

@@ -10,7 +10,7 @@ from twisted.internet.defer import Deferred, gatherResults
 
 from thing.errors import ThingError
 from thing.fleet.local import LocalRegistry
-from thing.fleet.memory import pageOf
+from thing.fleet.memory import MOST_SCANNED, pageOf
 from thing.fleet.model import Filter, NodeRecord, Page, Status, ThingRecord, searchText
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
 from thing.fleet.redis.inbox import Inbox
@@ -22,9 +22,6 @@ MEASURE_TIME = 0.5
 
 SCANNED = 200
 """How many things are looked at in one go."""
-
-MOST_SCANNED = 10_000
-"""How many things are looked at for one page; a page may be short for that."""
 
 
 class Queries:
