@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from thing.fleet.feed import OVERHEAD, Feed, formatPosition, parsePosition
+from thing.fleet.feed import OVERHEAD, Feed, costOf, formatPosition, parsePosition
 from thing.fleet.model import FedEvent, FleetEvent, Kind
 
 
@@ -74,7 +74,7 @@ class FeedTests(SynchronousTestCase):
 
     def test_lostBySize(self) -> None:
         """A few long messages count as many short ones, and one that is too long is not kept."""
-        feed = Feed(0.0, mostOctets=3 * OVERHEAD + 100)
+        feed = Feed(0.0, mostOctets=3 * OVERHEAD + 200)
         before = feed.latest
         for id in "abc":
             feed.append(event(id=id))
@@ -86,6 +86,12 @@ class FeedTests(SynchronousTestCase):
         feed.append(event(id="e", text="x" * 10_000))
         feed.subscribe(self.told.append, before)
         self.assertEqual(self.ids(), [None])
+
+    def test_wideCharacters(self) -> None:
+        """What counts is the memory that a text takes: one wide character makes all of them so."""
+        plain, wide = (costOf(event(text="x" * 1000 + last)) for last in ("x", "\U0001f4a1"))
+        self.assertGreater(plain, 1000)
+        self.assertGreater(wide, 4000)
 
     def test_ofAnotherProcess(self) -> None:
         """A position from before this feed began, or from its future, is not one of its own."""

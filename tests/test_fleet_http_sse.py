@@ -323,6 +323,32 @@ class SlowTests(EventsCase):
         self.assertIs(reader.read() or reader.closed, ConnectionAborted)
         self.assertEqual(self.site.api.cutOff, 1)
 
+    def test_catchUpOnAnything(self) -> None:
+        """Nothing that a thing may say is so long as JSON that nobody can catch up on it."""
+        first = self.happen(1)
+        feds = self.happen(9, "\x01" * 800_000)
+        self.clock.advance(1)
+        reader = self.follow(f"?after={first[0].position}")
+        for _ in range(2000):
+            reader.read(50_000)
+        self.assertEqual(self.positions(reader), [fed.position for fed in feds])
+        self.assertEqual(self.site.api.cutOff, 0)
+
+    def test_catchUpMemory(self) -> None:
+        """However many ask for all that is kept, and read nothing, it is in memory once."""
+        feds = self.happen(5000, "\x01" * 1000)
+        self.clock.advance(1)
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            for _ in range(20):
+                self.open(request("GET", f"/events?after={feds[0].position}"))
+            _, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+        self.assertEqual(len(self.site.api.readers), 20)
+        self.assertLess(peak - before, 2 * MOST_OCTETS)
+
     def test_longMessages(self) -> None:
         """A message that is longer than what may wait reaches a reader that reads."""
         reader = self.follow()

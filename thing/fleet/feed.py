@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from functools import partial
 from itertools import takewhile
+from sys import getsizeof
 from typing import NamedTuple
 
 from twisted.logger import Logger
@@ -76,7 +77,7 @@ class Feed:
         number = self._latest[1] + 1 if moment == self._latest[0] else 0
         self._latest = moment, number
         fed = FedEvent(formatPosition(self._latest), event)
-        cost = OVERHEAD + sum(len(part) for part in event.data.values() if isinstance(part, str))
+        cost = costOf(event)
         self._kept.append(_Kept(self._latest, fed, cost))
         self._octets += cost
         while len(self._kept) > self._mostEvents or self._octets > self._mostOctets:
@@ -124,6 +125,16 @@ class Feed:
             receiver(fed)
         except Exception:
             self._log.failure("A receiver of events failed")
+
+
+def costOf(event: FleetEvent) -> int:
+    """
+    Tell about how much memory an event takes.
+
+    :param event: the event.
+    :return: octets; a character may take four of them.
+    """
+    return OVERHEAD + sum(getsizeof(part) for part in event.data.values() if isinstance(part, str))
 
 
 def parsePosition(text: str) -> Position:

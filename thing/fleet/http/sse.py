@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from thing.fleet.feed import MOST_OCTETS, OVERHEAD, costOf
 from thing.fleet.http.answers import Answer, encode, writeHead
 from thing.fleet.model import FedEvent, Kind
 
@@ -26,10 +27,10 @@ if TYPE_CHECKING:
 MAX_WAITING = 256 * 1024
 """How many octets of events may wait for one reader."""
 
-MAX_CATCHING_UP = 32 << 20
+MAX_CATCHING_UP = 2 * MOST_OCTETS
 """
 The same for events from before the reader came, which wait through no fault of its own:
-more than the feed keeps, written as JSON at its longest.
+more than the feed keeps. They are written as JSON when the reader takes them.
 """
 
 STALL_TIMEOUT = 60.0
@@ -100,7 +101,7 @@ class EventStream:
         self._ended = ended
         self._since = wallClock()
         self._catchingUp = 0
-        self._pending: deque[tuple[bytes, bool]] = deque()
+        self._pending: deque[tuple[FedEvent | None, int, bool]] = deque()
         self._paused = True
         self._over = False
         self._stalled: IDelayedCall | None = None
@@ -151,25 +152,25 @@ class EventStream:
     def _receive(self, fed: FedEvent | None) -> None:
         if self._over or (fed is not None and not self._wanted(fed)):
             return
-        text = self._writer.write(fed)
+        cost = OVERHEAD if fed is None else costOf(fed.event)
         late = fed is None or fed.event.at < self._since
-        self._pending.append((text, late))
-        if late:
-            self._catchingUp += len(text)
-        else:
-            self.waiting += len(text)
+        self._pending.append((fed, cost, late))
+        self._count(cost, late)
         self._flush()
         if self.waiting > MAX_WAITING or self._catchingUp > MAX_CATCHING_UP:
             self._cut()
 
+    def _count(self, cost: int, late: bool) -> None:
+        if late:
+            self._catchingUp += cost
+        else:
+            self.waiting += cost
+
     def _flush(self) -> None:
         while self._pending and not self._paused and not self._over:
-            text, late = self._pending.popleft()
-            if late:
-                self._catchingUp -= len(text)
-            else:
-                self.waiting -= len(text)
-            self._request.write(text)
+            fed, cost, late = self._pending.popleft()
+            self._count(-cost, late)
+            self._request.write(self._writer.write(fed))
 
     def _comment(self) -> None:
         self._comments = self._clock.callLater(COMMENT_INTERVAL, self._comment)
