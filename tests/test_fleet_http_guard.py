@@ -212,7 +212,7 @@ class LocalTests(WebCase):
             self.assertIn(b" 400 Bad Request\r\n", connection.read())
 
     def test_otherSites(self) -> None:
-        """A page of another site may change nothing."""
+        """A page of another site may change nothing, and not keep the server busy, either."""
         for headers in (
             {"Origin": "https://evil.example"},
             {"Origin": "null"},
@@ -223,9 +223,17 @@ class LocalTests(WebCase):
             {"Sec_Fetch_Site": "same-site"},
         ):
             self.assertEqual(self.status("DELETE", **headers), 403, headers)
+            self.assertEqual(self.status("GET", Sec_Fetch_Mode="no-cors", **headers), 403)
+            self.assertEqual(self.status("GET", **headers), 403)
             path = pathOf("x", "/messages")
             names = {name.replace("_", "-"): value for name, value in headers.items()}
             self.assertEqual(self.ask(path, "POST", headers=names, body=b"x").status, 403)
+
+    def test_link(self) -> None:
+        """A link on a page of another site may be followed; it changes nothing."""
+        link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
+        self.assertEqual(self.status("GET", **link), 200)
+        self.assertEqual(self.status("DELETE", **link), 403)
 
     def test_ownPage(self) -> None:
         """The server's own page, and programs that are no browsers, may."""

@@ -220,7 +220,7 @@ _SCHEMAS: Json = {
 _PROBLEMS = {
     400: "Something in the request cannot be understood.",
     401: "The token is missing, or another one.",
-    403: "A page of another site may change nothing.",
+    403: "A page of another site may ask nothing.",
     404: "There is no such thing.",
     405: "The method is not for this path.",
     409: "The thing's program takes no requests.",
@@ -266,7 +266,7 @@ def _operation(
     **more: Any,
 ) -> Json:
     """An operation; every one that needs a token may be refused for the lack of it."""
-    numbers = sorted({400, 421, *problems} | (set() if public else {401}))
+    numbers = sorted({400, 403, 421, *problems} | (set() if public else {401}))
     described: Json = {
         "operationId": name,
         "summary": summary,
@@ -365,7 +365,7 @@ _PATHS: Json = {
             "dismiss",
             "Ask a thing to leave; whether it comes back is up to it",
             {202: _good("It is asked.", {"type": "object"})},
-            [403, 404, 504],
+            [404, 504],
         ),
     },
     "/things/{id}/messages": {
@@ -374,7 +374,7 @@ _PATHS: Json = {
             "send",
             "Send a message to a thing, and wait until its program has taken it",
             {200: _good("It has.", _schema("Reply"))},
-            [403, 404, 409, 413, 502, 503, 504],
+            [404, 409, 413, 502, 503, 504],
             parameters=[
                 _query(
                     "timeout",

@@ -117,7 +117,9 @@ class Guard:
         if self._token is None:
             # A page elsewhere can make a browser on this machine ask; it cannot choose these.
             self._checkHost(hosts[0])
-            if method not in SAFE_METHODS:
+            # A link to here may be followed, from wherever.
+            followed = headers.getRawHeaders(b"Sec-Fetch-Mode") == [b"navigate"]
+            if method not in SAFE_METHODS or not followed:
                 self._checkOrigin(headers, hosts[0])
         elif not public:
             self._checkToken(headers, self._token)
@@ -129,10 +131,10 @@ class Guard:
     def _checkOrigin(self, headers: Headers, host: bytes) -> None:
         for origin in headers.getRawHeaders(b"Origin") or ():
             if origin not in (b"http://" + host, b"https://" + host):
-                raise Problem(403, "A page of another site may change nothing.")
+                raise Problem(403, "A page of another site may ask nothing.")
         for site in headers.getRawHeaders(b"Sec-Fetch-Site") or ():
             if site not in (b"same-origin", b"none"):
-                raise Problem(403, "A page of another site may change nothing.")
+                raise Problem(403, "A page of another site may ask nothing.")
 
     def _checkToken(self, headers: Headers, token: Token) -> None:
         given = headers.getRawHeaders(b"Authorization") or []
