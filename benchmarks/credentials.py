@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import datetime
+import os
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -20,28 +21,50 @@ from twisted.internet.ssl import (
 
 from thing import IdentityKey
 
-ALGORITHMS = ("ed25519", "p256")
+ALGORITHMS = ("ed25519", "p256", "rsa")
 ROLES = ("server", "client")
 
+SEED_LENGTH = 32
+"""The private key of a thing in the fleet, octets."""
 
-def create(directory: Path) -> None:
+
+def create(directory: Path, things: int = 1) -> None:
     """
     Make what every peer needs.
 
     :param directory: where to; empty, and for this user's eyes only.
+    :param things: how many things have a key of their own.
     """
     for role in ROLES:
         IdentityKey.generate().save(directory / f"thing-{role}")
         for algorithm in ALGORITHMS:
             _createCertificate(directory / f"{algorithm}-{role}.pem", algorithm, role)
-    (directory / "authorized").write_bytes((directory / "thing-client.pub").read_bytes())
+    seeds = os.urandom(SEED_LENGTH * things)
+    (directory / "fleet").write_bytes(seeds)
+    lines = [(directory / "thing-client.pub").read_text().strip()]
+    lines += [fleetKey(seeds, number).publicLine(f"thing-{number}") for number in range(things)]
+    (directory / "authorized").write_text("\n".join(lines) + "\n")
+
+
+def fleetKey(seeds: bytes, number: int) -> IdentityKey:
+    """
+    One of the fleet's keys.
+
+    :param seeds: all of them, as in the file ``fleet``.
+    :param number: which; they begin anew after the last.
+    :return: the key.
+    """
+    at = number * SEED_LENGTH % len(seeds)
+    return IdentityKey(ed25519.Ed25519PrivateKey.from_private_bytes(seeds[at : at + SEED_LENGTH]))
 
 
 def _createCertificate(path: Path, algorithm: str, name: str) -> None:
     """A self-signed certificate: the peer trusts it alone, as Thing's peers trust a raw key."""
-    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+    key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey
     if algorithm == "p256":
         key, digest = ec.generate_private_key(ec.SECP256R1()), SHA256()
+    elif algorithm == "rsa":
+        key, digest = rsa.generate_private_key(65537, 2048), SHA256()
     else:
         key, digest = ed25519.Ed25519PrivateKey.generate(), None
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -66,7 +89,7 @@ def tlsOptions(directory: Path, role: str, algorithm: str, *, mutual: bool) -> C
 
     :param directory: what :func:`create` filled.
     :param role: ``server`` or ``client``.
-    :param algorithm: of the certificates, ``ed25519`` or ``p256``.
+    :param algorithm: of the certificates, one of :data:`ALGORITHMS`.
     :param mutual: whether the client shows a certificate, too.
     :return: the options.
     """

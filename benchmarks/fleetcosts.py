@@ -21,9 +21,9 @@ from typing import Any
 
 import credentials
 from fleetregistry import THINGS, Registry, measureRedis, sessionOf
-from measure import HYBRID, QUICK, Context, Peer, growth, handshake, singleBeat
 from peers import NODE
 from processes import Load, Server
+from workloads import HYBRID, QUICK, Context, Peer, handshake, memory, singleBeat
 
 from thing import ClientSettings, IdentityKey, ServerSettings
 from thing.core.client import ClientConnection
@@ -177,7 +177,7 @@ def _node(directory: Path) -> dict[str, float]:
                     taken[name].append(figure)
                 clients.do("close")
         fresh.settle()
-        octets = 1024 * growth(replace(bench, server=fresh), "resident")
+        octets = 1000 * memory(replace(bench, server=fresh))
     finally:
         for child in (clients, server, fresh):
             child.stop()

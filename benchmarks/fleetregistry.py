@@ -12,8 +12,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import hiredis
-from measure import HYBRID
 from peers import REDIS_SOCKET
+from workloads import HYBRID
 
 from thing.events import Cause, Termination
 from thing.fleet.local import LocalSession

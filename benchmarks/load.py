@@ -1,7 +1,7 @@
 """
 The load: many light clients in one process, each a socket and what it speaks.
 
-``python load.py GROUP DIRECTORY`` does what it is asked in lines of JSON on
+``python load.py GROUP DIRECTORY ADDRESS`` does what it is asked in lines of JSON on
 standard input, answers each with a line of JSON, and ends with its input. Its
 own CPU time counts nowhere, but a slow client would cut the server's work into
 smaller pieces; so a wave of heartbeats is sealed before the first is sent, and
@@ -16,27 +16,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from credentials import tlsOptions
-from OpenSSL import SSL
-from peers import ANSWER, BEAT, CHUNK, LIFETIME, RESUMED, SIZE_LENGTH, TLS_KINDS
-
-from thing import ClientSettings, GroupName, HandshakeFailed, IdentityKey
-from thing.core.client import ClientConnection
-from thing.events import (
-    Event,
-    HandshakeCompleted,
-    HeartbeatAcknowledged,
-    MessageReceived,
-    PeerProved,
-    ResumptionTicket,
-    Terminated,
-    TicketReceived,
-)
-from thing.trust.keys import parsePublicKey
+from jobs import ANSWER, CHUNK, SIZE_LENGTH
+from peers import LIFETIME
+from processes import allowFiles
+from wires import READ, Wire, wiresOf
 
 AT_ONCE = 16
 """How many handshakes are in progress at once."""
@@ -44,230 +31,23 @@ AT_ONCE = 16
 PATIENCE = 30.0
 """How long a server may keep everybody waiting, seconds."""
 
-READ = 1 << 18
-"""How many octets are read at once."""
+IP_BIND_ADDRESS_NO_PORT = 24
+"""Linux: bind to an address only."""
 
-
-class TcpWire:
-    """
-    A plain stream, the floor.
-
-    :ivar octets: how many octets of the application have come, the welcome included.
-    """
-
-    def __init__(self) -> None:
-        """Start with nothing received."""
-        self.octets = 0
-
-    @property
-    def established(self) -> bool:
-        """Whether the server has said welcome."""
-        return self.octets >= len(ANSWER)
-
-    @property
-    def received(self) -> int:
-        """How many octets came after the welcome."""
-        return self.octets - len(ANSWER)
-
-    @property
-    def acknowledged(self) -> int:
-        """How many heartbeats were answered."""
-        return self.received // len(ANSWER)
-
-    def begin(self) -> bytes:
-        """:return: what the client sends first."""
-        return b""
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        Take what the server sent.
-
-        :param data: the octets.
-        :return: what to send in return.
-        """
-        self.octets += len(data)
-        return b""
-
-    def beat(self) -> bytes:
-        """:return: the next heartbeat."""
-        return self.seal(BEAT)
-
-    def seal(self, data: bytes) -> bytes:
-        """
-        Make of the application's octets what goes over the wire.
-
-        :param data: the octets.
-        :return: the same.
-        """
-        return data
-
-
-class TlsWire(TcpWire):
-    """TLS 1.3."""
-
-    def __init__(self, context: SSL.Context) -> None:
-        """:param context: the client's."""
-        super().__init__()
-        self._tls = SSL.Connection(context, None)
-        self._tls.set_connect_state()
-        self._shaking = True
-
-    def begin(self) -> bytes:
-        """:return: what the client sends first."""
-        return self.feed(b"")
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        Take what the server sent.
-
-        :param data: the octets.
-        :return: what to send in return.
-        """
-        if data:
-            self._tls.bio_write(data)
-        try:
-            if self._shaking:
-                self._tls.do_handshake()
-                self._shaking = False
-            while True:
-                self.octets += len(self._tls.recv(READ))
-        except SSL.WantReadError:
-            return self._pending()
-
-    def seal(self, data: bytes) -> bytes:
-        """
-        Encrypt.
-
-        :param data: the application's octets.
-        :return: the records.
-        """
-        self._tls.sendall(data)
-        return self._pending()
-
-    def _pending(self) -> bytes:
-        out = []
-        try:
-            while True:
-                out.append(self._tls.bio_read(READ))
-        except SSL.WantReadError:
-            return b"".join(out)
-
-
-class ThingWire:
-    """
-    A client's Connection, without Twisted.
-
-    :ivar established: whether the session is up.
-    :ivar acknowledged: how many heartbeats were acknowledged.
-    :ivar received: how many octets of messages have come.
-    """
-
-    def __init__(
-        self,
-        settings: ClientSettings,
-        serverKey: bytes,
-        tickets: list[ResumptionTicket] | None = None,
-    ) -> None:
-        """
-        :param settings: the client's.
-        :param serverKey: what the server must prove to have.
-        :param tickets: where the latest ticket is kept, to come back with; None to be a stranger.
-        """
-        self._tickets = tickets
-        self._offered = bool(tickets)
-        self._core = ClientConnection(settings, tickets[-1] if tickets else None)
-        self._serverKey = serverKey
-        self.established = False
-        self.acknowledged = 0
-        self.received = 0
-
-    def begin(self) -> bytes:
-        """:return: what the client sends first."""
-        return self._follow(self._core.start(time.monotonic()))
-
-    def feed(self, data: bytes) -> bytes:
-        """
-        Take what the server sent.
-
-        :param data: the octets.
-        :return: what to send in return.
-        """
-        return self._follow(self._core.receiveData(data, time.monotonic()))
-
-    def beat(self) -> bytes:
-        """:return: the next heartbeat."""
-        return self._follow(self._core.beat(time.monotonic()))
-
-    def seal(self, data: bytes) -> bytes:
-        """
-        Send a message.
-
-        :param data: the message.
-        :return: the records.
-        """
-        self._core.sendMessage(data)
-        return self._follow(())
-
-    def _follow(self, events: Iterable[Event]) -> bytes:
-        for event in events:
-            self._handle(event)
-        return self._core.dataToSend(time.monotonic(), sys.maxsize)
-
-    def _handle(self, event: Event) -> None:
-        if isinstance(event, HeartbeatAcknowledged):
-            self.acknowledged += 1
-        elif isinstance(event, MessageReceived):
-            self.received += len(event.data)
-        elif isinstance(event, PeerProved):
-            if event.identity.publicKey != self._serverKey:
-                raise RuntimeError("the server has another key")
-            self._core.admit(event.identity, time.monotonic())
-        elif isinstance(event, HandshakeCompleted):
-            if event.session.resumed is not self._offered:
-                raise RuntimeError("the server does not do with the ticket as it should")
-            self.established = True
-        elif isinstance(event, TicketReceived) and self._tickets is not None:
-            self._tickets[:] = [event.ticket]
-        elif isinstance(event, Terminated):
-            raise HandshakeFailed(event.termination)
-
-
-Wire = TcpWire | ThingWire
-
-
-def wiresOf(directory: Path, group: str) -> dict[str, Callable[[], Wire]]:
-    """
-    What makes a wire to each kind of server.
-
-    :param directory: the credentials.
-    :param group: the key exchange group; OpenSSL's is set by its own configuration.
-    :return: for each kind of server what makes a wire to it.
-    """
-    settings = ClientSettings(
-        credential=IdentityKey.load(directory / "thing-client"), groups=(GroupName[group],)
-    )
-    serverKey = parsePublicKey((directory / "thing-server.pub").read_text())
-
-    def tls(algorithm: str, mutual: bool) -> Callable[[], Wire]:
-        context = tlsOptions(directory, "client", algorithm, mutual=mutual).getContext()
-        return lambda: TlsWire(context)
-
-    wires: dict[str, Callable[[], Wire]] = {
-        kind: tls(algorithm, mutual) for kind, (algorithm, mutual) in TLS_KINDS.items()
-    }
-    tickets: list[ResumptionTicket] = []
-    wires["thing"] = lambda: ThingWire(settings, serverKey)
-    wires[RESUMED] = lambda: ThingWire(settings, serverKey, tickets)
-    wires["tcp"] = TcpWire
-    return wires
+THINGS_APART = 6000
+"""How many things each process may have at once that are no other's."""
 
 
 class Load:
     """All clients of this process."""
 
-    def __init__(self, wires: dict[str, Callable[[], Wire]]) -> None:
-        """:param wires: what makes a wire to each kind of server."""
+    def __init__(self, wires: dict[str, Callable[[], Wire]], address: str) -> None:
+        """
+        :param wires: what makes a wire to each kind of server.
+        :param address: where the clients come from.
+        """
         self._wires = wires
+        self._address = address
         self._sessions: list[tuple[socket.socket, Wire]] = []
         self._selector = selectors.DefaultSelector()
 
@@ -285,7 +65,12 @@ class Load:
             self._until(some, lambda wire: wire.established)
 
     def _connect(self, kind: str, port: int) -> tuple[socket.socket, Wire]:
-        connection = socket.create_connection(("127.0.0.1", port), PATIENCE)
+        connection = socket.socket()
+        connection.settimeout(PATIENCE)
+        # With the port left to connect, those of connections just closed can be had again.
+        connection.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+        connection.bind((self._address, 0))
+        connection.connect(("127.0.0.1", port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         wire = self._wires[kind]()
         self._sessions.append((connection, wire))
@@ -323,11 +108,23 @@ class Load:
         :param waves: how many times.
         """
         for _ in range(waves):
-            goals = {wire: wire.acknowledged + 1 for _, wire in self._sessions}
-            beats = [(connection, wire.beat()) for connection, wire in self._sessions]
-            for connection, beat in beats:
-                connection.sendall(beat)
-            self._until(self._sessions, lambda wire, goals=goals: wire.acknowledged >= goals[wire])
+            self._beat(self._sessions)
+
+    def beatAround(self, together: int) -> None:
+        """
+        Let every session beat once.
+
+        :param together: how many beat at a time.
+        """
+        for first in range(0, len(self._sessions), together):
+            self._beat(self._sessions[first : first + together])
+
+    def _beat(self, sessions: list[tuple[socket.socket, Wire]]) -> None:
+        goals = {wire: wire.acknowledged + 1 for _, wire in sessions}
+        beats = [(connection, wire.beat()) for connection, wire in sessions]
+        for connection, beat in beats:
+            connection.sendall(beat)
+        self._until(sessions, lambda wire: wire.acknowledged >= goals[wire])
 
     def upload(self, size: int) -> None:
         """
@@ -384,14 +181,17 @@ class Load:
         self._sessions.clear()
 
 
-def main(group: str, directory: Path) -> None:
+def main(group: str, directory: Path, address: str) -> None:
     """
     Do what is asked until standard input ends.
 
     :param group: the key exchange group.
     :param directory: the credentials.
+    :param address: where the clients come from; its last octet chooses which things they are.
     """
-    load = Load(wiresOf(directory, group))
+    first = int(address.rpartition(".")[2]) * THINGS_APART
+    allowFiles()
+    load = Load(wiresOf(directory, group, first), address)
     signal.alarm(LIFETIME)
     for line in sys.stdin:
         signal.alarm(LIFETIME)
@@ -401,4 +201,4 @@ def main(group: str, directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]))
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3])

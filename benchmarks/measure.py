@@ -1,5 +1,5 @@
 """
-The workloads, and what each costs the server.
+The rounds and the statistics.
 
 A :class:`Bench` holds one server process for each kind of server and one load
 process for each key exchange group. :meth:`Bench.run` goes round all workloads
@@ -11,250 +11,38 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, replace
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import behind
 import credentials
-from peers import KINDS, RESUMED
-from processes import Load, Server
-
-MIB = 1 << 20
-
-
-@dataclass(frozen=True)
-class Size:
-    """How much of everything; more of it takes longer and scatters less."""
-
-    rounds: int
-    """How often everything is measured."""
-    handshakes: int
-    """Handshakes in each round."""
-    fleet: int
-    """Sessions that beat together."""
-    waves: int
-    """How often they do in each round."""
-    beats: int
-    """Heartbeats of a single session in each round."""
-    bulk: int
-    """Octets each way in each round."""
-    sessions: int
-    """Sessions at once, to see what memory they take."""
-    memoryRounds: int
-    """How often that is measured."""
-    latencies: int
-    """Handshakes one after the other in each round."""
-
-
-FULL = Size(15, 192, 200, 25, 2000, 64 * MIB, 1000, 3, 25)
-QUICK = Size(3, 64, 200, 4, 300, 8 * MIB, 300, 1, 8)
-SMOKE = Size(1, 4, 4, 2, 10, MIB // 4, 64, 1, 2)
-
-
-@dataclass(frozen=True)
-class Peer:
-    """One row of the table: a kind of server, and how its clients agree on keys."""
-
-    name: str
-    kind: str
-    group: str
-    resumed: bool = False
-    """Whether its clients come back with tickets."""
-
-    @property
-    def wire(self) -> str:
-        """What its clients speak."""
-        return RESUMED if self.resumed else self.kind
-
-
-CLASSIC, HYBRID = "X25519", "X25519MLKEM768"
-
-THING = Peer("Thing", "thing", CLASSIC)
-THING_HYBRID = Peer("Thing, ML-KEM", "thing", HYBRID)
-THING_RESUMED = Peer("Thing, resumed", "thing", CLASSIC, resumed=True)
-TLS = Peer("TLS", "tls", CLASSIC)
-TLS_HYBRID = Peer("TLS, ML-KEM", "tls", HYBRID)
-TLS_P256 = Peer("TLS, P-256", "tls-p256", CLASSIC)
-TLS_SERVER_ONLY = Peer("TLS, server only", "tls-server-only", CLASSIC)
-TCP = Peer("TCP", "tcp", CLASSIC)
-
-PLAIN = (THING, TLS, TCP)
-"""The peers whose sessions are up: how the keys were agreed on no longer matters."""
-
-ALL = (THING, THING_HYBRID, THING_RESUMED, TLS, TLS_HYBRID, TLS_P256, TLS_SERVER_ONLY, TCP)
-
-_OPPONENT = {TLS_HYBRID: THING_HYBRID}
-"""Which of Thing's rows a peer is compared with, if not with the plain one."""
-
-
-@dataclass
-class Context:
-    """What a workload works with: one peer's two processes."""
-
-    server: Server
-    load: Load
-    peer: Peer
-    size: Size
-    directory: Path
-
-    def open(self, job: str, count: int) -> None:
-        """
-        Open sessions.
-
-        :param job: what for.
-        :param count: how many.
-        """
-        self.load.do("open", kind=self.peer.wire, port=self.server.ports[job], count=count)
-
-    def cost(self, name: str, **arguments: int) -> float:
-        """
-        Let the clients do something, and close.
-
-        :param name: a method of ``load.Load``.
-        :param arguments: its arguments.
-        :return: the CPU time that it took the server, seconds.
-        """
-        before = self.server.cpu()
-        self.load.do(name, **arguments)
-        return self.server.cpu() - before
-
-
-def handshake(bench: Context) -> float:
-    """
-    Measure a full handshake, the accepted connection included.
-
-    :param bench: what to work with.
-    :return: the server's CPU time for each, microseconds.
-    """
-    before = bench.server.cpu()
-    bench.open("beat", bench.size.handshakes)
-    return (bench.server.cpu() - before) / bench.size.handshakes * 1e6
-
-
-def fleetBeat(bench: Context) -> float:
-    """
-    Measure heartbeats of many sessions that come together.
-
-    :param bench: what to work with.
-    :return: the server's CPU time for each, microseconds.
-    """
-    bench.open("beat", bench.size.fleet)
-    count = bench.size.waves * bench.size.fleet
-    return bench.cost("beat", waves=bench.size.waves) / count * 1e6
-
-
-def singleBeat(bench: Context) -> float:
-    """
-    Measure heartbeats of a single session: each wakes the server up.
-
-    :param bench: what to work with.
-    :return: the server's CPU time for each, microseconds.
-    """
-    bench.open("beat", 1)
-    return bench.cost("beat", waves=bench.size.beats) / bench.size.beats * 1e6
-
-
-def upload(bench: Context) -> float:
-    """
-    Measure data from the client, in messages of 64 KiB.
-
-    :param bench: what to work with.
-    :return: the server's CPU time for each MiB, microseconds.
-    """
-    bench.open("upload", 1)
-    return bench.cost("upload", size=bench.size.bulk) / bench.size.bulk * MIB * 1e6
-
-
-def download(bench: Context) -> float:
-    """
-    Measure data from the server, in messages of 64 KiB from a producer.
-
-    :param bench: what to work with.
-    :return: the server's CPU time for each MiB, microseconds.
-    """
-    bench.open("download", 1)
-    return bench.cost("download", size=bench.size.bulk) / bench.size.bulk * MIB * 1e6
-
-
-def latency(bench: Context) -> float:
-    """
-    Measure how long a lone client waits for its session, its own work included.
-
-    :param bench: what to work with.
-    :return: the median time, microseconds.
-    """
-    port = bench.server.ports["beat"]
-    count = bench.size.latencies
-    times = bench.load.do("latency", kind=bench.peer.wire, port=port, count=count)
-    return statistics.median(times) * 1e6
-
-
-def growth(bench: Context, figure: str) -> float:
-    """
-    Measure how much a figure of the server grows with each idle session.
-
-    :param bench: what to work with.
-    :param figure: its name.
-    :return: KiB.
-    """
-    first, count = 16, bench.size.sessions
-    bench.open("beat", first)  # Whatever comes with the first session comes now.
-    before = bench.server.settle(first)[figure]
-    bench.open("beat", count)
-    after = bench.server.settle(first + count)[figure]
-    return float((after - before) / count / 1024)
-
-
-def resident(bench: Context) -> float:
-    """
-    Measure what an idle session takes of the machine's memory, in a server without a past.
-
-    :param bench: what to work with.
-    :return: KiB.
-    """
-    server = Server(bench.peer.kind, bench.directory)
-    try:
-        return growth(replace(bench, server=server), "resident")
-    finally:
-        server.stop()
-
-
-def traced(bench: Context) -> float:
-    """
-    Measure what an idle session takes in Python objects; OpenSSL's own memory is not seen.
-
-    :param bench: what to work with.
-    :return: KiB.
-    """
-    bench.server.ask("trace")
-    try:
-        return growth(bench, "traced")
-    finally:
-        bench.server.ask("untrace")
-
-
-@dataclass(frozen=True)
-class Workload:
-    """Something to measure."""
-
-    title: str
-    unit: str
-    measure: Callable[[Context], float]
-    peers: tuple[Peer, ...]
-    memory: bool = False
-
-
-WORKLOADS = (
-    Workload("handshake", "µs CPU each", handshake, ALL),
-    Workload("heartbeat, fleet", "µs CPU each", fleetBeat, PLAIN),
-    Workload("heartbeat, single", "µs CPU each", singleBeat, PLAIN),
-    Workload("server to client", "µs CPU per MiB", download, PLAIN),
-    Workload("client to server", "µs CPU per MiB", upload, PLAIN),
-    Workload("idle session", "KiB resident", resident, PLAIN, memory=True),
-    Workload("idle session, Python", "KiB allocated", traced, PLAIN, memory=True),
-    Workload("handshake latency", "µs wall time", latency, ALL),
+import startup
+from broker import Broker
+from load import THINGS_APART
+from peers import KINDS
+from processes import Load, Onlooker, Server, program
+from workloads import (
+    BEHIND,
+    BROKERS,
+    CLASSIC,
+    CROWD,
+    HYBRID,
+    LOST,
+    OPPONENTS,
+    SMOKE,
+    START,
+    THING_ENDPOINT,
+    WORKLOADS,
+    Context,
+    Peer,
+    Size,
+    Workload,
 )
-"""All workloads, in the order of the table."""
+
+CROWD_PROCESSES = 3
+"""In how many processes a crowd is: none may open more than 20,000 files."""
 
 
 @dataclass(frozen=True)
@@ -268,22 +56,95 @@ class Result:
     median: float
     spread: float
     """The distance of the quartiles, as a part of the median."""
-    ratio: float | None
+    ratio: float | None = None
     """Thing's full cost divided by this peer's, the median over the rounds; None for Thing."""
+
+    @classmethod
+    def of(
+        cls,
+        workload: str,
+        peer: str,
+        unit: str,
+        rounds: list[float],
+        ratio: float | None = None,
+    ) -> Result:
+        """
+        Sum the rounds up.
+
+        :param workload: what was measured.
+        :param peer: of which peer.
+        :param unit: in what unit.
+        :param rounds: the figure of each round.
+        :param ratio: as :attr:`ratio`.
+        :return: the result.
+        """
+        median = statistics.median(rounds)
+        spread = 0.0
+        if len(rounds) > 1 and median:
+            low, _, high = statistics.quantiles(rounds, n=4, method="inclusive")
+            spread = (high - low) / median
+        return cls(workload, peer, unit, rounds, median, spread, ratio)
+
+
+def startServer(kind: str, directory: Path) -> Server | Broker:
+    """
+    Start a server, and look at its page if it has one.
+
+    :param kind: its kind.
+    :param directory: the credentials.
+    :return: the server.
+    """
+    if kind not in KINDS:
+        return Broker(kind, directory)
+    server = Server(kind, directory)
+    if server.ports["page"]:
+        Onlooker(server.ports["page"])
+    return server
+
+
+class Crowd:
+    """
+    A server with as many sessions as it may have, and their clients.
+
+    :ivar server: the server.
+    :ivar loads: the clients.
+    """
+
+    def __init__(self, peer: Peer, size: Size, directory: Path, onto: ExitStack) -> None:
+        """
+        :param peer: whose server.
+        :param size: how many sessions.
+        :param directory: the credentials.
+        :param onto: stops the processes.
+        """
+        self.server = startServer(peer.kind, directory)
+        onto.callback(self.server.stop)
+        self.loads = []
+        for number in range(CROWD_PROCESSES):
+            load = Load(peer.group, directory, f"127.0.0.{number + 2}")
+            onto.callback(load.stop)
+            share = size.crowd // CROWD_PROCESSES + (number < size.crowd % CROWD_PROCESSES)
+            load.do("open", kind=peer.wire, port=self.server.ports["beat"], count=share)
+            self.loads.append(load)
+        self.server.settle(size.crowd)
 
 
 class Bench:
     """All processes of one run."""
 
-    def __init__(self, size: Size, directory: Path) -> None:
+    def __init__(self, size: Size, directory: Path, only: str = "") -> None:
         """
         :param size: how much of everything.
         :param directory: for the credentials; empty, and for this user's eyes only.
+        :param only: what the title of a workload begins with; others are left out.
         """
         self._size = size
+        self._only = only
         self._directory = directory
-        self._servers: dict[str, Server] = {}
+        self._servers: dict[str, Server | Broker] = {}
         self._loads: dict[str, Load] = {}
+        self._crowds: dict[Peer, Crowd] = {}
+        self._brokers = program("mosquitto") is not None
 
     def run(self, tell: Callable[[str], object]) -> list[Result]:
         """
@@ -292,62 +153,105 @@ class Bench:
         :param tell: is told what is being done.
         :return: the results, in the order of the table.
         """
-        credentials.create(self._directory)
+        size = self._size
+        credentials.create(self._directory, max(size.crowd + THINGS_APART, size.sessions))
         taken: dict[tuple[Workload, Peer], list[float]] = {}
-        try:
-            self._start(tell)
-            for number in range(self._size.rounds):
-                tell(f"round {number + 1} of {self._size.rounds}")
+        with ExitStack() as processes:
+            self._start(tell, processes)
+            for number in range(size.rounds):
+                tell(f"round {number + 1} of {size.rounds}")
                 for workload, peer in self._order(number):
-                    figure = self._measure(workload, peer, self._size)
+                    figure = self._measure(workload, peer, size)
                     taken.setdefault((workload, peer), []).append(figure)
-        finally:
-            for child in (*self._loads.values(), *self._servers.values()):
-                child.stop()
-        return [_result(workload, peer, taken) for workload in WORKLOADS for peer in workload.peers]
+        results = [self._result(each, peer, taken) for each, peer in self._all()]
+        return results + self._others(tell)
 
-    def _start(self, tell: Callable[[str], object]) -> None:
+    def _others(self, tell: Callable[[str], object]) -> list[Result]:
+        """What has processes of its own."""
+        return [
+            result
+            for title, measure in ((BEHIND, self._behind), (START, self._starts))
+            if title.startswith(self._only)
+            for result in measure(tell)
+        ]
+
+    def _behind(self, tell: Callable[[str], object]) -> list[Result]:
+        tell(BEHIND)
+        seen = behind.measure(self._directory, self._size.behind, self._size.behindRounds)
+        results = [
+            Result.of(BEHIND, f"{direction}, {name}", "ms wall time", [figure(s) for s in sessions])
+            for direction, sessions in seen.items()
+            for name, figure in (("usual", behind.middle), ("worst", behind.slowest))
+        ]
+        lost = [float(session.lost) for sessions in seen.values() for session in sessions]
+        return [*results, Result.of(LOST, THING_ENDPOINT.name, "sessions", lost)]
+
+    def _starts(self, tell: Callable[[str], object]) -> list[Result]:
+        tell(START)
+        starts = startup.measure(self._directory, self._size.starts)
+        return [Result.of(START, name, "ms CPU", figures) for name, figures in starts.items()]
+
+    def _start(self, tell: Callable[[str], object], processes: ExitStack) -> None:
         """Start all processes, and have each do everything once, unmeasured."""
         tell("warming up")
         for group in (CLASSIC, HYBRID):
             self._loads[group] = Load(group, self._directory)
-        for kind in KINDS:
-            self._servers[kind] = Server(kind, self._directory)
-        for workload in WORKLOADS:
-            for peer in workload.peers if not workload.memory else ():
+            processes.callback(self._loads[group].stop)
+        for kind in (*KINDS, *(peer.kind for peer in BROKERS if self._brokers)):
+            self._servers[kind] = startServer(kind, self._directory)
+            processes.callback(self._servers[kind].stop)
+        if not self._brokers:
+            tell("mosquitto is not installed, so it is left out")
+        for workload, peer in self._all():
+            if not (workload.memory or workload.crowd):
                 self._measure(workload, peer, SMOKE)
+        for peer in CROWD.peers if CROWD.title.startswith(self._only) else ():
+            tell(f"{self._size.crowd} sessions of {peer.name}")
+            self._crowds[peer] = Crowd(peer, self._size, self._directory, processes)
+            self._measure(CROWD, peer, self._size)
+
+    def _all(self) -> Iterator[tuple[Workload, Peer]]:
+        """Everything that can be measured here."""
+        for workload in WORKLOADS:
+            for peer in workload.peers:
+                if workload.title.startswith(self._only) and (self._brokers or peer not in BROKERS):
+                    yield workload, peer
 
     def _order(self, number: int) -> Iterator[tuple[Workload, Peer]]:
         """What to measure in a round; each round another peer comes first."""
         for workload in WORKLOADS:
             if workload.memory and number >= self._size.memoryRounds:
                 continue
-            shift = number % len(workload.peers)
-            for peer in workload.peers[shift:] + workload.peers[:shift]:
+            peers = [peer for each, peer in self._all() if each is workload]
+            shift = number % max(1, len(peers))
+            for peer in peers[shift:] + peers[:shift]:
                 yield workload, peer
 
     def _measure(self, workload: Workload, peer: Peer, size: Size) -> float:
-        server, load = self._servers[peer.kind], self._loads[peer.group]
-        server.settle()
-        figure = workload.measure(Context(server, load, peer, size, self._directory))
-        load.do("close")
-        return figure
+        load, crowd = self._loads[peer.group], []
+        if workload.fresh:
+            server = startServer(peer.kind, self._directory)
+        elif workload.crowd:
+            server, crowd = self._crowds[peer].server, self._crowds[peer].loads
+        else:
+            server = self._servers[peer.kind]
+        try:
+            server.settle(size.crowd if workload.crowd else 0)
+            return workload.measure(Context(server, load, peer, size, self._directory, crowd))
+        finally:
+            load.do("close")
+            if workload.fresh:
+                server.stop()
 
-
-def _result(
-    workload: Workload, peer: Peer, taken: dict[tuple[Workload, Peer], list[float]]
-) -> Result:
-    rounds = taken[workload, peer]
-    median = statistics.median(rounds)
-    spread = 0.0
-    if len(rounds) > 1 and median:
-        low, _, high = statistics.quantiles(rounds, n=4, method="inclusive")
-        spread = (high - low) / median
-    ratio = None
-    if peer not in (THING, THING_HYBRID) and min(rounds) > 0:
-        ours = taken[workload, _OPPONENT.get(peer, THING)]
-        ratio = statistics.median(a / b for a, b in zip(ours, rounds, strict=True))
-    return Result(workload.title, peer.name, workload.unit, rounds, median, spread, ratio)
+    def _result(
+        self, workload: Workload, peer: Peer, taken: dict[tuple[Workload, Peer], list[float]]
+    ) -> Result:
+        rounds, ratio = taken[workload, peer], None
+        first = workload.peers[0]
+        if peer not in (first, *OPPONENTS.values()) and min(rounds) > 0:
+            ours = taken[workload, OPPONENTS.get(peer, first)]
+            ratio = statistics.median(a / b for a, b in zip(ours, rounds, strict=True))
+        return Result.of(workload.title, peer.name, workload.unit, rounds, ratio)
 
 
 def plain(results: list[Result]) -> list[dict[str, Any]]:

@@ -13,19 +13,30 @@ from __future__ import annotations
 import gc
 import json
 import os
-import resource
 import signal
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
 from credentials import tlsOptions
-from twisted.internet.interfaces import IHandshakeListener, IPushProducer
+from jobs import ANSWER, JOBS
+from processes import allowFiles
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import (
+    SSL4ServerEndpoint,
+    TCP4ServerEndpoint,
+    quoteStringArgument,
+    serverFromString,
+)
+from twisted.internet.error import ReactorNotRunning
+from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.stdio import StandardIO
+from twisted.internet.task import react
 from twisted.logger import LogEvent, LogLevel, globalLogBeginner, textFileLogObserver
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
@@ -33,33 +44,27 @@ from zope.interface import implementer
 
 from thing import AuthorizedThings, IdentityKey, ServerSettings, ThingFactory, ThingProtocol
 from thing.fleet import MemoryPresence, Twins
-from thing.fleet.redis import RedisPresence, parseAddress
+from thing.fleet.http import makeStatusService
 from thing.trust.tickets import TicketKeys
 
-BEAT = bytes(13)
-"""What the streams' clients send as a heartbeat: as long as CHB, its type included."""
-
-ANSWER = bytes(17)
-"""What the streams' servers answer: as long as SUU, its type included."""
-
-CHUNK = bytes(65536)
-"""The application's messages in bulk."""
-
-SIZE_LENGTH = 8
-"""A bulk transfer begins with its size, octets."""
-
-LIFETIME = 300
+LIFETIME = 600
 """How long a process goes on unasked, seconds."""
 
 TLS_KINDS = {
     "tls": ("ed25519", True),
     "tls-p256": ("p256", True),
+    "tls-rsa": ("rsa", True),
     "tls-server-only": ("ed25519", False),
 }
 """For each kind of TLS server: its certificates' algorithm, and whether clients show one, too."""
 
-KINDS = ("thing", *TLS_KINDS, "tcp")
-"""All kinds of server."""
+PRESENCE, ENDPOINT = "thing-presence", "thing-endpoint"
+
+THING_KINDS = ("thing", PRESENCE, ENDPOINT)
+"""All kinds of Thing server: a factory, one whose things are known, and a ``thing:`` endpoint."""
+
+KINDS = (*THING_KINDS, *TLS_KINDS, "tcp")
+"""All kinds of server that are here."""
 
 NODE = "thing-node"
 """A Thing server that is a node of a fleet; it is compared with nothing, and for ``million.py``."""
@@ -67,96 +72,14 @@ NODE = "thing-node"
 REDIS_SOCKET = "redis.sock"
 """Where that finds Redis, in the directory; without it, its presence is in memory."""
 
+BROKERS = {"mosquitto": None, "mosquitto-tls": "ed25519", "mosquitto-tls-rsa": "rsa"}
+"""The kinds of server that are not: for each its certificate's algorithm, if it has one."""
+
 RESUMED = "thing-resumed"
 """What those clients of a Thing server speak that come back with a ticket."""
 
-
-class Beats:
-    """Answers heartbeats, for the streams, which have none of their own."""
-
-    def __init__(self, consumer: Any) -> None:
-        """:param consumer: takes the answers."""
-        self._consumer = consumer
-        self._octets = 0
-
-    def take(self, data: bytes) -> None:
-        """
-        Answer every heartbeat that is complete.
-
-        :param data: what came in.
-        """
-        beats, self._octets = divmod(self._octets + len(data), len(BEAT))
-        if beats:
-            self._consumer.write(ANSWER * beats)
-
-
-class Upload:
-    """Takes a size and that many octets, then answers."""
-
-    def __init__(self, consumer: Any) -> None:
-        """:param consumer: takes the answer."""
-        self._consumer = consumer
-        self._left = 0
-
-    def take(self, data: bytes) -> None:
-        """
-        Count.
-
-        :param data: what came in.
-        """
-        if not self._left:
-            self._left = int.from_bytes(data[:SIZE_LENGTH], "big")
-            data = data[SIZE_LENGTH:]
-        self._left -= len(data)
-        if not self._left:
-            self._consumer.write(ANSWER)
-
-
-@implementer(IPushProducer)
-class Download:
-    """Takes a size and sends that many octets, as fast as they are taken."""
-
-    def __init__(self, consumer: Any) -> None:
-        """:param consumer: takes them."""
-        self._consumer = consumer
-        self._left = 0
-        self._paused = False
-
-    def take(self, data: bytes) -> None:
-        """
-        Begin to send.
-
-        :param data: the size.
-        """
-        self._left = int.from_bytes(data, "big")
-        self._consumer.registerProducer(self, True)
-        self.resumeProducing()
-
-    def pauseProducing(self) -> None:
-        """Wait."""
-        self._paused = True
-
-    def resumeProducing(self) -> None:
-        """Go on."""
-        self._paused = False
-        while self._left and not self._paused:
-            chunk = CHUNK[: self._left]
-            self._left -= len(chunk)
-            self._consumer.write(chunk)
-        if not self._left:
-            self._consumer.unregisterProducer()
-
-    def stopProducing(self) -> None:
-        """Give up."""
-        self._left = 0
-
-
-JOBS: dict[str, Callable[[Any], Beats | Upload | Download]] = {
-    "beat": Beats,
-    "upload": Upload,
-    "download": Download,
-}
-"""What a server does, each on a port of its own."""
+PATIENT = "thing-patient"
+"""What those speak that ask for a long TTL."""
 
 
 class Census:
@@ -164,9 +87,11 @@ class Census:
     How many connections a server has.
 
     :ivar connections: how many.
+    :ivar page: the port of a page that shows them, if there is one.
     """
 
     connections = 0
+    page = 0
 
 
 class ThingServer(ThingProtocol):
@@ -204,18 +129,18 @@ class ThingServer(ThingProtocol):
 
 @implementer(IHandshakeListener)
 class StreamServer(Protocol):
-    """One connection of TCP or TLS; once both sides have proved themselves it says welcome."""
+    """One stream; once both sides have proved themselves it says welcome, if it does so at all."""
 
     job: str
     census: Census
-    secure: bool
+    kind: str
 
     def connectionMade(self) -> None:
         """Count it and get ready to work."""
         self.census.connections += 1
         self.transport.setTcpNoDelay(True)  # As Thing does by itself.
         self._take = JOBS[self.job](self.transport).take
-        if not self.secure:
+        if self.kind == "tcp":
             self.transport.write(ANSWER)
 
     def handshakeCompleted(self) -> None:
@@ -237,15 +162,6 @@ class StreamServer(Protocol):
         :param reason: why.
         """
         self.census.connections -= 1
-
-
-def residentOctets() -> int:
-    """:return: how much of this process is in memory, octets; at most so far where unknown."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except OSError:
-        unit = 1 if sys.platform == "darwin" else 1024
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 class Control(LineOnlyReceiver):
@@ -278,7 +194,6 @@ class Control(LineOnlyReceiver):
         answer = {
             "ports": self._ports,
             "cpu": time.process_time(),
-            "resident": residentOctets(),
             "traced": tracemalloc.get_traced_memory()[0],
             "connections": self._census.connections,
         }
@@ -292,46 +207,47 @@ class Control(LineOnlyReceiver):
         """
         from twisted.internet import reactor
 
-        reactor.stop()
+        with suppress(ReactorNotRunning):  # A signal came first.
+            reactor.stop()
 
 
-def factoryOf(kind: str, job: str, directory: Path, census: Census) -> Factory:
+def thingFactory(directory: Path) -> ThingFactory:
     """
-    Set a server up as its users would.
+    Set a Thing server up as its users would.
 
-    :param kind: one of :data:`KINDS`, or :data:`NODE`.
-    :param job: one of :data:`JOBS`.
     :param directory: the credentials.
-    :param census: counts the connections.
-    :return: the factory, without TLS.
+    :return: the factory.
     """
-    attributes: dict[str, Any] = {"job": job, "census": census}
-    if kind in ("thing", NODE):
-        key = IdentityKey.load(directory / "thing-server")
-        factory: Factory = ThingFactory(
-            ServerSettings(credential=key, tickets=TicketKeys()),
-            AuthorizedThings(directory / "authorized"),
-        )
-        if kind == NODE:
-            keepPresence(factory, f"{job}-{os.getpid()}", directory)
-        base: type[Protocol] = ThingServer
-    else:
-        factory, base = Factory(), StreamServer
-        factory.noisy = False
-        attributes["secure"] = kind in TLS_KINDS
-    factory.protocol = type(base.__name__, (base,), attributes)
-    return factory
+    key = IdentityKey.load(directory / "thing-server")
+    return ThingFactory(
+        ServerSettings(credential=key, tickets=TicketKeys()),
+        AuthorizedThings(directory / "authorized"),
+    )
 
 
-def keepPresence(factory: ThingFactory, node: str, directory: Path) -> None:
+def showPage(reactor: Any, factory: ThingFactory) -> int:
+    """
+    Have all sessions known, and a page where they can be seen.
+
+    :param reactor: the reactor.
+    :param factory: the server's.
+    :return: the page's port.
+    """
+    status: Any = makeStatusService(reactor, MemoryPresence(factory, node="benchmark"), "0")
+    status.startService()
+    return int(status.port.getHost().port)
+
+
+def keepPresence(reactor: Any, factory: ThingFactory, node: str, directory: Path) -> None:
     """
     Make a node of a server. Its clients share one key, so each session is a thing of its own.
 
+    :param reactor: the reactor.
     :param factory: the server's.
     :param node: its name.
     :param directory: where Redis may be.
     """
-    from twisted.internet import reactor
+    from thing.fleet.redis import RedisPresence, parseAddress
 
     socket = directory / REDIS_SOCKET
     if socket.exists():
@@ -339,6 +255,43 @@ def keepPresence(factory: ThingFactory, node: str, directory: Path) -> None:
         RedisPresence(reactor, address, factory, node=node, twins=Twins.ALLOW).startService()
     else:
         MemoryPresence(factory, node=node, twins=Twins.ALLOW)
+
+
+async def listen(reactor: Any, kind: str, job: str, directory: Path, census: Census) -> int:
+    """
+    Listen as a server's user would have it listen.
+
+    :param reactor: the reactor.
+    :param kind: one of :data:`KINDS`, or :data:`NODE`.
+    :param job: one of :data:`JOBS`.
+    :param directory: the credentials.
+    :param census: counts the connections.
+    :return: the port.
+    """
+    endpoint: Any = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    base: type[Protocol] = StreamServer
+    factory = Factory()
+    if kind in TLS_KINDS:
+        algorithm, mutual = TLS_KINDS[kind]
+        options = tlsOptions(directory, "server", algorithm, mutual=mutual)
+        endpoint = SSL4ServerEndpoint(reactor, 0, options, interface="127.0.0.1")
+    elif kind == ENDPOINT:
+        key = quoteStringArgument(str(directory / "thing-server"))
+        authorized = quoteStringArgument(str(directory / "authorized"))
+        endpoint = serverFromString(
+            reactor, f"thing:0:interface=127.0.0.1:identity={key}:authorized={authorized}"
+        )
+    elif kind in (*THING_KINDS, NODE):
+        factory, base = thingFactory(directory), ThingServer
+        if kind == PRESENCE:
+            census.page = showPage(reactor, factory)
+        elif kind == NODE:
+            keepPresence(reactor, factory, f"{job}-{os.getpid()}", directory)
+    factory.noisy = False
+    attributes = {"job": job, "census": census, "kind": kind}
+    factory.protocol = type(base.__name__, (base,), attributes)
+    port = await endpoint.listen(factory)
+    return int(port.getHost().port)
 
 
 def beginLogging() -> None:
@@ -353,6 +306,21 @@ def beginLogging() -> None:
     globalLogBeginner.beginLoggingTo([everything, failures], redirectStandardIO=False)
 
 
+async def serve(reactor: Any, kind: str, directory: Path) -> None:
+    """
+    Serve until standard input ends.
+
+    :param reactor: the reactor.
+    :param kind: one of :data:`KINDS`, or :data:`NODE`.
+    :param directory: the credentials.
+    """
+    census = Census()
+    ports = {job: await listen(reactor, kind, job, directory, census) for job in reversed(JOBS)}
+    ports["page"] = census.page  # That of the job that came last, the heartbeats.
+    StandardIO(Control(census, ports))
+    await Deferred()
+
+
 def main(kind: str, directory: Path) -> None:
     """
     Serve until standard input ends.
@@ -360,23 +328,10 @@ def main(kind: str, directory: Path) -> None:
     :param kind: one of :data:`KINDS`, or :data:`NODE`.
     :param directory: the credentials.
     """
-    from twisted.internet import reactor
-
     signal.alarm(LIFETIME)
+    allowFiles()
     beginLogging()
-    census = Census()
-    ports = {}
-    for job in JOBS:
-        factory = factoryOf(kind, job, directory, census)
-        if kind in TLS_KINDS:
-            algorithm, mutual = TLS_KINDS[kind]
-            options = tlsOptions(directory, "server", algorithm, mutual=mutual)
-            port = reactor.listenSSL(0, factory, options, interface="127.0.0.1")
-        else:
-            port = reactor.listenTCP(0, factory, interface="127.0.0.1")
-        ports[job] = port.getHost().port
-    StandardIO(Control(census, ports))
-    reactor.run()
+    react(serve, (kind, directory))
 
 
 if __name__ == "__main__":

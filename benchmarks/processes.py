@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,9 +21,75 @@ HERE = Path(__file__).resolve().parent
 SETTLING = 15.0
 """How long a server may take to notice that its clients are gone, seconds."""
 
+READ = 1 << 16
+"""How many octets are read at once."""
+
+PAUSE = 0.003
+"""How long a server must have done nothing before it counts as done, seconds."""
+
+
+def allowFiles() -> None:
+    """Let this process open as many files as it may."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def cpuOf(pid: int) -> float:
+    """
+    Read a process's CPU clock: the user's and the system's time of all its threads.
+
+    It is what ``/proc/PID/schedstat`` has for a process of one thread.
+
+    :param pid: which.
+    :return: seconds.
+    """
+    return time.clock_gettime((~pid << 3) | 2)  # As clock_getcpuclockid(3) makes it.
+
+
+def memoryOf(pid: int) -> int:
+    """
+    Read how much of the machine's memory a process has, its share of what is shared included.
+
+    :param pid: which.
+    :return: octets, the kernel's ``Pss``.
+    """
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    (kilobytes,) = (line.split()[1] for line in lines if line.startswith("Pss:"))
+    return int(kilobytes) * 1024
+
+
+def awaitQuiet(pid: int) -> None:
+    """
+    Wait until a process waits itself, with all its threads.
+
+    :param pid: which.
+    :raises RuntimeError: if that takes too long.
+    """
+    deadline = time.monotonic() + SETTLING
+    while time.monotonic() < deadline:
+        before = cpuOf(pid)
+        time.sleep(PAUSE)
+        if cpuOf(pid) == before and _sleeps(pid):
+            return
+    raise RuntimeError(f"process {pid} does not come to rest")
+
+
+def _sleeps(pid: int) -> bool:
+    states = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        try:
+            states.append((task / "stat").read_text().rpartition(")")[2].split()[0])
+        except OSError:
+            continue  # The thread ended.
+    return set(states) == {"S"}
+
 
 class Child:
-    """A process that answers a line of JSON to each line that it gets."""
+    """
+    A process that answers a line of JSON to each line that it gets.
+
+    :ivar pid: its number.
+    """
 
     def __init__(self, *arguments: str, **environment: str) -> None:
         """
@@ -32,6 +103,7 @@ class Child:
             stdout=subprocess.PIPE,
             text=True,
         )
+        self.pid = self._process.pid
 
     def ask(self, line: str) -> Any:
         """
@@ -42,10 +114,27 @@ class Child:
         :raises RuntimeError: if the process ends instead; it does so by itself
             when it is at a loss, or left alone for too long.
         """
+        self.tell(line)
+        return self.answer()
+
+    def tell(self, line: str) -> None:
+        """
+        Send a line.
+
+        :param line: the line; the answer to it must be waited for.
+        """
         assert self._process.stdin is not None, "it has a pipe"
-        assert self._process.stdout is not None, "it has a pipe"
         self._process.stdin.write(line + "\n")
         self._process.stdin.flush()
+
+    def answer(self) -> Any:
+        """
+        Wait for the answer to the first line that has none yet.
+
+        :return: the answer.
+        :raises RuntimeError: as :meth:`ask`.
+        """
+        assert self._process.stdout is not None, "it has a pipe"
         answer = self._process.stdout.readline()
         if not answer:
             raise RuntimeError(f"{self._process.args} ended")
@@ -54,7 +143,8 @@ class Child:
     def stop(self) -> None:
         """End it: it stops when it is no longer asked, and is killed if it does not."""
         assert self._process.stdin is not None, "it has a pipe"
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # It is over already.
+            self._process.stdin.close()
         try:
             self._process.wait(SETTLING)
         except subprocess.TimeoutExpired:
@@ -79,8 +169,13 @@ class Server(Child):
         return ports
 
     def cpu(self) -> float:
-        """:return: the CPU time used so far, user's and system's, seconds."""
-        return float(self.ask("usage")["cpu"])
+        """:return: the CPU time used so far, once the server has no more to do, seconds."""
+        awaitQuiet(self.pid)
+        return cpuOf(self.pid)
+
+    def memory(self) -> int:
+        """:return: how much memory it has, octets."""
+        return memoryOf(self.pid)
 
     def settle(self, connections: int = 0) -> dict[str, Any]:
         """
@@ -99,13 +194,44 @@ class Server(Child):
         raise RuntimeError("the server does not come to rest")
 
 
+class Onlooker:
+    """Has a server's page open, and reads whatever happens there until the server ends."""
+
+    def __init__(self, port: int) -> None:
+        """:param port: the page's."""
+        self._connection = socket.create_connection(("127.0.0.1", port), SETTLING)
+        self._connection.settimeout(None)
+        self._connection.sendall(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        first = self._connection.recv(READ)
+        if not first.startswith(b"HTTP/1.1 200"):
+            raise RuntimeError(f"the page says {first[:80]!r}")
+        threading.Thread(target=self._look, daemon=True).start()
+
+    def _look(self) -> None:
+        with self._connection, suppress(OSError):
+            while self._connection.recv(READ):
+                pass
+
+
+def program(name: str) -> str | None:
+    """
+    Look for a program, also beside this Python, and where only root does by default.
+
+    :param name: its name.
+    :return: its path, or None if it is not installed.
+    """
+    path = os.environ.get("PATH", os.defpath)
+    return shutil.which(name, path=f"{Path(sys.executable).parent}:{path}:/usr/sbin")
+
+
 class Load(Child):
     """A process full of clients."""
 
-    def __init__(self, group: str, directory: Path) -> None:
+    def __init__(self, group: str, directory: Path, address: str = "127.0.0.1") -> None:
         """
         :param group: the key exchange group that they offer.
         :param directory: the credentials.
+        :param address: where they come from.
         """
         # pyOpenSSL has no call for it.
         configuration = directory / f"{group}.cnf"
@@ -114,7 +240,7 @@ class Load(Child):
             f"[ssl]\nsystem_default = tls\n[tls]\nGroups = {group}\n"
         )
         super().__init__(
-            str(HERE / "load.py"), group, str(directory), OPENSSL_CONF=str(configuration)
+            str(HERE / "load.py"), group, str(directory), address, OPENSSL_CONF=str(configuration)
         )
 
     def do(self, name: str, **arguments: object) -> Any:

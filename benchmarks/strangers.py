@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import resource
 import selectors
 import signal
 import socket
@@ -31,6 +30,7 @@ from twisted.internet.task import LoopingCall, deferLater, react
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from peers import LIFETIME, Census, Control, ThingServer, beginLogging
+from processes import allowFiles
 
 from thing import (
     AuthorizedThings,
@@ -135,12 +135,6 @@ def serve(policy: str, directory: Path) -> None:
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     StandardIO(Control(census, {"flood": port.getHost().port}))
     reactor.run()
-
-
-def allowFiles() -> None:
-    """Let this process open as many files as it may."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 # The attackers.
