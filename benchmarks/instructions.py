@@ -1,0 +1,246 @@
+"""
+How many instructions the server's side of Thing takes for each thing it does.
+
+Run from anywhere::
+
+    python benchmarks/instructions.py [--json FILE] [--compare FILE]
+
+What a server does is done in memory, with its Connections, its drivers and its protocols, but
+without a reactor and a kernel, and valgrind's callgrind counts. The clients' octets were
+recorded before, so that nothing of the clients is counted. Counts of two runs differ by less
+than 1 in 1000, whatever else the machine does: regressions show here that times never would.
+Only instructions are counted: a cache miss costs nothing, and a system call neither.
+It takes a minute and needs valgrind.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.python.usage import Options, UsageError
+
+# What is measured is the package beside this directory, installed or not.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import credentials
+from jobs import CHUNK
+from memory import Memory, Node, Recorded, record, shake
+from peers import beginLogging
+from wires import Fleet
+
+from thing import ThingProtocol
+from thing.trust.tickets import TicketKeys
+
+MARK = os.getppid
+"""What callgrind is told to look for: nothing else calls it, and it does next to nothing."""
+
+PATIENCE = 600.0
+"""How long valgrind may take, seconds."""
+
+WARM = 20
+"""How many of each are done uncounted before: Python adapts its code to what it sees."""
+
+MIB = 1 << 20
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that is counted: how many of it, and what does them one by one."""
+
+    name: str
+    unit: str
+    operations: float
+    """How many units the counted steps are."""
+    steps: int
+    make: Callable[[Path, int], Iterator[object]]
+    """From the credentials and how many steps to what does a step each time it is asked."""
+
+
+def _handshakes(group: str, resumed: bool = False) -> Callable[[Path, int], Iterator[object]]:
+    def make(directory: Path, steps: int) -> Iterator[object]:
+        tickets, fleet = TicketKeys(), Fleet(directory, group)
+        records = []
+        node = Node(directory, tickets)
+        for _ in range(steps + 1):
+            records.append(record(node, fleet.back() if resumed else fleet.next()))
+        node = Node(directory, tickets)
+        kept = [shake(node, records[0])]  # Of the resumed ones it is the one that is not.
+        yield
+        for each in records[1:]:
+            kept.append(shake(node, each))
+            yield
+        sessions = [protocol.session for protocol, _ in kept[1:]]
+        assert all(each is not None and each.resumed is resumed for each in sessions)
+
+    return make
+
+
+def _session(
+    directory: Path, beats: int = 0, messages: int = 0
+) -> tuple[ThingProtocol, Memory, Recorded]:
+    # A ticket is never the same twice, and the session's keys depend on it.
+    recorded = record(Node(directory), Fleet(directory, "X25519").next(), beats, messages)
+    return *shake(Node(directory), recorded), recorded
+
+
+def _beats(directory: Path, steps: int) -> Iterator[object]:
+    protocol, transport, recorded = _session(directory, beats=steps)
+    yield
+    for octets in recorded.beats:
+        protocol.dataReceived(octets)
+        yield transport.written.clear()
+    assert protocol.heartbeats == steps
+
+
+def _uploads(directory: Path, steps: int) -> Iterator[object]:
+    protocol, _, recorded = _session(directory, messages=steps)
+    yield
+    for octets in recorded.data:
+        protocol.dataReceived(octets)
+        yield
+    assert protocol.termination is None
+
+
+def _downloads(directory: Path, steps: int) -> Iterator[object]:
+    protocol, transport, _ = _session(directory)
+    yield
+    for _ in range(steps):
+        protocol.sendMessage(CHUNK)
+        yield transport.written.clear()
+
+
+PARTS = (
+    Part("handshake", "handshake", 20, 20, _handshakes("X25519")),
+    Part("handshake, ML-KEM", "handshake", 20, 20, _handshakes("X25519MLKEM768")),
+    Part("handshake, resumed", "handshake", 20, 20, _handshakes("X25519", resumed=True)),
+    Part("heartbeat", "heartbeat", 200, 200, _beats),
+    Part("client to server", "MiB", 32 * len(CHUNK) / MIB, 32, _uploads),
+    Part("server to client", "MiB", 32 * len(CHUNK) / MIB, 32, _downloads),
+)
+"""All parts, in the order of the table."""
+
+
+def work() -> None:
+    """Do every part, with a mark before and after; run under callgrind."""
+    beginLogging()
+    with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as name:
+        directory = Path(name)
+        credentials.create(directory, 1 + WARM + max(part.steps for part in PARTS))
+        for part in PARTS:
+            steps = part.make(directory, WARM + part.steps)
+            for _ in range(1 + WARM):
+                next(steps)
+            gc.collect()
+            gc.disable()  # When it comes depends on what came before.
+            MARK()
+            for _ in range(part.steps):
+                next(steps)
+            MARK()
+            gc.enable()
+            for _ in steps:
+                raise RuntimeError("there are more steps than were counted")
+
+
+def counts() -> dict[str, float]:
+    """
+    Run everything under callgrind.
+
+    :return: for each part how many instructions one unit took.
+    :raises RuntimeError: if valgrind fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="thing-callgrind-") as name:
+        file = Path(name) / "out"
+        done = subprocess.run(
+            [
+                *("valgrind", "--tool=callgrind", "--dump-before=getppid"),
+                *(f"--callgrind-out-file={file}", sys.executable, __file__, "work"),
+            ],
+            env={**os.environ, "PYTHONHASHSEED": "0"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        totals = [_total(Path(f"{file}.{number}")) for number in range(1, 2 * len(PARTS) + 1)]
+        if done.returncode or None in totals:
+            raise RuntimeError(done.stderr)
+    return {
+        part.name: (total or 0) / part.operations
+        for part, total in zip(PARTS, totals[1::2], strict=True)
+    }
+
+
+def _total(dump: Path) -> int | None:
+    """What was executed up to a mark, since the one before."""
+    if dump.exists():
+        for line in dump.read_text(errors="replace").splitlines():
+            if line.startswith("totals:"):
+                return int(line.split()[1])
+    return None
+
+
+def table(taken: dict[str, float], before: dict[str, float]) -> str:
+    """
+    Lay the counts out.
+
+    :param taken: the counts.
+    :param before: those of another run, or nothing.
+    :return: lines for a terminal.
+    """
+    lines = [
+        f"{'instructions':<22}{'for each':<12}{'count':>14}" + f"{'change':>10}" * bool(before)
+    ]
+    for part in PARTS:
+        line = f"{part.name:<22}{part.unit:<12}{taken[part.name]:>14,.0f}"
+        if part.name in before:
+            line += f"{taken[part.name] / before[part.name] - 1:>+10.2%}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+class InstructionOptions(Options):
+    """The command line."""
+
+    synopsis = "python benchmarks/instructions.py [--json FILE] [--compare FILE]"
+    optParameters = [
+        ["json", None, None, "Write the counts to this file."],
+        ["compare", None, None, "Say how they differ from those in this file."],
+    ]
+
+
+def main(arguments: list[str]) -> None:
+    """
+    Count and print.
+
+    :param arguments: the command line.
+    """
+    if arguments == ["work"]:
+        work()
+        return
+    options = InstructionOptions()
+    try:
+        options.parseOptions(arguments)
+    except UsageError as error:
+        sys.exit(f"{options}\n{error}")
+    before: dict[str, Any] = {}
+    if options["compare"]:
+        before = json.loads(Path(options["compare"]).read_text())
+    taken = counts()
+    print(table(taken, before))
+    if options["json"]:
+        Path(options["json"]).write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
