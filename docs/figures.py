@@ -1,0 +1,165 @@
+"""
+Write the figures of ``performance.rst`` from what the benchmarks wrote.
+
+``python docs/figures.py`` writes the tables between their marker comments, from
+``benchmarks/results``; with ``--check`` it writes nothing and exits with 1 if the page is stale.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from generate import BLOCK, DOCS, table
+
+PAGE = DOCS / "performance.rst"
+RESULTS = DOCS.parent / "benchmarks" / "results"
+
+VERDICTS = {True: "met", False: "**missed**", None: "not measured"}
+
+
+def read(name: str) -> Any:
+    """
+    Read what a benchmark wrote.
+
+    :param name: of the file, without its ending.
+    :return: its content.
+    """
+    return json.loads((RESULTS / f"{name}.json").read_text())
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """
+    A figure with as many digits as mean something.
+
+    :param value: the figure, or None.
+    :param unit: its unit.
+    :return: text.
+    """
+    if value is None:
+        return "-"
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if unit else f"{value:.2f}"
+    return f"{text} {unit}".rstrip()
+
+
+def machine() -> str:
+    """:return: what the figures were taken on."""
+    about = read("figures")["machine"]
+    return table(("what", "which"), about.items())
+
+
+def goals() -> str:
+    """:return: every goal, and whether it was met."""
+    verdicts = {each["goal"]: each for each in read("figures")["goals"]}
+    verdicts |= {each["goal"]: each for each in read("endurance")["goals"]}
+    return table(
+        ("goal", "figure", "at most", "verdict"),
+        (
+            (
+                each["goal"],
+                number(each["figure"], each["unit"]),
+                number(each["limit"], each["unit"]),
+                VERDICTS[each["met"]],
+            )
+            for each in verdicts.values()
+        ),
+    )
+
+
+def figures() -> str:
+    """:return: a table for each workload."""
+    results = read("figures")["results"]
+    parts = []
+    for title in dict.fromkeys(each["workload"] for each in results):
+        rows = [each for each in results if each["workload"] == title]
+        compared = any(each["ratio"] is not None for each in rows)
+        heading = f"{title}, {rows[0]['unit']}"
+        head = ("peer", "median", "spread", "Thing / this")[: 4 if compared else 3]
+        cells = [
+            (
+                each["peer"],
+                number(each["median"], " "),
+                f"{each['spread']:.0%}",
+                "" if each["ratio"] is None else f"{each['ratio']:.2f}",
+            )[: len(head)]
+            for each in rows
+        ]
+        parts.append(f"{heading}\n{'~' * len(heading)}\n\n{table(head, cells)}")
+    return "\n\n".join(parts)
+
+
+def endurance() -> str:
+    """:return: what was counted in the long run."""
+    return table(
+        ("what", "figure"),
+        (
+            (each["peer"], number(each["median"], each["unit"]))
+            for each in read("endurance")["results"]
+        ),
+    )
+
+
+def instructions() -> str:
+    """:return: how many instructions each thing takes."""
+    return table(
+        ("what the server does", "instructions"),
+        ((name, f"{count:,.0f}") for name, count in read("instructions").items()),
+    )
+
+
+def floor() -> str:
+    """:return: the system calls of a heartbeat."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for peer, shapes in read("floor").items():
+            for shape, calls in shapes.items():
+                which = ", ".join(f"{name} {count:.2f}" for name, count in calls.items())
+                yield peer, shape, f"{sum(calls.values()):.2f}", which
+
+    return table(("peer", "beats", "calls", "which"), rows())
+
+
+DRAW: dict[str, Callable[[], str]] = {
+    "machine": machine,
+    "goals": goals,
+    "figures": figures,
+    "endurance": endurance,
+    "instructions": instructions,
+    "floor": floor,
+}
+"""What writes each generated part of the page."""
+
+
+def refreshed(page: str) -> str:
+    """
+    The page with all its generated parts as the results have them now.
+
+    :param page: the page's text.
+    :return: the new text.
+    :raises ValueError: if a part is missing or there twice.
+    """
+    names = [match["name"] for match in BLOCK.finditer(page)]
+    if sorted(names) != sorted(DRAW):
+        raise ValueError(f"the page's generated parts are {names}")
+    return BLOCK.sub(lambda match: f"{match[1]}\n{DRAW[match['name']]()}\n\n{match[3]}", page)
+
+
+def main(arguments: list[str]) -> int:
+    """
+    Refresh or check the page.
+
+    :param arguments: nothing, or ``--check``.
+    :return: the exit status.
+    """
+    before = PAGE.read_text()
+    after = refreshed(before)
+    if arguments == ["--check"]:
+        return int(before != after)
+    PAGE.write_text(after)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
