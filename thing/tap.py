@@ -440,9 +440,10 @@ def makeService(options: Options) -> ThingService:
     from twisted.internet import reactor
 
     try:
-        supervisor = Supervisor.fromEnvironment(os.environ)
         ports = SharedPorts(reactor) if options["reuse-port"] else reactor
         endpoints = {text: _serverEndpoint(ports, text) for text in options["port"]}
+        # Not sooner: it takes from the environment what Twisted's systemd: endpoint reads there.
+        supervisor = Supervisor.fromEnvironment(os.environ)
         makeFactory = _chooseFactory(reactor, options)
         choice = ServerChoice.read(_completed(options))
         settings = choice.settings(**_makeSettings(options))
