@@ -149,7 +149,9 @@ class MadeUpFleet:
         """Do nothing."""
         return succeed(None)
 
-    def subscribe(self, receiver: Any, after: str | None = None) -> Callable[[], None]:
+    def subscribe(
+        self, receiver: Any, after: str | None = None, room: Callable[[], bool] | None = None
+    ) -> Callable[[], None]:
         """Tell what happens."""
         return self.feed.subscribe(receiver, after)
 

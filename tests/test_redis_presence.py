@@ -14,6 +14,7 @@ from thing import EndReason, ErrorCode, IdentityKey, LocalProtocolError
 from thing.errors import ReplyStatus, RequestFailed, RequestTimedOut
 from thing.events import Cause
 from thing.fleet import FedEvent, Filter, IPresence, Kind, NotPresent, Status, Twins
+from thing.fleet.redis.script import Bounds
 
 
 class SharedTests(FleetCase):
@@ -534,6 +535,60 @@ class SubscriberTests(FleetCase):
         self.assertEqual(again, node.told[1:])
         self.assertLess(max(answers), 2 * 3_100_000)
 
+    async def test_noRoom(self) -> None:
+        """For who takes no more nothing is read; then it goes on, and is told if it missed some."""
+        node = await self.node("a", bounds=Bounds(events=1000))
+        await self.connected(node)
+        room = False
+        seen: list[FedEvent | None] = []
+        add = ("XADD", "thing:feed", "MAXLEN", 1000, "*", *eventWords())
+        first = self.redis.ask(*add).decode()
+        for _ in range(900):
+            self.redis.ask(*add)
+        end = node.presence.subscribe(seen.append, first, lambda: room)
+        await self.later(0.5)
+        self.assertEqual(seen, [])
+        room = True
+        await self.until(lambda: len(seen) == 900)
+        self.assertNotIn(None, seen)
+        end()
+        room = False
+        del seen[:]
+        node.presence.subscribe(seen.append, first, lambda: room)
+        await self.later(0.5)
+        for _ in range(500):
+            self.redis.ask(*add)
+        room = True
+        await self.until(lambda: len(seen) == 1 + 1000)
+        self.assertIsNone(seen[0])
+        room = False
+        await self.until(lambda: node.presence._tail._following)
+        self.redis.ask(*add)  # What comes it has to take.
+        await self.until(lambda: len(seen) == 1 + 1001)
+
+    async def test_noRoomAtTheEnd(self) -> None:
+        """Who takes no more keeps nothing from ending, and begins anew with the registry."""
+        node = await self.node("a")
+        await self.connected(node)
+        await self.connect(node, "lamp")
+        await self.assertHere({"lamp": "a"}, node)
+        (first, _), *_ = self.redis.ask("XRANGE", "thing:feed", "-", "+")
+        await self.connect(node, "door")
+        seen: list[FedEvent | None] = []
+        room = False
+        ends = [
+            node.presence.subscribe(seen.append, first.decode(), lambda: room) for _ in range(2)
+        ]
+        await self.later(0.3)
+        ends[0]()
+        node.presence._keeper.link.drop("a test")
+        await self.until(lambda: seen == [None, None])  # It was lost, and it is back.
+        await self.until(lambda: node.presence._tail._following)
+        await self.connect(node, "cat")
+        await self.until(lambda: len(seen) == 3)
+        assert seen[2] is not None
+        self.assertEqual(seen[2].event.id, "cat")
+
     async def test_broken(self) -> None:
         """A receiver that raises keeps nobody else from being told."""
         nodes = await self.three()
@@ -560,6 +615,14 @@ class SubscriberTests(FleetCase):
         self.assertEqual(
             [fed and fed.event.id for fed in nodes[0].told], [f"lamp-{n}" for n in range(5)]
         )
+
+
+def eventWords() -> tuple[str, ...]:
+    """An entry of the stream."""
+    return (
+        *("kind", "late", "id", "x", "epoch", "1", "sequence", "1"),
+        *("node", "a", "session", "s", "at", "1", "data", "{}"),
+    )
 
 
 def octetsIn(answer: Any) -> int:

@@ -66,7 +66,7 @@ class IPresence(Interface):
             ``Undelivered``.
         """
 
-    def subscribe(receiver, after=None):  # type: ignore[no-untyped-def]
+    def subscribe(receiver, after=None, room=None):  # type: ignore[no-untyped-def]
         """
         Be told what happens, in order.
 
@@ -74,6 +74,8 @@ class IPresence(Interface):
             when events that follow ``after`` are lost, so that what was known must be asked
             anew. It must not raise.
         :param after: the position behind which to begin; None for now.
+        :param room: tells whether the receiver takes more of what was; what would have to be
+            read for it is left where it is until then. None for one that always does.
         :return: a function of no arguments that ends the subscription.
         """
 

@@ -111,12 +111,18 @@ class MemoryPresence:
         """
         return execute(self.local.dismiss, id)
 
-    def subscribe(self, receiver: Receiver, after: str | None = None) -> Callable[[], None]:
+    def subscribe(
+        self,
+        receiver: Receiver,
+        after: str | None = None,
+        room: Callable[[], bool] | None = None,
+    ) -> Callable[[], None]:
         """
         Be told what happens, in order.
 
         :param receiver: is told.
         :param after: the position behind which to begin; None for now.
+        :param room: is not asked: all that was is in memory already.
         :return: ends the subscription.
         :raises ValueError: if it is no position.
         """

@@ -116,7 +116,7 @@ class EventStream:
         :param after: the position behind which to begin; None for now.
         :raises ValueError: if it is no position; then nothing is answered.
         """
-        subscribed = presence.subscribe(self._receive, after)  # type: ignore[no-untyped-call]
+        subscribed = presence.subscribe(self._receive, after, self._hasRoom)  # type: ignore[no-untyped-call]
         self._unsubscribe = subscribed
         request = self._request
         request.notifyFinish().addBoth(self._finished)
@@ -159,6 +159,10 @@ class EventStream:
         self._flush()
         if self.waiting > MAX_WAITING or self._catchingUp > MAX_CATCHING_UP:
             self._cut()
+
+    def _hasRoom(self) -> bool:
+        """Whether it takes more of what was; what comes it has to take."""
+        return not self._paused
 
     def _count(self, cost: int, late: bool) -> None:
         if late:

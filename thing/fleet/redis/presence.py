@@ -111,7 +111,7 @@ class RedisPresence(Service):
             onDown=lambda reason: None,
             told=self._inbox.told,
         )
-        self._tail = Tail(self.feed, self._keeper.link, self._keeper.script)
+        self._tail = Tail(self.feed, self._keeper.link, self._keeper.script, clock)
         self._tail.link = makeLink(
             prepare=partial(letIn, address=address),
             onUp=self._tail.linkUp,
@@ -328,16 +328,22 @@ class RedisPresence(Service):
         except (RegistryAway, RegistryRefused) as error:
             raise Undelivered(str(error)) from None
 
-    def subscribe(self, receiver: Receiver, after: str | None = None) -> Callable[[], None]:
+    def subscribe(
+        self,
+        receiver: Receiver,
+        after: str | None = None,
+        room: Callable[[], bool] | None = None,
+    ) -> Callable[[], None]:
         """
         Be told what happens on all nodes, in order.
 
         :param receiver: is told; while the registry is away, of this node only.
         :param after: the position behind which to begin; None for now.
+        :param room: tells whether the receiver takes more of what was; None if it always does.
         :return: ends the subscription.
         :raises ValueError: if it is no position.
         """
-        return self._tail.subscribe(receiver, after)
+        return self._tail.subscribe(receiver, after, room)
 
 
 def connectPresence(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from thing.fleet.feed import Feed, Position, Receiver, formatPosition, parsePosition
@@ -23,6 +25,12 @@ About how many octets they may have together, unless it is one: no answer may be
 that Redis counts as lost before it is read.
 """
 
+ROOM_PAUSE = 0.01
+"""After what time a receiver that takes no more is asked again, seconds; then twice that."""
+
+LONGEST_ROOM_PAUSE = 0.5
+"""After what time it is asked again at the latest, seconds."""
+
 PATIENCE = 1.0
 """How long Redis is asked to wait for the next entry, seconds."""
 
@@ -30,15 +38,30 @@ PATIENCE = 1.0
 class _Subscriber:
     """Somebody who is told, and up to where it was."""
 
-    def __init__(self, receiver: Receiver, after: str | None) -> None:
+    def __init__(
+        self, receiver: Receiver, after: str | None, room: Callable[[], bool] | None
+    ) -> None:
         self.receiver = receiver
+        self.room = room
         self.after = None if after is None else parsePosition(after)
         self.at: Position | None = None
         """What it was told of the stream; None while it is not told of the stream at all."""
         self.local: Callable[[], None] | None = None
         """Ends its subscription to this node's own events."""
         self.active = True
-        self.reading = False
+        self.reading: object = None
+        """Stands for the reading of what was that goes on."""
+        self.pause: Deferred[None] | None = None
+        """Until it is asked again whether it takes more."""
+
+    def hasRoom(self) -> bool:
+        """Whether it takes more of what was."""
+        return self.room is None or self.room()
+
+    def wake(self) -> None:
+        """End the pause, if there is one."""
+        if self.pause is not None:
+            self.pause.cancel()
 
 
 class Tail:
@@ -53,33 +76,38 @@ class Tail:
 
     _log = Logger()
 
-    def __init__(self, feed: Feed, history: Link, script: Script) -> None:
+    def __init__(self, feed: Feed, history: Link, script: Script, clock: IReactorTime) -> None:
         """
         :param feed: what happens on this node while the registry is away.
         :param history: the connection on which this node writes; what was is read there.
         :param script: reads there.
+        :param clock: measures time.
         """
         self.malformed = 0
         self.link: Link
         self._feed = feed
         self._history = history
         self._script = script
+        self._clock = clock
         self._key = f"{script.prefix}feed"
         self._subscribers: set[_Subscriber] = set()
         self._connected = False
         self._following = False
         self._latest: Position | None = None
 
-    def subscribe(self, receiver: Receiver, after: str | None) -> Callable[[], None]:
+    def subscribe(
+        self, receiver: Receiver, after: str | None, room: Callable[[], bool] | None = None
+    ) -> Callable[[], None]:
         """
         Be told what happens, in order.
 
         :param receiver: is told.
         :param after: the position behind which to begin; None for now.
+        :param room: tells whether it takes more of what was; None if it always does.
         :return: ends the subscription.
         :raises ValueError: if it is no position.
         """
-        subscriber = _Subscriber(receiver, after)
+        subscriber = _Subscriber(receiver, after, room)
         self._subscribers.add(subscriber)
         if self._connected:
             self._read(subscriber)
@@ -90,6 +118,7 @@ class Tail:
 
         def end() -> None:
             subscriber.active = False
+            subscriber.wake()
             self._subscribers.discard(subscriber)
             if subscriber.local is not None:
                 subscriber.local()
@@ -112,7 +141,8 @@ class Tail:
         self._connected = False
         self._latest = None
         for subscriber in list(self._subscribers):
-            subscriber.at = None
+            subscriber.at = subscriber.reading = None
+            subscriber.wake()
             self._tell(subscriber, None)
             if subscriber.active and subscriber.local is None:
                 subscriber.local = self._feed.subscribe(subscriber.receiver)
@@ -121,18 +151,28 @@ class Tail:
 
     def _read(self, subscriber: _Subscriber) -> None:
         """Tell a subscriber what was, and then let it be told what comes."""
-        if not subscriber.reading and subscriber.active:
-            subscriber.reading = True
+        if subscriber.active:
+            subscriber.reading = object()
             Deferred.fromCoroutine(self._catchUp(subscriber)).addErrback(
                 lambda failure: self._log.failure("Reading the stream failed", failure)
             )
 
     async def _catchUp(self, subscriber: _Subscriber) -> None:
+        reading = subscriber.reading
         try:
             at = await self._begin(subscriber)
-            while subscriber.active and self._connected:
+            if subscriber.after is None and self._latest is None:
+                self._latest = at  # Nothing was that it is to be told.
+            while subscriber.active and subscriber.reading is reading:
                 if self._latest is not None and at >= self._latest:
-                    break
+                    subscriber.at = at
+                    self._follow()
+                    return
+                if not subscriber.hasRoom():
+                    await self._waitFor(subscriber)
+                    if not await self._isThere(at):
+                        self._tell(subscriber, None)  # What follows it may be gone as well.
+                    continue
                 more, entries = await self._entriesAfter(self._history, at)
                 at = self._pass(entries, at, [subscriber])
                 if not more:
@@ -143,22 +183,33 @@ class Tail:
             return  # When the registry is back it begins anew.
         except RegistryRefused as error:
             self._history.drop(str(error))
-            return
-        finally:
-            subscriber.reading = False
-        if self._connected:
-            subscriber.at = at
-            self._follow()
+
+    async def _waitFor(self, subscriber: _Subscriber) -> None:
+        """Wait until a subscriber may take more, or is to be told no more."""
+        seconds = ROOM_PAUSE
+        while subscriber.active and not subscriber.hasRoom():
+            subscriber.pause = deferLater(self._clock, seconds)
+            seconds = min(2 * seconds, LONGEST_ROOM_PAUSE)
+            try:
+                await subscriber.pause
+            except CancelledError:
+                return
+            finally:
+                subscriber.pause = None
 
     async def _begin(self, subscriber: _Subscriber) -> Position:
         """Find out where a subscriber begins, and tell it if something is missing there."""
         newest = await self._newest()
         if subscriber.after is None:
             return newest
-        exact = formatPosition(subscriber.after)
-        if not await self._history.call("XRANGE", self._key, exact, exact, "COUNT", 1):
+        if not await self._isThere(subscriber.after):
             self._tell(subscriber, None)  # It was never given out, or is kept no more.
         return min(subscriber.after, newest)
+
+    async def _isThere(self, at: Position) -> bool:
+        exact = formatPosition(at)
+        found = await self._history.call("XRANGE", self._key, exact, exact, "COUNT", 1)
+        return bool(found)
 
     async def _newest(self) -> Position:
         entries = await self._history.call("XREVRANGE", self._key, "+", "-", "COUNT", 1)
