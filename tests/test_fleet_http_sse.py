@@ -311,6 +311,17 @@ class SlowTests(EventsCase):
         self.assertEqual(self.positions(reader), [fed.position for fed in [*feds[1:], *late]])
         self.assertEqual(self.site.api.cutOff, 0)
 
+    def test_catchUpWhileMuchComes(self) -> None:
+        """A reader that catches up is not cut off for what comes behind that meanwhile."""
+        feds = self.happen(1000, "x" * 500)
+        self.clock.advance(1)
+        reader = self.open(request("GET", f"/events?after={feds[0].position}"))
+        feds += self.happen(1 + MAX_WAITING // 500, "y" * 500)
+        for _ in range(200):
+            reader.read(20_000)
+        self.assertEqual(self.positions(reader), [fed.position for fed in feds[1:]])
+        self.assertEqual(self.site.api.cutOff, 0)
+
     def test_catchUpStuck(self) -> None:
         """One that asks for all that is kept and then does not read is cut off after a while."""
         feds = self.happen(5000, "x" * 500)

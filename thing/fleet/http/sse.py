@@ -29,8 +29,8 @@ MAX_WAITING = 256 * 1024
 
 MAX_CATCHING_UP = 2 * MOST_OCTETS
 """
-The same for events from before the reader came, which wait through no fault of its own:
-more than the feed keeps. They are written as JSON when the reader takes them.
+The same while there are events from before the reader came, which wait through no fault of
+its own: more than the feed keeps. They are written as JSON when the reader takes them.
 """
 
 STALL_TIMEOUT = 60.0
@@ -153,7 +153,8 @@ class EventStream:
         if self._over or (fed is not None and not self._wanted(fed)):
             return
         cost = OVERHEAD if fed is None else costOf(fed.event)
-        late = fed is None or fed.event.at < self._since
+        # What comes behind that waits through no fault of the reader's, either.
+        late = fed is None or fed.event.at < self._since or self._catchingUp > 0
         self._pending.append((fed, cost, late))
         self._count(cost, late)
         self._flush()
