@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import writeCertificate
@@ -156,6 +157,18 @@ class LinkTests(LinkCase):
         await self.until(lambda: len(self.reasons) >= 3)
         network.mode = "open"
         await self.until(lambda: link.up)
+
+    async def test_quiet(self) -> None:
+        """Tries to connect leave nothing in the log, however many there are."""
+        logged: list[Any] = []
+        globalLogPublisher.addObserver(logged.append)
+        self.addCleanup(globalLogPublisher.removeObserver, logged.append)
+        link = self.link("unix:///nowhere.sock")
+        await self.until(lambda: len(self.reasons) >= 3)
+        await link.stop()
+        link = await self.up(f"unix://{self.redis.path}")
+        await link.stop()
+        self.assertEqual([formatEvent(event) for event in logged], [])
 
     async def test_noRedis(self) -> None:
         """A server that talks nonsense is none."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from zope.interface.verify import verifyObject
 
 from tests.redises import SHORT, FleetCase, Node
@@ -142,6 +142,23 @@ class SharedTests(FleetCase):
             assert record is not None
             self.assertIs(record.status, Status.PRESENT)
             self.assertIsNone(record.traffic)
+
+    async def test_nobodyWaits(self) -> None:
+        """A question about a thing elsewhere can be given up; nothing is wrong then."""
+        nodes = await self.three()
+        await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        asked: list[Deferred[Any]] = []
+
+        def silent(*_: object) -> Deferred[Any]:
+            asked.append(Deferred())
+            return asked[-1]
+
+        nodes[1].presence._inbox.measure = silent  # type: ignore[method-assign]
+        asking = nodes[1].presence.thing("lamp")
+        await self.until(lambda: bool(asked))
+        asking.cancel()
+        await self.assertFailure(asking, CancelledError)
 
     async def test_pages(self) -> None:
         """Pages are in the order of the ids, whatever node the things are on, and filtered."""

@@ -70,6 +70,12 @@ class RegistryRefused(ThingError):
         return _PASSING.search(str(self)) is not None
 
 
+class _QuietFactory(Factory):
+    """Builds protocols, and does not log each try to reach a registry that is away."""
+
+    noisy = False
+
+
 def checkLibrary() -> None:
     """
     See whether the client library is installed.
@@ -234,7 +240,7 @@ class Link:
     def _connect(self) -> None:
         self._retry = None
         self._reason = ""
-        connecting = self._endpoint.connect(Factory.forProtocol(self._build))
+        connecting = self._endpoint.connect(_QuietFactory.forProtocol(self._build))
         self._connecting = connecting.addTimeout(CONNECT_TIME, self._clock)
         connecting.addCallbacks(self._connected, self._notConnected)
 
@@ -344,7 +350,7 @@ async def askOnce(
     :raises Exception: if there is none in time.
     """
     lost: Deferred[None] = Deferred()
-    factory = Factory.forProtocol(lambda: makeProtocol(None, lambda *_: lost.callback(None)))
+    factory = _QuietFactory.forProtocol(lambda: makeProtocol(None, lambda *_: lost.callback(None)))
     protocol: Any = await _timed(endpoint.connect(factory), CONNECT_TIME, clock)
     try:
         asked = protocol.execute_command(*map(_encoded, command), apply_timeout=False)

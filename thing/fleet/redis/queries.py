@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from thing.errors import ThingError
 from thing.fleet.local import LocalRegistry
@@ -132,8 +132,11 @@ class Queries:
                 nodes.setdefault(record.node, []).append(record.id)
         asking = [Deferred.fromCoroutine(self._measure(node, ids)) for node, ids in nodes.items()]
         told: dict[str, Any] = {}
-        for found in await gatherResults(asking):
-            told |= found
+        try:
+            for found in await gatherResults(asking, consumeErrors=True):
+                told |= found
+        except FirstError as error:  # Such as that nobody waits for it any more.
+            error.subFailure.raiseException()
         return [self._withTraffic(record, told) for record in records]
 
     async def _measure(self, node: str, ids: list[str]) -> dict[str, Any]:
