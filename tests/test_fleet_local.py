@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 
 from tests.fleet import WALL, PresenceCase
 from tests.pairs import Pair
@@ -575,6 +581,21 @@ class NodeTests(PresenceCase):
         self.assertEqual(record.terminations, {"GOODBYE": 1, "TRUNCATED": 1, "FLAT_LINED": 1})
         self.assertEqual(dict(record.minutes)[int(WALL)], {"GOODBYE": 1, "TRUNCATED": 1})
         self.assertEqual(record.since, WALL)
+
+    def test_healthCheck(self) -> None:
+        """Who connects and says nothing is not among the ends that people look at."""
+        presence = self.presence()
+        for octets in ((), (b"GET / HTTP/1.1\r\n",)):
+            protocol: Any = presence.local.factory.buildProtocol(
+                IPv4Address("TCP", "192.0.2.1", 4000)
+            )
+            protocol.makeConnection(StringTransport())
+            for part in octets:
+                protocol.dataReceived(part)
+            protocol.connectionLost(Failure(ConnectionDone()))
+        (record,) = self.successResultOf(presence.nodes())
+        self.assertEqual(record.minutes, ((int(WALL), {"REJECTED": 1}),))
+        self.assertEqual(record.terminations, {"TRUNCATED": 1, "REJECTED": 1})
 
     def test_draining(self) -> None:
         """A node that is shutting down says so."""

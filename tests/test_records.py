@@ -127,6 +127,7 @@ class StrangerTests(TestCase):
             (b"\x16\x03\x01\x02\x00", "TLS"),
             (b"PRI * HTTP/2.0", "HTTP/2"),
             (b"PROXY TCP4", "PROXY"),
+            (b"\r\n\r\n\x00\r\nQUIT\n", "PROXY"),
         ):
             self.assertIn(name, looksLike(first))
 

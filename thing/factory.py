@@ -406,7 +406,7 @@ class ThingFactory(Factory):
         self._handshakeEnded(protocol)
         self.sessions.discard(protocol)
         self.terminations[termination.cause] += 1
-        if protocol.session is None and (_cameAndWent(protocol) or not self._logsRefusal()):
+        if protocol.session is None and (cameAndWent(protocol) or not self._logsRefusal()):
             return
         what = f"Session {protocol.sessionId}" if protocol.session else "Handshake"
         self._log.info(
@@ -457,8 +457,13 @@ def _checkIdentity(identity: Identity) -> Identity:
     return identity
 
 
-def _cameAndWent(protocol: ThingProtocol) -> bool:
-    """Whether the peer closed the stream without an octet, as a balancer's health check does."""
+def cameAndWent(protocol: ThingProtocol) -> bool:
+    """
+    Tell whether the peer closed the stream without an octet, as a balancer's health check does.
+
+    :param protocol: a connection that is over.
+    :return: whether it did.
+    """
     termination = protocol.termination
     return protocol.silent and termination is not None and termination.cause is Cause.TRUNCATED
 

@@ -223,6 +223,7 @@ _GREETINGS = (
     (b"OPTI", "HTTP"),
     (b"CONN", "HTTP"),
     (b"PROX", "the PROXY protocol"),
+    (b"\r\n\r\n", "the PROXY protocol"),  # Its version 2.
 )
 
 

@@ -11,7 +11,7 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
 from zope.interface import implementer
 
 from thing.events import Event, Terminated
-from thing.factory import ThingFactory
+from thing.factory import ThingFactory, cameAndWent
 from thing.fleet.feed import Feed, Receiver
 from thing.fleet.interfaces import IPresence
 from thing.fleet.local import LocalRegistry, LocalSession
@@ -146,7 +146,8 @@ class Health:
         factory.observers.append(self._observe)
 
     def _observe(self, protocol: ThingProtocol, event: Event) -> None:
-        if not isinstance(event, Terminated):
+        # A balancer's checks, every two seconds, would hide what people look for here.
+        if not isinstance(event, Terminated) or cameAndWent(protocol):
             return
         minute = int(self._wallClock() // 60) * 60
         if not self._minutes or self._minutes[-1][0] != minute:
