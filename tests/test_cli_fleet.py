@@ -303,10 +303,12 @@ class RecordTests(SynchronousTestCase):
     """What a server told is read."""
 
     def test_row(self) -> None:
-        """A row is reckoned from the server's own time."""
-        (row,) = rowsOf(record("lamp", since=NOW - 100, lastSeen=NOW - 3))
+        """A row is reckoned from its node's own time, which is told in fractions of a second."""
+        (row,) = rowsOf(record("lamp", since=NOW - 100, lastSeen=NOW - 3.5))
         self.assertEqual((row.id, row.status, row.node), ("lamp", "present", "north"))
-        self.assertEqual((row.up, row.silence, row.roundTripTime), (100.0, 4.2, 0.0123))
+        assert row.up is not None
+        self.assertAlmostEqual(row.up, 100.7, places=5)
+        self.assertEqual((row.silence, row.roundTripTime, row.cause), (4.2, 0.0123, None))
         self.assertEqual(row.messages, 7)
         self.assertEqual(row.found["fingerprint"], "SHA256:lamp")
 
@@ -316,6 +318,17 @@ class RecordTests(SynchronousTestCase):
         self.assertEqual(
             (row.up, row.silence, row.roundTripTime, row.messages), (None, 60, None, 0)
         )
+        self.assertIsNone(row.cause)
+
+    def test_cause(self) -> None:
+        """Of what is gone is told how its last session ended; of what is here, not."""
+        endings = [{"cause": "FLAT_LINED"}, {"cause": "GOODBYE"}]
+        for status, wanted in (("gone", "FLAT_LINED"), ("present", None)):
+            (row,) = rowsOf(record("x").asDict() | {"status": status, "endings": endings})
+            self.assertEqual(row.cause, wanted)
+        for nonsense in ([], {}, 5, [5], [{"cause": 5}], [{}]):
+            (row,) = rowsOf(record("x").asDict() | {"status": "gone", "endings": nonsense})
+            self.assertIsNone(row.cause)
 
     def test_unmeasured(self) -> None:
         """What has not been measured is not known."""
@@ -653,7 +666,7 @@ class ScreenTests(BoardCase):
         self.assertLessEqual({cell_len(line) for line in lines}, set(range(81)))
         self.assertRegex(lines[0], r"^thing top  \d\d:\d\d:\d\d  100 things, 0 late")
         self.assertRegex(lines[3], r"^north +up +2 +0 +0.0ms +memory")
-        self.assertRegex(lines[6], r"^thing-000 +present north +\d+d +4.2s  12.3ms +7$")
+        self.assertRegex(lines[6], r"^thing-000 +present north +8m24s +4.2s  12.3ms +7$")
         self.assertRegex(lines[-1], r"^1-17 of 100  q quit")
 
     def test_sizes(self) -> None:

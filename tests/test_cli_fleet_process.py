@@ -12,13 +12,14 @@ from unittest import mock
 from rich.cells import cell_len
 from twisted.internet.defer import Deferred, fail
 
-from tests.madeup import CLEAR, FleetCase, answer, reactor, thing
+from tests.madeup import CLEAR, NOW, FleetCase, answer, reactor, thing
 from tests.test_cli_process import Command
 from thing import ReplyStatus, RequestFailed, RequestTimedOut
 from thing.cli.exits import ExitCode
 from thing.errors import ErrorCode, LocalProtocolError
 from thing.fleet import Kind, NotPresent, Status, Undelivered
 from thing.fleet.http import sse
+from thing.fleet.model import Ending
 
 STEERING = "".join(map(chr, [*range(32), 127, *range(128, 160), 0x202E]))
 """Characters that no terminal must get from a stranger."""
@@ -59,7 +60,7 @@ class ListTests(ProcessCase):
         self.assertEqual(
             [line.split()[0] for line in lines], ["lamp", "x\ufffd[2J\ufffd\ufffd", "電球"]
         )
-        self.assertRegex(lines[0], r"^lamp +present +north +\d+d +4.2s +12.3ms +192.0.2.1:4711$")
+        self.assertRegex(lines[0], r"^lamp +present +north +8m24s +4.2s +12.3ms +192.0.2.1:4711$")
         self.assertEqual(len({cell_len(line.partition("north")[0]) for line in lines}), 1)
         self.assertEqual(self.said, "")
 
@@ -111,6 +112,23 @@ class ListTests(ProcessCase):
         ):
             lines = await self.output("ls", *arguments)
             self.assertEqual([line.split()[0] for line in lines[1:]], expected)
+
+    async def test_gone(self) -> None:
+        """How those that are gone went stands beside them."""
+        ending = Ending("00" * 16, "north", NOW - 9.0, NOW, "FLAT_LINED", "it was silent")
+        self.fleet.add(thing("lamp", status=Status.GONE, traffic=None, endings=(ending,)))
+        self.serveFleet()
+        (_, line) = await self.output("ls", "--status-is", "gone")
+        self.assertRegex(line, "^lamp +gone: flat lined +north +- ")
+
+    async def test_nobody(self) -> None:
+        """Where no server answers, what to do is said besides."""
+        self.environment["THING_STATUS"] = f"unix:{self.home}/nobody"
+        for arguments in (["ls"], ["send", "x", "y"], ["events"], ["top", "--once"]):
+            await self.output(*arguments, code=ExitCode.NOT_CONNECTED)
+            first, second = self.said.splitlines()
+            self.assertIn("cannot reach unix:", first)
+            self.assertIn("was started with --status;", second)
 
     async def test_incomplete(self) -> None:
         """That a part of the fleet could not be asked is said on standard error."""
@@ -488,4 +506,4 @@ class BatchTests(ProcessCase):
         """Without a first look there is nothing to print."""
         arguments = ("top", "--once", "--status", "http://127.0.0.1:1")
         self.assertEqual(await self.output(*arguments, code=ExitCode.NOT_CONNECTED), [])
-        self.assertEqual(self.said.count("\n"), 1)
+        self.assertEqual(self.said.count("\n"), 2)

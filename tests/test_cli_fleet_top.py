@@ -219,7 +219,7 @@ class ScreenTests(TopCase):
         self.fleet.add(thing("lamp"), thing("電球"), thing(f"x{CLEAR}"))
         self.serveFleet()
         terminal = self.top()
-        await terminal.shows(r"^lamp +present north +\d+d +4.2s  12.3ms +7$")
+        await terminal.shows(r"^lamp +present north +8m24s +4.2s  12.3ms +7$")
         self.assertRegex(terminal.lines[0], r"^thing top  \d\d:\d\d:\d\d  3 things, 0 late  http:")
         self.assertRegex(terminal.lines[3], r"^north +up +0 +0 +0.0ms memory$")
         self.assertIn("q quit", terminal.lines[-1])

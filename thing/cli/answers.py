@@ -16,9 +16,12 @@ MAX_SAID = 200
 class Away(CommandError):
     """The server cannot be reached now, or does not answer; later it may."""
 
-    def __init__(self, message: str) -> None:
-        """:param message: the line."""
-        super().__init__(message, ExitCode.NOT_CONNECTED)
+    def __init__(self, message: str, advice: str | None = None) -> None:
+        """
+        :param message: the line.
+        :param advice: a second line, on what to do; None for none.
+        """
+        super().__init__(message, ExitCode.NOT_CONNECTED, advice)
 
 
 class Nonsense(CommandError):

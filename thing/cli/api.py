@@ -37,6 +37,12 @@ PATIENCE = 10.0
 MAX_ANSWER = 4 << 20
 """The longest answer that is read, octets; what it is parsed to can be 20 times as much."""
 
+NOBODY_THERE = (
+    "a server answers there if it was started with --status;"
+    " --status URL or $THING_STATUS says where else"
+)
+"""What to do if nobody listens."""
+
 Query = Mapping[str, str | int | list[str] | None]
 """What follows the question mark; None is left out."""
 
@@ -313,6 +319,8 @@ class Api:
             raise self._closed(Away(f"{away}it closed the connection")) from None
         except TimeoutError:
             raise self._closed(Away(f"{away}no answer in time")) from None
+        except (ConnectionRefusedError, FileNotFoundError) as error:
+            raise self._closed(Away(f"{away}{_plain(error)}", NOBODY_THERE)) from None
         except (OSError, UnicodeError) as error:
             raise self._closed(Away(f"{away}{_plain(error)}")) from None
         except (HTTPException, ValueError) as error:

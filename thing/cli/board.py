@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from thing.cli.records import LATELY, Node, Row
-from thing.cli.shown import amount, moment, span, tripTime, visible
+from thing.cli.shown import amount, causeName, moment, span, tripTime, visible
 from thing.cli.watching import Snapshot
 
 MOST_TYPED = 100
@@ -107,8 +107,7 @@ def endings(snapshot: Snapshot) -> str:
     for node in snapshot.nodes:
         ended.update(node.ended)
     counts = ", ".join(
-        f"{amount(count)} {visible(cause, 20).replace('_', ' ').lower()}"
-        for cause, count in ended.most_common(8)
+        f"{amount(count)} {causeName(cause)}" for cause, count in ended.most_common(8)
     )
     return f"Ended in the last {LATELY / 60:.0f} minutes: {counts or 'none'}"
 

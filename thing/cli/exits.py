@@ -44,23 +44,29 @@ EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.sentence}" f
 
 
 class CommandError(click.ClickException):
-    """A command cannot go on: one line on standard error, and an exit code."""
+    """A command cannot go on: a line on standard error, and an exit code."""
 
-    def __init__(self, message: str, code: ExitCode = ExitCode.FAILED) -> None:
+    def __init__(
+        self, message: str, code: ExitCode = ExitCode.FAILED, advice: str | None = None
+    ) -> None:
         """
         :param message: the line.
         :param code: what to exit with.
+        :param advice: a second line, on what to do; None for none.
         """
         super().__init__(message)
+        self._advice = advice
         self.exit_code = code.value  # type: ignore[misc]
 
     def show(self, file: IO[Any] | None = None) -> None:
         """
-        Print the line.
+        Print it.
 
         :param file: where to; by default standard error.
         """
         complain(self.format_message())
+        if self._advice is not None:
+            complain(self._advice)
 
 
 def complain(message: str) -> None:

@@ -10,16 +10,22 @@ from thing.cli.api import Api, Query
 from thing.cli.exits import ExitCode, complain
 from thing.cli.output import asLine, endingQuietly, write
 from thing.cli.records import Page, Row, pages
-from thing.cli.shown import Columns, amount, colourWanted, span, tripTime, visible
+from thing.cli.shown import Columns, amount, causeName, colourWanted, span, tripTime, visible
 
 __all__ = ["INCOMPLETE", "List", "Table"]
 
 INCOMPLETE = "the answer is incomplete: it is only what that node knows"
 """What is said when the shared registry is away."""
 
+
+def _statusOf(row: Row) -> str:
+    status = visible(row.status, 20)
+    return status if row.cause is None else f"{status}: {causeName(row.cause)}"
+
+
 _CELLS: dict[str, Callable[[Row], str]] = {
     "ID": lambda row: visible(row.id) or "?",
-    "STATUS": lambda row: visible(row.status, 20),
+    "STATUS": _statusOf,
     "NODE": lambda row: visible(row.node, 60),
     "UP FOR": lambda row: span(row.up),
     "LAST BEAT": lambda row: span(row.silence),

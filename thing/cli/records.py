@@ -35,6 +35,8 @@ class Row:
     roundTripTime: float | None
     messages: int
     """In and out, in this session."""
+    cause: str | None
+    """How its session ended, if it is gone."""
     text: str
     """What it is searched by, casefolded."""
     found: dict[str, Any]
@@ -125,19 +127,30 @@ def _rowOf(found: object, now: float, keep: bool) -> Row:
         raise _wrong("traffic")
     since, lastSeen = _number(found, "since"), _number(found, "lastSeen")
     silence = _maybe(traffic, "silence")
+    # The time that goes with an answer is in whole seconds; its node measures better.
+    now = now if silence is None else lastSeen + silence
+    gone = status == "gone"
     searched = (id, found.get("name"), found.get("fingerprint"), address)
     return Row(
         id=id,
         status=status,
         node=_text(found, "node"),
         address=address,
-        up=None if status == "gone" else now - since,
+        up=None if gone else now - since,
         silence=now - lastSeen if silence is None else silence,
         roundTripTime=_maybe(traffic, "roundTripTime"),
         messages=_count(traffic, "messagesIn") + _count(traffic, "messagesOut"),
+        cause=_lastCause(found) if gone else None,
         text="\n".join(part for part in searched if isinstance(part, str)).casefold(),
         found=found if keep else {},
     )
+
+
+def _lastCause(found: dict[str, Any]) -> str | None:
+    match found.get("endings"):
+        case [{"cause": str(cause)}, *_]:
+            return cause
+    return None
 
 
 def _nodeOf(found: object, now: float) -> Node:

@@ -106,6 +106,16 @@ def amount(number: int) -> str:
     return f"{value:.0f}{unit}" if not unit or value >= 99.95 else f"{value:.1f}{unit}"
 
 
+def causeName(cause: str) -> str:
+    """
+    Write how a session ended.
+
+    :param cause: as the server has it, such as ``FLAT_LINED``.
+    :return: such as ``flat lined``.
+    """
+    return visible(cause, 20).replace("_", " ").lower()
+
+
 class Columns:
     """
     Aligns the cells of rows that come bit by bit.

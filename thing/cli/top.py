@@ -43,7 +43,7 @@ def top(
     asJson: bool,
 ) -> None:
     """
-    Watch the fleet: the health of its nodes, and its things, as top shows processes.
+    Watch the fleet, its nodes and its things, as top does.
 
     With TEXT, only things that have it in the id, the name, the fingerprint or
     the address. The keys are shown by the key ?, and q ends it.
