@@ -79,7 +79,9 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.wait()
         self.assertTrue(self.admits())
         self.assertEqual(len(self.logged), 1)
-        self.assertIn("Reloaded: the server's key is SHA256:", self.logged[0])
+        self.assertRegex(
+            self.logged[0], r"^Reloaded: the server's key is SHA256:\S{43}; keys authorized: 1$"
+        )
 
     def test_removed(self) -> None:
         """A key that is taken out of the file is not."""

@@ -355,6 +355,7 @@ class FakeChoice:
     read: Callable[[], object]
     authorizer: object = Anyone()
     files: tuple[str, ...] = ()
+    things: int | None = None
 
     def again(self) -> FakeChoice:
         self.read()

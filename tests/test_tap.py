@@ -11,7 +11,7 @@ from unittest import mock
 
 from twisted.internet.address import IPv4Address
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.logger import capturedLogs, formatEvent, globalLogPublisher
+from twisted.logger import LogLevel, capturedLogs, formatEvent, globalLogPublisher
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import TestCase
 
@@ -269,7 +269,7 @@ class OptionTests(TapCase):
         warned: list[str] = []
 
         def observe(event: dict[str, object]) -> None:
-            if event["log_namespace"] == "thing.tap":
+            if event["log_namespace"] == "thing.tap" and event["log_level"] is LogLevel.warn:
                 warned.append(str(event["log_format"]))
 
         globalLogPublisher.addObserver(observe)
@@ -285,12 +285,17 @@ class DefaultIdentityTests(TapCase):
 
     def test_madeOnce(self) -> None:
         """It is made at the first start, for its owner only, and found at the next."""
-        first = self.settings().credential
         path = os.path.join(self.home, "server_key")
+        with capturedLogs() as events:
+            first = self.settings().credential
+        told = "".join(str(formatEvent(event)) for event in events)
+        self.assertRegex(told, "A new key is made for the server: /.*/server_key")
         self.assertEqual(first.data, IdentityKey.load(path).data)
         self.assertEqual(stat.S_IMODE(os.stat(self.home).st_mode), 0o700)
         self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
-        self.assertEqual(self.settings().credential.data, first.data)
+        with capturedLogs() as events:
+            self.assertEqual(self.settings().credential.data, first.data)
+        self.assertNotIn("A new key", "".join(str(formatEvent(event)) for event in events))
 
     def test_xdg(self) -> None:
         """Without ``THING_HOME`` it is in the user's data directory."""
@@ -404,6 +409,7 @@ class ProblemTests(TapCase):
         self.patch(sys, "path", [*sys.path, os.path.dirname(self.path("broken_plugin.py"))])
         for name, expected in (
             ("no.such.module", "cannot import no.such.module"),
+            ("no.such.module", "PYTHONPATH=DIRECTORY"),
             ("tests.test_tap.Missing", "cannot import tests.test_tap.Missing"),
             ("not a name", "cannot import not a name"),
             ("broken_plugin.Factory", "broken in two lines"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -92,6 +93,12 @@ class AuthorizedThingsTests(DirectoryMixin, TestCase):
         self.assertEqual(
             self.refusalOf("", f"restrict {line(1)}"), ":2: the option restrict is not understood"
         )
+
+    def test_privateKey(self) -> None:
+        """A private key that was put there by mistake is named as such."""
+        IdentityKey.generate().save(self.path("key"))
+        refusal = self.refusalOf(Path(self.path("key")).read_text().partition("\n")[0])
+        self.assertIn("a private key", refusal)
 
     def test_badName(self) -> None:
         """A name that is empty, given twice, unquoted, not printable or too long is an error."""

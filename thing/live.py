@@ -79,9 +79,10 @@ class LiveTrust:
         self._factory.settings, self._factory.authorizer = settings, choice.authorizer
         following = settings.nextCredential
         self._log.info(
-            "Reloaded: the server's key is {fingerprint}, the next one {following}",
+            "Reloaded: the server's key is {fingerprint}{next}{admitted}",
             fingerprint=fingerprintOf(settings.credential),
-            following="not known" if following is None else fingerprintOf(following),
+            next="" if following is None else f", the next one {fingerprintOf(following)}",
+            admitted="" if choice.things is None else f"; keys authorized: {choice.things}",
         )
         return Review(self._factory).run()
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.application.service import IService
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
-from twisted.python.reflect import namedAny
+from twisted.python.reflect import InvalidName, namedAny
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
@@ -511,6 +511,11 @@ def _chooseFactory(reactor: Any, options: Options) -> Callable[..., ThingFactory
 def _namedFactory(name: str) -> type[ThingFactory]:
     try:
         found = namedAny(name)  # type: ignore[no-untyped-call]
+    except InvalidName as error:  # twistd does not look where it was started.
+        raise CannotStart(
+            f"--factory: cannot import {name}: {_oneLine(error)};"
+            " PYTHONPATH=DIRECTORY before twistd says where else modules are"
+        ) from None
     except Exception as error:  # A module may raise anything.
         raise CannotStart(f"--factory: cannot import {name}: {_oneLine(error)}") from None
     if not (isinstance(found, type) and issubclass(found, ThingFactory)):
@@ -594,6 +599,8 @@ def _nodeName() -> str:
 def _defaultIdentity() -> str:
     """The file of the default key; at the first start it is made."""
     path = os.path.join(makeHome(), "server_key")
+    if not os.path.lexists(path):
+        _log.info("A new key is made for the server: {path}", path=os.path.abspath(path))
     IdentityKey.loadOrCreate(path)
     return path
 

@@ -66,6 +66,11 @@ class AuthorizedThings:
         """
         self._names = _parse(self.path, readFile(self.path, MAX_FILE))
 
+    @property
+    def count(self) -> int:
+        """How many keys are admitted."""
+        return len(self._names)
+
     def authorize(self, identity: Identity) -> Identity:
         """
         Admit a client whose key is in the file, or one without a key, if the settings let it.
@@ -112,6 +117,8 @@ def _parseLine(text: str) -> tuple[bytes, str | None]:
 
 def _takeOptions(text: str) -> tuple[str | None, str]:
     """The name in a line's options, and what follows them."""
+    if text.startswith("-----BEGIN"):
+        raise CredentialError("this looks like a private key, and the public one is needed")
     name = None
     position = 0
     while match := _OPTION.match(text, position):

@@ -219,6 +219,12 @@ class ServerChoice:
         return now if "ticketKeys" in self.given else replace(now, tickets=self.tickets)
 
     @property
+    def things(self) -> int | None:
+        """How many keys the file of authorized things has; None if there is no such file."""
+        authorizer = self.authorizer.authorizers.get(CredentialKind.ED25519)
+        return authorizer.count if isinstance(authorizer, AuthorizedThings) else None
+
+    @property
     def files(self) -> list[str]:
         """The files that this was read from; but not that of the ticket keys, which changes."""
         return [
