@@ -409,6 +409,18 @@ class ExampleTests(DocumentedPrograms):
         await server.says(f"anonymous: {GOODBYE}")
         await client.exits()
         self.assertIn(GOODBYE, client.output)
+        self.assertNotIn("Traceback", client.output)
+
+    async def test_reconnectInVain(self) -> None:
+        """Who is turned away tries again without a fuss, and gives up what is hopeless."""
+        pinned = IdentityKey.generate().fingerprint
+        client = self.example("reconnect.py", pinned)
+        await client.says("Connection was refused")
+        server = self.example("server.py")
+        await server.says(FINGERPRINT)
+        self.assertEqual(await client.exits(), 1, client.output)
+        self.assertIn("NOT_AUTHORIZED", client.output)
+        self.assertNotIn("Traceback", client.output)
 
     async def test_factory(self) -> None:
         """The daemon serves a protocol of one's own."""

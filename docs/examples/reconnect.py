@@ -1,55 +1,53 @@
 """A client that comes back, and does not stampede."""
 
-import random
 import sys
+from time import monotonic
 
-from twisted.application.internet import ClientService
-from twisted.internet import endpoints, reactor
+from twisted.internet import endpoints, task
 from twisted.internet.defer import gatherResults
+from twisted.internet.error import ConnectError
 
-from thing import ClientSettings, PinnedServers, ThingFactory, ThingProtocol
-
-PATIENCE = 60.0
-"""The longest that this client stays away, whatever the server says, seconds."""
+from thing import ClientSettings, HandshakeFailed, PinnedServers, ThingFactory, ThingProtocol
+from thing.endpoints import Backoff, isHopeless
 
 
 class Reporter(ThingProtocol):
     def handshakeCompleted(self):
-        self.factory.retryAfter = 0.0
         print(f"session {self.sessionId}", flush=True)
 
     def terminated(self, termination):
-        self.factory.retryAfter = termination.retryAfter or self.factory.retryAfter
         print(termination, flush=True)
 
-    def goingAway(self, reason, retryAfter):
-        self.factory.retryAfter = retryAfter
+
+async def stay(reactor, endpoint, factory):
+    """Have one session after the other, until there is no hope."""
+    backoff = Backoff()
+    while True:
+        termination = None
+        try:
+            client = await endpoint.connect(factory)
+            session = await client.whenEstablished()
+            backoff.up(monotonic(), session.ttl)
+            termination = await client.whenTerminated()
+        except HandshakeFailed as failure:
+            termination = failure.termination
+            if isHopeless(termination):
+                raise SystemExit(1) from failure
+        except ConnectError as error:
+            print(error, flush=True)
+        await task.deferLater(reactor, backoff.down(monotonic(), termination))
 
 
-def pause(failures):
-    """What the server asked for, within reason, and as much chance as failures suggest."""
-    asked = min(factory.retryAfter, PATIENCE)
-    return asked + random.random() * min(2.0 ** min(failures, 10), PATIENCE)
+async def main(reactor, fingerprint):
+    factory = ThingFactory(ClientSettings(), PinnedServers([fingerprint]))
+    factory.protocol = Reporter
+
+    def leave():
+        """Say goodbye, if the program is ended; else the stream would just be cut."""
+        return gatherResults([session.goodbye() for session in list(factory.sessions)])
+
+    reactor.addSystemEventTrigger("before", "shutdown", leave)
+    await stay(reactor, endpoints.clientFromString(reactor, "tcp:localhost:9000"), factory)
 
 
-factory = ThingFactory(ClientSettings(), PinnedServers(sys.argv[1:]))
-factory.protocol = Reporter
-factory.retryAfter = 0.0
-service = ClientService(
-    endpoints.clientFromString(reactor, "tcp:localhost:9000"),
-    factory,
-    retryPolicy=pause,
-    # A connection counts as a success when its session is up, not before.
-    prepareConnection=lambda protocol: protocol.whenEstablished(),
-)
-
-
-def leave():
-    """Say goodbye; the service by itself would just cut the stream."""
-    goodbyes = gatherResults([session.goodbye() for session in list(factory.sessions)])
-    return goodbyes.addCallback(lambda _: service.stopService())
-
-
-service.startService()
-reactor.addSystemEventTrigger("before", "shutdown", leave)
-reactor.run()
+task.react(main, sys.argv[1:])
