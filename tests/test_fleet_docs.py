@@ -51,7 +51,7 @@ class FleetPageTests(DocumentedPrograms):
             self.status = str(free.getsockname()[1])
 
     def moved(self, text: str) -> str:
-        return super().moved(text).replace("8080", self.status)
+        return re.sub(r"\b9001\b", self.status, super().moved(text))
 
     def commands(self) -> list[tuple[str, str]]:
         """The page's commands with curl, and what it shows of their answers."""
@@ -92,7 +92,7 @@ class FleetPageTests(DocumentedPrograms):
         key = IdentityKey.generate()
         key.save(self.directory / "lamp_key")
         (self.directory / "things").write_text(key.publicLine("lamp") + "\n")
-        (start,) = re.findall(r"\$ twistd --nodaemon thing (--authorized.*8080)\n", self.text)
+        (start,) = re.findall(r"\$ twistd --nodaemon thing (--authorized.*9001)\n", self.text)
         await self.serve("--port=tcp:9000", *start.split())
         lamp = self.example("lamp.py")
         await lamp.says("The lamp is here")
@@ -115,12 +115,12 @@ class FleetPageTests(DocumentedPrograms):
         key = IdentityKey.generate()
         key.save(self.directory / "lamp_key")
         (self.directory / "things").write_text(key.publicLine("lamp") + "\n")
-        await self.serve("--port=tcp:9000", "--authorized=things", "--status=8080")
+        await self.serve("--port=tcp:9000", "--authorized=things", "--status=9001")
         lamp = self.example("lamp.py")
         await lamp.says("The lamp is here")
         answers = dict(self.commands())
         for path in ("/things", "/nodes"):
-            command = f"curl http://localhost:8080{path}"
+            command = f"curl http://localhost:9001{path}"
             shown = json.loads(answers[command])
             found = json.loads(await deferToThread(self.type_, command))
             for each in (shown, found):
