@@ -39,7 +39,7 @@ ROOMS = (
     ("thing",),
     ("thing.home", "thing.logs", "thing.reuseport", "thing.systemd"),
     ("thing.demo", "thing.forward", "thing.service"),
-    ("thing.tap",),
+    ("thing.options", "thing.tap"),
     ("thing.cli",),
 )
 FACADE = "thing"
