@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.task import Clock
 from zope.interface.verify import verifyObject
 
 from tests.redises import SHORT, FleetCase, Node
@@ -14,6 +15,8 @@ from thing import EndReason, ErrorCode, IdentityKey, LocalProtocolError
 from thing.errors import ReplyStatus, RequestFailed, RequestTimedOut
 from thing.events import Cause
 from thing.fleet import FedEvent, Filter, IPresence, Kind, NotPresent, Status, Twins
+from thing.fleet.redis.admission import BUSY_TIME
+from thing.fleet.redis.connection import ANSWER_TIME, Link
 from thing.fleet.redis.script import Bounds
 
 
@@ -274,6 +277,30 @@ class AdmissionTests(FleetCase):
         await self.assertHere({}, *nodes)
         await self.connect(nodes[1], "lamp")
         await self.assertHere({"lamp": "b"}, *nodes)
+
+    async def test_busyRegistry(self) -> None:
+        """A registry that is slow to answer is asked no more questions about newcomers."""
+        node = await self.node("a")
+        await self.connected(node)
+        keeper = node.presence._keeper
+        asked: list[str] = []
+        ask = keeper.ask
+        self.patch(keeper, "ask", lambda *words: asked.append(words[0]) or ask(*words))
+        await self.connect(node, "lamp")
+        self.assertEqual(asked.count("admit"), 1)
+        self.patch(Link, "lag", BUSY_TIME + 0.1)
+        await self.connect(node, "door")
+        self.assertEqual(asked.count("admit"), 1)
+        await self.assertHere({"lamp": "a", "door": "a"}, node)
+
+    def test_lag(self) -> None:
+        """How long the oldest command has waited is known, and that none has."""
+        clock = Clock()
+        link = Link(None, clock, float, prepare=float, onUp=float, onDown=float)  # type: ignore[arg-type]
+        self.assertEqual(link.lag, 0.0)
+        link._deadlines.append(clock.seconds() + ANSWER_TIME)
+        clock.advance(0.7)
+        self.assertEqual(link.lag, 0.7)
 
     async def test_allow(self) -> None:
         """With twins allowed each session is a thing of its own."""

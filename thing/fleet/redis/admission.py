@@ -19,6 +19,9 @@ from thing.trust.interfaces import IAuthorizer
 ADMISSION_TIME = 1.0
 """How long a handshake waits for the registry; then this node decides by itself. Seconds."""
 
+BUSY_TIME = 0.5
+"""With answers that come so late the registry is not asked about newcomers, seconds."""
+
 
 @implementer(IAuthorizer)
 class Admission:
@@ -44,7 +47,8 @@ class Admission:
     async def _authorize(self, identity: Identity) -> Identity:
         self._object(identity)
         alone = identity.anonymous or self._local.twins is Twins.ALLOW
-        if not alone and self._keeper.connected:
+        # When a whole fleet comes anew, questions that nobody waits for any more must not pile up.
+        if not alone and self._keeper.connected and self._keeper.link.lag < BUSY_TIME:
             policy = "refuse" if self._local.twins is Twins.REFUSE else ""
             asking = self._keeper.ask("admit", str(identity), keyOf(identity), policy)
             try:

@@ -223,6 +223,13 @@ class Link:
         asked.chainDeferred(answer)
         return answer
 
+    @property
+    def lag(self) -> float:
+        """For how long the oldest command has waited for its answer, seconds."""
+        if not self._deadlines:
+            return 0.0
+        return max(0.0, self._clock.seconds() - (self._deadlines[0] - ANSWER_TIME))
+
     def drop(self, reason: str) -> None:
         """
         Give the connection up; another is made soon.
