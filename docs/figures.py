@@ -12,7 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from generate import BLOCK, DOCS, table
+from generate import DOCS, main, table
 
 PAGE = DOCS / "performance.rst"
 RESULTS = DOCS.parent / "benchmarks" / "results"
@@ -132,34 +132,5 @@ DRAW: dict[str, Callable[[], str]] = {
 """What writes each generated part of the page."""
 
 
-def refreshed(page: str) -> str:
-    """
-    The page with all its generated parts as the results have them now.
-
-    :param page: the page's text.
-    :return: the new text.
-    :raises ValueError: if a part is missing or there twice.
-    """
-    names = [match["name"] for match in BLOCK.finditer(page)]
-    if sorted(names) != sorted(DRAW):
-        raise ValueError(f"the page's generated parts are {names}")
-    return BLOCK.sub(lambda match: f"{match[1]}\n{DRAW[match['name']]()}\n\n{match[3]}", page)
-
-
-def main(arguments: list[str]) -> int:
-    """
-    Refresh or check the page.
-
-    :param arguments: nothing, or ``--check``.
-    :return: the exit status.
-    """
-    before = PAGE.read_text()
-    after = refreshed(before)
-    if arguments == ["--check"]:
-        return int(before != after)
-    PAGE.write_text(after)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main(sys.argv[1:], PAGE, DRAW))

@@ -266,32 +266,38 @@ DRAW: dict[str, Callable[[], str]] = {
 """What draws each generated part of the page."""
 
 
-def refreshed(page: str) -> str:
+def refreshed(page: str, draw: dict[str, Callable[[], str]] | None = None) -> str:
     """
-    The page with all its generated parts as the code has them now.
+    The page with all its generated parts as they are now.
 
     :param page: the page's text.
+    :param draw: what draws each of them; by default those of the specification.
     :return: the new text.
     :raises ValueError: if a part is missing or there twice.
     """
+    draw = DRAW if draw is None else draw
     names = [match["name"] for match in BLOCK.finditer(page)]
-    if sorted(names) != sorted(DRAW):
+    if sorted(names) != sorted(draw):
         raise ValueError(f"the page's generated parts are {names}")
-    return BLOCK.sub(lambda match: f"{match[1]}\n{DRAW[match['name']]()}\n\n{match[3]}", page)
+    return BLOCK.sub(lambda match: f"{match[1]}\n{draw[match['name']]()}\n\n{match[3]}", page)
 
 
-def main(arguments: list[str]) -> int:
+def main(
+    arguments: list[str], page: Path = PAGE, draw: dict[str, Callable[[], str]] | None = None
+) -> int:
     """
-    Refresh or check the page.
+    Refresh or check a page.
 
     :param arguments: nothing, or ``--check``.
+    :param page: the page; by default the specification.
+    :param draw: what draws each of its generated parts.
     :return: the exit status.
     """
-    before = PAGE.read_text()
-    after = refreshed(before)
+    before = page.read_text()
+    after = refreshed(before, draw)
     if arguments == ["--check"]:
         return int(before != after)
-    PAGE.write_text(after)
+    page.write_text(after)
     return 0
 
 
