@@ -193,9 +193,10 @@ class RefusalTests(SynchronousTestCase):
             "-READONLY You can't write against a read only replica.",
             "OOM command not allowed when used memory > 'maxmemory'.",
             "NOSCRIPT No matching script.",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
         ):
             self.assertTrue(RegistryRefused(text).passing, text)
-        for text in ("WRONGTYPE Operation against a key", "ERR unknown command", "BUSYGROUP x"):
+        for text in ("ERR value is not an integer", "ERR unknown command", "BUSYGROUP x"):
             self.assertFalse(RegistryRefused(text).passing, text)
 
 

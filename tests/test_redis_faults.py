@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from tests.redises import SHORT, FleetCase, Node
 from thing.fleet import Filter, Kind, NotPresent, Undelivered
@@ -163,8 +163,16 @@ class RedisFaultTests(FleetCase):
         renewed: list[float] = []
         original = keeper._renew
         self.patch(keeper, "_renew", lambda: renewed.append(self.reactor.seconds()) or original())
-        self.patch(keeper.script, "sweep", lambda link, lease: self.later(0.01).addCallback(one))
+        sweeping: list[Deferred[int]] = []
+
+        def sweep(link: object, lease: float) -> Deferred[int]:
+            sweeping[:] = [self.later(0.01).addCallback(one)]
+            return sweeping[0]
+
+        self.patch(keeper.script, "sweep", sweep)
         await self.until(lambda: len(renewed) >= 4)
+        self.patch(keeper.script, "sweep", lambda link, lease: succeed(0))
+        await self.until(lambda: sweeping[0].called)
         self.assertGreater(keeper.swept, 3)
         self.assertEqual(node.presence.registry, "connected")
 
