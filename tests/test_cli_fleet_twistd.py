@@ -64,7 +64,7 @@ class WholeTests(TwistdCase):
         nobody = self.command("send", "lamp", "shine", THING_STATUS=url)
         await self.assertEnds(nobody, ExitCode.NOT_HERE)
         gone = self.command("ls", "--status-is", "gone", THING_STATUS=url)
-        self.assertRegex((await self.assertEnds(gone))[-1], "^lamp +gone ")
+        self.assertRegex((await self.assertEnds(gone))[-1], "^lamp +gone: goodbye ")
         os.kill(self.server.pid, 15)
         await events.whenLine("trying again in ")
         os.kill(events.pid, 2)
