@@ -12,6 +12,7 @@ from unittest import mock
 from rich.cells import cell_len
 from twisted.internet.defer import Deferred, fail
 
+from tests.helpers import socketDirectory
 from tests.madeup import CLEAR, NOW, FleetCase, answer, reactor, thing
 from tests.test_cli_process import Command
 from thing import ReplyStatus, RequestFailed, RequestTimedOut
@@ -123,7 +124,7 @@ class ListTests(ProcessCase):
 
     async def test_nobody(self) -> None:
         """Where no server answers, what to do is said besides."""
-        self.environment["THING_STATUS"] = f"unix:{self.home}/nobody"
+        self.environment["THING_STATUS"] = f"unix:{socketDirectory(self)}/nobody"
         for arguments in (["ls"], ["send", "x", "y"], ["events"], ["top", "--once"]):
             await self.output(*arguments, code=ExitCode.NOT_CONNECTED)
             first, second = self.said.splitlines()
