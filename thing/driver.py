@@ -37,7 +37,7 @@ from thing.events import (
     Termination,
 )
 from thing.identity import Identity
-from thing.streams import abort, loseWrite, sendsAtOnce, tune
+from thing.streams import abort, loseWrite, tune
 
 if TYPE_CHECKING:
     from thing.factory import ThingFactory
@@ -65,7 +65,7 @@ class Driver:
     """
 
     __slots__ = (
-        "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events",
+        "_beating", "_clock", "_deciding", "_deliver", "_events",
         "_factory", "_following", "_linger", "_now", "_producer", "_producerPaused",
         "_producerStreaming", "_pulling", "_readingPaused", "_sending", "_timer", "_transport",
         "_transportFull", "_wakesAt", "core", "proved",
@@ -97,8 +97,6 @@ class Driver:
         self._deciding: Deferred[Identity] | None = None
         self.proved: Identity | None = None
         self._beating: Beating | None = None
-        self._atOnce = False
-        self._drained = False
         self._transportFull = False
         self._readingPaused = False
         self._producer: Any = None
@@ -115,11 +113,8 @@ class Driver:
         :param transport: the stream to the peer.
         """
         self._transport = transport
-        self._atOnce = sendsAtOnce(transport)
         tune(transport)
-        # As a pull producer we are told whenever the transport has nothing left to send.
-        self._transport.registerProducer(self, not self._atOnce)
-        self._drained = False  # That told nothing: others may have written before us.
+        self._transport.registerProducer(self, True)
 
     def start(self) -> None:
         """Begin the handshake, unless the connection was turned away already."""
@@ -154,11 +149,8 @@ class Driver:
 
     def resumeProducing(self) -> None:
         """The transport takes more (``IPushProducer``)."""
-        if self._atOnce and self._transport.disconnecting:
-            self._transport.unregisterProducer()  # It waits for that before it closes.
-            return
-        self._transportFull, self._drained = False, self._atOnce
-        self._send(True)
+        self._transportFull = False
+        self._send()
 
     def stopProducing(self) -> None:
         """The transport will take nothing any more (``IPushProducer``)."""
@@ -183,7 +175,7 @@ class Driver:
             self._handleEvents()
         finally:
             self._following = False
-        self._send(True)
+        self._send()
         if self._readingPaused is not (self.core.held > HELD_HIGH):
             self._balanceReading()
         self._setTimer()
@@ -249,15 +241,10 @@ class Driver:
         if self._sending or (self._following and self.core.queued < WRITE_BATCH):
             self._balanceProducer()
         else:
-            self._send(self._following)
+            self._send()
 
-    def _send(self, atOnce: bool) -> None:
-        """
-        Send what the core has, as far as the transport takes it, and ask for more.
-
-        :param atOnce: whether the first batch need not wait; the others do, so that a peer
-            who reads quickly does not keep the reactor from all others.
-        """
+    def _send(self) -> None:
+        """Send what the core has, as far as the transport takes it, and ask for more."""
         if self._sending:
             return
         self._sending = True
@@ -266,11 +253,8 @@ class Driver:
             while self._transport is not None and not full:
                 full = self._transportFull
                 data = self.core.dataToSend(self._now(), 0 if full else WRITE_BATCH)
-                if data and atOnce and self._drained:
-                    atOnce = False
-                    self._put(data)
-                elif data:
-                    self._hand(data)
+                if data:
+                    self._transport.write(data)
                 if self._producer is not None:
                     self._balanceProducer()
                 elif len(data) < WRITE_BATCH:
@@ -279,20 +263,6 @@ class Driver:
                     break
         finally:
             self._sending = False
-
-    def _hand(self, data: bytes) -> None:
-        """Have the transport send, in a turn of the reactor of its own."""
-        self._transport.write(data)
-        if self._atOnce:  # Then it tells when that is done, and nothing else.
-            self._transportFull, self._drained = True, False
-
-    def _put(self, data: bytes) -> None:
-        """Send now what the kernel takes: the transport has nothing that would go before it."""
-        sent = self._transport.writeSomeData(data)
-        if not isinstance(sent, int):
-            sent = 0  # The stream is broken: the reactor will find and report it.
-        if sent < len(data):
-            self._hand(data[sent:])
 
     def _setTimer(self) -> None:
         deadline = self.core.nextDeadline
