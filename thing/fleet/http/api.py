@@ -19,6 +19,7 @@ from thing.errors import (
     RequestFailed,
     ThingError,
 )
+from thing.fleet.feed import parsePosition
 from thing.fleet.http.answers import Answer, Problem, Sending, jsonAnswer, pageAnswer, textAnswer
 from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
 from thing.fleet.http.queries import Query, segments
@@ -243,20 +244,22 @@ class FleetApi:
             wanted = eventFilter(query.all("id"), query.all("kind"))
         except ValueError:
             raise Problem(400, "There is no such kind of event.", parameter="kind") from None
-        after = request.getHeader("Last-Event-ID")
-        if after is None:
-            after = query.one("after")
+        latest, after = request.getHeader("Last-Event-ID"), query.one("after")
+        try:
+            for position in (latest, after):
+                if position is not None:
+                    parsePosition(position)
+        except ValueError:
+            raise Problem(400, "That is no position of an event.", parameter="after") from None
         if len(self.readers) >= self._maxReaders:
             raise Problem(503, "Too many follow the events already.", {"Retry-After": "10"})
         stream = EventStream(request, self._writer, self._wallClock, wanted, self._readerEnded)
         self.readers.add(stream)
         try:
-            stream.start(self._presence, after)
-        except Exception as error:
+            stream.start(self._presence, after if latest is None else latest)
+        except Exception:
             self.readers.discard(stream)
-            if not isinstance(error, ValueError):
-                raise
-            raise Problem(400, "That is no position of an event.", parameter="after") from None
+            raise
         self.answers[200] += 1
         if request.method == b"HEAD":
             stream.stop()
