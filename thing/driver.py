@@ -37,7 +37,7 @@ from thing.events import (
     Termination,
 )
 from thing.identity import Identity
-from thing.streams import abort, loseWrite, tune
+from thing.streams import abort, loseWrite, sendsAtOnce, tune
 
 if TYPE_CHECKING:
     from thing.factory import ThingFactory
@@ -65,7 +65,7 @@ class Driver:
     """
 
     __slots__ = (
-        "_beating", "_clock", "_deciding", "_deliver", "_events",
+        "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events",
         "_factory", "_following", "_linger", "_now", "_producer", "_producerPaused",
         "_producerStreaming", "_pulling", "_readingPaused", "_sending", "_timer", "_transport",
         "_transportFull", "_wakesAt", "core", "proved",
@@ -97,6 +97,8 @@ class Driver:
         self._deciding: Deferred[Identity] | None = None
         self.proved: Identity | None = None
         self._beating: Beating | None = None
+        self._atOnce = False
+        self._drained = False
         self._transportFull = False
         self._readingPaused = False
         self._producer: Any = None
@@ -113,8 +115,11 @@ class Driver:
         :param transport: the stream to the peer.
         """
         self._transport = transport
+        self._atOnce = sendsAtOnce(transport)
         tune(transport)
-        self._transport.registerProducer(self, True)
+        # As a pull producer we are told whenever the transport has nothing left to send.
+        self._transport.registerProducer(self, not self._atOnce)
+        self._drained = False  # That told nothing: others may have written before us.
 
     def start(self) -> None:
         """Begin the handshake, unless the connection was turned away already."""
@@ -149,7 +154,10 @@ class Driver:
 
     def resumeProducing(self) -> None:
         """The transport takes more (``IPushProducer``)."""
-        self._transportFull = False
+        if self._atOnce and self._transport.disconnecting:
+            self._transport.unregisterProducer()  # It waits for that before it closes.
+            return
+        self._transportFull, self._drained = False, self._atOnce
         self._send()
 
     def stopProducing(self) -> None:
@@ -244,17 +252,26 @@ class Driver:
             self._send()
 
     def _send(self) -> None:
-        """Send what the core has, as far as the transport takes it, and ask for more."""
+        """
+        Send what the core has, as far as the transport takes it, and ask for more.
+
+        What the protocol says itself, heartbeats above all, need not wait for a turn of the
+        reactor. Data do: pressed into a kernel that does not ask for more, in small segments,
+        they exhaust a slow receiver's memory. It drops some, and from there on whatever stands
+        behind the gap, acknowledgements too: two that echo each other stood still for good.
+        """
         if self._sending:
             return
         self._sending = True
         try:
             full = False
             while self._transport is not None and not full:
-                full = self._transportFull
+                full, atOnce = self._transportFull, self._drained and not self.core.queued
                 data = self.core.dataToSend(self._now(), 0 if full else WRITE_BATCH)
-                if data:
-                    self._transport.write(data)
+                if data and atOnce:
+                    self._put(data)
+                elif data:
+                    self._hand(data)
                 if self._producer is not None:
                     self._balanceProducer()
                 elif len(data) < WRITE_BATCH:
@@ -263,6 +280,20 @@ class Driver:
                     break
         finally:
             self._sending = False
+
+    def _hand(self, data: bytes) -> None:
+        """Have the transport send, in a turn of the reactor of its own."""
+        self._transport.write(data)
+        if self._atOnce:  # Then it tells when that is done, and nothing else.
+            self._transportFull, self._drained = True, False
+
+    def _put(self, data: bytes) -> None:
+        """Send now what the kernel takes: the transport has nothing that would go before it."""
+        sent = self._transport.writeSomeData(data)
+        if not isinstance(sent, int):
+            sent = 0  # The stream is broken: the reactor will find and report it.
+        if sent < len(data):
+            self._hand(data[sent:])
 
     def _setTimer(self) -> None:
         deadline = self.core.nextDeadline

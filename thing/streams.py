@@ -6,7 +6,7 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.interfaces import ISSLTransport, ITransport
+from twisted.internet.interfaces import ISSLTransport, ITransport, IWriteDescriptor
 
 NOT_SENT_LIMIT = 65536
 """What the kernel may hold unsent, octets: a heartbeat waits behind no more than that."""
@@ -19,6 +19,24 @@ and a heartbeat waits behind them. It bounds one session's rate to this much in 
 
 MOST_LAYERS = 8
 """How many transports may lie in one another: a few, and never one in itself."""
+
+
+def sendsAtOnce(transport: Any) -> bool:
+    """
+    Whether a transport has ``writeSomeData``, which sends to the kernel now.
+
+    ``write`` waits for another turn of the reactor, and has it look whether the socket is
+    writable. Only the type counts: a wrapper lends its transport's methods, and over TLS they
+    would go past the encryption.
+
+    :param transport: any stream transport.
+    :return: whether it is so.
+    """
+    return (
+        IWriteDescriptor.providedBy(transport)
+        and not ISSLTransport.providedBy(transport)
+        and hasattr(type(transport), "writeSomeData")
+    )
 
 
 def loseWrite(transport: Any) -> None:
