@@ -15,7 +15,7 @@ from zope.interface import directlyProvides, implementer
 
 from tests import test_driver, test_protocol
 from tests.pairs import MemoryTransport, Pair, PairCase
-from thing.driver import WRITE_BATCH
+from thing.driver import QUICK, QUICK_BATCH, WRITE_BATCH
 from thing.events import Cause
 from thing.streams import sendsAtOnce
 
@@ -200,6 +200,17 @@ class AtOnceTests(DirectCase):
         pair.serverEnd.frozen = False
         pair.pump()
         self.assertEqual(len(pair.client.messages), 20)
+
+    def test_quick(self) -> None:
+        """A transport that sends a batch at once is given more in the next turn, a slow one not."""
+        for wait, most in ((0.0, QUICK_BATCH), (2 * QUICK, WRITE_BATCH)):
+            pair = self.direct(kernelSize=1 << 20)
+            pair.server.sendMessage(bytes(10 * WRITE_BATCH))
+            pair.clock.advance(wait)
+            pair.serverEnd.step(0)
+            self.assertIn(len(pair.serverEnd.outgoing), range(most, most + 17_000))
+            pair.pump()
+            self.assertEqual(len(pair.client.messages[0]), 10 * WRITE_BATCH)
 
     def test_broken(self) -> None:
         """A stream that breaks while sending is reported by the reactor, once, as any other."""

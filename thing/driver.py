@@ -23,7 +23,7 @@ from zope.interface import implementer
 
 from thing.beating import Beating
 from thing.core.client import ClientConnection
-from thing.core.messages import Role
+from thing.core.messages import FRAGMENT_LIMIT, Role
 from thing.core.server import ServerConnection
 from thing.core.states import WRITABLE_STATES, State
 from thing.errors import ErrorCode, NotAuthorized
@@ -44,6 +44,12 @@ if TYPE_CHECKING:
 
 WRITE_BATCH = 65536
 """About how many octets of records go to the transport at once."""
+
+QUICK_BATCH = 7 * FRAGMENT_LIMIT
+"""The same while they leave at once: Twisted's transports for sockets send up to 128 KiB a turn."""
+
+QUICK = 0.01
+"""How long that may take, seconds: what is slower makes heartbeats wait behind a smaller batch."""
 
 QUEUE_HIGH = 65536
 """With this many octets queued the application's producer is paused."""
@@ -66,9 +72,9 @@ class Driver:
 
     __slots__ = (
         "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events",
-        "_factory", "_following", "_linger", "_now", "_producer", "_producerPaused",
-        "_producerStreaming", "_pulling", "_readingPaused", "_sending", "_timer", "_transport",
-        "_transportFull", "_wakesAt", "core", "proved",
+        "_factory", "_following", "_handedAt", "_linger", "_now", "_producer", "_producerPaused",
+        "_producerStreaming", "_pulling", "_readingPaused", "_room", "_sending", "_timer",
+        "_transport", "_wakesAt", "core", "proved",
     )  # fmt: skip
     _log = Logger()
 
@@ -99,7 +105,8 @@ class Driver:
         self._beating: Beating | None = None
         self._atOnce = False
         self._drained = False
-        self._transportFull = False
+        self._room = WRITE_BATCH  # How many octets the transport may be given for now.
+        self._handedAt = 0.0
         self._readingPaused = False
         self._producer: Any = None
         self._producerStreaming = False
@@ -150,19 +157,21 @@ class Driver:
 
     def pauseProducing(self) -> None:
         """The transport has enough for now (``IPushProducer``)."""
-        self._transportFull = True
+        self._room = 0
 
     def resumeProducing(self) -> None:
         """The transport takes more (``IPushProducer``)."""
         if self._atOnce and self._transport.disconnecting:
             self._transport.unregisterProducer()  # It waits for that before it closes.
             return
-        self._transportFull, self._drained = False, self._atOnce
+        self._room, self._drained = WRITE_BATCH, self._atOnce
+        if self._atOnce and self._now() - self._handedAt < QUICK:
+            self._room = QUICK_BATCH
         self._send()
 
     def stopProducing(self) -> None:
         """The transport will take nothing any more (``IPushProducer``)."""
-        self._transportFull = True
+        self._room = 0
 
     # Driving.
 
@@ -266,15 +275,16 @@ class Driver:
         try:
             full = False
             while self._transport is not None and not full:
-                full, atOnce = self._transportFull, self._drained and not self.core.queued
-                data = self.core.dataToSend(self._now(), 0 if full else WRITE_BATCH)
+                room, atOnce = self._room, self._drained and not self.core.queued
+                full = room <= 0
+                data = self.core.dataToSend(self._now(), room)
                 if data and atOnce:
                     self._put(data)
                 elif data:
                     self._hand(data)
                 if self._producer is not None:
                     self._balanceProducer()
-                elif len(data) < WRITE_BATCH:
+                elif len(data) < room:
                     break  # That was all.
                 if not self.core.hasDataToSend:
                     break
@@ -284,8 +294,9 @@ class Driver:
     def _hand(self, data: bytes) -> None:
         """Have the transport send, in a turn of the reactor of its own."""
         self._transport.write(data)
-        if self._atOnce:  # Then it tells when that is done, and nothing else.
-            self._transportFull, self._drained = True, False
+        if self._atOnce:  # Then it tells when all is sent, and nothing else.
+            self._room -= len(data)
+            self._drained, self._handedAt = False, self._now()
 
     def _put(self, data: bytes) -> None:
         """Send now what the kernel takes: the transport has nothing that would go before it."""
