@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import credentials
 import goals
-from goals import ENDURANCE, FOUND_LATE, FOUND_LATE_RUNNING, LOST_ALIVE
+from goals import ENDURANCE, FOUND_LATE, FOUND_LATE_GRACED, FOUND_LATE_RUNNING, LOST_ALIVE
 from measure import Result, plain
 from processes import HERE, Child
 
@@ -65,6 +65,8 @@ class Outcome:
     """For each frozen session that was found: how long after its TTL, seconds."""
     lateRunning: list[float]
     """The same, without the time in which the server stood still."""
+    lateGraced: list[float]
+    """The same, without the grace for that, too, which is as long again."""
     missing: int
     """How many frozen sessions were not found at all."""
     stalls: int
@@ -81,9 +83,11 @@ class Outcome:
             LOST_ALIVE: ("sessions", float(len(self.lost))),
             FOUND_LATE: ("sessions", float(self._tooLate(self.late))),
             FOUND_LATE_RUNNING: ("sessions", float(self._tooLate(self.lateRunning))),
+            FOUND_LATE_GRACED: ("sessions", float(self._tooLate(self.lateGraced))),
             "frozen sessions": ("sessions", float(len(self.late) + self.missing)),
             "the last found after its TTL": ("seconds", max(found)),
             "the same without stalls": ("seconds", max(self.lateRunning or [0.0])),
+            "the same without grace": ("seconds", max(self.lateGraced or [0.0])),
             "stalls": ("times", float(self.stalls)),
             "heartbeats": ("times", float(self.beats)),
             "the slowest heartbeat": ("seconds", self.slowest),
@@ -150,18 +154,20 @@ def judge(
     """
     lost = [(name, reason) for each in books for name, reason in each["lost"]]
     known = {name for name, _ in lost}
-    late, running, found = [], [], set()
+    late, running, graced, found = [], [], [], set()
     for name, cause, silence, still in server["ended"]:
         if name in frozen:
             found.add(name)
             late.append(silence - plan.ttl)
             running.append(silence - plan.ttl - still)
+            graced.append(silence - plan.ttl - 2 * still)
         elif name not in known:
             lost.append((name, f"the server: {cause}"))
     return Outcome(
         lost,
         late,
         running,
+        graced,
         len(frozen - found),
         server["stalls"],
         sum(each["beats"] for each in books),

@@ -208,6 +208,17 @@ class BooksTests(SynchronousTestCase):
         self.assertEqual(figures["frozen sessions found after TTL + 1 s"][1], 1)
         self.assertEqual(figures["the same, time of the server's stalls left out"][1], 0)
 
+    def test_grace(self) -> None:
+        """Found late because of the grace that a stall earns counts in the first two."""
+        ended = [("frozen", "FLAT_LINED", 33.5, 1.5), ("other", "FLAT_LINED", 30.0, 0.0)]
+        figures = self.judge(ended, []).figures()
+        for name, count in (
+            ("frozen sessions found after TTL + 1 s", 1),
+            ("the same, time of the server's stalls left out", 1),
+            ("the same, the grace for them left out, too", 0),
+        ):
+            self.assertEqual(figures[name][1], count, name)
+
     def test_lost(self) -> None:
         """A session that should live is lost once, whichever side says so, or both."""
         outcome = self.judge(
