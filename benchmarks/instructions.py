@@ -98,7 +98,7 @@ def _beats(directory: Path, steps: int) -> Iterator[object]:
     yield
     for octets in recorded.beats:
         protocol.dataReceived(octets)
-        yield transport.written.clear()
+        yield transport.take()
     assert protocol.heartbeats == steps
 
 
@@ -116,7 +116,7 @@ def _downloads(directory: Path, steps: int) -> Iterator[object]:
     yield
     for _ in range(steps):
         protocol.sendMessage(CHUNK)
-        yield transport.written.clear()
+        yield transport.take()
 
 
 PARTS = (

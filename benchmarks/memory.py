@@ -7,11 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from jobs import CHUNK
 from twisted.internet.address import IPv4Address
 from twisted.internet.base import DelayedCall
-from twisted.internet.interfaces import IConsumer, IPushProducer, IReactorTime, ITransport
+from twisted.internet.interfaces import (
+    IConsumer,
+    IPushProducer,
+    IReactorTime,
+    ITransport,
+    IWriteDescriptor,
+)
 from wires import ThingWire
 from zope.interface import implementer
 
@@ -69,39 +76,53 @@ class Timers:
         return self._calls
 
 
-@implementer(ITransport, IConsumer, IPushProducer)
+@implementer(ITransport, IConsumer, IPushProducer, IWriteDescriptor)
 class Memory:
     """
-    A transport that keeps what is written.
+    A transport that keeps what is sent, as one of Twisted's own over a kernel that takes all.
 
-    :ivar written: what was written, and not taken yet.
+    :ivar disconnecting: whether it closes: never.
     """
 
+    disconnecting = False
+
     def __init__(self) -> None:
-        self.written: list[bytes] = []
+        """Start with nothing."""
+        self._sent: list[bytes] = []
+        self._waits = False
+        self._producer: Any = None
         self._peer = IPv4Address("TCP", "127.0.0.1", 1)
 
     def take(self) -> bytes:
-        """:return: what was written since it was last asked for."""
-        data = b"".join(self.written)
-        self.written.clear()
+        """:return: what was sent since it was last asked for."""
+        while self._waits:  # It asks for more, and may get it.
+            self._waits = False
+            self._producer.resumeProducing()
+        data = b"".join(self._sent)
+        self._sent.clear()
         return data
 
     def write(self, data: bytes) -> None:
         """
-        Keep some octets.
+        Send some octets, with the next turn.
 
         :param data: the octets.
         """
-        self.written.append(data)
+        self._sent.append(data)
+        self._waits = True
 
-    def writeSequence(self, data: list[bytes]) -> None:
+    def writeSomeData(self, data: bytes) -> int:
         """
-        Keep some octets.
+        Send some octets at once.
 
-        :param data: the octets, in pieces.
+        :param data: the octets.
+        :return: how many were sent.
         """
-        self.written.extend(data)
+        self._sent.append(data)
+        return len(data)
+
+    def doWrite(self) -> None:
+        """Do nothing: no reactor calls it."""
 
     def getPeer(self) -> IPv4Address:
         """:return: an address."""
@@ -109,13 +130,16 @@ class Memory:
 
     getHost = getPeer
 
-    def registerProducer(self, producer: object, streaming: bool) -> None:
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
-        Do nothing: there is always room.
+        Ask a producer for more whenever all is sent.
 
-        :param producer: is never paused.
+        :param producer: is asked, and never paused.
         :param streaming: which kind it is.
         """
+        self._producer = producer
+        if not streaming:
+            producer.resumeProducing()
 
     def unregisterProducer(self) -> None:
         """Do nothing."""
@@ -212,4 +236,5 @@ def shake(node: Node, recorded: Recorded) -> tuple[ThingProtocol, Memory]:
     protocol, transport = node.accept()
     for octets in recorded.shaking:
         protocol.dataReceived(octets)
+        transport.take()
     return protocol, transport
