@@ -125,7 +125,7 @@ class BenchmarkTests(TestCase):
         self.assertEqual(figures["frozen sessions"], 4)
         self.assertGreater(figures["heartbeats"], 0)
         self.assertGreater(figures["stalls"], 0)
-        self.assertEqual(len(content["goals"]), 3)
+        self.assertEqual(len(content["goals"]), 4)
         met = all(each["met"] for each in content["goals"])
         self.assertEqual(done.returncode, 0 if met else 1, done.stderr)
 
