@@ -157,6 +157,16 @@ class AtOnceTests(DirectCase):
         self.assertEqual(len(pair.client.of("heartbeatAcknowledged")), pair.server.heartbeats)
         self.assertEqual(pair.serverEnd.direct, b"")
 
+    def test_startTLS(self) -> None:
+        """What begins TLS when its connection is made is written to, never past its encryption."""
+        pair = DirectPair()
+        self.pairs.append(pair)
+        end = pair.serverEnd
+        pair.server.doing["connectionMade"] = lambda: directlyProvides(end, ISSLTransport)
+        pair.connect().pump()
+        self.assertIsNotNone(pair.server.session)
+        self.assertEqual(end.direct, b"")
+
     def test_repliesTogether(self) -> None:
         """Many small messages sent in a callback go out as one."""
         pair = self.direct()
