@@ -122,16 +122,20 @@ class Driver:
         :param transport: the stream to the peer.
         """
         self._transport = transport
+        self._atOnce = sendsAtOnce(transport)
         tune(transport)
+        # As a pull producer we are told whenever the transport has nothing left to send.
+        self._transport.registerProducer(self, not self._atOnce)
+        self._drained = False  # That told nothing: others may have written before us.
 
     def start(self) -> None:
         """Begin the handshake, unless the connection was turned away already."""
         if self.core.termination is not None:
             return
-        self._atOnce = sendsAtOnce(self._transport)  # TLS may have begun in connectionMade.
-        # As a pull producer we are told whenever the transport has nothing left to send.
-        self._transport.registerProducer(self, not self._atOnce)
-        self._drained = False  # That told nothing: others may have written before us.
+        if self._atOnce and not sendsAtOnce(self._transport):  # TLS began in connectionMade.
+            self._atOnce = self._drained = False
+            self._transport.unregisterProducer()
+            self._transport.registerProducer(self, True)
         self.follow(self.core.start(self._now()))
 
     def cut(self) -> None:
