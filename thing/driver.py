@@ -122,8 +122,12 @@ class Driver:
         :param transport: the stream to the peer.
         """
         self._transport = transport
-        self._atOnce = sendsAtOnce(transport)
         tune(transport)
+        self._register()
+
+    def _register(self) -> None:
+        """Have the transport tell when it takes more."""
+        self._atOnce = sendsAtOnce(self._transport)
         # As a pull producer we are told whenever the transport has nothing left to send.
         self._transport.registerProducer(self, not self._atOnce)
         self._drained = False  # That told nothing: others may have written before us.
@@ -133,9 +137,8 @@ class Driver:
         if self.core.termination is not None:
             return
         if self._atOnce and not sendsAtOnce(self._transport):  # TLS began in connectionMade.
-            self._atOnce = self._drained = False
             self._transport.unregisterProducer()
-            self._transport.registerProducer(self, True)
+            self._register()
         self.follow(self.core.start(self._now()))
 
     def cut(self) -> None:
