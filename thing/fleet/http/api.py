@@ -245,21 +245,19 @@ class FleetApi:
         except ValueError:
             raise Problem(400, "There is no such kind of event.", parameter="kind") from None
         latest, after = request.getHeader("Last-Event-ID"), query.one("after")
-        try:
-            for position in (latest, after):
-                if position is not None:
-                    parsePosition(position)
-        except ValueError:
-            raise Problem(400, "That is no position of an event.", parameter="after") from None
         if len(self.readers) >= self._maxReaders:
             raise Problem(503, "Too many follow the events already.", {"Retry-After": "10"})
         stream = EventStream(request, self._writer, self._wallClock, wanted, self._readerEnded)
         self.readers.add(stream)
         try:
+            if latest is not None and after is not None:
+                parsePosition(after)  # It does not count, and must be right all the same.
             stream.start(self._presence, after if latest is None else latest)
-        except Exception:
+        except Exception as error:
             self.readers.discard(stream)
-            raise
+            if not isinstance(error, ValueError):
+                raise
+            raise Problem(400, "That is no position of an event.", parameter="after") from None
         self.answers[200] += 1
         if request.method == b"HEAD":
             stream.stop()
