@@ -253,8 +253,13 @@ def freshClient(**choices: Any) -> ClientSettings:
 
 
 class Pair:
-    """A server and a client in memory, on one clock."""
+    """
+    A server and a client in memory, on one clock.
 
+    :cvar endType: makes one end of their stream.
+    """
+
+    endType: type[MemoryTransport] = MemoryTransport
     server: Recorder
     client: Recorder
 
@@ -292,8 +297,8 @@ class Pair:
         self.clientFactory.protocol = Recorder
         self.server = self._build(self.serverFactory)
         self.client = self._build(self.clientFactory)
-        self.serverEnd = MemoryTransport("server", kernelSize)
-        self.clientEnd = MemoryTransport("client", kernelSize)
+        self.serverEnd = self.endType("server", kernelSize)
+        self.clientEnd = self.endType("client", kernelSize)
         self.serverEnd.peer, self.clientEnd.peer = self.clientEnd, self.serverEnd
         self.serverEnd.protocol, self.clientEnd.protocol = self.server, self.client
 

@@ -80,26 +80,19 @@ class DirectTransport(MemoryTransport):
 class DirectPair(Pair):
     """A pair whose ends can send at once."""
 
+    endType = DirectTransport
     serverEnd: DirectTransport
     clientEnd: DirectTransport
-
-    def __init__(self, *args: Any, **named: Any) -> None:
-        super().__init__(*args, **named)
-        for name in ("server", "client"):
-            old = getattr(self, f"{name}End")
-            setattr(self, f"{name}End", DirectTransport(name, old.kernelSize))
-        self.serverEnd.peer, self.clientEnd.peer = self.clientEnd, self.serverEnd
-        self.serverEnd.protocol, self.clientEnd.protocol = self.server, self.client
 
 
 class DirectCase(PairCase):
     """Tests over transports that can send at once."""
 
-    def direct(self, **named: Any) -> DirectPair:
+    pairType = DirectPair
+
+    def direct(self, **named: Any) -> Any:
         """A pair that is up, with nothing of it noted yet."""
-        pair = DirectPair(**named)
-        self.pairs.append(pair)
-        pair.up()
+        pair: Any = self.pair(**named).up()
         for end in (pair.serverEnd, pair.clientEnd):
             end.direct.clear()
             end.written.clear()
@@ -119,8 +112,7 @@ class AtOnceTests(DirectCase):
 
     def test_handshake(self) -> None:
         """The first words are written, as others may have written before; the rest goes at once."""
-        pair = DirectPair()
-        self.pairs.append(pair)
+        pair: Any = self.pair()
         pair.connect()
         pair.server.transport.write(b"")
         pair.pump()
@@ -131,8 +123,7 @@ class AtOnceTests(DirectCase):
 
     def test_preamble(self) -> None:
         """What an application writes before the handshake stays before it."""
-        pair = DirectPair()
-        self.pairs.append(pair)
+        pair: Any = self.pair()
         pair.client.doing["connectionMade"] = lambda: pair.clientEnd.write(b"PREAMBLE")
         seen: list[bytes] = []
 
@@ -159,8 +150,7 @@ class AtOnceTests(DirectCase):
 
     def test_startTLS(self) -> None:
         """What begins TLS when its connection is made is written to, never past its encryption."""
-        pair = DirectPair()
-        self.pairs.append(pair)
+        pair: Any = self.pair()
         end = pair.serverEnd
         pair.server.doing["connectionMade"] = lambda: directlyProvides(end, ISSLTransport)
         pair.connect().pump()
@@ -190,8 +180,7 @@ class AtOnceTests(DirectCase):
 
     def test_partly(self) -> None:
         """What the kernel does not take goes through the transport, in order."""
-        pair = DirectPair(kernelSize=100)
-        self.pairs.append(pair)
+        pair: Any = self.pair(kernelSize=100)
         pair.connect().pump(limit=300)
         self.assertIsNotNone(pair.server.session)
         self.assertIsNotNone(pair.client.session)
