@@ -61,12 +61,11 @@ class Outcome:
 
     lost: list[tuple[str, str]]
     """Those that ended and should not have: which, and why."""
-    late: list[float]
-    """For each frozen session that was found: how long after its TTL, seconds."""
-    lateRunning: list[float]
-    """The same, without the time in which the server stood still."""
-    lateGraced: list[float]
-    """The same, without the grace for that, too, which is as long again."""
+    late: list[tuple[float, float]]
+    """
+    For each frozen session that was found: how long after its TTL, and for how much of that
+    time the server stood still, seconds.
+    """
     missing: int
     """How many frozen sessions were not found at all."""
     stalls: int
@@ -78,16 +77,18 @@ class Outcome:
 
     def figures(self) -> dict[str, tuple[str, float]]:
         """:return: by name, what is reported: the unit and the figure."""
-        found = self.late or [0.0]
+        found = [seconds for seconds, _ in self.late]
+        running = [seconds - still for seconds, still in self.late]
+        graced = [seconds - 2 * still for seconds, still in self.late]  # A grace is as long again.
         return {
             LOST_ALIVE: ("sessions", float(len(self.lost))),
-            FOUND_LATE: ("sessions", float(self._tooLate(self.late))),
-            FOUND_LATE_RUNNING: ("sessions", float(self._tooLate(self.lateRunning))),
-            FOUND_LATE_GRACED: ("sessions", float(self._tooLate(self.lateGraced))),
+            FOUND_LATE: ("sessions", float(self._tooLate(found))),
+            FOUND_LATE_RUNNING: ("sessions", float(self._tooLate(running))),
+            FOUND_LATE_GRACED: ("sessions", float(self._tooLate(graced))),
             "frozen sessions": ("sessions", float(len(self.late) + self.missing)),
-            "the last found after its TTL": ("seconds", max(found)),
-            "the same without stalls": ("seconds", max(self.lateRunning or [0.0])),
-            "the same without grace": ("seconds", max(self.lateGraced or [0.0])),
+            "the last found after its TTL": ("seconds", max(found, default=0.0)),
+            "the same without stalls": ("seconds", max(running, default=0.0)),
+            "the same without grace": ("seconds", max(graced, default=0.0)),
             "stalls": ("times", float(self.stalls)),
             "heartbeats": ("times", float(self.beats)),
             "the slowest heartbeat": ("seconds", self.slowest),
@@ -154,20 +155,16 @@ def judge(
     """
     lost = [(name, reason) for each in books for name, reason in each["lost"]]
     known = {name for name, _ in lost}
-    late, running, graced, found = [], [], [], set()
+    late, found = [], set()
     for name, cause, silence, still in server["ended"]:
         if name in frozen:
             found.add(name)
-            late.append(silence - plan.ttl)
-            running.append(silence - plan.ttl - still)
-            graced.append(silence - plan.ttl - 2 * still)
+            late.append((silence - plan.ttl, still))
         elif name not in known:
             lost.append((name, f"the server: {cause}"))
     return Outcome(
         lost,
         late,
-        running,
-        graced,
         len(frozen - found),
         server["stalls"],
         sum(each["beats"] for each in books),
