@@ -16,6 +16,7 @@ from zope.interface import directlyProvides, implementer
 from tests import test_driver, test_protocol
 from tests.pairs import MemoryTransport, Pair, PairCase
 from thing.driver import QUICK, QUICK_BATCH, WRITE_BATCH
+from thing.errors import ErrorCode
 from thing.events import Cause
 from thing.streams import sendsAtOnce
 
@@ -108,6 +109,17 @@ class AtOnceTests(DirectCase):
         pair.advance(pair.client.session.interval + 1)  # type: ignore[union-attr]
         self.assertGreater(pair.server.heartbeats, 0)
         self.assertGreater(len(pair.serverEnd.direct), 0)
+        self.assertEqual(pair.serverEnd.written, b"")
+
+    def test_finalWord(self) -> None:
+        """A session's final word is with the kernel before the application is told of the end."""
+        pair = self.direct()
+        pair.clientEnd.frozen = True
+        sent: list[bytes] = []
+        pair.server.doing["terminated"] = lambda *_: sent.append(bytes(pair.serverEnd.direct))
+        pair.server.reject(ErrorCode.ABORTED)
+        self.assertEqual(len(sent), 1)
+        self.assertGreater(len(sent[0]), 0)
         self.assertEqual(pair.serverEnd.written, b"")
 
     def test_handshake(self) -> None:

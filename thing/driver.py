@@ -286,10 +286,8 @@ class Driver:
                 room, atOnce = self._room, self._drained and not self.core.queued
                 full = room <= 0
                 data = self.core.dataToSend(self._now(), room)
-                if data and atOnce:
-                    self._put(data)
-                elif data:
-                    self._hand(data)
+                if data:
+                    self._hand(data, atOnce)
                 if self._producer is not None:
                     self._balanceProducer()
                 elif len(data) < room:
@@ -299,20 +297,23 @@ class Driver:
         finally:
             self._sending = False
 
-    def _hand(self, data: bytes) -> None:
-        """Have the transport send, in a turn of the reactor of its own."""
-        self._transport.write(data)
-        if self._atOnce:  # Then it tells when all is sent, and nothing else.
-            self._room -= len(data)
-            self._drained, self._handedAt = False, self._now()
+    def _hand(self, data: bytes, atOnce: bool) -> None:
+        """
+        Have the transport send, in a turn of the reactor of its own or before.
 
-    def _put(self, data: bytes) -> None:
-        """Send now what the kernel takes: the transport has nothing that would go before it."""
-        sent = self._transport.writeSomeData(data)
+        :param data: what.
+        :param atOnce: whether to send now what the kernel takes; only when the transport has
+            nothing that would go before it.
+        """
+        sent = self._transport.writeSomeData(data) if atOnce else 0
         if not isinstance(sent, int):
             sent = 0  # The stream is broken: the reactor will find and report it.
-        if sent < len(data):
-            self._hand(data[sent:])
+        left = data[sent:]
+        if left:
+            self._transport.write(left)
+            if self._atOnce:  # Then it tells when all is sent, and nothing else.
+                self._room -= len(left)
+                self._drained, self._handedAt = False, self._now()
 
     def _setTimer(self) -> None:
         deadline = self.core.nextDeadline
@@ -469,8 +470,8 @@ class Driver:
         if self._deciding is not None:
             self.guard(self._deciding.cancel)
         finalWord = self.core.dataToSend(self._now(), 0)
-        if self._transport is not None:
-            self._transport.write(finalWord)
+        if finalWord and self._transport is not None:
+            self._hand(finalWord, self._drained)
         self._stopProducer()
         self.guard(self._deliver, Terminated(termination))
         if self._transport is not None:
