@@ -23,7 +23,7 @@ from wires import ThingWire
 from zope.interface import implementer
 
 from thing import AuthorizedThings, IdentityKey, ServerSettings, ThingFactory, ThingProtocol
-from thing.clock import SteadyClock
+from thing.session.clock import SteadyClock
 from thing.trust.tickets import TicketKeys
 
 

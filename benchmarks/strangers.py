@@ -48,7 +48,7 @@ from thing import (
 from thing.core.client import ClientConnection
 from thing.core.messages import CDH, MessageType
 from thing.core.records import clearRecord
-from thing.factory import Busy
+from thing.session.factory import Busy
 from thing.trust.keys import parsePublicKey
 
 TIMEOUT = 2.0

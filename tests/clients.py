@@ -27,8 +27,8 @@ from thing.core.heartbeat import Watch
 from thing.core.settings import ClientSettings
 from thing.errors import LocalProtocolError
 from thing.events import Cause, Termination
-from thing.factory import ThingFactory
-from thing.protocol import ThingProtocol
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 
 ROOT = Path(__file__).parent.parent

@@ -16,11 +16,11 @@ from zope.interface import implementer
 
 from tests.helpers import clientSettings, serverSettings
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.driver import LINGER
 from thing.events import Session, Termination
-from thing.factory import ThingFactory
-from thing.limits import Limits
-from thing.protocol import ThingProtocol
+from thing.session.driver import LINGER
+from thing.session.factory import ThingFactory
+from thing.session.limits import Limits
+from thing.session.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 
 CALLBACKS = (

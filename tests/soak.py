@@ -22,9 +22,9 @@ from tests.clients import Choices, ClientProcess
 from tests.pairs import freshServer
 from thing.core.heartbeat import TtlPolicy
 from thing.events import Cause, Termination
-from thing.factory import ThingFactory
-from thing.limits import Limits
-from thing.protocol import ThingProtocol
+from thing.session.factory import ThingFactory
+from thing.session.limits import Limits
+from thing.session.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 
 PAIRS = {

@@ -48,9 +48,9 @@ from thing.cli.pipe import LONGEST, Lines, Pipe, StandardStreams
 from thing.cli.servers import choiceOf, complainOfKey
 from thing.cli.session import Conversation, Talk, blockingRestored, codeOf
 from thing.cli.target import DEFAULT_PORT, parseTarget
-from thing.home import homeDirectory
 from thing.trust import ClientChoice, PresharedKey
 from thing.trust.choice import CLIENT_KEYWORDS
+from thing.trust.home import homeDirectory
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -148,7 +148,7 @@ class GroupTests(HomeCase):
 
     def test_helpIsQuick(self) -> None:
         """``--help`` loads no reactor, and of Thing no more than the package itself does."""
-        package = self.loadedAfter("import thing, thing.errors, thing.home")
+        package = self.loadedAfter("import thing, thing.errors, thing.trust.home")
         helped = self.loadedAfter(
             "from thing.cli import main\nmain(['--help'], standalone_mode=False)"
         )

@@ -21,8 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from thing import clock as clockModule
-from thing.clock import FORGET_ABOVE, SteadyClock, steadySeconds
+from thing.session import clock as clockModule
+from thing.session.clock import FORGET_ABOVE, SteadyClock, steadySeconds
 
 HOUR = 3600.0
 
@@ -468,7 +468,7 @@ class WatchTests(SynchronousTestCase):
 STEPPED = """
 import sys, time
 from twisted.internet import reactor
-from thing.clock import SteadyClock
+from thing.session.clock import SteadyClock
 
 wall = 0.0
 reactor.seconds = lambda: time.time() + wall

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.helpers import Ed25519Credential, clientSettings, serverSettings
 from tests.pairs import Pair, firings
 from thing import Anyone, Cause, Identity
-from thing.demo import (
+from thing.daemon.demo import (
     HELP,
     MAX_LINES,
     MAX_TEXT,

@@ -453,7 +453,7 @@ class OperatingTests(DocumentedPrograms):
 
     def test_options(self) -> None:
         """It has every option of the daemon, and no other."""
-        from thing.tap import Options
+        from thing.daemon.tap import Options
 
         parameters = [row[0] for row in Options.optParameters]
         flags = [row[0] for row in Options.optFlags]

@@ -14,9 +14,9 @@ from thing.core.client import ClientConnection
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import FRAGMENT_LIMIT
 from thing.core.states import State
-from thing.driver import HELD_HIGH, LINGER, QUEUE_HIGH, WRITE_BATCH
 from thing.errors import EndReason, ErrorCode
 from thing.events import Cause
+from thing.session.driver import HELD_HIGH, LINGER, QUEUE_HIGH, WRITE_BATCH
 
 SHORT = TtlPolicy(default=3.0, minimum=0.5)
 """A TTL of three seconds: a beat every second."""

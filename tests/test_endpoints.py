@@ -43,7 +43,6 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.certificates import CLIENT, NOW, SERVER, authority, issue, writeCertificate
-from thing.clock import SteadyClock
 from thing.core.groups import GroupName
 from thing.core.records import Aead
 from thing.core.settings import ClientSettings, ServerSettings
@@ -59,6 +58,7 @@ from thing.endpoints.parsers import CLIENT_FIELDS, SERVER_FIELDS
 from thing.errors import ErrorCode, HandshakeFailed
 from thing.events import Cause
 from thing.identity import CredentialKind
+from thing.session.clock import SteadyClock
 from thing.trust import IdentityKey
 from twisted.plugins import thing_endpoints
 

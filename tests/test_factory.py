@@ -16,7 +16,6 @@ from zope.interface import implementer
 
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from tests.pairs import Pair, PairCase, Recorder, firings, freshClient, freshServer
-from thing.addresses import formatAddress
 from thing.core.connection import MAX_RETRY_AFTER
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import Role
@@ -24,10 +23,11 @@ from thing.core.settings import ClientSettings
 from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, HandshakeFailed
 from thing.events import Cause
-from thing.factory import REFUSALS_LOGGED, ThingFactory
 from thing.identity import Identity
-from thing.limits import Limits
-from thing.protocol import ThingProtocol
+from thing.session.addresses import formatAddress
+from thing.session.factory import REFUSALS_LOGGED, ThingFactory
+from thing.session.limits import Limits
+from thing.session.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 from thing.trust.interfaces import IAuthorizer
 

@@ -19,7 +19,7 @@ from thing.fleet import Kind
 from thing.fleet.http.metrics import Exporter
 from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.meter import PROBE_INTERVAL, Histogram, Meter, reasonOf
-from thing.limits import LIMITS_HIT
+from thing.session.limits import LIMITS_HIT
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 

@@ -32,7 +32,7 @@ from thing import (
     ThingFactory,
     ThingProtocol,
 )
-from thing.forward import CONNECT_TIMEOUT, ForwardFactory, ForwardProtocol, Link
+from thing.daemon.forward import CONNECT_TIMEOUT, ForwardFactory, ForwardProtocol, Link
 
 TIMEOUT = 60.0
 """How long any test here may take, seconds."""
@@ -179,7 +179,7 @@ class ForwardCase(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
 
     def observe(self, event: Any) -> None:
-        if event["log_namespace"].startswith("thing.forward"):
+        if event["log_namespace"].startswith("thing.daemon.forward"):
             self.logged.append(formatEvent(event))
 
     async def listen(self, factory: Factory, description: str = "tcp:0:interface=127.0.0.1") -> int:

@@ -45,11 +45,11 @@ from thing.core.messages import (
     MessageType,
 )
 from thing.core.records import RECORD_LIMIT, clearRecord
-from thing.driver import LINGER, WRITE_BATCH
 from thing.errors import ErrorCode
 from thing.events import Cause, PeerProved
-from thing.factory import ThingFactory
-from thing.limits import Limits
+from thing.session.driver import LINGER, WRITE_BATCH
+from thing.session.factory import ThingFactory
+from thing.session.limits import Limits
 from thing.trust.authorized import Anyone
 
 HTTP = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"

@@ -22,24 +22,11 @@ ROOMS = (
     ("thing.events",),
     ("thing.core",),
     ("thing.trust",),
-    (
-        "thing.addresses",
-        "thing.beating",
-        "thing.clock",
-        "thing.limits",
-        "thing.rates",
-        "thing.streams",
-    ),
-    (
-        *("thing.driver", "thing.requests", "thing.protocol", "thing.factory"),
-        *("thing.review", "thing.live"),
-    ),
+    ("thing.session",),
     ("thing.endpoints",),
     ("thing.fleet",),
     ("thing",),
-    ("thing.home", "thing.logs", "thing.reuseport", "thing.systemd"),
-    ("thing.demo", "thing.forward", "thing.service"),
-    ("thing.options", "thing.tap"),
+    ("thing.daemon",),
     ("thing.cli",),
 )
 FACADE = "thing"
@@ -250,14 +237,14 @@ class CheckerTests(TestCase):
     def test_upwardImports(self) -> None:
         """An import of a higher room is found in every spelling, and wherever it stands."""
         for source in (
-            "import thing.protocol",
-            "from thing.protocol import ThingProtocol",
-            "from thing import protocol",
-            "from .. import protocol",
-            "from ..protocol import ThingProtocol",
+            "import thing.session.protocol",
+            "from thing.session.protocol import ThingProtocol",
+            "from thing.session import protocol",
+            "from ..session import protocol",
+            "from ..session.protocol import ThingProtocol",
             "from thing import ThingProtocol",
-            "def later():\n    from thing.protocol import ThingProtocol",
-            "if TYPE_CHECKING:\n    from thing.protocol import ThingProtocol",
+            "def later():\n    from thing.session.protocol import ThingProtocol",
+            "if TYPE_CHECKING:\n    from thing.session.protocol import ThingProtocol",
         ):
             self.assertEqual(len(upwardImports(self.modules(core_states=source))), 1, source)
 
@@ -275,15 +262,15 @@ class CheckerTests(TestCase):
 
     def test_core(self) -> None:
         """A clock in the core is found; outside the core it is allowed."""
-        modules = self.modules(core_states="from time import monotonic", tap="import time")
+        modules = self.modules(core_states="from time import monotonic", daemon_tap="import time")
         self.assertEqual(importsByCore(modules), ["thing.core.states imports time.monotonic"])
 
     def test_reactor(self) -> None:
         """A reactor is found in a class or a condition, and allowed in a function."""
         spelled = "from twisted.internet import reactor"
         modules = self.modules(
-            protocol=f"if True:\n    {spelled}",
+            session_protocol=f"if True:\n    {spelled}",
             endpoints="class A:\n    import twisted.internet.reactor",
-            tap=f"def makeService():\n    {spelled}",
+            daemon_tap=f"def makeService():\n    {spelled}",
         )
-        self.assertEqual(importsOfReactor(modules), ["thing.protocol", "thing.endpoints"])
+        self.assertEqual(importsOfReactor(modules), ["thing.session.protocol", "thing.endpoints"])

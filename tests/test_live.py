@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.test_trust_keys import DirectoryMixin, write
 from thing import CredentialKind, Identity, IdentityKey, NotAuthorized
 from thing.endpoints.stream import ApplicationFactory, StreamFactory
-from thing.live import INTERVAL, LiveTrust
+from thing.session.live import INTERVAL, LiveTrust
 from thing.trust.choice import ServerChoice
 
 
@@ -49,7 +49,7 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def observe(self, event: Any) -> None:
-        if event["log_namespace"].startswith("thing.live"):
+        if event["log_namespace"].startswith("thing.session.live"):
             self.logged.append(formatEvent(event))
 
     def authorize(self, *keys: IdentityKey) -> None:

@@ -22,7 +22,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.test_twistd import PROJECT, TWISTD, TwistdCase
 from thing import Cause
-from thing.logs import TEXT_LIMIT, eventAsLine, formatProblem, makeObserver
+from thing.daemon.logs import TEXT_LIMIT, eventAsLine, formatProblem, makeObserver
 
 
 class Broken:
@@ -348,7 +348,9 @@ class ProcessTests(TwistdCase):
         up, down = (line for line in lines if line.get("sessionId") == client.sessionId)
         self.assertEqual((up["peer"], up["ttl"], up["level"]), ("anonymous", 30, "info"))
         self.assertTrue(up["address"].startswith("127.0.0.1:"))
-        self.assertEqual((down["cause"], down["namespace"]), ("GOODBYE", "thing.demo.DemoFactory"))
+        self.assertEqual(
+            (down["cause"], down["namespace"]), ("GOODBYE", "thing.daemon.demo.DemoFactory")
+        )
         (shown,) = re.findall(
             r"code-block:: json\n\n((?: {4}.+\n)+)",
             Path(PROJECT, "docs", "operating.rst").read_text(),

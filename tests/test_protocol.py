@@ -20,7 +20,7 @@ from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, LocalProtocolError, NotAuthorized
 from thing.events import Cause, Session, Termination
 from thing.identity import Identity
-from thing.protocol import ThingProtocol
+from thing.session.protocol import ThingProtocol
 from thing.trust.interfaces import IAuthorizer
 
 SHORT = TtlPolicy(default=3.0)

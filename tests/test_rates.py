@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from thing.rates import WINDOW, Brake, Lately
+from thing.session.rates import WINDOW, Brake, Lately
 
 
 class LatelyTests(SynchronousTestCase):

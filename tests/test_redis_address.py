@@ -12,6 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import writeCertificate
 from tests.test_trust_keys import DirectoryMixin, write
 from thing import ThingError
+from thing.daemon.service import CannotStart
+from thing.daemon.tap import Options, makeService
 from thing.fleet.redis import (
     Address,
     RedisPresence,
@@ -19,8 +21,6 @@ from thing.fleet.redis import (
     connectPresence,
     parseAddress,
 )
-from thing.service import CannotStart
-from thing.tap import Options, makeService
 
 
 class AddressTests(DirectoryMixin, SynchronousTestCase):

@@ -14,12 +14,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import writeCertificate
 from tests.redises import PATIENCE, FleetCase, RedisClient, RedisServer, redisProgram
-from thing.clock import SteadyClock
 from thing.fleet.redis import connection
 from thing.fleet.redis.address import parseAddress
 from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
 from thing.fleet.redis.endpoints import endpointOf, letIn
 from thing.fleet.redis.script import pairsOf
+from thing.session.clock import SteadyClock
 
 
 def freePort() -> int:

@@ -21,7 +21,7 @@ from thing import (
     ThingFactory,
 )
 from thing.events import Cause
-from thing.review import AT_ONCE, LEAVE_GRACE, Review
+from thing.session.review import AT_ONCE, LEAVE_GRACE, Review
 from thing.trust.interfaces import IAuthorizer
 
 

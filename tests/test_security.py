@@ -65,7 +65,6 @@ from thing.core.messages import (
 from thing.core.records import Aead, TrafficKey, clearRecord
 from thing.core.server import ServerConnection
 from thing.core.states import State
-from thing.driver import LINGER
 from thing.errors import EndReason, ErrorCode, NotAuthorized, RemoteProtocolError
 from thing.events import (
     Cause,
@@ -75,9 +74,10 @@ from thing.events import (
     NextKeyAnnounced,
     PeerProved,
 )
-from thing.factory import ThingFactory
 from thing.identity import fingerprint
-from thing.limits import Limits
+from thing.session.driver import LINGER
+from thing.session.factory import ThingFactory
+from thing.session.limits import Limits
 from thing.trust import Anyone, PinnedServers
 
 LAST_WORDS: tuple[tuple[bool, Message], ...] = (

@@ -15,10 +15,10 @@ from zope.interface import directlyProvides, implementer
 
 from tests import test_driver, test_protocol
 from tests.pairs import MemoryTransport, Pair, PairCase
-from thing.driver import QUICK, QUICK_BATCH, WRITE_BATCH
 from thing.errors import ErrorCode
 from thing.events import Cause
-from thing.streams import sendsAtOnce
+from thing.session.driver import QUICK, QUICK_BATCH, WRITE_BATCH
+from thing.session.transports import sendsAtOnce
 
 
 @implementer(ITransport, IConsumer, IWriteDescriptor)

@@ -33,10 +33,10 @@ from thing import (
     ThingFactory,
     ThingProtocol,
 )
-from thing.addresses import formatAddress
 from thing.core.credentials import Credential
-from thing.live import LiveTrust
-from thing.service import CannotStart, ThingService
+from thing.daemon.service import CannotStart, ThingService
+from thing.session.addresses import formatAddress
+from thing.session.live import LiveTrust
 
 TIMEOUT = 20.0
 """How long anything here may take, seconds."""

@@ -30,7 +30,7 @@ from thing.core.client import ClientConnection
 from thing.core.heartbeat import TtlPolicy
 from thing.errors import EndReason, ErrorCode
 from thing.events import Cause, Termination
-from thing.factory import ThingFactory
+from thing.session.factory import ThingFactory
 from thing.trust.authorized import Anyone
 
 PATIENCE = 60.0

@@ -26,8 +26,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.test_service import ServiceCase
 from tests.test_twistd import PROJECT, TWISTD, Process, TwistdCase
 from thing import ClientSettings, IdentityKey, PinnedServers
+from thing.daemon.systemd import TICK, Supervisor
 from thing.endpoints import Backoff, ThingClientEndpoint, ThingClientService
-from thing.systemd import TICK, Supervisor
 
 EXAMPLES = Path(PROJECT, "docs", "examples", "operating")
 UNIT = EXAMPLES / "thing.service"

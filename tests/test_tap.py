@@ -30,10 +30,10 @@ from thing import (
     ThingFactory,
 )
 from thing.core.preshared import Resumable
-from thing.demo import DemoFactory
-from thing.forward import ForwardFactory
-from thing.service import CannotStart, ThingService
-from thing.tap import Options, makeService
+from thing.daemon.demo import DemoFactory
+from thing.daemon.forward import ForwardFactory
+from thing.daemon.service import CannotStart, ThingService
+from thing.daemon.tap import Options, makeService
 from thing.trust import (
     ByKind,
     CertificateChain,
@@ -269,7 +269,7 @@ class OptionTests(TapCase):
         warned: list[str] = []
 
         def observe(event: dict[str, object]) -> None:
-            if event["log_namespace"] == "thing.tap" and event["log_level"] is LogLevel.warn:
+            if event["log_namespace"] == "thing.daemon.tap" and event["log_level"] is LogLevel.warn:
                 warned.append(str(event["log_format"]))
 
         globalLogPublisher.addObserver(observe)

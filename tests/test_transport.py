@@ -31,9 +31,9 @@ from twisted.internet.test.connectionmixins import (
 )
 from twisted.internet.test.reactormixins import ReactorBuilder
 
-from thing.clock import SteadyClock
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints import ApplicationFactory, StreamFactory, ThingClientEndpoint
+from thing.session.clock import SteadyClock
 from thing.trust import Anyone, IdentityKey, PinnedServers
 
 

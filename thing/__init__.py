@@ -20,10 +20,10 @@ from thing.errors import (
     ThingError,
 )
 from thing.events import Cause, Session, Termination
-from thing.factory import ThingFactory
 from thing.identity import CredentialKind, Identity
-from thing.limits import Limits
-from thing.protocol import ThingProtocol
+from thing.session.factory import ThingFactory
+from thing.session.limits import Limits
+from thing.session.protocol import ThingProtocol
 from thing.trust import (
     Anyone,
     AuthorizedThings,

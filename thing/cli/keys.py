@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thing.errors import CredentialError, PassphraseNeeded
-from thing.home import homeDirectory, makeHome
+from thing.trust.home import homeDirectory, makeHome
 
 if TYPE_CHECKING:
     from thing.trust import IdentityKey

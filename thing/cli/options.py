@@ -13,8 +13,8 @@ import click
 from thing.cli.keys import FILE, defaultKeyFile
 from thing.cli.target import Target, parseTarget
 from thing.errors import CredentialError
-from thing.home import homeDirectory
 from thing.trust.choice import CLIENT_KEYWORDS, serverCalled
+from thing.trust.home import homeDirectory
 from thing.trust.keywords import Keyword, asOption, readKeywords, yes
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]

@@ -8,9 +8,9 @@ from thing import CredentialKind, Identity, KnownServers
 from thing.cli.exits import complain
 from thing.cli.keys import askPassphrase
 from thing.cli.options import ClientOptions
-from thing.home import makeHome
 from thing.trust import ClientChoice
 from thing.trust.files import createFile
+from thing.trust.home import makeHome
 
 
 def choiceOf(options: ClientOptions) -> ClientChoice:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 from rich.cells import cell_len
 
-from thing import demo
+from thing.daemon import demo
 
 WIDEST = 64
 """A text that is wider, in a terminal's cells, does not widen its column."""

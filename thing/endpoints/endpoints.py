@@ -17,7 +17,7 @@ from zope.interface import implementer
 
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints.stream import ApplicationFactory, StreamFactory, StreamProtocol
-from thing.limits import Limits
+from thing.session.limits import Limits
 
 
 @implementer(IStreamServerEndpoint)

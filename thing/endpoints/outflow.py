@@ -15,7 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTim
 from zope.interface import implementer
 
 from thing.core.messages import FRAGMENT_LIMIT
-from thing.driver import QUEUE_HIGH
+from thing.session.driver import QUEUE_HIGH
 
 BUFFER_SIZE = 65536
 """With more octets than this unsent a producer is paused, as Twisted's transports do."""

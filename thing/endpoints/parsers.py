@@ -22,15 +22,15 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
-from thing.clock import SteadyClock
 from thing.core.groups import GroupName
 from thing.core.heartbeat import TtlPolicy
 from thing.core.records import Aead
 from thing.core.settings import Settings
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import CredentialError, LocalProtocolError
-from thing.limits import Limits
-from thing.live import LiveTrust
+from thing.session.clock import SteadyClock
+from thing.session.limits import Limits
+from thing.session.live import LiveTrust
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, ClientChoice, ServerChoice
 from thing.trust.keywords import Keyword, readKeywords, seconds
 

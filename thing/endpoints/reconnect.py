@@ -28,9 +28,9 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing.clock import SteadyClock
 from thing.endpoints.backoff import Backoff, isHopeless, terminationOf
 from thing.endpoints.interfaces import IThingTransport
+from thing.session.clock import SteadyClock
 
 
 class ThingClientService(ClientService):

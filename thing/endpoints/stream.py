@@ -24,8 +24,8 @@ from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints.reasons import reasonOf
 from thing.endpoints.transport import StreamTransport
 from thing.errors import HandshakeFailed
-from thing.factory import ThingFactory
-from thing.protocol import ThingProtocol
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
 
 
 class StreamProtocol(ThingProtocol):
@@ -176,7 +176,7 @@ class StreamFactory(ThingFactory):
         """
         :param settings: the server's settings or the client's.
         :param authorizer: whom to believe.
-        :param others: as for :class:`~thing.factory.ThingFactory`.
+        :param others: as for :class:`~thing.session.factory.ThingFactory`.
         """
         settings = replace(settings, stream=True, maxBuffered=sys.maxsize)
         super().__init__(settings, authorizer, **others)

@@ -19,7 +19,6 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from zope.interface import implementer
 
-from thing.addresses import formatAddress
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, NotAuthorized
 from thing.events import (
     Cause,
@@ -31,7 +30,6 @@ from thing.events import (
     RequestReceived,
     Terminated,
 )
-from thing.factory import ThingFactory
 from thing.fleet.damper import Damper
 from thing.fleet.model import (
     Ending,
@@ -49,7 +47,9 @@ from thing.fleet.model import (
     searchText,
 )
 from thing.identity import Identity
-from thing.protocol import ThingProtocol
+from thing.session.addresses import formatAddress
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
 from thing.trust.interfaces import IAuthorizer
 
 MOST_GONE = 100_000

@@ -11,12 +11,12 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
 from zope.interface import implementer
 
 from thing.events import Event, Terminated
-from thing.factory import ThingFactory, cameAndWent
 from thing.fleet.feed import Feed, Receiver
 from thing.fleet.interfaces import IPresence
 from thing.fleet.local import LocalRegistry, LocalSession
 from thing.fleet.model import Filter, FleetEvent, NodeRecord, Page, ThingRecord, Twins
-from thing.protocol import ThingProtocol
+from thing.session.factory import ThingFactory, cameAndWent
+from thing.session.protocol import ThingProtocol
 
 MINUTES = 60
 """For how many minutes the terminations of each are kept."""

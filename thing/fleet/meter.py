@@ -23,8 +23,8 @@ from thing.events import (
     Terminated,
     Termination,
 )
-from thing.factory import ThingFactory
-from thing.protocol import ThingProtocol
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
 
 HANDSHAKE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Of handshakes: some milliseconds of work, some round trips, then the time limit."""

@@ -17,7 +17,7 @@ from thing.fleet.interfaces import IPresence, ISharedPresence
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Histogram, Meter
 from thing.fleet.model import Kind
-from thing.limits import LIMITS_HIT
+from thing.session.limits import LIMITS_HIT
 
 if TYPE_CHECKING:
     from thing.fleet.http.api import FleetApi

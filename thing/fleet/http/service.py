@@ -17,7 +17,6 @@ from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from thing.addresses import formatAddress
 from thing.core.messages import REQUEST_LIMIT
 from thing.errors import ThingError
 from thing.fleet.http.api import FleetApi
@@ -27,6 +26,7 @@ from thing.fleet.http.metrics import Exporter
 from thing.fleet.interfaces import IPresence
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Meter
+from thing.session.addresses import formatAddress
 
 
 class StatusError(ThingError):

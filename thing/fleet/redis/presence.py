@@ -13,7 +13,6 @@ from twisted.internet.defer import Deferred, DeferredList
 from zope.interface import implementer
 
 from thing.events import Event, LastWordReceived
-from thing.factory import ThingFactory
 from thing.fleet.feed import Feed, Receiver
 from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.local import LocalRegistry, LocalSession
@@ -40,7 +39,8 @@ from thing.fleet.redis.queries import Queries
 from thing.fleet.redis.script import Bounds, Script
 from thing.fleet.redis.tail import Tail
 from thing.fleet.redis.words import lastWordOf, writeOf
-from thing.protocol import ThingProtocol
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
 
 GRACE = 2.0
 """How long another node may take besides what a thing may, seconds."""

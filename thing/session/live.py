@@ -11,8 +11,8 @@ from twisted.logger import Logger
 from thing.core.credentials import Credential, readCredential
 from thing.core.settings import ServerSettings
 from thing.errors import ThingError
-from thing.factory import ThingFactory
-from thing.review import Review
+from thing.session.factory import ThingFactory
+from thing.session.review import Review
 from thing.trust.choice import ServerChoice
 
 INTERVAL = 1.0
@@ -27,7 +27,7 @@ class LiveTrust:
     Reads a server's files of keys again when they have changed, or when it is told to.
 
     On any error all stays as it was, and the log says why. Whose key is not admitted any
-    more loses the session that is up (:class:`~thing.review.Review`).
+    more loses the session that is up (:class:`~thing.session.review.Review`).
     """
 
     _log = Logger()

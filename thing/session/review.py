@@ -14,9 +14,9 @@ from twisted.python.failure import Failure
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, NotAuthorized
 
 if TYPE_CHECKING:
-    from thing.factory import ThingFactory
     from thing.identity import Identity
-    from thing.protocol import ThingProtocol
+    from thing.session.factory import ThingFactory
+    from thing.session.protocol import ThingProtocol
 
 AT_ONCE = 16
 """How many questions an authorizer is asked at a time: it may look into a database."""

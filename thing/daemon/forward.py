@@ -30,9 +30,9 @@ from zope.interface import implementer
 from thing.core.settings import ServerSettings
 from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import Termination
-from thing.factory import ThingFactory
-from thing.protocol import ThingProtocol
-from thing.streams import sendAtOnce
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
+from thing.session.transports import sendAtOnce
 
 CONNECT_TIMEOUT = 10.0
 """How long the backend may take to accept a connection, seconds."""
@@ -275,7 +275,7 @@ class ForwardFactory(ThingFactory):
         :param settings: the server's settings; ``stream`` is set whatever they say.
         :param authorizer: whom to believe.
         :param backend: where the octets go.
-        :param others: as for :class:`~thing.factory.ThingFactory`.
+        :param others: as for :class:`~thing.session.factory.ThingFactory`.
         """
         super().__init__(replace(settings, stream=True), authorizer, **others)
         self.backend = backend

@@ -16,13 +16,13 @@ from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
-from thing.addresses import formatAddress
 from thing.core.settings import ServerSettings
+from thing.daemon.systemd import Supervisor
 from thing.errors import ThingError
-from thing.factory import ThingFactory
 from thing.identity import CredentialKind
-from thing.live import fingerprintOf
-from thing.systemd import Supervisor
+from thing.session.addresses import formatAddress
+from thing.session.factory import ThingFactory
+from thing.session.live import fingerprintOf
 
 FLAT_LINE_TIME = 1.0
 """What may pass between the end of the drain timeout and the last flat line, seconds."""

@@ -13,25 +13,25 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
-from thing.addresses import formatAddress, networkOf
-from thing.clock import SteadyClock
 from thing.core.client import ClientConnection
 from thing.core.credentials import Credential
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.driver import Driver
 from thing.errors import EndReason, ErrorCode
 from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity
-from thing.limits import Limits
-from thing.protocol import ThingProtocol
-from thing.rates import Brake, Lately
+from thing.session.addresses import formatAddress, networkOf
+from thing.session.clock import SteadyClock
+from thing.session.driver import Driver
+from thing.session.limits import Limits
+from thing.session.protocol import ThingProtocol
+from thing.session.rates import Brake, Lately
 from thing.trust.interfaces import IAuthorizer
 
 if TYPE_CHECKING:
     from twisted.internet.defer import _DeferredListResultListT
 
-    from thing.live import LiveTrust
+    from thing.session.live import LiveTrust
 
 
 Observer = Callable[[ThingProtocol, Event], None]
@@ -61,7 +61,7 @@ class _KeptTicket(NamedTuple):
 
 class ThingFactory(Factory):
     """
-    Builds a :class:`~thing.protocol.ThingProtocol` for each connection, and knows them all.
+    Builds a :class:`~thing.session.protocol.ThingProtocol` for each connection, and knows them all.
 
     The role follows from the settings. Subclass it, or set :attr:`protocol`,
     to have your own protocol built. Settings, authorizer and limits may be

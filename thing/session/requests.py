@@ -16,7 +16,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.core.messages import REQUEST_LIMIT
-from thing.driver import Driver
 from thing.errors import (
     ErrorCode,
     LocalProtocolError,
@@ -26,6 +25,7 @@ from thing.errors import (
     SessionEnded,
 )
 from thing.events import ReplyReceived, Termination
+from thing.session.driver import Driver
 
 
 class Requests:
@@ -52,7 +52,7 @@ class Requests:
 
         :param data: what is asked.
         :param timeout: how long to wait for the reply, seconds.
-        :return: as :meth:`thing.protocol.ThingProtocol.request`.
+        :return: as :meth:`thing.session.protocol.ThingProtocol.request`.
         :raises LocalProtocolError: as there.
         """
         if not 0 < timeout < math.inf:

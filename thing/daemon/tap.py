@@ -15,20 +15,20 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.reflect import InvalidName, namedAny
 
-from thing.demo import DemoFactory
+from thing.daemon.demo import DemoFactory
+from thing.daemon.forward import ForwardFactory
+from thing.daemon.logs import FORMATS, makeObserver
+from thing.daemon.options import IN_MEMORY, Options
+from thing.daemon.reuseport import SharedPorts
+from thing.daemon.service import CannotStart, ThingService
+from thing.daemon.systemd import Supervisor
 from thing.errors import ThingError
-from thing.factory import ThingFactory
-from thing.forward import ForwardFactory
-from thing.home import makeHome
-from thing.limits import Limits
-from thing.live import LiveTrust
-from thing.logs import FORMATS, makeObserver
-from thing.options import IN_MEMORY, Options
-from thing.reuseport import SharedPorts
-from thing.service import CannotStart, ThingService
-from thing.systemd import Supervisor
+from thing.session.factory import ThingFactory
+from thing.session.limits import Limits
+from thing.session.live import LiveTrust
 from thing.trust import IdentityKey
 from thing.trust.choice import ServerChoice
+from thing.trust.home import makeHome
 
 if TYPE_CHECKING:
     from thing.fleet import IPresence

@@ -14,10 +14,10 @@ from datetime import datetime, timezone
 from itertools import islice
 from typing import Any, ClassVar
 
-from thing.addresses import formatAddress
 from thing.errors import LocalProtocolError
-from thing.factory import ThingFactory
-from thing.protocol import ThingProtocol
+from thing.session.addresses import formatAddress
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
 
 MAX_TEXT = 4096
 """The longest message that is answered, octets: nobody types more."""
@@ -165,7 +165,7 @@ class DemoFactory(ThingFactory):
 
     def __init__(self, *arguments: Any, **others: Any) -> None:
         """
-        :param arguments: as for :class:`~thing.factory.ThingFactory`.
+        :param arguments: as for :class:`~thing.session.factory.ThingFactory`.
         :param others: likewise.
         """
         super().__init__(*arguments, **others)

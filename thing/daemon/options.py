@@ -14,12 +14,12 @@ from twisted.python.usage import UsageError
 
 from thing.core.heartbeat import TtlPolicy
 from thing.core.settings import Settings
+from thing.daemon.forward import MIN_BUFFERED
+from thing.daemon.logs import FORMATS, formatProblem
+from thing.daemon.reuseport import canReuse
+from thing.daemon.service import CannotStart
 from thing.errors import LocalProtocolError, ThingError
-from thing.forward import MIN_BUFFERED
-from thing.limits import Limits
-from thing.logs import FORMATS, formatProblem
-from thing.reuseport import canReuse
-from thing.service import CannotStart
+from thing.session.limits import Limits
 from thing.trust.choice import SERVER_KEYWORDS
 from thing.trust.keywords import Keyword, asOption, readKeywords, yes
 

@@ -20,7 +20,6 @@ from zope.interface import implementer
 from thing.core.client import ClientConnection
 from thing.core.server import ServerConnection
 from thing.core.states import ESTABLISHED_STATES, State
-from thing.driver import Driver
 from thing.errors import (
     EndReason,
     ErrorCode,
@@ -51,12 +50,13 @@ from thing.events import (
     TicketReceived,
 )
 from thing.identity import Identity
-from thing.requests import Requests
-from thing.streams import awaitsHeader
+from thing.session.driver import Driver
+from thing.session.requests import Requests
+from thing.session.transports import awaitsHeader
 from thing.trust.interfaces import IKeyContinuity
 
 if TYPE_CHECKING:
-    from thing.factory import ThingFactory
+    from thing.session.factory import ThingFactory
 
 
 @implementer(IConsumer, IPushProducer)

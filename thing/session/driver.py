@@ -21,7 +21,6 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing.beating import Beating
 from thing.core.client import ClientConnection
 from thing.core.messages import FRAGMENT_LIMIT, Role
 from thing.core.server import ServerConnection
@@ -37,10 +36,11 @@ from thing.events import (
     Termination,
 )
 from thing.identity import Identity
-from thing.streams import abort, loseWrite, sendsAtOnce, tune
+from thing.session.beating import Beating
+from thing.session.transports import abort, loseWrite, sendsAtOnce, tune
 
 if TYPE_CHECKING:
-    from thing.factory import ThingFactory
+    from thing.session.factory import ThingFactory
 
 WRITE_BATCH = 65536
 """About how many octets of records go to the transport at once."""

@@ -1,0 +1,1 @@
+"""``twistd thing``: its options, its services, its logs."""
