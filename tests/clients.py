@@ -12,7 +12,6 @@ import json
 import random
 import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.endpoints import HostnameEndpoint
@@ -21,6 +20,7 @@ from twisted.internet.interfaces import IProcessTransport
 from twisted.internet.protocol import ProcessProtocol, Protocol
 from twisted.internet.stdio import StandardIO
 
+from tests import PROJECT
 from tests.helpers import CLIENT_CREDENTIAL
 from thing.core.groups import GroupName
 from thing.core.heartbeat import Watch
@@ -31,7 +31,6 @@ from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 
-ROOT = Path(__file__).parent.parent
 """Where the tests package is importable from."""
 
 
@@ -194,7 +193,7 @@ class ClientProcess(ProcessProtocol):
             sys.executable,
             [sys.executable, "-m", "tests.clients", json.dumps(asdict(self.choices))],
             env=None,
-            path=str(ROOT),
+            path=str(PROJECT),
         )
         return self
 

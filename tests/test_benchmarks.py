@@ -12,7 +12,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests import PROJECT
+
 BENCHMARKS = PROJECT / "benchmarks"
 RUN = BENCHMARKS / "run.py"
 

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-FLOOD = Path(__file__).resolve().parent.parent / "benchmarks" / "flood.py"
+from tests import PROJECT
+
+FLOOD = PROJECT / "benchmarks" / "flood.py"
 
 
 class FloodTests(TestCase):

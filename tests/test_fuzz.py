@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 from twisted.trial.unittest import TestCase
 
 from fuzz import fuzz_connection, fuzz_credentials, fuzz_keyfiles, fuzz_messages
+from tests.core.test_credentials import certifiedKey, chainOf
+from tests.core.test_states import SOME
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL, clientSettings
-from tests.test_credentials import certifiedKey, chainOf
-from tests.test_states import SOME
 from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
 from thing.core.handshake import ClientHandshake
 from thing.core.messages import CHI, MESSAGES, SHI, MessageType

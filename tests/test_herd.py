@@ -6,14 +6,13 @@ import importlib.util
 import math
 import re
 import sys
-from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import PROJECT
 from thing import Limits
 
-PROJECT = Path(__file__).resolve().parent.parent
 HERD = PROJECT / "benchmarks" / "herd.py"
 HOWTO = PROJECT / "docs" / "howto-upgrade.rst"
 

@@ -6,12 +6,11 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
-from pathlib import Path
 from typing import NamedTuple
 
 from twisted.trial.unittest import TestCase
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests import PROJECT
 
 # The rooms, from the lowest to the highest, and the modules or packages that
 # each holds. A module imports from its own room and from lower ones. "thing"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import PROJECT
 from thing import Limits
 from thing.core.heartbeat import BEATS_PER_TTL, TtlPolicy
 from thing.endpoints.backoff import BASE
@@ -21,7 +22,6 @@ from thing.fleet.redis.keeper import LEASE
 from thing.fleet.redis.outbox import WINDOW
 from thing.fleet.redis.script import MOST_FED
 
-PROJECT = Path(__file__).resolve().parent.parent
 COSTS = PROJECT / "benchmarks" / "million.json"
 PAGE = PROJECT / "docs" / "scaling.rst"
 BALANCER = PROJECT / "docs" / "examples" / "operating" / "haproxy.cfg"

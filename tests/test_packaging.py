@@ -14,7 +14,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import TestCase
 
-PROJECT = Path(__file__).resolve().parent.parent
+from tests import PROJECT
 
 # What a working tree may hold beside the source.
 NOT_SOURCE = shutil.ignore_patterns(

@@ -1,0 +1,202 @@
+"""A fleet that is made up, told over real HTTP, for tests of the commands about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet import reactor as installedReactor
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.protocol import Factory, Protocol
+from zope.interface import implementer
+
+from tests.cli.test_process import CommandCase
+from thing.fleet import (
+    FleetEvent,
+    IPresence,
+    Kind,
+    NodeRecord,
+    Page,
+    Status,
+    ThingRecord,
+    Traffic,
+)
+from thing.fleet.feed import Feed
+from thing.fleet.http import StatusSite
+from thing.fleet.model import searchText
+
+reactor: Any = installedReactor
+
+NOW = 1_800_000_000.0
+"""The time of day at which the feed of a made-up fleet begins."""
+
+CLEAR = "\x1b[2J\N{RIGHT-TO-LEFT OVERRIDE}\a"
+"""What a terminal must never get from a stranger."""
+
+
+def traffic(**changes: Any) -> Traffic:
+    """What is measured of a session."""
+    known: dict[str, Any] = {
+        "roundTripTime": 0.0123,
+        "silence": 4.2,
+        "heartbeats": 7,
+        "octetsIn": 1000,
+        "octetsOut": 2000,
+        "messagesIn": 3,
+        "messagesOut": 4,
+        "ttl": 30.0,
+    }
+    return Traffic(**(known | changes))
+
+
+def thing(id: str, **changes: Any) -> ThingRecord:
+    """What is known of a thing."""
+    known: dict[str, Any] = {
+        "id": id,
+        "name": id,
+        "fingerprint": f"SHA256:{id}",
+        "status": Status.PRESENT,
+        "node": "north",
+        "session": "00" * 16,
+        "epoch": 1,
+        "sequence": 2,
+        "since": 1_700_000_000.0,
+        "lastSeen": 1_700_000_500.0,
+        "address": "192.0.2.1:4711",
+        "group": "X25519MLKEM768",
+        "aead": "AES_256_GCM",
+        "resumed": False,
+        "traffic": traffic(),
+    }
+    return ThingRecord(**(known | changes))
+
+
+@implementer(IPresence)
+class MadeUpFleet:
+    """
+    Answers what the test put into it.
+
+    :ivar known: the things.
+    :ivar health: the nodes.
+    :ivar complete: whether it says that nothing is missing.
+    :ivar delivering: is called with each message, and answers.
+    :ivar delivered: the messages, each with its id and timeout.
+    :ivar asked: how many pages were asked for.
+    """
+
+    node = "north"
+
+    def __init__(self) -> None:
+        self.known: dict[str, ThingRecord] = {}
+        self.health = [NodeRecord(node="north", since=NOW, status="up", sessions=0)]
+        self.complete = True
+        self.delivered: list[tuple[str, bytes, float]] = []
+        self.delivering: Callable[[bytes], Any] = lambda message: b""
+        self.asked = 0
+        self.feed = Feed(NOW)
+        self.moment = NOW
+
+    def add(self, *records: ThingRecord) -> None:
+        """Have some more things."""
+        self.known |= {record.id: record for record in records}
+
+    def happen(self, kind: Kind, id: str, **data: Any) -> None:
+        """Tell an event, one second after the one before."""
+        self.moment += 1
+        self.feed.append(
+            FleetEvent(
+                kind=kind,
+                id=id,
+                epoch=1,
+                sequence=1,
+                node="north",
+                session="00" * 16,
+                at=self.moment,
+                data=data,
+            )
+        )
+
+    def things(self, after: str, limit: int, wanted: Any) -> Deferred[Page]:
+        """List things."""
+        self.asked += 1
+        found = [
+            record
+            for id, record in sorted(self.known.items())
+            if id > after
+            and wanted.admits(
+                record.status,
+                record.node,
+                searchText(id, record.name, record.fingerprint, record.address),
+            )
+        ]
+        following = found[limit - 1].id if len(found) > limit else None
+        return succeed(Page(tuple(found[:limit]), following, self.complete))
+
+    def thing(self, id: str) -> Deferred[ThingRecord | None]:
+        """Find a thing."""
+        return succeed(self.known.get(id))
+
+    def nodes(self) -> Deferred[list[NodeRecord]]:
+        """Tell how the nodes are."""
+        return succeed(self.health)
+
+    def deliver(self, id: str, message: bytes, timeout: float) -> Deferred[bytes]:
+        """Send a message."""
+        self.delivered.append((id, message, timeout))
+        return maybeDeferred(self.delivering, message)
+
+    def dismiss(self, id: str) -> Deferred[None]:
+        """Do nothing."""
+        return succeed(None)
+
+    def subscribe(
+        self, receiver: Any, after: str | None = None, room: Callable[[], bool] | None = None
+    ) -> Callable[[], None]:
+        """Tell what happens."""
+        return self.feed.subscribe(receiver, after)
+
+
+class FleetCase(CommandCase):
+    """Status servers in this process, and commands that ask them."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.fleet = MadeUpFleet()
+
+    def serveFleet(self, token: Any = None, listen: Callable[[Factory], Any] | None = None) -> str:
+        """Start a status server; the URL that leads to it."""
+        site = StatusSite(self.fleet, token, reactor=reactor)
+        self.site = site
+        self.addCleanup(site.close)
+        if listen is not None:
+            port = listen(site)
+        else:
+            port = reactor.listenTCP(0, site, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        self.port = port
+        number = getattr(port.getHost(), "port", 0)
+        self.environment["THING_STATUS"] = f"http://127.0.0.1:{number}"
+        return self.environment["THING_STATUS"]
+
+    def serveOctets(self, *answers: bytes, hangUp: bool = True) -> str:
+        """Start a server that answers each connection so, whatever it is asked; its URL."""
+        self.requests: list[bytes] = []
+        left = list(answers)
+        requests = self.requests
+
+        class Canned(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                requests.append(data)
+                self.transport.write(left.pop(0) if len(left) > 1 else left[0])
+                if hangUp:
+                    self.transport.loseConnection()
+
+        number = self.listen(Factory.forProtocol(Canned))
+        self.environment["THING_STATUS"] = f"http://127.0.0.1:{number}"
+        return self.environment["THING_STATUS"]
+
+
+def answer(body: bytes, status: str = "200 OK", *headers: str) -> bytes:
+    """What an HTTP server writes."""
+    head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join([*head, "", ""]).encode() + body

@@ -1,0 +1,728 @@
+"""What the documentation shows and claims: its programs run, its commands work, its tests exist."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import shlex
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ProcessExitedAlready
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.protocol import ProcessProtocol
+from twisted.python.failure import Failure
+from twisted.trial.unittest import TestCase
+from twisted.web.client import URI, Agent, readBody
+from twisted.web.iweb import IAgentEndpointFactory
+from zope.interface import implementer
+
+from tests import PROJECT
+from thing import IdentityKey
+from thing.cli.exits import ExitCode
+
+README = PROJECT / "README.rst"
+DOCS = PROJECT / "docs"
+EXAMPLES = DOCS / "examples"
+SECURITY = DOCS / "security.rst"
+
+PATIENCE = 60.0
+"""How long anything that a program is to say or do may take, seconds."""
+
+FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
+GOODBYE = "both sides said goodbye"
+
+TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+
+TEST_NAME = re.compile(r"``(tests[\w.]+)\.(\w+)\.(test_\w+)``")
+
+
+class Program(ProcessProtocol):
+    """A child process: what it says, and how it ends."""
+
+    def __init__(self) -> None:
+        self.output = ""
+        self.status: int | None = None
+        self._waiting: list[Callable[[], bool]] = []
+
+    def childDataReceived(self, childFD: int, data: bytes) -> None:
+        self.output += data.decode()
+        self._look()
+
+    def processEnded(self, reason: Failure) -> None:  # type: ignore[override]
+        self.status = reason.value.exitCode
+        if self.status is None:
+            self.status = -reason.value.signal
+        self._look()
+
+    def _look(self) -> None:
+        self._waiting = [isStillWaiting for isStillWaiting in self._waiting if isStillWaiting()]
+
+    def says(self, pattern: str) -> Deferred[str]:
+        """Wait until it has said this; fail if it ends before."""
+
+        def found() -> str | None:
+            match = re.search(pattern, self.output)
+            return match[0] if match is not None else None
+
+        return self._until(found, f"it never said {pattern}")
+
+    def exits(self) -> Deferred[int]:
+        """Wait for its end."""
+        return self._until(lambda: self.status, "it never ended")
+
+    def signal(self, name: str) -> None:
+        """Send it a signal, unless it is over."""
+        number = signal.Signals[f"SIG{name}"].value
+        with contextlib.suppress(ProcessExitedAlready):
+            self.transport.signalProcess(number)  # type: ignore[union-attr]
+
+    def _until(self, found: Callable[[], Any], complaint: str) -> Deferred[Any]:
+        from twisted.internet import reactor
+
+        waiter: Deferred[Any] = Deferred()
+
+        def isStillWaiting() -> bool:
+            if waiter.called:
+                return False
+            if (answer := found()) is not None:
+                waiter.callback(answer)
+            elif self.status is not None:
+                waiter.errback(AssertionError(f"{complaint}:\n{self.output}"))
+            return not waiter.called
+
+        def complain(value: object, timeout: float) -> None:
+            raise AssertionError(f"{complaint} within {timeout} s:\n{self.output}")
+
+        if isStillWaiting():
+            self._waiting.append(isStillWaiting)
+        return waiter.addTimeout(PATIENCE, reactor, complain)
+
+
+@implementer(IAgentEndpointFactory)
+class OneEndpoint:
+    """Takes every address for that of one endpoint."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint) -> None:
+        self._endpoint = endpoint
+
+    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
+        return self._endpoint
+
+
+class DocumentedPrograms(TestCase):
+    """Runs programs in a directory of their own, on a free port in place of 9000."""
+
+    timeout = 3 * PATIENCE
+
+    def setUp(self) -> None:
+        self.directory = Path(self.mktemp()).resolve()
+        self.directory.mkdir(parents=True)
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.port = free.getsockname()[1]
+
+    def moved(self, text: str) -> str:
+        """The text with the free port in place of 9000, on the loopback interface only."""
+        listening = f"tcp:{self.port}:interface=127.0.0.1"
+        return text.replace("tcp:9000", listening).replace("9000", str(self.port))
+
+    def write(self, name: str, source: str) -> None:
+        """Put a program into the directory."""
+        (self.directory / name).write_text(self.moved(source))
+
+    def example(self, name: str, *arguments: str) -> Program:
+        """Run a program of docs/examples."""
+        self.write(name, (EXAMPLES / name).read_text())
+        return self.run_(name, *arguments)
+
+    def run_(self, *arguments: str) -> Program:
+        """Run this interpreter; whatever happens, it is gone after the test."""
+        from twisted.internet import reactor
+
+        program = Program()
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+            "THING_HOME": str(self.directory / "home"),
+        }
+        reactor.spawnProcess(  # type: ignore[attr-defined]
+            program, sys.executable, [sys.executable, *arguments], environment, str(self.directory)
+        )
+        self.addCleanup(self._end, program)
+        return program
+
+    async def _end(self, program: Program) -> None:
+        program.signal("KILL")
+        await program.exits()
+
+
+class ReadmeTests(DocumentedPrograms):
+    """README.rst"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = README.read_text()
+
+    async def test_programs(self) -> None:
+        """The server and the client of the README hold the conversation that it tells of."""
+        pattern = r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
+        blocks = re.findall(pattern, self.text, re.MULTILINE)
+        for name, block in zip(("server.py", "client.py"), blocks, strict=True):
+            self.assertIn(f"(``{name}``)", self.text)
+            self.write(name, textwrap.dedent(block))
+        server = self.run_("server.py")
+        client = self.run_("client.py", await server.says(FINGERPRINT))
+        await client.says("IS ANYBODY THERE\\?")
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertIn(GOODBYE, client.output)
+        await server.says(f"anonymous: {GOODBYE}")
+
+    def test_commands(self) -> None:
+        """It has one command to start the server and one to run the tests, each on one line."""
+        prefix = r"^    python3 -m venv \.venv && \.venv/bin/pip install --quiet .*&& "
+        for command in (
+            r"\.venv/bin/twistd -n thing --port 9000$",
+            r"\.venv/bin/trial tests$",
+        ):
+            self.assertEqual(len(re.findall(prefix + command, self.text, re.MULTILINE)), 1, command)
+
+    async def test_daemon(self) -> None:
+        """The server prints the command for a client, which works, as the README promises."""
+        (start,) = re.findall(r"&& \.venv/bin/twistd (.+)$", self.text, re.MULTILINE)
+        words = shlex.split(start.replace("9000", self.moved("tcp:9000")))
+        server = self.run_("-c", TWISTD, *words)
+        command = await server.says(rf"thing connect \S+ --server-key {FINGERPRINT}")
+        shown, _ = re.findall(r"^    \.venv/bin/(thing connect .+)$", self.text, re.MULTILINE)
+        self.assertEqual(
+            sorted(self.moved(shown).replace("--verbose ", "").split()[:-1]),
+            sorted(command.replace("127.0.0.1", "localhost").split()[:-1]),
+        )
+        client = self.run_("-m", "thing.cli", *shlex.split(command)[1:], "--verbose")
+        client.transport.write(b"help\n")  # type: ignore[union-attr]
+        client.transport.closeStdin()  # type: ignore[union-attr]
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertIn("status", client.output)
+        self.assertIn("goodbye", client.output)
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_fleet(self) -> None:
+        """The server tells who is here, and a word reaches a thing from the terminal."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            status = free.getsockname()[1]
+        section = self.text.partition("\nSee your fleet\n---")[2].partition("\n---")[0]
+        lines = re.findall(r"(?m)^    \.venv/bin/(.+)$", section)
+        twistd, connect, ls, send, events, top = (shlex.split(line) for line in lines)
+        for name in ("server_key", "my_key"):
+            IdentityKey.generate().save(self.directory / name)
+        key = IdentityKey.load(self.directory / "my_key")
+        self.write("things", f"{key.publicLine('lamp')}\n")
+        words = [word if word != "9001" else str(status) for word in twistd[1:]]
+        port = ("--port", self.moved("tcp:9000"))
+        server = self.run_("-c", TWISTD, *words, *port)
+        fingerprint = await server.says(FINGERPRINT)
+        await server.says("Listening")
+        words = [word.replace("SHA256:...", fingerprint) for word in connect[1:]]
+        thing = self.run_("-m", "thing.cli", *map(self.moved, words), "--verbose")
+        await server.says("with lamp at .* is established")
+
+        where = ("--status", f"http://127.0.0.1:{status}")
+        listing = self.run_("-m", "thing.cli", *ls[1:], *where)
+        self.assertEqual(await listing.exits(), 0, listing.output)
+        self.assertRegex(listing.output, r"(?m)^lamp +present ")
+        following = self.run_("-m", "thing.cli", *events[1:], *where, "--after", "0-0")
+        self.assertEqual(await following.exits(), 0, following.output)
+        self.assertRegex(following.output, r"joined +lamp")
+        sending = self.run_("-m", "thing.cli", *send[1:], *where)
+        self.assertEqual(await sending.exits(), 0, sending.output)
+        await thing.says("lights on")
+        watching = self.run_("-m", "thing.cli", *top[1:], *where, "--once")
+        self.assertEqual(await watching.exits(), 0, watching.output)
+        self.assertIn("lamp", watching.output)
+        thing.signal("INT")
+        await thing.exits()
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_anyProtocol(self) -> None:
+        """Twisted's web server runs in sessions, for things that have its files' trust only."""
+        from twisted.internet import reactor
+
+        for words in re.findall(r"(?m)^    \.venv/bin/thing (keygen .+)$", self.text):
+            self.assertEqual(await self.run_("-m", "thing.cli", *words.split()).exits(), 0)
+        (copying,) = re.findall(r"(?m)^    (cp .+)$", self.text)
+        subprocess.run(copying.split(), cwd=self.directory, check=True)
+        server = IdentityKey.load(self.directory / "server_key")
+        (self.directory / "docs").mkdir()
+        (self.directory / "docs" / "hello").write_text("hello, thing")
+        (start,) = re.findall(r"(?m)^    \.venv/bin/twistd (-n web .+)$", self.text)
+        web = self.run_(
+            "-c", TWISTD, *shlex.split(start.replace("9000", f"{self.port}:interface=127.0.0.1"))
+        )
+        await web.says("Starting factory|starting on")
+        (target,) = re.findall(r"``(thing:localhost:9000:\S+)``", self.text)
+        pin = server.fingerprint.removeprefix("SHA256:")
+        described = target.replace("9000", str(self.port)).replace("…", pin)
+        described = described.replace("my_key", str(self.directory / "my_key"))
+        endpoint = clientFromString(reactor, described)
+        agent = Agent.usingEndpointFactory(reactor, OneEndpoint(endpoint))
+        response = await agent.request(b"GET", b"http://web/hello")
+        self.assertEqual(await readBody(response), b"hello, thing")
+        web.signal("TERM")
+        await web.exits()
+
+
+class ExampleTests(DocumentedPrograms):
+    """docs/examples"""
+
+    def test_all(self) -> None:
+        """Every example is on a page, and is run by a test here."""
+        pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
+        folder = PROJECT / "tests"
+        tests = "".join(path.read_text() for path in sorted(folder.rglob("test_*.py")))
+        for example in sorted(path.name for path in EXAMPLES.iterdir() if path.suffix == ".py"):
+            self.assertIn(f".. literalinclude:: examples/{example}\n", pages)
+            self.assertRegex(tests, rf'(example|trial|write)\(\s*"{example}"')
+
+    async def test_first(self) -> None:
+        """The tutorial's first server answers its first client in capitals."""
+        server = self.example("server.py")
+        client = self.example("client.py", await server.says(FINGERPRINT))
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertEqual(client.output, f"IS ANYBODY THERE?\n{GOODBYE}\n")
+        await server.says(f"anonymous is here, TTL 30 s\nanonymous: {GOODBYE}")
+
+    async def test_anotherFingerprint(self) -> None:
+        """The first client refuses a server with another key than it was told of."""
+        server = self.example("server.py")
+        await server.says(FINGERPRINT)
+        client = self.example("client.py", IdentityKey.generate().fingerprint)
+        self.assertEqual(await client.exits(), 1, client.output)
+        self.assertIn("the server's key is SHA256:", client.output)
+        await server.says("None: ")
+
+    async def test_keys(self) -> None:
+        """With keys on both sides a thing is refused, then admitted. A new server key is not."""
+        (self.directory / "authorized_things").touch()
+        server = self.example("keyserver.py")
+        fingerprint = await server.says(FINGERPRINT)
+        stranger = self.example("keyclient.py")
+        self.assertEqual(await stranger.exits(), 1, stranger.output)
+        self.assertIn(f"for the first time: {fingerprint}\n", stranger.output)
+        self.assertIn("NOT_AUTHORIZED", stranger.output)
+        line = await server.says("ssh-ed25519 [A-Za-z0-9+/]+ NAME\n")
+        server.signal("KILL")
+        await server.exits()
+
+        (self.directory / "authorized_things").write_text(line.replace("NAME", "lamp"))
+        server = self.example("keyserver.py")
+        await server.says(FINGERPRINT)
+        thing = self.example("keyclient.py")
+        self.assertEqual(await thing.exits(), 0, thing.output)
+        self.assertEqual(thing.output, f"HELLO, lamp!\n{GOODBYE}\n")
+        server.signal("KILL")
+        await server.exits()
+
+        for name in ("server_key", "server_key.pub"):
+            (self.directory / name).unlink()
+        server = self.example("keyserver.py")
+        await server.says(FINGERPRINT)
+        thing = self.example("keyclient.py")
+        self.assertEqual(await thing.exits(), 1, thing.output)
+        self.assertRegex(thing.output, r"THE KEY OF \[localhost\]:\d+ HAS CHANGED")
+
+    async def test_flatLine(self) -> None:
+        """A client that is stopped is late, then flat-lined, and reads so when it goes on."""
+        server = self.example("watchserver.py")
+        client = self.example("watchclient.py", await server.says(FINGERPRINT))
+        await client.says(r"TTL 3 s, a heartbeat every 1 s\nheartbeat 1: [\d.]+ ms")
+        await server.says(r"heartbeat 2, round trip [\d.]+ ms")
+        client.signal("STOP")
+        await server.says(r"late: silent for 1\.\d s")
+        await server.says("flat-lined the session; HEARTBEAT_MISSED")
+        client.signal("CONT")
+        await client.says(r"flat-lined the session; HEARTBEAT_MISSED: .* \(told by the peer\)")
+        self.assertEqual(await client.exits(), 0, client.output)
+
+    async def test_authorizer(self) -> None:
+        """The asynchronous authorizer admits a key once the database has a name for it."""
+        with sqlite3.connect(self.directory / "things.db") as database:
+            database.execute("CREATE TABLE things (fingerprint, name)")
+        server = self.example("authorizer.py")
+        await server.says(FINGERPRINT)
+        stranger = self.example("keyclient.py")
+        self.assertEqual(await stranger.exits(), 1, stranger.output)
+        await server.says("a stranger: .*NOT_AUTHORIZED.* is not in the database")
+        key = IdentityKey.load(self.directory / "thing_key")
+        with sqlite3.connect(self.directory / "things.db") as database:
+            database.execute("INSERT INTO things VALUES (?, ?)", (key.fingerprint, "lamp"))
+        thing = self.example("keyclient.py")
+        self.assertEqual(await thing.exits(), 0, thing.output)
+        self.assertEqual(thing.output, f"hello, lamp\n{GOODBYE}\n")
+        await server.says(f"lamp is here\nlamp: {GOODBYE}")
+
+    async def test_upload(self) -> None:
+        """A file of many buffers' size arrives whole at a server that pauses at each piece."""
+        content = os.urandom(3_000_000)
+        (self.directory / "big").write_bytes(content)
+        server = self.example("store.py")
+        client = self.example("upload.py", await server.says(FINGERPRINT), "big")
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertEqual(client.output, f"{GOODBYE}\n")
+        await server.says("stored")
+        self.assertEqual((self.directory / "stored").read_bytes(), content)
+
+    async def test_ask(self) -> None:
+        """One request is answered, one fails without harm, and who is lost has its last word."""
+        server = self.example("answer.py")
+        client = self.example("ask.py", await server.says(FINGERPRINT))
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertIn("the answer is 42\n", client.output)
+        self.assertIn("no answer: FAILED: ", client.output)
+        self.assertIn("the session was aborted", client.output)
+        await server.says("anonymous: the kettle is gone")
+
+    async def test_reconnect(self) -> None:
+        """The client comes back to a server that died, and says goodbye when it is stopped."""
+        server = self.example("server.py")
+        fingerprint = await server.says(FINGERPRINT)
+        client = self.example("reconnect.py", fingerprint)
+        await client.says("session [0-9a-f]{32}")
+        server.signal("KILL")
+        await client.says("the stream ended without goodbye or flat line")
+        await server.exits()
+        server = self.example("server.py")
+        await client.says("(?s)session .*session [0-9a-f]{32}")
+        client.signal("TERM")
+        await server.says(f"anonymous: {GOODBYE}")
+        await client.exits()
+        self.assertIn(GOODBYE, client.output)
+        self.assertNotIn("Traceback", client.output)
+
+    async def test_reconnectInVain(self) -> None:
+        """Who is turned away tries again without a fuss, and gives up what is hopeless."""
+        pinned = IdentityKey.generate().fingerprint
+        client = self.example("reconnect.py", pinned)
+        await client.says("Connection was refused")
+        server = self.example("server.py")
+        await server.says(FINGERPRINT)
+        self.assertEqual(await client.exits(), 1, client.output)
+        self.assertIn("NOT_AUTHORIZED", client.output)
+        self.assertNotIn("Traceback", client.output)
+
+    async def test_factory(self) -> None:
+        """The daemon serves a protocol of one's own."""
+        self.write("shout.py", (EXAMPLES / "shout.py").read_text())
+        command = r"^    \$ PYTHONPATH=\. twistd (.+)$"
+        (start,) = re.findall(command, (DOCS / "tutorial.rst").read_text(), re.MULTILINE)
+        words = shlex.split(start.replace("9000", self.moved("tcp:9000")))
+        server = self.run_("-c", f"import sys; sys.path.insert(0, '.'); {TWISTD}", *words)
+        client = self.example("client.py", await server.says(FINGERPRINT))
+        self.assertEqual(await client.exits(), 0, client.output)
+        self.assertEqual(client.output, f"IS ANYBODY THERE?\n{GOODBYE}\n")
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_tests(self) -> None:
+        """The example of a test passes."""
+        self.write("shout.py", (EXAMPLES / "shout.py").read_text())
+        self.write("test_shout.py", (EXAMPLES / "test_shout.py").read_text())
+        trial = self.run_("-m", "twisted.trial", "test_shout")
+        self.assertEqual(await trial.exits(), 0, trial.output)
+        self.assertIn("PASSED (successes=3)", trial.output)
+
+
+class OperatingTests(DocumentedPrograms):
+    """docs/operating.rst"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = (DOCS / "operating.rst").read_text()
+
+    def test_options(self) -> None:
+        """It has every option of the daemon, and no other."""
+        from thing.daemon.tap import Options
+
+        parameters = [row[0] for row in Options.optParameters]
+        flags = [row[0] for row in Options.optFlags]
+        table = self.text.split(".. list-table::")[1].split("\n\n\n")[0]
+        rows = re.findall(r"\n   \* - (.*)", table)[1:]
+        named = re.findall(r"``--([a-z-]+)", "\n".join(rows))
+        self.assertEqual(sorted(named), sorted(["port", *parameters, *flags]))
+
+    async def test_rotation(self) -> None:
+        """A client with a file of known servers follows a server from key to key."""
+        for name in ("current", "next"):
+            self.assertEqual(await self.command("keygen", "-f", name).exits(), 0)
+        where = self.moved("tcp:9000")
+        keys = ("--identity", "current", "--next-identity", "next")
+        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, *keys)
+        await server.says("Try it")
+        ping = ("ping", "-c", "1", f"127.0.0.1:{self.port}")
+        first = self.command(*ping, "--trust-on-first-use")
+        self.assertEqual(await first.exits(), 0, first.output)
+
+        following = IdentityKey.load(self.directory / "next").fingerprint
+        for suffix in ("", ".pub"):
+            (self.directory / f"next{suffix}").rename(self.directory / f"current{suffix}")
+        self.assertEqual(await self.command("keygen", "-f", "next").exits(), 0)
+        server.signal("HUP")
+        await server.says(re.escape(f"Reloaded: the server's key is {following}"))
+        second = self.command(*ping)
+        self.assertEqual(await second.exits(), 0, second.output)
+        self.assertIn(following, second.output)
+        server.signal("TERM")
+        self.assertEqual(await server.exits(), -signal.SIGTERM)
+
+    def command(self, *arguments: str) -> Program:
+        """Run the thing command."""
+        return self.run_("-m", "thing.cli", *arguments)
+
+    def test_exitCodes(self) -> None:
+        """It has every exit code of the command, with the meaning that its help gives."""
+        codes = "".join(f"{code.value:<3} {code.sentence}\n" for code in ExitCode)
+        self.assertIn(f"=\n{codes}=", self.text)
+
+
+class KeysTests(DocumentedPrograms):
+    """docs/howto-revoke.rst and docs/howto-rotate.rst"""
+
+    def commands(self, name: str, first: str) -> list[str]:
+        """The commands of the page's block that begins with a word, as one would type them."""
+        text = (DOCS / name).read_text()
+        blocks = re.findall(r"(?m)^((?:    .+\n)+)", text)
+        (found,) = [block for block in blocks if block.strip().startswith(first)]
+        thing = f"{shlex.quote(sys.executable)} -m thing.cli"
+        return [re.sub(r"^thing ", f"{thing} ", line.strip()) for line in found.splitlines()]
+
+    def type_(self, commands: list[str]) -> None:
+        """Have a shell do it."""
+        for command in commands:
+            subprocess.run(
+                command,
+                shell=True,
+                cwd=self.directory,
+                check=True,
+                env={**os.environ, "PYTHONPATH": str(PROJECT)},
+            )
+
+    async def test_revoke(self) -> None:
+        """A line that is removed ends the session of its thing, and keeps it out."""
+        for name in ("lamp", "door"):
+            key = IdentityKey.generate()
+            key.save(self.directory / name)
+            with open(self.directory / "things", "a") as things:
+                print(key.publicLine(name), file=things)
+        where = self.moved("tcp:9000")
+        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, "--authorized", "things")
+        fingerprint = await server.says(FINGERPRINT)
+        await server.says("Listening")
+        ping = ("-m", "thing.cli", "ping", f"127.0.0.1:{self.port}", "--server-key", fingerprint)
+        lamp = self.run_(*ping, "--identity", "lamp")
+        door = self.run_(*ping, "--identity", "door", "-c", "3")
+        await server.says("with lamp at .* is established")
+        self.type_(self.commands("howto-revoke.rst", "grep"))
+        await server.says("Session [0-9a-f]+ with lamp must end")
+        self.assertEqual(await lamp.exits(), int(ExitCode.SENT_AWAY), lamp.output)
+        self.assertIn("credential was revoked", lamp.output)
+        again = self.run_(*ping, "--identity", "lamp")
+        self.assertEqual(await again.exits(), int(ExitCode.REJECTED), again.output)
+        self.assertEqual(await door.exits(), 0, door.output)
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_rotateAThing(self) -> None:
+        """A thing's new key is let in before the old one goes, under the same name."""
+        (self.directory / "things").touch()
+        where = self.moved("tcp:9000")
+        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, "--authorized", "things")
+        fingerprint = await server.says(FINGERPRINT)
+        await server.says("Listening")
+        self.type_(self.commands("howto-rotate.rst", "thing keygen -f new_key"))
+        await server.says("Reloaded")
+        client = self.run_(
+            *("-m", "thing.cli", "ping", "-c", "1", f"127.0.0.1:{self.port}"),
+            *("--server-key", fingerprint, "--identity", "new_key"),
+        )
+        self.assertEqual(await client.exits(), 0, client.output)
+        await server.says("with lamp at .* is established")
+        server.signal("TERM")
+        await server.exits()
+
+
+class HowtoTests(DocumentedPrograms):
+    """The how-tos for operators."""
+
+    async def test_options(self) -> None:
+        """The options that they name are those of the programs that they speak of."""
+        known = "--offline --now --version"  # systemd's, and python's.
+        for program in (
+            ("-c", TWISTD, "--help"),
+            ("-c", TWISTD, "thing", "--help"),
+            ("-m", "thing.cli", "ping", "--help"),
+        ):
+            helping = self.run_(*program)
+            self.assertEqual(await helping.exits(), 0)
+            known += helping.output
+        for page in ("howto-first-server", "howto-systemd", "howto-upgrade"):
+            text = (DOCS / f"{page}.rst").read_text()
+            options = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text))
+            self.assertGreater(len(options), 2)
+            for option in options:
+                self.assertIn(option, known, page)
+
+    async def test_firstServer(self) -> None:
+        """The commands for a first server make one that admits its one thing."""
+        text = (DOCS / "howto-first-server.rst").read_text()
+        commands = re.findall(r"(?m)^    (\w.+)$", text.replace("=9000", "=tcp:9000"))
+        *making, copying, start, writing, ping = (self.moved(each) for each in commands)
+        for command in making:
+            program, *words = shlex.split(command)
+            self.assertEqual(program, "thing")
+            self.assertEqual(await self.run_("-m", "thing.cli", *words).exits(), 0)
+        for command in (copying, writing):
+            subprocess.run(command, shell=True, cwd=self.directory, check=True)
+        server = self.run_("-c", TWISTD, *shlex.split(start)[1:])
+        await server.says("Try it")
+        thing = self.run_("-m", "thing.cli", *shlex.split(ping)[1:])
+        self.assertEqual(await thing.exits(), 0, thing.output)
+        self.assertIn("3 acknowledged", thing.output)
+        await server.says("lamp at .* is established")
+        server.signal("TERM")
+        await server.exits()
+
+    def test_files(self) -> None:
+        """Every example for operators is on a page."""
+        pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
+        for name in ("thing.service", "thing.socket", "haproxy.cfg", "etc-thing/options.env"):
+            self.assertTrue((EXAMPLES / "operating" / name).is_file())
+            self.assertIn(f".. literalinclude:: examples/operating/{name}\n", pages)
+
+
+class TrustTests(DocumentedPrograms):
+    """docs/trust.rst"""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = (DOCS / "trust.rst").read_text()
+
+    def commands(self, section: str) -> list[list[str]]:
+        """The words of the commands in a section."""
+        text = self.text.partition(f"\n{section}\n---")[2].partition("\n---")[0]
+        lines = re.sub(r" \\\n +", " ", text)
+        return [shlex.split(line) for line in re.findall(r"(?m)^    (\w.+)$", lines)]
+
+    async def test_options(self) -> None:
+        """The options that it names are those of the server or of the command."""
+        known = ""
+        for program in (
+            ("-c", TWISTD, "thing", "--help"),
+            ("-m", "thing.cli", "connect", "--help"),
+        ):
+            helping = self.run_(*program)
+            self.assertEqual(await helping.exits(), 0)
+            known += helping.output
+        for option in set(re.findall(r"(?<!\w)--[a-z][a-z-]+", self.text)):
+            self.assertIn(option, known)
+
+    async def test_sshCertificates(self) -> None:
+        """Its commands make an authority, a server and a thing, which know each other by name."""
+        *making, twistd, thing, empty, revoking = self.commands("An OpenSSH certificate")
+        for command in making:
+            subprocess.run(command, cwd=self.directory, check=True)
+        self.assertEqual((twistd[0], thing[:2]), ("twistd", ["thing", "connect"]))
+        where = ("--port", self.moved("tcp:9000"))
+        server = self.run_("-c", TWISTD, *twistd[1:], *where)
+        await server.says("Listening")
+        ping = ("-m", "thing.cli", "ping", "-c", "1", *(self.moved(word) for word in thing[2:]))
+        client = self.run_(*ping)
+        self.assertEqual(await client.exits(), 0, client.output)
+        await server.says("sensor-7 at .* is established")
+        server.signal("TERM")
+        await server.exits()
+
+        subprocess.run(empty, cwd=self.directory, check=True)
+        server = self.run_("-c", TWISTD, *twistd[1:], *where, "--revoked", "revoked")
+        await server.says("Listening")
+        again = self.run_(*ping)
+        self.assertEqual(await again.exits(), 0, again.output)
+        subprocess.run(revoking, cwd=self.directory, check=True)
+        server.signal("HUP")
+        await server.says("Reloaded")
+        refused = self.run_(*ping)
+        self.assertEqual(await refused.exits(), int(ExitCode.REJECTED), refused.output)
+        await server.says("sensor-7.*is revoked by")
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_x509(self) -> None:
+        """Its commands make an authority and a server that a client believes by its name."""
+        section = self.text.partition("An X.509 certificate\n---")[2].partition("\n---")[0]
+        commands = re.findall(r"(?m)^    ((?:openssl|printf|chmod) .+)$", section)
+        self.assertEqual(len(commands), 5)
+        for command in commands:
+            subprocess.run(command, shell=True, cwd=self.directory, check=True, capture_output=True)
+        words = ("--certificate", "server.pem", "--private-key", "server.key", "--anyone")
+        where = ("--port", self.moved("tcp:9000"))
+        server = self.run_("-c", TWISTD, "-n", "thing", *words, *where)
+        await server.says("Listening")
+        ping = ("-m", "thing.cli", "ping", "-c", "1", "--trust-roots", "ca.pem")
+        client = self.run_(*ping, f"localhost:{self.port}")
+        self.assertEqual(await client.exits(), 0, client.output)
+        other = self.run_(*ping, f"127.0.0.1:{self.port}")
+        self.assertEqual(await other.exits(), int(ExitCode.NOT_TRUSTED), other.output)
+        self.assertIn("it is not for 127.0.0.1, but for", other.output)
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_ownRecords(self) -> None:
+        """A server that looks things up in a database admits who is in it, by name."""
+        key = IdentityKey.generate()
+        key.save(self.directory / "key")
+        client = ("-m", "thing.cli", "ping", "-c", "1", self.moved("localhost:9000"))
+        words = ("--identity", "key", "--trust-on-first-use")
+        server = self.example("own_records.py")
+        await server.says("Listening")
+        refused = self.run_(*client, *words)
+        self.assertEqual(await refused.exits(), int(ExitCode.REJECTED), refused.output)
+        await server.says("is not in the records")
+        adding = self.run_("own_records.py", key.fingerprint, "sensor-7")
+        self.assertEqual(await adding.exits(), 0, adding.output)
+        admitted = self.run_(*client, *words)
+        self.assertEqual(await admitted.exits(), 0, admitted.output)
+        await server.says("sensor-7 at .* is established")
+        server.signal("TERM")
+        await server.exits()
+
+
+class SecurityTests(TestCase):
+    """docs/security.rst"""
+
+    def test_tests(self) -> None:
+        """Every test that the page names exists."""
+        names = TEST_NAME.findall(SECURITY.read_text())
+        self.assertGreater(len(names), 30)
+        for module, case, method in names:
+            tests = getattr(importlib.import_module(module), case)
+            self.assertTrue(callable(getattr(tests, method, None)), f"{module}.{case}.{method}")
+
+    def test_rows(self) -> None:
+        """Every attack in its tables has a test."""
+        _, attacks = SECURITY.read_text().split("Can SFL be exploited?\n---")
+        _, *tables = attacks.split(".. list-table::")
+        rows = [row for table in tables for row in table.split("\n   * - ")[2:]]  # not its head
+        self.assertGreater(len(rows), 20)
+        for row in rows:
+            self.assertRegex(row, TEST_NAME)

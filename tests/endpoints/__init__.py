@@ -1,0 +1,1 @@
+"""The tests of any Twisted protocol over a session."""

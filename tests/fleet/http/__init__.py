@@ -1,0 +1,1 @@
+"""The tests of the fleet's HTTP server and its page."""

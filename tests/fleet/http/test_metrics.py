@@ -1,0 +1,351 @@
+"""The figures of a node: what is counted, what Prometheus reads, and what the docs say of it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from unittest import mock
+
+from prometheus_client.parser import text_string_to_metric_families
+from twisted.internet.address import IPv4Address
+from zope.interface import directlyProvides
+
+from tests import PROJECT
+from tests.fleet.http.web import WebCase
+from tests.pairs import freshClient
+from thing import Anonymous, Cause, EndReason, ErrorCode, Limits, Termination
+from thing.fleet import Kind
+from thing.fleet.http.metrics import Exporter
+from thing.fleet.interfaces import ISharedPresence
+from thing.fleet.meter import PROBE_INTERVAL, Histogram, Meter, reasonOf
+from thing.session.limits import LIMITS_HIT
+
+DOCS = PROJECT / "docs"
+
+
+class MeterCase(WebCase):
+    """Tests with a meter, and its figures as Prometheus reads them."""
+
+    def serve(self, *args: Any, **named: Any) -> Any:
+        site = super().serve(*args, **named)
+        self.factory = self.home.local.factory
+        self.meter = Meter(self.factory)
+        site.api.figures = Exporter(self.meter, self.home, site.api).answer
+        return site
+
+    def families(self) -> dict[str, Any]:
+        """The figures, by their names."""
+        response = self.ask("/metrics")
+        self.assertEqual(response.status, 200)
+        self.assertTrue(response.headers["content-type"].startswith("text/plain"))
+        return {each.name: each for each in text_string_to_metric_families(response.body.decode())}
+
+    def samples(self) -> dict[str, float]:
+        """The samples, as they are written."""
+        lines = self.ask("/metrics").body.decode().splitlines()
+        pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
+        return {name: float(value) for name, value in pairs}
+
+
+class CountingTests(MeterCase):
+    """What is counted."""
+
+    def test_session(self) -> None:
+        """A session is counted while it is up, and in the sums for ever."""
+        pair = self.connect(self.home, "lamp")
+        pair.client.sendMessage(b"one")
+        pair.server.sendMessage(b"two")
+        pair.pump()
+        now = self.samples()
+        self.assertEqual(now["thing_sessions"], 1)
+        self.assertEqual(now['thing_handshakes_total{result="ESTABLISHED"}'], 1)
+        self.assertEqual(now["thing_messages_received_total"], 1)
+        self.assertEqual(now["thing_messages_sent_total"], 1)
+        self.assertEqual(now["thing_received_bytes_total"], pair.clientEnd.taken)
+        self.assertEqual(now["thing_sent_bytes_total"], pair.serverEnd.taken)
+        pair.client.goodbye()
+        self.advance(1)
+        later = self.samples()
+        self.assertEqual(later["thing_sessions"], 0)
+        self.assertEqual(later["thing_messages_received_total"], 1)
+        self.assertEqual(later["thing_received_bytes_total"], pair.clientEnd.taken)
+        self.assertEqual(later["thing_sent_bytes_total"], pair.serverEnd.taken)
+        self.assertEqual(later['thing_terminations_total{cause="GOODBYE",reason=""}'], 1)
+
+    def test_resumed(self) -> None:
+        """A handshake with a ticket is told apart."""
+        protocol, event = mock.Mock(), mock.Mock()
+        event.session.resumed = True
+        self.meter._completed(protocol, event)
+        self.assertEqual(self.meter.handshakes, {"RESUMED": 1})
+
+    def test_refused(self) -> None:
+        """A handshake that comes to nothing is counted by its error; it is no termination."""
+        pair = self.connect(self.home, "stranger", self.keyOfNobody())
+        self.assertIs(pair.client.end.code, ErrorCode.NOT_AUTHORIZED)
+        now = self.samples()
+        self.assertEqual(now['thing_handshakes_total{result="NOT_AUTHORIZED"}'], 1)
+        self.assertEqual(now['thing_handshake_duration_seconds_count{result="failed"}'], 1)
+        self.assertEqual([name for name in now if name.startswith("thing_terminations")], [])
+        self.assertGreater(now["thing_received_bytes_total"], 0)
+
+    def keyOfNobody(self) -> Any:
+        """A key that the book does not know."""
+        key = self.key("nobody")
+        del self.book.names[key.fingerprint]
+        return key
+
+    def test_handshakeTime(self) -> None:
+        """How long a handshake took is measured from the connection on."""
+        client = freshClient(credential=self.key("lamp"))
+        pair = self.pair(client=client, serverFactory=self.factory, clock=self.clock)
+        pair.connect()
+        self.assertEqual(self.samples()["thing_handshakes_in_progress"], 1)
+        self.clock.advance(0.3)
+        pair.pump()
+        now = self.samples()
+        name = 'thing_handshake_duration_seconds_bucket{le="%s",result="established"}'
+        self.assertEqual((now[name % "0.25"], now[name % "0.5"]), (0, 1))
+        self.assertEqual(now["thing_handshakes_in_progress"], 0)
+
+    def test_beats(self) -> None:
+        """Heartbeats are counted, with their round trips and how late they came."""
+        self.connect(self.home, "lamp")
+        self.advance(60)
+        now = self.samples()
+        self.assertGreaterEqual(now["thing_heartbeats_total"], 5)
+        beats = now["thing_heartbeats_total"]
+        self.assertEqual(now["thing_heartbeat_lateness_seconds_count"], beats - 1)
+        self.assertEqual(now["thing_heartbeat_round_trip_seconds_count"], beats - 1)
+        self.assertEqual(now['thing_heartbeat_lateness_seconds_bucket{le="0.5"}'], beats - 1)
+
+    def test_late(self) -> None:
+        """A heartbeat that does not come is missed; one that comes late counts as late."""
+        pair = self.connect(self.home, "lamp")
+        self.advance(15)
+        pair.freeze()
+        self.advance(20)
+        self.assertEqual(self.samples()["thing_heartbeats_missed_total"], 1)
+        pair.serverEnd.frozen = pair.clientEnd.frozen = False
+        self.advance(1)
+        now = self.samples()
+        self.assertEqual(now["thing_heartbeats_missed_total"], 1)
+        name = 'thing_heartbeat_lateness_seconds_bucket{le="%s"}'
+        self.assertEqual(now[name % "+Inf"] - now[name % "5.0"], 1)
+
+    def test_flatLine(self) -> None:
+        """A session that ends without a goodbye is counted by its cause and reason."""
+        pair = self.connect(self.home, "lamp")
+        self.advance(12)
+        pair.freeze()
+        self.advance(40)
+        name = 'thing_terminations_total{cause="FLAT_LINED",reason="HEARTBEAT_MISSED"}'
+        self.assertEqual(self.samples()[name], 1)
+        self.assertEqual(self.meter._due, {})
+
+    def test_reasons(self) -> None:
+        """A peer may choose any number for a reason; there is one name for all that have none."""
+        for termination, reason in {
+            Termination(Cause.GOODBYE): "",
+            Termination(Cause.GOODBYE, reason=EndReason.SHUTDOWN): "SHUTDOWN",
+            Termination(Cause.REJECTED, code=ErrorCode.NO_COMMON_AEAD): "NO_COMMON_AEAD",
+            Termination(Cause.REJECTED, code=0xBEEF, byPeer=True): "OTHER",
+        }.items():
+            self.assertEqual(reasonOf(termination), reason)
+
+    def test_limits(self) -> None:
+        """A connection that is turned away is counted by the limit that it met."""
+        self.factory.limits = Limits(sessions=1)
+        self.connect(self.home, "lamp")
+        self.connect(self.home, "clock")
+        self.factory.limits = Limits(sessionsPerAddress=1)
+        self.connect(self.home, "door")
+        self.factory.limits = Limits(sessions=1, handshakes=0)
+        self.assertIsNone(self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1)))
+        self.factory.limits = Limits()
+        self.factory.drain(1)
+        self.connect(self.home, "late")
+        now = self.samples()
+        found = {limit: now[f'thing_limits_hit_total{{limit="{limit}"}}'] for limit in LIMITS_HIT}
+        hit = ("sessions", "sessions_per_address", "connections", "draining")
+        self.assertEqual(found, {limit: float(limit in hit) for limit in LIMITS_HIT})
+        self.assertEqual(now["thing_draining"], 1)
+
+    def test_handshakeLimits(self) -> None:
+        """So is a handshake that is displaced, or one too many of an address."""
+        self.factory.limits = Limits(handshakes=1)
+        pairs = [self.pair(serverFactory=self.factory, clock=self.clock) for _ in range(3)]
+        for pair in pairs[:2]:
+            pair.connect()
+        self.assertEqual(self.factory.limitsHit, {"handshakes": 1})
+        self.factory.limits = Limits(handshakesPerAddress=1)
+        pairs[2].connect()
+        self.assertEqual(self.factory.limitsHit["handshakes_per_address"], 1)
+
+    def test_puzzles(self) -> None:
+        """Clients that are asked to solve a puzzle are counted."""
+        self.factory.limits = Limits(puzzleAfter=0, puzzleBits=1)
+        self.connect(self.home, "lamp")
+        self.assertEqual(self.samples()["thing_puzzles_asked_total"], 1)
+
+    def test_events(self) -> None:
+        """What is told of this node's things is counted by kind, takeovers and twins among it."""
+        for _ in range(5):
+            self.connect(self.home, "lamp")
+        now = self.samples()
+        kinds = {kind: now[f'thing_events_total{{kind="{kind.value}"}}'] for kind in Kind}
+        self.assertEqual(kinds[Kind.JOINED], 1)
+        self.assertEqual((kinds[Kind.MOVED], kinds[Kind.TWINS]), (4, 1))
+        self.assertEqual(now["thing_takeovers_total"], 4)
+
+    def test_lag(self) -> None:
+        """The event loop's lag is measured while the meter runs, and leaves nothing behind."""
+        self.meter.start()
+        self.clock.advance(PROBE_INTERVAL)
+        self.clock.advance(PROBE_INTERVAL + 0.2)
+        self.meter.stop()
+        self.meter.stop()
+        now = self.samples()
+        self.assertEqual(now["thing_event_loop_lag_seconds_count"], 2)
+        self.assertEqual(now['thing_event_loop_lag_seconds_bucket{le="0.1"}'], 1)
+        self.assertAlmostEqual(now["thing_event_loop_lag_seconds_sum"], 0.2)
+
+    def test_watchers(self) -> None:
+        """Who follows over HTTP is counted, and what is answered."""
+        self.open(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.ask("/nothing")
+        now = self.samples()
+        self.assertEqual(now["thing_event_readers"], 1)
+        self.assertEqual(now['thing_http_answers_total{status="404"}'], 1)
+        self.assertEqual(now["thing_event_readers_cut_off_total"], 0)
+
+    def test_anonymous(self) -> None:
+        """No figure says who anybody is."""
+        self.connect(self.home, None)
+        key = self.key("lamp")
+        self.connect(self.home, "lamp")
+        text = self.ask("/metrics").body.decode()
+        for secret in ("lamp", key.fingerprint, "192.0.2", Anonymous.__name__.lower()):
+            self.assertNotIn(secret, text)
+
+
+class HistogramTests(MeterCase):
+    """Durations in buckets."""
+
+    def test_bounds(self) -> None:
+        """A bound belongs to its bucket; what is beyond all bounds is counted, too."""
+        histogram = Histogram((1.0, 2.0))
+        for seconds in (0.0, 1.0, 1.5, 2.0, 2.1, 1e9):
+            histogram.add(seconds)
+        self.assertEqual(histogram.counts, [2, 2, 2])
+        self.assertEqual(histogram.total, sum((0.0, 1.0, 1.5, 2.0, 2.1, 1e9)))
+
+    def test_buckets(self) -> None:
+        """For Prometheus each bucket holds the smaller ones, and the last one all."""
+        for seconds in (0.0001, 0.3, 0.3, 99.0):
+            self.meter.roundTrips.add(seconds)
+        family = self.families()["thing_heartbeat_round_trip_seconds"]
+        counts = [each.value for each in family.samples if each.name.endswith("_bucket")]
+        self.assertEqual(counts, sorted(counts))
+        self.assertEqual((counts[0], counts[-1]), (1, 4))
+
+
+class SharedTests(MeterCase):
+    """The registry that nodes share."""
+
+    def test_alone(self) -> None:
+        """A node that shares nothing has no samples of it."""
+        self.assertEqual([name for name in self.samples() if "registry" in name], [])
+
+    def test_shared(self) -> None:
+        """Whether it is there, and what it cost that it was not."""
+        self.home.registry, self.home.waiting = "away", 7
+        self.home.dropped, self.home.malformed = 3, 1
+        directlyProvides(self.home, ISharedPresence)
+        found = {name: it for name, it in self.samples().items() if "registry" in name}
+        self.assertEqual(
+            found,
+            {
+                "thing_registry_up": 0,
+                "thing_registry_writes_waiting": 7,
+                "thing_registry_messages_dropped_total": 3,
+                "thing_registry_malformed_total": 1,
+            },
+        )
+        self.home.registry = "connected"
+        self.assertEqual(self.samples()["thing_registry_up"], 1)
+
+
+class DocumentedTests(MeterCase):
+    """docs/howto-metrics.rst and the dashboard."""
+
+    def names(self) -> dict[str, str]:
+        """The figures of Thing's own, by the names of their samples, and what they are."""
+        return {
+            name + ("_total" if family.type == "counter" else ""): family.documentation
+            for name, family in self.families().items()
+            if name.startswith("thing_")
+        }
+
+    def test_table(self) -> None:
+        """The table has every figure with the words of its help, and no other."""
+        text = (DOCS / "howto-metrics.rst").read_text()
+        rows = re.findall(
+            r"   \* - ``(thing_\w+)``\n     - (\w+).*\n     - ([^*]+?)\n(?=   \*|\n)", text
+        )
+        told = {name: " ".join(words.split()) for name, _, words in rows}
+        self.assertEqual(told, self.names())
+        types = {name: kind for name, kind, _ in rows}
+        for name, family in self.families().items():
+            if name.startswith("thing_"):
+                full = name + ("_total" if family.type == "counter" else "")
+                self.assertEqual(types[full], family.type, full)
+
+    def test_labels(self) -> None:
+        """The table names the labels that the samples have."""
+        for _ in range(2):
+            self.connect(self.home, "lamp")
+        self.advance(5)
+        text = (DOCS / "howto-metrics.rst").read_text()
+        for name, family in self.families().items():
+            labels = {label for each in family.samples for label in each.labels} - {"le"}
+            for label in labels if name.startswith("thing_") else ():
+                row = re.search(rf"``{name}(?:_total)?``\n     - (.*)\n", text)
+                assert row is not None, name
+                self.assertIn(f"``{label}``", row[1])
+
+    def test_dashboard(self) -> None:
+        """Every figure that the dashboard and the page's alerts ask for exists."""
+        known = set()
+        for family in self.families().values():
+            known |= {family.name} | {sample.name for sample in family.samples}
+        known |= set(self.names())
+        dashboard = json.loads((DOCS / "examples" / "grafana.json").read_text())
+        targets = [
+            each["expr"] for panel in dashboard["panels"] for each in panel.get("targets", ())
+        ]
+        text = (DOCS / "howto-metrics.rst").read_text()
+        alerts = re.findall(r"expr: (.+)", text)
+        self.assertGreater(len(targets), 10)
+        self.assertGreater(len(alerts), 3)
+        for expression in targets + alerts:
+            found = re.findall(r"\b(?:thing|process)_\w+", expression)
+            self.assertTrue(found, expression)
+            self.assertEqual([name for name in found if name not in known], [], expression)
+
+    def test_dashboardLayout(self) -> None:
+        """The dashboard's panels have titles and places that do not overlap."""
+        dashboard = json.loads((DOCS / "examples" / "grafana.json").read_text())
+        taken: set[tuple[int, int]] = set()
+        for panel in dashboard["panels"]:
+            self.assertTrue(panel["title"])
+            place = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            self.assertFalse(cells & taken, panel["title"])
+            self.assertLessEqual(place["x"] + place["w"], 24)
+            taken |= cells

@@ -1,0 +1,663 @@
+"""The page, in a headless browser, with a real server and real things."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+from selenium.webdriver.common.keys import Keys
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.task import Clock, LoopingCall, deferLater
+from twisted.trial.unittest import TestCase
+
+from tests.fleet.http.browser import MISSING, Browser
+from tests.fleet.inmemory import Book
+from tests.pairs import freshClient, freshServer
+from thing import Anyone, IdentityKey, ThingFactory, ThingProtocol
+from thing.core.heartbeat import TtlPolicy
+from thing.fleet import (
+    FedEvent,
+    Filter,
+    FleetEvent,
+    Kind,
+    MemoryPresence,
+    Page,
+    Status,
+    ThingRecord,
+)
+from thing.fleet.http import StatusSite
+from thing.fleet.http.guard import FileToken
+
+SHORT = 2.0
+"""A TTL with which little time passes until a thing is late, seconds."""
+
+LONG = 600.0
+"""A TTL with which no thing is late, however slow the machine is, seconds."""
+
+LOOK = """
+window.seen = {
+    names: () => [...document.querySelectorAll('#things tbody .open')].map(one => one.textContent),
+    status: (name) => {
+        const open = [...document.querySelectorAll('#things tbody .open')]
+            .find(one => one.textContent === name);
+        return open && open.closest('tr').querySelector('.c-status').textContent;
+    },
+    state: () => document.querySelector('#state').dataset.state,
+    feed: () => document.querySelector('#feed').innerText,
+    loaded: () => document.querySelector('#things').getAttribute('aria-busy') === 'false',
+    focus: () => document.activeElement.id || document.activeElement.textContent.trim(),
+    text: (id) => document.getElementById(id).textContent,
+    hides: (id) => document.getElementById(id).hidden,
+};
+"""
+"""What the tests look at in the page."""
+
+WATCH = """
+window.shown = {};
+const look = () => {
+    for (const row of document.querySelectorAll('#things tbody tr')) {
+        const name = row.querySelector('.open').textContent;
+        const status = row.querySelector('.c-status').textContent;
+        window.shown[`${name} ${status}`] ??= Date.now() / 1000;
+    }
+};
+new MutationObserver(look).observe(document.querySelector('#things tbody'),
+    {childList: true, subtree: true, characterData: true, attributes: true});
+"""
+"""Notes the time at which a thing is first shown with a status."""
+
+CONTRASTS = """
+const parts = (color) => color.match(/[0-9.]+/g).map(Number);
+const light = (color) => {
+    const [red, green, blue] = parts(color).slice(0, 3).map(part => part / 255)
+        .map(part => part <= .03928 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4);
+    return .2126 * red + .7152 * green + .0722 * blue;
+};
+const ground = (one) => {
+    for (let at = one; at; at = at.parentElement) {
+        const color = getComputedStyle(at).backgroundColor;
+        if (parts(color)[3] !== 0) return color;
+    }
+    return 'rgb(255, 255, 255)';
+};
+const poor = [];
+let seen = 0;
+for (const one of document.querySelectorAll('body *')) {
+    const text = [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    const exempt = one.closest('svg, .unseen, option, script, style, template, :disabled');
+    if (!text || exempt || !one.checkVisibility()) continue;
+    seen += 1;
+    const [high, low] = [getComputedStyle(one).color, ground(one)].map(light)
+        .sort((a, b) => b - a);
+    const contrast = (high + .05) / (low + .05);
+    if (contrast < 4.5) poor.push(`${one.tagName} ${one.textContent} ${contrast.toFixed(2)}`);
+}
+return {seen, poor};
+"""
+"""Measures the contrast of every text that is seen, as WCAG has it."""
+
+
+class ThingTime(Clock):
+    """The time of things: it goes with everybody's until it is stopped, and they stop with it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._call = LoopingCall.withCount(lambda count: self.advance(count * 0.02))
+        self._call.start(0.02, now=False)
+
+    def stop(self) -> None:
+        """Let no more time pass."""
+        if self._call.running:
+            self._call.stop()
+
+
+class Lamp(ThingProtocol):
+    """
+    A thing that answers what it is asked.
+
+    :ivar time: its time.
+    :ivar heard: fires with what it was asked; then it does not answer.
+    """
+
+    time: ThingTime
+    heard: Deferred[bytes] | None = None
+
+    def requestReceived(self, data: bytes) -> bytes | Deferred[bytes]:
+        if self.heard is None:
+            return b"you said " + data
+        self.heard.callback(data)
+        return Deferred()
+
+
+class Held(MemoryPresence):
+    """
+    A presence that answers questions about its things only as long as it is told to.
+
+    :ivar held: whether it does not any more.
+    :ivar asked: how often it was asked.
+    :ivar complete: what it says of its answers.
+    """
+
+    held = False
+    asked = 0
+    complete = True
+
+    def things(self, after: str, limit: int, wanted: Filter) -> Deferred[Page]:
+        self.asked += 1
+        if self.held:
+            return Deferred()
+
+        def mark(page: Page) -> Page:
+            return Page(page.things, page.following, self.complete)
+
+        return super().things(after, limit, wanted).addCallback(mark)
+
+
+class Crowd(MemoryPresence):
+    """A presence that says that many more are here."""
+
+    count = 5000
+
+    def record(self, number: int) -> ThingRecord:  # type: ignore[override]
+        return ThingRecord(
+            id=f"meter-{number:05}",
+            name=f"meter-{number:05}",
+            fingerprint="",
+            status=Status.PRESENT,
+            node=self.node,
+            session=f"{number:032x}",
+            epoch=1,
+            sequence=1,
+            since=time.time(),
+            lastSeen=time.time(),
+            address="192.0.2.1:9",
+            group="",
+            aead="",
+            resumed=False,
+        )
+
+    def things(self, after: str, limit: int, wanted: Filter) -> Deferred[Page]:
+        first = int(after.partition("-")[2]) + 1 if after else 0
+        last = min(first + limit, self.count)
+        following = f"meter-{last - 1:05}" if last < self.count else None
+        return succeed(Page(tuple(map(self.record, range(first, last))), following))
+
+    def joined(self, number: int) -> None:
+        """Tell that one joined."""
+        record = self.record(number)
+        data = {"name": record.name, "fingerprint": "", "address": record.address}
+        event = FleetEvent(
+            kind=Kind.JOINED,
+            id=record.id,
+            epoch=1,
+            sequence=1,
+            node=self.node,
+            session=record.session,
+            at=time.time(),
+            data={**data, "ttl": 30.0, "resumed": False},
+        )
+        self.feed.append(event)
+
+
+class PageCase(TestCase):
+    """Tests with a server, its things, and the browser."""
+
+    timeout = 240
+    skip = MISSING or None
+
+    async def setUp(self) -> None:
+        self.browser = Browser(reactor)
+        self.book = Book()
+        self.told: list[FedEvent] = []
+        self.token: FileToken | None = None
+        self.presence = await self.serve(Held)
+
+    async def serve(self, kind: type[Any], port: int = 0) -> Any:
+        """Start a server of things, and of the page; on this port, if it has had one."""
+        settings = freshServer(allowAnonymous=True, ttl=TtlPolicy(default=LONG))
+        factory = ThingFactory(settings, self.book)
+        presence = kind(factory, node="north")
+        presence.subscribe(self.told.append)
+        self.things = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+        self.addCleanup(self.things.stopListening)
+        self.addCleanup(lambda: [one.abort() for one in list(factory.sessions)])
+        site = StatusSite(presence, self.token, reactor=reactor)
+        endpoint = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+        self.http: IListeningPort = await endpoint.listen(site)
+        self.site = site
+        self.addCleanup(site.close)
+        self.addCleanup(self.http.stopListening)
+        self.url = f"http://127.0.0.1:{self.http.getHost().port}/"
+        return presence
+
+    async def stop(self) -> None:
+        """Stop the page's server."""
+        await self.http.stopListening()
+        await self.site.close()
+
+    async def connect(self, name: str, ttl: float = LONG) -> Lamp:
+        """A thing connects, with a key and a time of its own."""
+        key = IdentityKey.generate()
+        self.book.names[key.fingerprint] = name
+        time = ThingTime()
+        self.addCleanup(time.stop)
+        settings = freshClient(credential=key, requestedTtl=ttl)
+        factory = ThingFactory(settings, Anyone(), clock=time, jitter=lambda: 0.5)
+        factory.protocol = Lamp
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.things.getHost().port)
+        lamp: Lamp = await endpoint.connect(factory)
+        lamp.time = time
+        self.addCleanup(lamp.abort)
+        await lamp.whenEstablished()
+        return lamp
+
+    async def open(self, live: bool = True) -> None:
+        """Open the page; wait until it has its first answer and follows the events."""
+        await self.browser.emulate()
+        await self.browser.open(self.url)
+        await self.browser.run(LOOK)
+        if live:
+            await self.browser.until("return seen.state() === 'live' && seen.loaded()")
+
+    async def untilNames(self, *names: str) -> None:
+        """Wait until these are the things in the table."""
+        await self.browser.until(
+            "return seen.loaded() && seen.names().join('|') === arguments[0]", "|".join(names)
+        )
+
+    async def untilStatus(self, name: str, status: str) -> None:
+        """Wait until a thing is shown like this."""
+        await self.browser.until("return seen.status(arguments[0]) === arguments[1]", name, status)
+
+    async def untilFeed(self, *parts: str) -> None:
+        """Wait until this is told among what happens."""
+        script = "return arguments[0].every(part => seen.feed().includes(part))"
+        await self.browser.until(script, list(parts))
+
+    async def untilFocus(self, what: str) -> None:
+        """Wait until what has this id, or else this text, has the focus."""
+        await self.browser.until("return seen.focus() === arguments[0]", what)
+
+    async def untilText(self, id: str, part: str) -> None:
+        """Wait until an element says this."""
+        await self.browser.until("return seen.text(arguments[0]).includes(arguments[1])", id, part)
+
+
+class LifeTests(PageCase):
+    """What happens to things is on the page at once."""
+
+    async def test_appearsIsLateAndFlatLined(self) -> None:
+        """
+        A thing appears, misses its heartbeat, and is flat-lined, and the page shows each: when
+        it is told, and not when it asks again, which is of no use here. Each of them is
+        there within a second, at least once in three tries on a busy machine.
+        """
+        await self.open()
+        await self.untilText("empty-title", "No thing is here yet")
+        await self.browser.run(WATCH)
+        self.presence.held = True
+        slowest = []
+        for number in range(3):
+            slowest.append(await self.liveAndDie(f"lamp-{number}"))
+            if slowest[-1] < 1.0:
+                break
+        self.assertLess(min(slowest), 1.0)
+        await self.untilFeed("lamp-0", "joined", "late", "flat-lined", "HEARTBEAT_MISSED")
+
+    async def liveAndDie(self, name: str) -> float:
+        """A thing comes, and is frozen; how long the page took for the slowest event, seconds."""
+        lamp = await self.connect(name, SHORT)
+        await self.untilStatus(name, "present")
+        lamp.time.stop()
+        await self.untilStatus(name, "flat-lined")
+        shown = await self.browser.run("return window.shown")
+        told = {fed.event.kind: fed.event.at for fed in self.told if fed.event.id == name}
+        words = {Kind.JOINED: "present", Kind.LATE: "late", Kind.LEFT: "flat-lined"}
+        return max(shown[f"{name} {word}"] - told[kind] for kind, word in words.items())
+
+    async def test_heartbeats(self) -> None:
+        """The heartbeats that were seen are drawn, and told in words."""
+        await self.connect("lamp", SHORT)
+        await self.open()
+        await self.browser.until(
+            "const label = document.querySelector('#things .spark')?.getAttribute('aria-label');"
+            "return /^[2-9] beats, round trip [0-9.]+ ms to [0-9.]+ ms$/.test(label)"
+        )
+        line = "return document.querySelector('#things .spark .line').getAttribute('d')"
+        self.assertRegex(await self.browser.run(line), r"^M[0-9. ]+L")
+
+    async def test_messages(self) -> None:
+        """What a thing says is told; it is text, whatever it looks like."""
+        lamp = await self.connect("lamp")
+        await self.open()
+        lamp.sendMessage(b"<b>21.5</b> \xe2\x80\xae degrees")
+        await self.untilFeed("says", "lamp", "“<b>21.5</b> ⟨U+202E⟩ degrees”")
+        lamp.sendMessage(b"m" * 9000)
+        await self.untilFeed("“" + "m" * 300 + " … (9,000 characters)”")
+        lamp.sendMessage(b"\xff")
+        await self.untilFeed("octets, base64: /w==")
+
+    async def test_lastWord(self) -> None:
+        """A thing's last word is told when it is lost, and the ends are counted by reason."""
+        lamp = await self.connect("lamp")
+        lamp.setLastWord(b"the battery is empty")
+        await self.open()
+        lamp.abort()
+        await self.untilFeed("last word", "“the battery is empty”")
+        await self.browser.until(
+            "return document.querySelector('#legend').innerText.trim() !== ''"
+            " && document.querySelectorAll('#chart rect').length > 0"
+        )
+
+    async def test_hidden(self) -> None:
+        """A page that is not seen asks nothing, and asks at once when it is seen again."""
+        await self.open()
+        hide = """
+            const hidden = {get: () => arguments[0], configurable: true};
+            Object.defineProperty(document, 'hidden', hidden);
+            document.dispatchEvent(new Event('visibilitychange'));
+        """
+        await self.browser.run(hide, True)
+        asked = self.presence.asked
+        await self.connect("lamp")
+        await self.untilNames("lamp")  # It is told, not asked.
+        self.assertEqual(self.presence.asked, asked)
+        await self.browser.run(hide, False)
+        while self.presence.asked == asked:
+            await deferLater(reactor, 0.05)
+
+
+class TableTests(PageCase):
+    """The table: what is in it, and what the user makes of it."""
+
+    async def test_search(self) -> None:
+        """What is typed is searched for; if nothing is found, that is said, and undone."""
+        for name in ("door", "lamp-1", "lamp-2"):
+            await self.connect(name)
+        await self.open()
+        await self.untilNames("door", "lamp-1", "lamp-2")
+        await self.browser.press("/", "LAMP")
+        await self.untilNames("lamp-1", "lamp-2")
+        await self.connect("lamp-3")
+        await self.connect("gate")
+        await self.untilNames("lamp-1", "lamp-2", "lamp-3")
+        await self.browser.press("x")
+        await self.untilText("empty-title", "No thing matches")
+        await self.browser.run("document.querySelector('#clear').click()")
+        await self.untilNames("door", "gate", "lamp-1", "lamp-2", "lamp-3")
+
+    async def test_status(self) -> None:
+        """Those that are gone are shown if they are asked for, with the reason."""
+        (await self.connect("door")).abort()
+        await self.connect("lamp")
+        await self.open()
+        await self.untilNames("lamp")
+        await self.choose("status", "gone")
+        await self.untilNames("door")
+        await self.untilStatus("door", "cut off")
+        await self.choose("status", "")
+        await self.choose("node", "south")
+        await self.untilText("empty-title", "No thing matches")
+
+    async def choose(self, id: str, value: str) -> None:
+        """Choose one of a list, which it is put into if it is not there."""
+        script = """
+            const list = document.getElementById(arguments[0]);
+            if (![...list.options].some(one => one.value === arguments[1])) {
+                list.add(new Option(arguments[1]));
+            }
+            list.value = arguments[1];
+            list.dispatchEvent(new Event('change'));
+        """
+        await self.browser.run(script, id, value)
+
+    async def test_sort(self) -> None:
+        """A column's name sorts by it, the other way at the second time, and says so."""
+        for name in ("door", "gate", "lamp"):
+            await self.connect(name)
+        await self.open()
+        await self.untilNames("door", "gate", "lamp")
+        click = "document.querySelector('#things th.c-since button').click()"
+        await self.browser.run(click)
+        await self.untilNames("lamp", "gate", "door")
+        await self.browser.run(click)
+        await self.untilNames("door", "gate", "lamp")
+        sort = "return document.querySelector('#things th.c-since').getAttribute('aria-sort')"
+        self.assertEqual(await self.browser.run(sort), "descending")
+
+    async def test_hostileNames(self) -> None:
+        """Names are text: no markup, nothing that turns or hides the text, no room but theirs."""
+        names = ["<img src=x onerror=alert(1)>", "a" * 500, "gpj.\u202eexe", "  ", "../nodes?#"]
+        for name in names:
+            await self.connect(name)
+        await self.open()
+        await self.browser.until("return seen.names().length === 5")
+        shown = await self.browser.run("return seen.names()")
+        self.assertEqual(
+            [name[:60] for name in shown],
+            ["⟨blank⟩", "../nodes?#", "<img src=x onerror=alert(1)>", "a" * 60, "gpj.⟨U+202E⟩exe"],
+        )
+        for name in ("../nodes?#", "<img src=x onerror=alert(1)>"):
+            await self.browser.run(f"openDetails({name!r})")
+            await self.browser.until(
+                "return document.querySelector('#facts dd')?.textContent === arguments[0]", name
+            )
+        for width in (1280, 320):
+            await self.browser.emulate(width)
+            wide = "return document.documentElement.scrollWidth"
+            self.assertLessEqual(await self.browser.run(wide), width)
+        self.assertEqual(await self.browser.run("return document.images.length"), 0)
+        self.assertEqual(await self.browser.complaints(), [])
+
+    async def test_keyboard(self) -> None:
+        """The page can be used without a mouse: search, table, details, and back."""
+        for name in ("door", "gate", "lamp"):
+            await self.connect(name)
+        await self.open()
+        await self.untilNames("door", "gate", "lamp")
+        await self.browser.press(Keys.TAB)
+        await self.untilFocus("Skip to the things")
+        await self.browser.press("/")
+        await self.untilFocus("search")
+        await self.browser.press(Keys.ESCAPE)
+        await self.untilFocus("door")
+        await self.browser.press("j", Keys.ARROW_DOWN)
+        await self.untilFocus("lamp")
+        await self.browser.press("k")
+        await self.untilFocus("gate")
+        await self.browser.press(Keys.ENTER)
+        await self.untilFocus("details-title")
+        await self.untilText("details-title", "gate")
+        await self.browser.press(Keys.ESCAPE)
+        await self.untilFocus("gate")
+        self.assertTrue(await self.browser.run("return seen.hides('details')"))
+
+    async def test_crowd(self) -> None:
+        """
+        However many there are and however much happens, the page holds a few: of 5000 things
+        one page, and of 5000 events the latest.
+        """
+        await self.stop()
+        crowd: Crowd = await self.serve(Crowd)
+        await self.open()
+        names = "return seen.loaded() && seen.names()[0] === arguments[0] && seen.names().length"
+        self.assertEqual(await self.browser.until(names, "meter-00000"), 50)
+        for number in range(crowd.count, 2 * crowd.count):
+            crowd.joined(number)
+        await self.untilFeed(f"meter-{2 * crowd.count - 1:05}")
+        elements = "return document.querySelectorAll('*').length"
+        self.assertLess(await self.browser.run(elements), 3000)
+        self.assertEqual(await self.browser.until(names, "meter-00000"), 50)
+        for button, first in (("next", 50), ("next", 100), ("previous", 50)):
+            await self.browser.run("document.getElementById(arguments[0]).click()", button)
+            self.assertEqual(await self.browser.until(names, f"meter-{first:05}"), 50)
+
+
+class DetailTests(PageCase):
+    """The details of one thing."""
+
+    async def test_message(self) -> None:
+        """A message is sent, and it is told whether the thing took it and what it answered."""
+        await self.connect("lamp")
+        await self.open()
+        await self.untilNames("lamp")
+        await self.browser.run("document.querySelector('#things .open').click()")
+        await self.browser.run("document.querySelector('#message').focus()")
+        await self.browser.press("on <i>please</i>", Keys.TAB, Keys.ENTER)
+        await self.untilText("answer", "Acknowledged; it replied:\nyou said on <i>please</i>")
+
+    async def test_noAnswer(self) -> None:
+        """If the thing does not answer, the page says that the message may have arrived."""
+        lamp = await self.connect("lamp")
+        lamp.heard = Deferred()
+        await self.open()
+        await self.untilNames("lamp")
+        await self.browser.run("openDetails('lamp')")
+        await self.browser.run("document.querySelector('#message').value = 'on'")
+        await self.browser.run("document.querySelector('#send').requestSubmit()")
+        self.assertEqual(await lamp.heard, b"on")
+        lamp.abort()
+        await self.untilText("answer", "may have arrived")
+
+    async def test_leave(self) -> None:
+        """A thing is asked to leave once that is confirmed; how it ended is told."""
+        await self.connect("lamp")
+        await self.open()
+        await self.untilNames("lamp")
+        await self.browser.run("openDetails('lamp')")
+        await self.browser.run("document.querySelector('#leave').click()")
+        await self.untilFocus("leave-no")
+        self.assertEqual(len(self.presence.local), 1)
+        await self.browser.run("document.querySelector('#leave-yes').click()")
+        await self.untilText("left", "It is asked to leave.")
+        await self.untilStatus("lamp", "left")
+        await self.untilText("endings", "both sides said goodbye")
+
+    async def test_address(self) -> None:
+        """The page's address keeps what is looked at, for a bookmark."""
+        for name in ("door", "lamp"):
+            await self.connect(name)
+        await self.open()
+        await self.browser.press("/", "lamp")
+        await self.untilNames("lamp")
+        await self.browser.run("openDetails('door')")
+        await self.browser.run("location.reload()")
+        await self.browser.until("return document.readyState === 'complete'")
+        await self.browser.run(LOOK)
+        await self.untilNames("lamp")
+        await self.untilText("details-title", "door")
+
+
+class LinkTests(PageCase):
+    """Between the page and the server."""
+
+    async def test_restart(self) -> None:
+        """
+        While the server is away the page says so, and shows what it knew; when it is back, so
+        is the page, by itself; and it knows that it has missed something.
+        """
+        lamp = await self.connect("lamp")
+        await self.open()
+        await self.untilFeed("lamp", "joined")
+        port = self.http.getHost().port
+        await self.stop()
+        await self.browser.until("return seen.state() === 'offline' && !seen.hides('offline')")
+        await self.untilText("offline-text", "The server does not answer. What you see is of ")
+        self.assertEqual(await self.browser.run("return seen.names()"), ["lamp"])
+        self.assertRegex(await self.browser.run("return document.title"), "^Offline")
+        lamp.abort()
+        self.presence = await self.serve(Held, port)
+        await self.connect("door")
+        await self.browser.until("return seen.state() === 'live' && seen.hides('offline')")
+        await self.untilNames("door")
+        await self.untilFeed("events were lost")
+
+    async def test_token(self) -> None:
+        """
+        If the server wants a token, the page asks for it, again if it is wrong, keeps it for
+        this tab, and forgets it on demand; it is never in the address.
+        """
+        await self.stop()
+        path = self.mktemp()
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
+            file.write("correct-horse-battery-staple\n")
+        self.token = FileToken(path)
+        self.presence = await self.serve(Held)
+        await self.connect("lamp")
+        await self.open(live=False)
+        await self.browser.until("return document.querySelector('#token-dialog').open")
+        await self.untilFocus("token")
+        await self.browser.press("wrong-token-of-some-length", Keys.ENTER)
+        await self.untilText("token-note", "The server did not take this token.")
+        await self.browser.press("correct-horse-battery-staple", Keys.ENTER)
+        await self.untilNames("lamp")
+        await self.browser.until("return seen.state() === 'live'")
+        self.assertNotIn("horse", await self.browser.run("return location.href"))
+        await self.browser.run("location.reload()")
+        await self.browser.until("return document.readyState === 'complete'")
+        await self.browser.run(LOOK)
+        await self.untilNames("lamp")
+        await self.browser.run("document.querySelector('#forget').click()")
+        await self.browser.until("return document.querySelector('#token-dialog').open")
+        self.assertEqual(await self.browser.run("return sessionStorage.length"), 0)
+
+    async def test_incomplete(self) -> None:
+        """If only this node's things are known, the page says so, until they all are again."""
+        self.presence.complete = False
+        await self.open()
+        await self.untilText("incomplete-text", "only the things of node north are shown")
+        self.assertFalse(await self.browser.run("return seen.hides('incomplete')"))
+        self.presence.complete = True
+        await self.browser.until("return seen.hides('incomplete')")
+
+
+class LookTests(PageCase):
+    """What the page looks like."""
+
+    async def test_contrast(self) -> None:
+        """All text stands out from its ground, in the light and in the dark, as WCAG AA asks."""
+        door = await self.connect("door", SHORT)
+        await self.connect("lamp")
+        (await self.connect("gate")).abort()
+        await self.open()
+        door.time.stop()
+        self.presence.complete = False
+        await self.untilStatus("door", "flat-lined")
+        await self.browser.run("openDetails('door')")
+        grounds = set()
+        for scheme in ("light", "dark"):
+            await self.browser.emulate(scheme=scheme)
+            found = await self.browser.run(CONTRASTS)
+            self.assertEqual(found["poor"], [], scheme)
+            self.assertGreater(found["seen"], 40)
+            ground = "return getComputedStyle(document.documentElement).backgroundColor"
+            grounds.add(await self.browser.run(ground))
+        self.assertEqual(len(grounds), 2)
+
+    async def test_phone(self) -> None:
+        """On a phone nothing is wider than the screen, and the thing's status is still there."""
+        await self.connect("a-lamp-with-quite-a-long-name-for-such-a-screen")
+        await self.open()
+        await self.browser.emulate(320, 640)
+        wide = "return document.documentElement.scrollWidth"
+        self.assertLessEqual(await self.browser.run(wide), 320)
+        meta = "return document.querySelector('#things .meta').innerText"
+        self.assertIn("present", await self.browser.run(meta))
+        await self.browser.run("document.querySelector('#things .open').click()")
+        self.assertLessEqual(await self.browser.run(wide), 320)
+        await self.browser.run("closeDetails()")
+
+    async def test_policy(self) -> None:
+        """The page needs nothing that its strict policy forbids, nor anything from elsewhere."""
+        await self.connect("lamp")
+        await self.open()
+        await self.untilNames("lamp")
+        await self.browser.run("openDetails('lamp')")
+        urls = "return performance.getEntriesByType('resource').map(one => one.name)"
+        for url in await self.browser.run(urls):
+            self.assertTrue(url.startswith(self.url), url)
+        self.assertEqual(await self.browser.complaints(), [])

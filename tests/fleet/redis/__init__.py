@@ -1,0 +1,1 @@
+"""The tests of presence that nodes share through Redis."""

@@ -1,0 +1,153 @@
+"""The URLs of a registry: what can be written, and what is said of what cannot."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.certificates import writeCertificate
+from tests.trust.test_keys import DirectoryMixin, write
+from thing import ThingError
+from thing.daemon.service import CannotStart
+from thing.daemon.tap import Options, makeService
+from thing.fleet.redis import (
+    Address,
+    RedisPresence,
+    RegistryURLError,
+    connectPresence,
+    parseAddress,
+)
+
+
+class AddressTests(DirectoryMixin, SynchronousTestCase):
+    """What can be written."""
+
+    def test_redis(self) -> None:
+        """Host, port and database; what is left out has the usual values."""
+        self.assertEqual(
+            parseAddress("redis://host"), Address(scheme="redis", hosts=(("host", 6379),))
+        )
+        address = parseAddress("redis://10.0.0.1:7000/3")
+        self.assertEqual((address.hosts, address.db), ((("10.0.0.1", 7000),), 3))
+        self.assertEqual(parseAddress("redis://[::1]:7000").hosts, (("::1", 7000),))
+        self.assertEqual(parseAddress("redis://host/?prefix=fleet:").prefix, "fleet:")
+
+    def test_credentials(self) -> None:
+        """User and password, with percent signs for what a URL cannot hold."""
+        address = parseAddress("redis://thing:p%40ss%2Fword@host")
+        self.assertEqual((address.user, address.secret()), ("thing", "p@ss/word"))
+        address = parseAddress("redis://:secret@host")
+        self.assertEqual((address.user, address.secret()), ("", "secret"))
+
+    def test_passwordFile(self) -> None:
+        """A password may stand in a file, which is read each time."""
+        path = write(self.path("password"), b"one\n")
+        address = parseAddress(f"redis://thing@host?passwordFile={path}")
+        self.assertEqual(address.secret(), "one")
+        write(path, b"two\n")
+        self.assertEqual(address.secret(), "two")
+        self.assertTrue(os.path.isabs(address.passwordFile))
+
+    def test_unix(self) -> None:
+        """A socket's path."""
+        address = parseAddress("unix:///run/redis%20one.sock?db=2&user=u&password=p")
+        self.assertEqual(
+            (address.path, address.db, address.user, address.secret()),
+            ("/run/redis one.sock", 2, "u", "p"),
+        )
+
+    def test_sentinel(self) -> None:
+        """Sentinels, the service, and the database."""
+        address = parseAddress("redis+sentinel://one,two:7000,[::1]:7001/main/4")
+        self.assertEqual(address.hosts, (("one", 26379), ("two", 7000), ("::1", 7001)))
+        self.assertEqual((address.service, address.db), ("main", 4))
+
+    def test_tls(self) -> None:
+        """A file of authorities."""
+        path = writeCertificate(self.path("ca.pem"), "redis.example")
+        self.assertEqual(parseAddress(f"rediss://host?ca={path}").ca, os.path.abspath(path))
+
+    def test_noSecretIsShown(self) -> None:
+        """Neither the text nor the representation holds a password."""
+        for url in ("redis://user:hush@host", "unix:///s?password=hush"):
+            address = parseAddress(url)
+            self.assertNotIn("hush", f"{address} {address!r}")
+        self.assertEqual(str(parseAddress("redis://u:hush@[::1]:1/2")), "redis://[::1]:1/2")
+
+    def test_wrong(self) -> None:
+        """What is wrong is said in one line, and no password in it."""
+        empty = write(self.path("empty"), b"")
+        for url, said in (
+            ("http://host", "must begin with"),
+            ("redis://", "host"),
+            ("redis://:hush@", "host"),
+            ("redis://host:0", "host"),
+            ("redis://host:99999", "host"),
+            ("redis://host:port", "host"),
+            ("redis://one,two", "host"),
+            ("redis://host/one", "number"),
+            ("redis://host/1/2", "too many"),
+            ("redis://host#1", "#"),
+            ("redis://host?db=1", "'db' is not known"),
+            ("redis://host?ca=x", "'ca' is not known"),
+            ("redis://host?hush", "name=value"),
+            ("redis://host?prefix=a&prefix=b", "twice"),
+            ("redis://host?prefix=", "empty"),
+            ("redis://host?prefix=a%20b", "prefix"),
+            ("redis://user@host", "needs a password"),
+            ("redis://:hush@host?passwordFile=/x", "exclude"),
+            ("redis://host?passwordFile=/nowhere", "No such file"),
+            ("rediss://host?ca=/nowhere", "No such file"),
+            (f"rediss://host?ca={empty}", "no certificate"),
+            ("unix://host/path", "absolute path"),
+            ("unix://u:hush@/path", "behind ?"),
+            ("unix:", "absolute path"),
+            ("unix:///path?db=-1", "number"),
+            ("redis+sentinel://one,two", "service"),
+            ("redis+sentinel://one,,two/main", "host"),
+            ("redis+sentinel://one/main/x", "number"),
+            ("redis+sentinel://" + ",".join(["one"] * 17) + "/main", "16"),
+            ("redis://[::1", "URL"),
+        ):
+            error = self.assertRaises(RegistryURLError, parseAddress, url)
+            self.assertIn(said, str(error), url)
+            self.assertNotIn("hush", str(error))
+            self.assertNotIn("\n", str(error))
+
+    def test_libraryIsMissing(self) -> None:
+        """Without the client library it is said in one line how to get it."""
+        with mock.patch.dict(sys.modules, {"txredisapi": None}):
+            error = self.assertRaises(
+                ThingError, connectPresence, None, "redis://host", None, node="node"
+            )
+        self.assertEqual(
+            str(error), "a registry in Redis needs txredisapi: pip install 'thing[redis]'"
+        )
+
+
+class OptionTests(DirectoryMixin, SynchronousTestCase):
+    """``twistd thing --presence``."""
+
+    def make(self, url: str) -> Any:
+        """The service that the option makes."""
+        options = Options()
+        with mock.patch.dict(os.environ, {"THING_HOME": self.path("home")}):
+            options.parseOptions(["--anyone", "--presence", url, "--node", "north"])
+            return makeService(options)
+
+    def test_registry(self) -> None:
+        """A registry's URL makes a presence that starts and stops with the server."""
+        (presence,) = self.make("redis://user:hush@redis.example/2")._companions
+        self.assertIsInstance(presence, RedisPresence)
+        self.assertEqual((presence.node, presence.registry), ("north", "away"))
+
+    def test_wrong(self) -> None:
+        """What is wrong with it is one line, without the password."""
+        error = self.assertRaises(CannotStart, self.make, "redis://user:hush@redis.example/x")
+        self.assertEqual(str(error), "twistd thing: --presence: the database must be a number")
+        error = self.assertRaises(CannotStart, self.make, "mongodb://:hush@redis.example")
+        self.assertNotIn("hush", str(error))

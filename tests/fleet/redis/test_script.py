@@ -1,0 +1,598 @@
+"""The script that changes the registry, run by hand in a real Redis."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from tests.fleet.redis.redises import PATIENCE, RedisClient, RedisServer
+from thing.fleet.redis.rows import eventOf, nodesOf, recordOf
+from thing.fleet.redis.script import Script
+
+PREFIX = "thing:"
+MOST = 100_000
+NODES = ("a", "b", "c")
+IDS = ("lamp", "door")
+KEYS = ("key one", "key two")
+ENDING = json.dumps(
+    {"session": "s", "node": "a", "since": 1.0, "until": 2.0, "cause": "GOODBYE", "detail": "d"}
+)
+LONG = 10**9
+"""A lease that does not run out, milliseconds."""
+
+
+class Registry:
+    """The script, ready to be run."""
+
+    def __init__(self, path: str) -> None:
+        self.client = RedisClient(path)
+        self.script = Script(PREFIX)
+        self.client.ask("SCRIPT", "LOAD", self.script.text)
+
+    def run(self, op: str, *words: Any) -> Any:
+        """Run an operation; an error is the test's."""
+        answer = self.client.ask("EVALSHA", self.script.digest, 1, PREFIX, op, *words)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def words(
+        self, session: str, id: str = "lamp", epoch: int = 1, sequence: int = 1, **more: Any
+    ) -> list[Any]:
+        """The words of a session."""
+        chosen = {"told": sequence, "status": "present", "key": "key", "word": "", **more}
+        return [
+            *(id, session, epoch, sequence, chosen["told"], chosen["status"], chosen["key"]),
+            *("100.000", "101.000", json.dumps({"name": id}), chosen["word"]),
+            *("name", "SHA256:x", "192.0.2.1:1", "x25519", "aes", "0"),
+        ]
+
+    def join(self, node: str, session: str, policy: str = "", **more: Any) -> list[bytes]:
+        """A session comes up."""
+        words = self.words(session, **more)
+        return self.run("join", node, MOST, more.get("until", 10**15), policy, *words)
+
+    def restore(self, node: str, session: str, **more: Any) -> list[bytes]:
+        """A session is restored."""
+        return self.run("restore", node, MOST, *self.words(session, **more))[0]
+
+    def renew(self, node: str, lease: int = LONG, process: str = "1", first: str = "first") -> Any:
+        """A lease is renewed."""
+        record = '{"since":1,"status":"up","sessions":0,"handshakes":0,"completed":0,'
+        record += '"terminations":{},"minutes":[],"loopLag":0,"registry":"x","version":""}'
+        return self.run("renew", node, process, lease, record, first)[0]
+
+    def sweep(self, limit: int = 50, keep: int = 10**12, gone: int = 10**6) -> int:
+        """Clean up."""
+        return self.run("sweep", MOST, limit, keep, gone, 10**12, 10**12, LONG)
+
+    def record(self, id: str = "lamp") -> Any:
+        """What is stored of a thing."""
+        rows = self.run("find", id)
+        return recordOf(rows[0]) if rows else None
+
+    def feed(self) -> list[Any]:
+        """What happened."""
+        entries = self.client.ask("XRANGE", f"{PREFIX}feed", "-", "+")
+        return [eventOf(entry).event for entry in entries]
+
+    def kinds(self) -> list[str]:
+        """What happened, in words."""
+        return [event.kind.value for event in self.feed()]
+
+
+class ScriptCase(TestCase):
+    """Tests with a script."""
+
+    def setUp(self) -> None:
+        self.redis = RedisServer().start()
+        self.addCleanup(self.redis.remove)
+        self.registry = Registry(self.redis.path)
+        self.addCleanup(self.registry.client.__exit__)
+        for node in NODES:
+            self.registry.renew(node)
+
+
+class HoldTests(ScriptCase):
+    """Which session has a thing."""
+
+    def test_epochsOnlyGrow(self) -> None:
+        """A newcomer gets an epoch above the one before, whatever its node's clock says."""
+        self.assertEqual(self.registry.join("a", "s1", epoch=1000)[:2], [b"joined", b"1000"])
+        self.assertEqual(self.registry.join("b", "s2", epoch=5)[:2], [b"moved", b"1001"])
+        self.assertEqual(self.registry.join("c", "s3", epoch=5000)[:2], [b"moved", b"5000"])
+
+    def test_moved(self) -> None:
+        """Who moved is told with where from, and the older session's end is remembered."""
+        self.registry.join("a", "s1", epoch=7)
+        self.registry.join("b", "s2", epoch=8)
+        event = self.registry.feed()[-1]
+        self.assertEqual(
+            event.data, {"name": "lamp", "fromNode": "a", "fromSession": "s1", "fromEpoch": 7}
+        )
+        (ending,) = self.registry.record().endings
+        self.assertEqual((ending.session, ending.node, ending.cause), ("s1", "a", "REPLACED"))
+        self.assertEqual(ending.since, 100.0)
+
+    def test_staleChangesNothing(self) -> None:
+        """A writer whose session has the thing no more changes nothing, and is told so."""
+        self.registry.join("a", "s1", epoch=7)
+        self.registry.join("b", "s2", epoch=8)
+        before = self.registry.record(), len(self.registry.feed())
+        for answer in (
+            self.registry.run("leave", MOST, "lamp", "s1", 9, "102.000", "{}", ENDING),
+            self.registry.run("tell", MOST, "lamp", "s1", 9, "message", "102.0", "{}", ""),
+            self.registry.run("tell", MOST, "lamp", "s1", 9, "late", "102.0", "{}", "late"),
+            self.registry.run("word", "lamp", "s1", '{"text":"x"}'),
+            self.registry.restore("a", "s1", epoch=7),
+        ):
+            self.assertEqual(answer, [b"stale", b"8"])
+        self.assertEqual((self.registry.record(), len(self.registry.feed())), before)
+
+    def test_otherKey(self) -> None:
+        """A thing that is here is not taken over by another key; one that is gone may be."""
+        self.registry.join("a", "s1", key="one")
+        self.assertEqual(self.registry.join("b", "s2", key="two"), [b"key", b"a"])
+        self.assertEqual(self.registry.restore("b", "s2", key="two", epoch=9), [b"key", b"a"])
+        self.assertEqual(self.registry.run("admit", "lamp", "two", ""), [b"key", b"a"])
+        self.registry.run("leave", MOST, "lamp", "s1", 2, "102.000", "{}", ENDING)
+        self.assertEqual(self.registry.run("admit", "lamp", "two", ""), [b"yes"])
+        self.assertEqual(self.registry.join("b", "s2", key="two")[0], b"joined")
+
+    def test_refuse(self) -> None:
+        """With the policy that twins are refused, who is here stays, unless its node is lost."""
+        self.registry.join("a", "s1")
+        self.assertEqual(self.registry.run("admit", "lamp", "key", "refuse"), [b"here", b"a"])
+        self.assertEqual(self.registry.join("b", "s2", "refuse"), [b"here", b"a"])
+        self.registry.renew("a", lease=0)
+        self.assertEqual(self.registry.run("admit", "lamp", "key", "refuse"), [b"yes"])
+        self.assertEqual(self.registry.join("b", "s2", "refuse")[0], b"joined")
+        self.assertEqual(self.registry.kinds(), ["joined", "left", "joined"])
+
+    def test_tooLate(self) -> None:
+        """A session that is told of after its node stopped waiting changes nothing."""
+        self.assertEqual(self.registry.join("a", "s1", until=1), [b"late"])
+        self.assertIsNone(self.registry.record())
+
+    def test_again(self) -> None:
+        """What was done already is not done again."""
+        self.registry.join("a", "s1", epoch=5)
+        self.assertEqual(self.registry.join("a", "s1", epoch=5), [b"same", b"5", b"1"])
+        for _ in range(2):
+            self.registry.run("tell", MOST, "lamp", "s1", 2, "message", "102.0", '{"text":"x"}', "")
+        for _ in range(2):
+            self.registry.run("leave", MOST, "lamp", "s1", 3, "102.000", "{}", ENDING)
+        self.assertEqual(self.registry.kinds(), ["joined", "message", "left"])
+
+    def test_twins(self) -> None:
+        """Twins that replace each other on different nodes are damped, longer each time."""
+        answers = []
+        for number in range(6):
+            self.registry.join(NODES[number % 2], f"s{number}")
+            answers.append(self.registry.run("admit", "lamp", "key", ""))
+        self.assertEqual(answers[:3], [[b"yes"]] * 3)
+        waits = [int(answer[1]) / 1000 for answer in answers[4:]]
+        self.assertEqual([answer[0] for answer in answers[4:]], [b"wait", b"wait"])
+        self.assertTrue(9 < waits[0] <= 10 and 19 < waits[1] <= 20, waits)
+        twins = [
+            event.data["wait"] for event in self.registry.feed() if event.kind.value == "twins"
+        ]
+        self.assertEqual(twins, [10.0, 20.0])
+
+    def test_endings(self) -> None:
+        """Of earlier sessions the last five ends are remembered."""
+        for number in range(7):
+            self.registry.join("a", f"s{number}")
+        sessions = [ending.session for ending in self.registry.record().endings]
+        self.assertEqual(sessions, ["s5", "s4", "s3", "s2", "s1"])
+
+    def test_anyName(self) -> None:
+        """Names may have anything in them."""
+        for id in ('"quoted"', "line\nbreak", "é中", "a b", "{}", "%s", "x" * 1000):
+            self.registry.join("a", "s1", id=id)
+            self.registry.join('n"\n', "s2", id=id)
+            record = self.registry.record(id)
+            self.assertEqual((record.id, record.node), (id, 'n"\n'))
+            self.assertEqual(self.registry.feed()[-1].data["fromNode"], "a")
+
+
+class ReadTests(ScriptCase):
+    """Reading the stream in pieces."""
+
+    def add(self, text: str) -> str:
+        """An entry, and its position."""
+        position: bytes = self.registry.client.ask("XADD", f"{PREFIX}feed", "*", "data", text)
+        return position.decode()
+
+    def read(self, after: str, limit: int, octets: int) -> tuple[int, list[str]]:
+        """A piece: whether there may be more, and the positions."""
+        more, entries = self.registry.run("read", after, limit, octets)
+        return more, [position.decode() for position, _ in entries]
+
+    def test_pieces(self) -> None:
+        """No piece has more entries, or many more octets, than were asked for."""
+        added = [self.add("x" * 1000) for _ in range(10)]
+        self.assertEqual(self.read("0-0", 3, 10**6), (1, added[:3]))
+        self.assertEqual(self.read(added[2], 100, 1500), (1, added[3:5]))
+        self.assertEqual(self.read(added[4], 100, 10**6), (0, added[5:]))
+        self.assertEqual(self.read(added[-1], 100, 10**6), (0, []))
+
+    def test_longest(self) -> None:
+        """An entry that is longer than what was asked for comes alone."""
+        added = [self.add("x" * 100_000) for _ in range(2)]
+        self.assertEqual(self.read("0-0", 100, 1000), (1, added[:1]))
+
+
+class SpoiltTests(ScriptCase):
+    """Somebody has deleted something, or put something else there."""
+
+    def spoil(self, *words: Any) -> None:
+        """Do something to Redis that no node does."""
+        answer = self.registry.client.ask(*words)
+        if isinstance(answer, Exception):
+            raise answer
+
+    def test_numbers(self) -> None:
+        """What is no number that the script could have written counts as none."""
+        for number in ("inf", "nan", "-1", "1e400", "x", "9" * 400, ""):
+            self.registry.join("a", "s1")
+            fields = ("epoch", number, "sequence", number, "told", number)
+            self.spoil("HSET", f"{PREFIX}t:lamp", *fields)
+            self.assertEqual(self.registry.restore("a", "s1"), [b"same", b"0", b"0"], number)
+            self.spoil("HSET", f"{PREFIX}t:lamp", "fightUntil", number)
+            self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"], number)
+            self.registry.join("a", "s2", epoch=7)
+            self.assertEqual(self.registry.record().epoch, 7)
+            self.spoil("DEL", f"{PREFIX}t:lamp")
+
+    def test_clockWasSetBack(self) -> None:
+        """Nobody waits for longer than twins ever have to, as a fight seems to be to come."""
+        for number in range(5):
+            self.registry.join("a", f"s{number}")
+        self.assertEqual(self.registry.run("admit", "lamp", "key", "")[0], b"wait")
+        now = int(self.registry.client.ask("TIME")[0]) * 1000
+        fight = ("takeovers", f"{now + 10**8} " * 4, "fightUntil", now + 10**8)
+        self.spoil("HSET", f"{PREFIX}t:lamp", *fight)
+        self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"])
+        self.registry.join("b", "later")
+        self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"])
+
+    def test_thing(self) -> None:
+        """A thing's key of another type is none."""
+        for op in (
+            ("admit", "lamp", "key", ""),
+            ("tell", MOST, "lamp", "s1", 5, "late", "1.000", "{}", "late"),
+            ("find", "lamp"),
+            ("mine", "a", 0, 50),
+        ):
+            self.registry.join("a", "s1")
+            self.spoil("DEL", f"{PREFIX}t:lamp")
+            self.spoil("SET", f"{PREFIX}t:lamp", "a string")
+            self.registry.run(*op)
+            self.assertIsNone(self.registry.record(), op)
+            self.assertEqual(self.registry.restore("a", "s1")[0], b"joined", op)
+
+    def test_keys(self) -> None:
+        """A key of another type is removed with the next lease, and every node begins anew."""
+        for name in ("ids", "here", "gone", "leases", "lost", "owners", "nodes", "feed", "n:a"):
+            self.registry.join("a", "s1")
+            self.spoil("DEL", f"{PREFIX}{name}")
+            self.spoil("SET", f"{PREFIX}{name}", "a string")
+            for node in NODES:
+                self.assertEqual(self.registry.renew(node, first=""), b"new", (name, node))
+                self.registry.restore("a", "s1")
+                self.assertEqual(self.registry.renew(node, first=""), b"kept", (name, node))
+            self.registry.sweep()
+            self.assertEqual(self.registry.run("list", "here", "", 10)[1][0][0], b"lamp", name)
+            self.assertEqual(self.registry.run("list", "ids", "", 10)[1][0][0], b"lamp", name)
+            self.assertEqual(self.registry.run("mine", "a", 0, 50)[1:], [b"lamp", b"s1"], name)
+
+    def test_deleted(self) -> None:
+        """That the lists of things are gone is noticed, and they are written again."""
+        for name in ("ids", "here"):
+            self.registry.join("a", "s1")
+            self.spoil("DEL", f"{PREFIX}{name}")
+            self.assertEqual(self.registry.renew("a", first=""), b"new", name)
+            self.assertEqual(self.registry.restore("a", "s1")[0], b"same", name)
+            self.assertEqual(self.registry.run("list", name, "", 10)[1][0][0], b"lamp", name)
+            self.assertEqual(self.registry.renew("a", first=""), b"kept", name)
+
+    def test_exhausted(self) -> None:
+        """A stream that can take nothing more, since its last position is used, begins anew."""
+        self.registry.join("a", "s1")
+        last = f"{2**64 - 1}-{2**64 - 1}"
+        self.spoil("XADD", f"{PREFIX}feed", last, "kind", "nonsense")
+        self.assertEqual(self.registry.run("read", last, 10, 1000), [0, []])
+        self.registry.join("a", "s2")
+        self.assertEqual(self.registry.kinds(), ["moved"])
+        self.assertEqual(self.registry.renew("b", first=""), b"new")
+
+
+class SweepTests(ScriptCase):
+    """What is cleaned up."""
+
+    def test_lost(self) -> None:
+        """The things of a node whose lease ran out leave, with their last words, batch by batch."""
+        for number in range(7):
+            self.registry.join("a", f"s{number}", id=f"t{number}", word='{"text":"farewell"}')
+        self.registry.join("b", "other", id="other")
+        self.assertEqual(self.registry.sweep(), 0)
+        self.registry.renew("a", lease=0)
+        rounds = 1
+        while self.registry.sweep(limit=3):
+            rounds += 1
+        self.assertGreater(rounds, 2)
+        self.assertEqual(self.registry.kinds()[8:], ["lastWord", "left"] * 7)
+        left = self.registry.feed()[9]
+        self.assertEqual(left.data["cause"], "NODE_LOST")
+        self.assertEqual(left.sequence, 3)
+        self.assertEqual(self.registry.record("other").status.value, "present")
+        self.assertEqual(self.registry.record("t3").endings[0].cause, "NODE_LOST")
+        records, malformed = nodesOf(self.registry.run("nodes"))
+        self.assertEqual((records[0].node, records[0].status), ("a", "lost"))
+        self.assertEqual(malformed, 0)
+
+    def test_back(self) -> None:
+        """A node that comes back late restores its sessions, in their epochs."""
+        self.registry.join("a", "s1", epoch=7)
+        self.registry.renew("a", lease=0)
+        self.registry.sweep()
+        self.assertEqual(self.registry.renew("a", first=""), b"new")
+        answer = self.registry.restore("a", "s1", epoch=7, sequence=2, told=0)
+        self.assertEqual(answer, [b"joined", b"7", b"3"])
+        self.assertEqual(self.registry.kinds(), ["joined", "left", "joined"])
+        self.assertEqual(self.registry.renew("a", first=""), b"kept")
+
+    def test_oneSession(self) -> None:
+        """Things of one session only are forgotten; restored, they have a larger epoch."""
+        id = "anonymous#0123456789abcdef"
+        self.registry.join("a", "0123456789abcdef" * 2, id=id, epoch=7)
+        self.registry.renew("a", lease=0)
+        self.registry.sweep()
+        self.assertIsNone(self.registry.record(id))
+        self.registry.restore("a", "0123456789abcdef" * 2, id=id, epoch=7)
+        self.assertGreater(self.registry.feed()[-1].epoch, 10**12)
+
+    def test_forgotten(self) -> None:
+        """Who is gone for long, or went before many others, is forgotten."""
+        for number in range(6):
+            self.registry.join("a", f"s{number}", id=f"t{number}")
+            self.registry.run("leave", MOST, f"t{number}", f"s{number}", 2, "102.0", "{}", ENDING)
+        self.registry.sweep(gone=4)
+        known = [number for number in range(6) if self.registry.record(f"t{number}")]
+        self.assertEqual(known, [2, 3, 4, 5])
+        while self.registry.sweep(limit=1, keep=-1000):
+            pass
+        self.assertEqual(self.registry.client.ask("ZCARD", f"{PREFIX}ids"), 0)
+        self.assertEqual(self.registry.client.ask("KEYS", f"{PREFIX}t:*"), [])
+
+    def test_octets(self) -> None:
+        """The stream is shortened when it takes too many octets."""
+        self.registry.join("a", "s1")
+        data = json.dumps({"text": "x" * 10_000})
+        for number in range(400):
+            self.registry.run("tell", MOST, "lamp", "s1", number + 2, "message", "1.0", data, "")
+        self.registry.run("sweep", MOST, 50, 10**12, 10**6, 10**12, 1 << 20, LONG)
+        length = self.registry.client.ask("XLEN", f"{PREFIX}feed")
+        self.assertTrue(20 < length < 110, length)
+
+    def test_clockWasSetBack(self) -> None:
+        """A lease that lasts longer than any does is cut to what one does."""
+        now = self.registry.client.ask("TIME")
+        self.registry.client.ask("ZADD", "thing:leases", int(now[0]) * 1000 + 5 * LONG, "a")
+        self.registry.sweep()
+        until = float(self.registry.client.ask("ZSCORE", "thing:leases", "a"))
+        self.assertLess(abs(until - int(now[0]) * 1000 - LONG), PATIENCE * 1000)
+
+    def test_usurped(self) -> None:
+        """Of two processes with one name the later has it; the other is told, each time."""
+        self.assertEqual(self.registry.renew("a", process="2"), b"new")
+        self.assertEqual(self.registry.renew("a", process="1", first=""), b"usurped")
+        self.assertEqual(self.registry.renew("a", process="2", first=""), b"kept")
+        self.assertEqual(self.registry.run("retire", "a", "1", MOST, 50), 0)
+        self.assertEqual(self.registry.renew("a", process="2", first=""), b"kept")
+
+    def test_usurperIsLost(self) -> None:
+        """When the process that has the name is lost, the one before has it again."""
+        self.registry.renew("a", process="2", lease=1)
+        time.sleep(0.01)
+        self.assertEqual(self.registry.renew("a", process="1", first=""), b"new")
+        self.assertEqual(self.registry.renew("a", process="1", first=""), b"kept")
+        self.assertEqual(self.registry.renew("a", process="2", first=""), b"usurped")
+
+    def test_disowned(self) -> None:
+        """What a node does not have is taken off, unless it came back meanwhile."""
+        self.registry.join("a", "s1", id="one")
+        self.registry.join("a", "s2", id="two")
+        cursor, *found = self.registry.run("mine", "a", "0", 50)
+        self.assertEqual(cursor, b"0")
+        self.assertEqual(
+            set(zip(found[::2], found[1::2], strict=True)), {(b"one", b"s1"), (b"two", b"s2")}
+        )
+        self.registry.join("a", "s3", id="two")
+        self.registry.run("disown", "a", MOST, *found)
+        self.assertEqual(self.registry.record("one").status.value, "gone")
+        self.assertEqual(self.registry.record("two").status.value, "present")
+
+
+@dataclass
+class Session:
+    """A session as its node sees it."""
+
+    id: str
+    name: str
+    node: str
+    key: str
+    epoch: int
+    sequence: int = 1
+
+
+class RegistryMachine(RuleBasedStateMachine):
+    """
+    Three nodes do what nodes do, in any order; some answers are never read.
+
+    The feed alone, replayed, is the model: the state must be what it says.
+    """
+
+    server: RedisServer
+    numbers = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registry = Registry(self.server.path)
+        self.registry.client.ask("FLUSHDB")
+        self.live: list[Session] = []
+        for node in NODES:
+            self.registry.renew(node)
+
+    def teardown(self) -> None:
+        self.registry.client.__exit__()
+
+    @rule(
+        node=st.sampled_from(NODES),
+        id=st.sampled_from(IDS),
+        key=st.sampled_from(KEYS),
+        clock=st.integers(1, 30),
+        refuse=st.booleans(),
+    )
+    def join(self, node: str, id: str, key: str, clock: int, refuse: bool) -> None:
+        """A session comes up, with whatever time its node believes it to be."""
+        RegistryMachine.numbers += 1
+        session = Session(id, f"s{self.numbers}", node, key, clock)
+        answer = self.registry.join(
+            node, session.name, "refuse" if refuse else "", id=id, key=key, epoch=clock
+        )
+        if answer[0] in (b"joined", b"moved"):
+            session.epoch, session.sequence = int(answer[1]), int(answer[2])
+            self.live.append(session)
+
+    @rule(at=st.integers(0, 9), heard=st.booleans(), back=st.integers(0, 2))
+    def restore(self, at: int, heard: bool, back: int) -> None:
+        """A node restores a session, perhaps not knowing its last epoch; it may be another's."""
+        if not self.live:
+            return
+        session = self.live[at % len(self.live)]
+        before = self.registry.record(session.id)
+        answer = self.registry.restore(
+            session.node,
+            session.name,
+            id=session.id,
+            key=session.key,
+            epoch=session.epoch - back,
+            sequence=session.sequence + 1,
+            told=0,
+        )
+        if heard and answer[0] in (b"joined", b"moved", b"same"):
+            session.epoch, session.sequence = int(answer[1]), int(answer[2])
+        if answer[0] == b"stale":
+            self.live.remove(session)
+        if before is not None and before.epoch >= session.epoch:
+            assert self.registry.record(session.id).session == before.session
+
+    @rule(
+        at=st.integers(0, 9),
+        what=st.sampled_from([("late", "late"), ("renewed", "present"), ("message", "")]),
+    )
+    def tell(self, at: int, what: tuple[str, str]) -> None:
+        """Something happens to a thing."""
+        if self.live:
+            session = self.live[at % len(self.live)]
+            session.sequence += 1
+            words = (session.id, session.name, session.sequence, what[0], "1.0", "{}", what[1])
+            self.fenced(session, "tell", *words)
+
+    @rule(at=st.integers(0, 9), again=st.booleans())
+    def leave(self, at: int, again: bool) -> None:
+        """A session ends; its node may say so again later."""
+        if self.live:
+            session = self.live[at % len(self.live)]
+            session.sequence += 1
+            words = (session.id, session.name, session.sequence, "1.0", "{}", ENDING)
+            self.fenced(session, "leave", *words)
+            if not again:
+                self.live.remove(session)
+
+    def fenced(self, session: Session, op: str, *words: Any) -> None:
+        """A session's word changes nothing if another one has the thing."""
+        before = self.registry.record(session.id), len(self.registry.feed())
+        self.registry.run(op, MOST, *words)
+        if before[0] is not None and before[0].session != session.name:
+            assert (self.registry.record(session.id), len(self.registry.feed())) == before
+
+    @rule(node=st.sampled_from(NODES))
+    def lose(self, node: str) -> None:
+        """A node's lease runs out."""
+        self.registry.renew(node, lease=0, first="")
+
+    @rule(node=st.sampled_from(NODES))
+    def back(self, node: str) -> None:
+        """A node renews its lease."""
+        self.registry.renew(node, first="")
+
+    @rule(limit=st.integers(1, 3))
+    def sweep(self, limit: int) -> None:
+        """Somebody sweeps, as far as the batch goes."""
+        self.registry.sweep(limit=limit)
+
+    @rule(node=st.sampled_from(NODES))
+    def disown(self, node: str) -> None:
+        """A node takes off what it does not have."""
+        own = {(each.id, each.name) for each in self.live if each.node == node}
+        _, *found = self.registry.run("mine", node, "0", 50)
+        for id, session in zip(found[::2], found[1::2], strict=True):
+            if (id.decode(), session.decode()) not in own:
+                self.registry.run("disown", node, MOST, id, session)
+
+    @invariant()
+    def ordered(self) -> None:
+        """Of the events of one identity, each has a larger (epoch, sequence)."""
+        latest: dict[str, tuple[int, int]] = {}
+        for event in self.registry.feed():
+            place = event.epoch, event.sequence
+            assert place > latest.get(event.id, (0, 0)), (place, latest)
+            latest[event.id] = place
+
+    @invariant()
+    def stateIsTheLastEvent(self) -> None:
+        """Who is here, where, in which session and how is what the feed said last."""
+        ask = self.registry.client.ask
+        last: dict[str, Any] = {}
+        status: dict[str, str] = {}
+        for event in self.registry.feed():
+            last[event.id] = event
+            kind = event.kind.value
+            if kind in ("joined", "moved", "renewed"):
+                status[event.id] = "present"
+            elif kind in ("late", "left"):
+                status[event.id] = {"late": "late", "left": "gone"}[kind]
+        for id, event in last.items():
+            record = self.registry.record(id)
+            assert record.status.value == status[id], (record, event)
+            assert (record.epoch, record.sequence) == (event.epoch, event.sequence)
+            assert (record.node, record.session) == (event.node, event.session)
+        present = {id.encode() for id, each in status.items() if each != "gone"}
+        assert set(ask("ZRANGE", f"{PREFIX}here", 0, -1)) == present
+        assert set(ask("ZRANGE", f"{PREFIX}gone", 0, -1)) == {id.encode() for id in last} - present
+        for node in NODES:
+            members = set(ask("SMEMBERS", f"{PREFIX}n:{node}"))
+            assert members == {id for id in present if last[id.decode()].node == node}
+
+
+class PropertyTests(SynchronousTestCase):
+    """What holds whatever happens."""
+
+    def test_anyOrder(self) -> None:
+        """Whatever three nodes do, in whatever order, state and feed agree and go forward."""
+        server = RedisServer().start()
+        self.addCleanup(server.remove)
+        RegistryMachine.server = server
+        case = RegistryMachine.TestCase
+        case.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+        case("runTest").debug()

@@ -1,0 +1,1 @@
+"""The tests of one Connection on the reactor."""

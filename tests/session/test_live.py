@@ -1,0 +1,152 @@
+"""A server follows its files of keys, in the sessions that are up, too."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.trust.test_keys import DirectoryMixin, write
+from thing import CredentialKind, Identity, IdentityKey, NotAuthorized
+from thing.endpoints.stream import ApplicationFactory, StreamFactory
+from thing.session.live import INTERVAL, LiveTrust
+from thing.trust.choice import ServerChoice
+
+
+class LiveTests(DirectoryMixin, SynchronousTestCase):
+    """Files that change while a server runs."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.logged: list[str] = []
+        observe = self.observe
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.thing, self.clock = IdentityKey.generate(), Clock()
+        IdentityKey.generate().save(self.path("key"))
+        self.authorize()
+        given = {"identity": self.path("key"), "authorized": self.path("things")}
+        self.choice = ServerChoice.read(given)
+        self.factory = StreamFactory(
+            self.choice.settings(), self.choice.authorizer, clock=self.clock
+        )
+        self.factory.trust = LiveTrust(self.choice, self.factory)
+        application = ApplicationFactory(self.factory, Factory.forProtocol(Protocol))
+        application.doStart()
+        self.addCleanup(self.stop, application)
+
+    def stop(self, application: ApplicationFactory) -> None:
+        """Listen no more; then nothing is looked at any more, either."""
+        application.doStop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def observe(self, event: Any) -> None:
+        if event["log_namespace"].startswith("thing.session.live"):
+            self.logged.append(formatEvent(event))
+
+    def authorize(self, *keys: IdentityKey) -> None:
+        """Replace the file of authorized things, as an editor does."""
+        lines = "".join(f"{key.publicLine('lamp')}\n" for key in keys)
+        write(self.path("new"), lines.encode())
+        os.replace(self.path("new"), self.path("things"))
+
+    def wait(self) -> None:
+        """Let the time pass in which a change is seen, and seen to be over."""
+        self.clock.pump([INTERVAL, INTERVAL])
+
+    def admits(self) -> bool:
+        """Whether the thing is admitted now."""
+        try:
+            self.factory.authorizer.authorize(
+                Identity(CredentialKind.ED25519, self.thing.publicKey)
+            )
+        except NotAuthorized:
+            return False
+        return True
+
+    def test_added(self) -> None:
+        """A key that is put into the file is admitted within seconds."""
+        self.assertFalse(self.admits())
+        self.authorize(self.thing)
+        self.wait()
+        self.assertTrue(self.admits())
+        self.assertEqual(len(self.logged), 1)
+        self.assertRegex(
+            self.logged[0], r"^Reloaded: the server's key is SHA256:\S{43}; keys authorized: 1$"
+        )
+
+    def test_removed(self) -> None:
+        """A key that is taken out of the file is not."""
+        self.authorize(self.thing)
+        self.wait()
+        self.authorize()
+        self.wait()
+        self.assertFalse(self.admits())
+
+    def test_halfWritten(self) -> None:
+        """A file that is being written in place is not read before it is whole."""
+        self.authorize(self.thing)
+        self.wait()
+        whole = Path(self.path("things")).read_bytes()
+        write(self.path("things"), b"")
+        self.clock.advance(INTERVAL)
+        write(self.path("things"), whole + b"# the end\n")
+        self.clock.advance(INTERVAL)
+        self.assertEqual(len(self.logged), 1)
+        self.assertTrue(self.admits())
+        self.clock.advance(INTERVAL)
+        self.assertEqual(len(self.logged), 2)
+        self.assertTrue(self.admits())
+
+    def test_ownKey(self) -> None:
+        """The server's own key follows its file, too; whatever else was set stays."""
+        IdentityKey.generate().save(self.path("other"))
+        os.replace(self.path("other"), self.path("key"))
+        self.wait()
+        settings: Any = self.factory.settings
+        self.assertEqual(settings.credential.data, IdentityKey.load(self.path("key")).publicKey)
+        self.assertTrue(settings.stream)
+        self.assertIs(settings.tickets, self.choice.tickets)
+
+    def test_damaged(self) -> None:
+        """A file that is of no use changes nothing, until it is mended."""
+        self.authorize(self.thing)
+        self.wait()
+        write(self.path("things"), b"nonsense\n")
+        self.wait()
+        self.assertTrue(self.admits())
+        self.assertIn("Not reloaded, all stays as it was", self.logged[-1])
+        os.remove(self.path("things"))
+        self.wait()
+        self.assertTrue(self.admits())
+        self.authorize()
+        self.wait()
+        self.assertFalse(self.admits())
+
+    def test_unchanged(self) -> None:
+        """Files that have not changed are not read, nor looked at more than once a second."""
+        with mock.patch.object(ServerChoice, "again", side_effect=AssertionError):
+            self.wait()
+        self.authorize(self.thing)
+        with mock.patch.object(os, "stat", side_effect=AssertionError):
+            self.clock.advance(INTERVAL / 2)
+        self.assertFalse(self.admits())
+
+    def test_description(self) -> None:
+        """A description has it so, wherever the process goes after it is parsed."""
+        for name in ("key", "things"):
+            self.assertFalse(os.path.isabs(self.path(name)))
+        words = f"thing:0:identity={self.path('key')}:authorized={self.path('things')}"
+        endpoint = serverFromString(MemoryReactorClock(), words)
+        live = endpoint.factory.trust
+        self.assertIsInstance(live, LiveTrust)
+        for path in live._choice.files:
+            self.assertTrue(os.path.isabs(path), path)

@@ -1,0 +1,204 @@
+"""Who is not authorized any more loses the session that is up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from tests.fleet.inmemory import Book
+from tests.pairs import Pair, PairCase, Recorder, freshClient, freshServer
+from thing import (
+    Anonymous,
+    Anyone,
+    EndReason,
+    ErrorCode,
+    Identity,
+    IdentityKey,
+    NotAuthorized,
+    ThingFactory,
+)
+from thing.events import Cause
+from thing.session.review import AT_ONCE, LEAVE_GRACE, Review
+from thing.trust.interfaces import IAuthorizer
+
+
+@implementer(IAuthorizer)
+class Later:
+    """
+    Answers when the test says so.
+
+    :ivar asked: what was asked and not answered.
+    """
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Identity, Deferred[Identity]]] = []
+
+    def authorize(self, identity: Identity) -> Deferred[Identity]:
+        answer: Deferred[Identity] = Deferred()
+        self.asked.append((identity, answer))
+        return answer
+
+    def answer(self) -> None:
+        """Admit the first that was asked about."""
+        identity, answer = self.asked.pop(0)
+        answer.callback(identity)
+
+
+@implementer(IAuthorizer)
+class Failing:
+    """Fails as it is told."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+    def authorize(self, identity: Identity) -> Identity:
+        raise self.error
+
+
+class ReviewTests(PairCase):
+    """Questions about everybody who is here."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.clock = Clock()
+        self.book = Book()
+        self.factory = ThingFactory(
+            freshServer(allowAnonymous=True), self.book, clock=self.clock, jitter=lambda: 0.5
+        )
+        self.factory.protocol = Recorder
+
+    def connect(self, name: str) -> Pair:
+        """A thing that the book knows."""
+        key = IdentityKey.generate()
+        self.book.names[key.fingerprint] = name
+        pair = self.pair(
+            client=freshClient(credential=key),
+            serverFactory=self.factory,
+            clientAuthorizer=Anyone(),
+            clock=self.clock,
+        )
+        if self.factory.admission is None:
+            return pair.up()
+        pair.connect().pump()
+        return pair
+
+    def remove(self, pair: Pair) -> None:
+        """Take a thing's key out of the book."""
+        del self.book.names[pair.server.peer.fingerprint]  # type: ignore[union-attr]
+
+    def review(self) -> list[Any]:
+        """Review, for as many turns of the reactor as it takes."""
+        fired: list[Any] = []
+        Review(self.factory).run().addBoth(fired.append)
+        for _ in range(1000):
+            if fired:
+                break
+            self.clock.advance(0.0)
+        return fired
+
+    def test_revoked(self) -> None:
+        """A key that is gone ends its session, which is told why; all others stay."""
+        pairs = [self.connect(name) for name in "abc"]
+        self.remove(pairs[1])
+        self.assertEqual(self.review(), [1])
+        for pair in pairs:
+            pair.pump()
+        self.assertIs(pairs[1].client.end.cause, Cause.GOODBYE)
+        self.assertIs(pairs[1].client.end.reason, EndReason.REVOKED)
+        self.assertEqual([pairs[at].client.termination for at in (0, 2)], [None, None])
+
+    def test_justComing(self) -> None:
+        """A key that is removed while its thing waits for admission admits nobody any more."""
+        admission = self.factory.admission = Later()
+        pairs = [self.connect(name) for name in "ab"]
+        del self.book.names[admission.asked[0][0].fingerprint]
+        self.assertEqual(self.review(), [0])
+        for _ in range(2):
+            admission.answer()
+        self.assertEqual(len(admission.asked), 1)  # The other is asked about again.
+        admission.answer()
+        for pair in pairs:
+            pair.pump()
+        self.assertIs(pairs[0].client.end.cause, Cause.REJECTED)
+        self.assertIs(pairs[0].client.end.code, ErrorCode.NOT_AUTHORIZED)
+        self.assertIsNotNone(pairs[1].client.session)
+        self.assertIsNone(pairs[1].client.termination)
+
+    def test_doesNotHeed(self) -> None:
+        """Who does not leave is flat-lined within seconds, whatever it sends."""
+        pair = self.connect("a")
+        self.remove(pair)
+        pair.serverEnd.frozen = True  # It never learns of it, and goes on.
+        self.review()
+        pair.client.sendMessage(b"still here")
+        pair.advance(LEAVE_GRACE + 0.5)
+        self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+        self.assertIs(pair.server.end.reason, EndReason.REVOKED)
+
+    def test_otherName(self) -> None:
+        """Who is known by another name is asked to come back under that."""
+        pair = self.connect("a")
+        self.book.names[pair.server.peer.fingerprint] = "b"  # type: ignore[union-attr]
+        self.assertEqual(self.review(), [1])
+        pair.pump()
+        self.assertIs(pair.client.end.reason, EndReason.CLOSING)
+
+    def test_anonymous(self) -> None:
+        """Who showed no key is asked about, too."""
+        pair = self.pair(
+            client=freshClient(credential=Anonymous()), serverFactory=self.factory, clock=self.clock
+        ).up()
+        self.factory.authorizer = Failing(
+            NotAuthorized("no strangers", ErrorCode.CREDENTIAL_REQUIRED)
+        )
+        self.assertEqual(self.review(), [1])
+        pair.pump()
+        self.assertIs(pair.client.end.reason, EndReason.REVOKED)
+
+    def test_authorizerFails(self) -> None:
+        """An authorizer that is broken or busy ends nobody's session."""
+        pairs = [self.connect(name) for name in "ab"]
+        self.factory.authorizer = Failing(RuntimeError("no database"))
+        self.assertEqual(self.review(), [0])
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+        self.factory.authorizer = Failing(NotAuthorized("slow", ErrorCode.SERVER_BUSY))
+        self.assertEqual(self.review(), [0])
+        self.assertEqual([pair.client.termination for pair in pairs], [None, None])
+
+    def test_aFewAtOnce(self) -> None:
+        """An authorizer that takes its time is asked about a few at a time."""
+        pairs = [self.connect(str(number)) for number in range(3 * AT_ONCE)]
+        later = self.factory.authorizer = Later()
+        fired: list[Any] = []
+        Review(self.factory).run().addBoth(fired.append)
+        seen = 0
+        while not fired:
+            self.clock.advance(0.0)
+            self.assertLessEqual(len(later.asked), AT_ONCE)
+            if later.asked:
+                later.answer()
+                seen += 1
+        # Who is admitted without the name it had is asked to come back.
+        self.assertEqual((seen, fired), (len(pairs), [len(pairs)]))
+
+    def test_endedMeanwhile(self) -> None:
+        """A session that ended before it was asked about, or before the answer, is no matter."""
+        pairs = [self.connect(str(number)) for number in range(2)]
+        later = self.factory.authorizer = Later()
+        fired: list[Any] = []
+        Review(self.factory).run().addBoth(fired.append)
+        self.clock.advance(0.0)
+        for pair in pairs:
+            pair.client.abort()
+            pair.pump()
+        while later.asked:
+            later.asked.pop(0)[1].errback(NotAuthorized("gone"))
+        self.clock.advance(0.0)
+        self.assertEqual(fired, [0])
+
+    def test_nobody(self) -> None:
+        """With nobody there it is over at once."""
+        self.assertEqual(self.review(), [0])

@@ -1,0 +1,475 @@
+"""Which server a client believes."""
+
+from __future__ import annotations
+
+import os
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import TestCase
+from zope.interface.verify import verifyObject
+
+from tests.trust.test_authorized import ANONYMOUS, identity, line
+from tests.trust.test_keys import (
+    NO_SSH_KEYGEN,
+    DirectoryMixin,
+    modeOf,
+    read,
+    runTogether,
+    sshKeygen,
+    write,
+)
+from thing.errors import CredentialError, ErrorCode, NotAuthorized
+from thing.identity import Identity
+from thing.trust import IAuthorizer, IKeyContinuity, KnownServers, PinnedServers, files, servers
+
+SERVER = "[example.org]:9000"
+
+
+class PinnedServersTests(TestCase):
+    """Servers that are known by fingerprint."""
+
+    def test_pinned(self) -> None:
+        """A server with one of the pinned keys is admitted, any other is refused."""
+        pinned = PinnedServers([identity(1).fingerprint, f" {identity(2).fingerprint}="])
+        verifyObject(IAuthorizer, pinned)
+        for number in 1, 2:
+            self.assertEqual(pinned.authorize(identity(number)), identity(number))
+        error = self.assertRaises(NotAuthorized, pinned.authorize, identity(3))
+        self.assertEqual(error.code, ErrorCode.NOT_AUTHORIZED)
+        for number in 1, 2, 3:
+            self.assertIn(identity(number).fingerprint, error.detail)
+
+    def test_anonymous(self) -> None:
+        """A server that proved no key is refused."""
+        pinned = PinnedServers([identity(1).fingerprint])
+        self.assertRaises(NotAuthorized, pinned.authorize, ANONYMOUS)
+
+    def test_badPins(self) -> None:
+        """A pin that is no fingerprint is an error, and so is no pin at all."""
+        self.assertRaises(CredentialError, PinnedServers, ["SHA256:nonsense"])
+        self.assertRaises(CredentialError, PinnedServers, [])
+
+
+class KnownServersMixin(DirectoryMixin):
+    """A file of known servers."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = self.path("known_servers")
+
+    def known(
+        self, *lines: str, host: str = "example.org", port: int = 9000, firstUse: bool = False
+    ) -> KnownServers:
+        """The authorizer of a file of these lines."""
+        write(self.file, "".join(f"{text}\n" for text in lines).encode())
+        return KnownServers(self.file, host, port, firstUse)
+
+    def refused(self, known: KnownServers, peer: Identity) -> str:
+        """Why a server is refused."""
+        error = self.assertRaises(NotAuthorized, known.authorize, peer)
+        self.assertEqual(error.code, ErrorCode.NOT_AUTHORIZED)
+        self.assertTrue(error.detail.isprintable())
+        return error.detail
+
+    def lines(self) -> list[str]:
+        """The lines of the file."""
+        return read(self.file).decode().splitlines()
+
+
+class KnownServersTests(KnownServersMixin, TestCase):
+    """Servers that are known by a file."""
+
+    def test_known(self) -> None:
+        """A server that has a key of the file is admitted, by the name that the file has."""
+        known = self.known("# mine", "", f"{SERVER} {line(1, 'x')}", f"{SERVER}\t{line(2)}")
+        verifyObject(IAuthorizer, known)
+        verifyObject(IKeyContinuity, known)
+        for number in 1, 2:
+            named = known.authorize(identity(number))
+            self.assertEqual(named.name, SERVER)
+            self.assertEqual(named.publicKey, identity(number).publicKey)
+
+    def test_unknown(self) -> None:
+        """A server that is not in the file is refused, with the line that would admit it."""
+        known = self.known(
+            f"[other.org]:9000 {line(1)}",
+            f"[example.org]:9001 {line(1)}",
+            f"example.org {line(1)}",
+            f"[example.org]:9000,!* {line(1)}",
+        )
+        self.assertEqual(
+            self.refused(known, identity(1)),
+            f"{SERVER} is not in {self.file}; if {identity(1).fingerprint} is truly its key, "
+            f"add the line: {SERVER} {line(1)}",
+        )
+        self.assertEqual(len(self.lines()), 4)
+
+    def test_changed(self) -> None:
+        """Another key than the known ones is refused loudly, on first use too."""
+        text = f"{SERVER} {line(1)}"
+        for firstUse in False, True:
+            known = self.known("", text, f"*.org,{SERVER} {line(2)}", firstUse=firstUse)
+            detail = self.refused(known, identity(3))
+            self.assertIn(f"THE KEY OF {SERVER} HAS CHANGED", detail)
+            self.assertIn(f"proved {identity(3).fingerprint}", detail)
+            self.assertIn(f"{self.file}:2 has {identity(1).fingerprint}", detail)
+            self.assertIn(f"{self.file}:3 has {identity(2).fingerprint}", detail)
+            self.assertTrue(detail.endswith(f"{SERVER} {line(3)}"))
+            self.assertEqual(self.lines()[1], text)
+
+    def test_names(self) -> None:
+        """Lists, patterns, negation and letter case mean what they mean to ssh."""
+        for hosts, matches in (
+            ("[a.org]:1,[example.org]:9000", True),
+            ("[Example.ORG]:9000", True),
+            ("[*.org]:9000", True),
+            ("[example.org]:*", True),
+            ("[e?ample.org]:9000", True),
+            ("*", True),
+            ("*,![example.org]:9000", False),
+            ("![other.org]:9000", False),
+            ("[?example.org]:9000", False),
+            ("e*", False),
+            ("[abc", False),
+        ):
+            known = self.known(f"{hosts} {line(1)}", host="EXAMPLE.org")
+            if matches:
+                self.assertEqual(known.authorize(identity(1)).name, SERVER)
+            else:
+                self.assertIn("is not in", self.refused(known, identity(1)))
+
+    def test_addresses(self) -> None:
+        """Addresses are known as names are, and port 22 is written like any other."""
+        for host, port, name in (
+            ("::1", 9000, "[::1]:9000"),
+            ("fe80::1%eth0", 9000, "[fe80::1%eth0]:9000"),
+            ("192.0.2.1", 22, "[192.0.2.1]:22"),
+        ):
+            known = self.known(f"{name} {line(1)}", host=host, port=port)
+            self.assertEqual(known.authorize(identity(1)).name, name)
+
+    def test_badAddress(self) -> None:
+        """A host or port that could not stand in the file is an error."""
+        write(self.file, b"")
+        for host in "", "a b", "a,b", "*", "a\nb", "[a]", "a\n", "@a", "\udcff":
+            self.refusal(KnownServers, self.file, host, 9000)
+        for port in 0, -1, 65536:
+            self.refusal(KnownServers, self.file, "example.org", port)
+
+    def test_revoked(self) -> None:
+        """A key that is marked as revoked is refused, known or not, on first use too."""
+        for hosts in "*", SERVER, f"[other.org]:1,{SERVER}":
+            for firstUse in False, True:
+                revoked = f"@revoked {hosts} {line(1)}"
+                for other in [], [f"{SERVER} {line(1)}"]:
+                    known = self.known(*other, revoked, firstUse=firstUse)
+                    self.assertEqual(
+                        self.refused(known, identity(1)),
+                        f"THE KEY OF {SERVER} IS REVOKED: {identity(1).fingerprint} "
+                        f"by {self.file}:{len(other) + 1}",
+                    )
+                    self.assertEqual(len(self.lines()), len(other) + 1)
+
+    def test_revokedOfOthers(self) -> None:
+        """A key that is revoked for another host only is not revoked here."""
+        known = self.known(f"@revoked [other.org]:9000 {line(1)}", f"{SERVER} {line(1)}")
+        known.authorize(identity(1))
+
+    def test_sharedWithSSH(self) -> None:
+        """Lines with ssh's other types of key and other markers are skipped."""
+        known = self.known(
+            f"{SERVER} ssh-rsa AAAAB3NzaC1yc2E= x",
+            f"{SERVER} ecdsa-sha2-nistp256 AAAA",
+            f"{SERVER} ssh-ed25519-cert-v01@openssh.com AAAA",
+            f"@cert-authority * {line(2)}",
+            f"@revoked * {line(3)}".replace("ssh-ed25519", "ssh-rsa"),
+            f"@something\t* {line(4)}",
+            f"{SERVER} 1024 35 123456789",
+            f"{SERVER} {line(1)}",
+        )
+        known.authorize(identity(1))
+        for number in 2, 3, 4:
+            self.assertIn("HAS CHANGED", self.refused(known, identity(number)))
+
+    def test_damaged(self) -> None:
+        """A damaged line is an error that names it: it might be the one that counts."""
+        for text in (
+            SERVER,
+            "@revoked",
+            f"@revoked {SERVER}",
+            f"{SERVER} ssh-ed25519",
+            f"{SERVER} {line(1)[:-1]}",
+            f"|1|AAAA|BBBB {line(1)}",
+            f"|2|AAAA {line(1)}",
+            "x" * 8193,
+        ):
+            message = self.refusal(self.known, f"{SERVER} {line(1)}", text)
+            self.assertTrue(message.startswith(f"{self.file}:2: "), message)
+
+    def test_readAgain(self) -> None:
+        """A change to the file counts at once; a file that was damaged admits nobody."""
+        known = self.known(f"{SERVER} {line(1)}")
+        self.known(f"{SERVER} {line(2)}")
+        self.assertEqual(known.authorize(identity(2)).name, SERVER)
+        write(self.file, f"{SERVER} {line(2)}\nnonsense".encode())
+        self.assertIn(f"{self.file}:2: ", self.refused(known, identity(2)))
+        os.remove(self.file)
+        self.assertIn("No such file", self.refused(known, identity(2)))
+
+    def test_missing(self) -> None:
+        """A file that is missing is an error, unless keys are believed on first use."""
+        self.assertIn("No such file", self.refusal(KnownServers, self.file, "example.org", 9000))
+        KnownServers(self.file, "example.org", 9000, firstUse=True)
+        self.assertFalse(os.path.exists(self.file))
+
+    def test_anonymous(self) -> None:
+        """A server that proved no key is refused, on first use too."""
+        self.assertIn("no raw key", self.refused(self.known(firstUse=True), ANONYMOUS))
+
+    @settings(deadline=None)
+    @given(
+        st.booleans(),
+        st.binary(max_size=200)
+        | st.lists(
+            st.sampled_from(
+                [
+                    line(1),
+                    line(2),
+                    SERVER,
+                    "ssh-ed25519",
+                    "@revoked",
+                    "@",
+                    "|1|",
+                    "|",
+                    "=",
+                    "*",
+                    "?",
+                    "[",
+                    "!",
+                    ",",
+                    " ",
+                    "\t",
+                    "\n",
+                    "#",
+                    "\x0b",
+                    "\x85",
+                    "\udcff",
+                ]
+            ),
+            max_size=20,
+        ).map(lambda parts: "".join(parts).encode("utf-8", "surrogateescape")),
+    )
+    def test_anyBytes(self, firstUse: bool, content: bytes) -> None:
+        """Of any bytes come an answer, a refusal or an error; and nothing of them is lost."""
+        write(self.file, content)
+        try:
+            known = KnownServers(self.file, "example.org", 9000, firstUse)
+        except CredentialError as error:
+            self.assertTrue(str(error).startswith(f"{self.file}:"))
+            return
+        try:
+            known.authorize(identity(1))
+            known.nextKeyAnnounced(identity(1), identity(2))
+            known.authorize(identity(2))
+        except NotAuthorized:
+            self.assertTrue(content or not firstUse)
+        self.assertTrue(read(self.file).startswith(content))
+
+
+class FirstUseTests(KnownServersMixin, TestCase):
+    """The key that is believed because it is the first."""
+
+    def test_stores(self) -> None:
+        """The first key is stored in a file for its owner alone, and reported once."""
+        heard: list[Identity] = []
+        known = KnownServers(self.file, "example.org", 9000, True, heard.append)
+        named = known.authorize(identity(1))
+        self.assertEqual(named.name, SERVER)
+        self.assertEqual(self.lines(), [f"{SERVER} {line(1)}"])
+        self.assertEqual(modeOf(self.file), 0o600)
+        self.assertEqual(known.authorize(identity(1)), named)
+        self.assertEqual(heard, [named])
+        self.assertIn("HAS CHANGED", self.refused(known, identity(2)))
+        self.assertEqual(os.listdir(self.directory), ["known_servers"])
+
+    def test_keepsFile(self) -> None:
+        """What the file held, its mode and a link to it stay as they were."""
+        target = write(self.path("target"), b"# no newline", 0o640)
+        os.symlink("target", self.file)
+        KnownServers(self.file, "example.org", 9000, True).authorize(identity(1))
+        self.assertTrue(os.path.islink(self.file))
+        self.assertEqual(read(target).decode(), f"# no newline\n{SERVER} {line(1)}\n")
+        self.assertEqual(modeOf(target), 0o640)
+
+    def test_notStored(self) -> None:
+        """A key that cannot be stored is not believed."""
+        known = KnownServers(self.path("missing/file"), "example.org", 9000, True)
+        self.assertIn("No such file", self.refused(known, identity(1)))
+        known = self.known("# mine", firstUse=True)
+        self.patch(os, "rename", mock.Mock(side_effect=OSError(5, "Input/output error")))
+        self.assertIn("Input/output error", self.refused(known, identity(1)))
+        self.assertEqual(self.lines(), ["# mine"])
+        self.assertEqual(os.listdir(self.directory), ["known_servers"])
+
+    def test_lostRace(self) -> None:
+        """If another process stores a key in between, that key counts."""
+        self.known(firstUse=True).authorize(identity(1))
+        heard: list[Identity] = []
+        known = KnownServers(self.file, "example.org", 9000, True, heard.append)
+        # The first look finds nothing yet, the second one, under the lock, does.
+        self.patch(known, "_read", mock.Mock(side_effect=[b"", read(self.file)] * 2))
+        known.authorize(identity(1))
+        self.assertIn("HAS CHANGED", self.refused(known, identity(2)))
+        self.assertEqual(heard, [])
+        self.assertEqual(self.lines(), [f"{SERVER} {line(1)}"])
+
+    def test_lockHeld(self) -> None:
+        """A lock that another holds for too long is a refusal, not a wait without end."""
+        known = self.known(firstUse=True)
+        self.patch(files, "LOCK_TRIES", 2)
+        with files.lockedFile(self.file):
+            self.assertIn("another process holds its lock", self.refused(known, identity(1)))
+        known.authorize(identity(1))
+
+    def test_replacedWhileWaiting(self) -> None:
+        """The lock of a file that was replaced meanwhile does not count for the new file."""
+        write(self.file, b"old")
+        flock = files.fcntl.flock
+        replaced = []
+
+        def replaceFirst(descriptor: int, operation: int) -> None:
+            if not replaced:
+                replaced.append(True)
+                files.replaceFile(self.file, b"new")
+            flock(descriptor, operation)
+
+        self.patch(files.fcntl, "flock", replaceFirst)
+        with files.lockedFile(self.file):
+            self.patch(files, "LOCK_TRIES", 1)
+            self.assertRaises(CredentialError, files._lock, self.file)
+
+    def test_race(self) -> None:
+        """Clients that store at once lose nothing, and disagree about no server."""
+        code = (
+            "from thing.core.credentials import CredentialKind, Identity\n"
+            "from thing.errors import NotAuthorized\n"
+            "from thing.trust import KnownServers, files\n"
+            "files.LOCK_TRIES = 3000\n"
+            "peer = Identity(CredentialKind.ED25519, bytes([int(sys.argv[2])]) * 32)\n"
+            "for host in ['shared', *(f'{sys.argv[2]}-{n}.org' for n in range(5))]:\n"
+            "    try:\n"
+            "        print(KnownServers(sys.argv[1], host, 9000, True).authorize(peer).name)\n"
+            "    except NotAuthorized as error:\n"
+            "        assert 'HAS CHANGED' in error.detail, error\n"
+        )
+        answers = runTogether(code, [[self.file, str(number)] for number in range(1, 5)])
+        names = sorted(name for answer in answers for name in answer)
+        self.assertEqual(names, sorted(text.split()[0] for text in self.lines()))
+        self.assertEqual(len(set(names)), 1 + 4 * 5)
+
+
+class NextKeyTests(KnownServersMixin, TestCase):
+    """The key that a known server announces for later."""
+
+    def test_rotation(self) -> None:
+        """The next key is believed beside the current one, and may announce another."""
+        known = self.known(f"{SERVER} {line(1)}")
+        known.nextKeyAnnounced(identity(1), identity(2))
+        for number in 1, 2:
+            known.authorize(identity(number))
+        known.nextKeyAnnounced(identity(2), identity(3))
+        known.authorize(identity(3))
+        self.assertEqual(self.lines(), [f"{SERVER} {line(number)}" for number in (1, 2, 3)])
+
+    def test_idempotent(self) -> None:
+        """A key that is known already is not stored again, nor is the file written."""
+        known = self.known(f"{SERVER} {line(1)}", f"[*]:9000 {line(2)}")
+        self.patch(os, "rename", mock.Mock(side_effect=AssertionError("the file was written")))
+        known.nextKeyAnnounced(identity(1), identity(2))
+        known.nextKeyAnnounced(identity(1), identity(1))
+
+    def test_notKnown(self) -> None:
+        """A server that is not known, or not by that key, cannot announce any."""
+        for text in f"{SERVER} {line(1)}", f"[other.org]:9000 {line(2)}":
+            for firstUse in False, True:
+                known = self.known(text, firstUse=firstUse)
+                self.assertRaises(NotAuthorized, known.nextKeyAnnounced, identity(2), identity(3))
+                self.assertEqual(self.lines(), [text])
+
+    def test_revoked(self) -> None:
+        """A revoked key announces nothing and is not announced."""
+        lines = [f"@revoked * {line(1)}", f"{SERVER} {line(1)}", f"{SERVER} {line(2)}"]
+        known = self.known(*lines)
+        for current, following in (1, 3), (2, 1):
+            self.assertRaises(
+                NotAuthorized, known.nextKeyAnnounced, identity(current), identity(following)
+            )
+        self.assertEqual(self.lines(), lines)
+
+    def test_noKey(self) -> None:
+        """What is announced must be a key."""
+        known = self.known(f"{SERVER} {line(1)}")
+        self.assertRaises(NotAuthorized, known.nextKeyAnnounced, identity(1), ANONYMOUS)
+
+    def test_bound(self) -> None:
+        """Of too many keys the oldest goes, but neither the current one nor another server's."""
+        other = f"[other.org]:9000 {line(99)}"
+        known = self.known(f"{SERVER} {line(1)}", other)
+        for number in range(2, 2 + servers.MAX_KEYS + 3):
+            known.nextKeyAnnounced(identity(1), identity(number))
+        last = 1 + servers.MAX_KEYS + 3
+        kept = range(last - servers.MAX_KEYS + 2, last + 1)
+        self.assertEqual(
+            self.lines(),
+            [f"{SERVER} {line(1)}", other, *(f"{SERVER} {line(number)}" for number in kept)],
+        )
+
+    def test_boundOfShared(self) -> None:
+        """A line that is about other servers too is never dropped."""
+        lines = [f"{SERVER},[b.org]:9000 {line(number)}" for number in range(servers.MAX_KEYS)]
+        known = self.known(*lines)
+        self.assertIn(
+            f"has {servers.MAX_KEYS} keys",
+            self.refusal(known.nextKeyAnnounced, identity(0), identity(99)),
+        )
+        self.assertEqual(self.lines(), lines)
+
+
+class SSHKeygenTests(KnownServersMixin, TestCase):
+    """Files that are exchanged with the real ssh-keygen."""
+
+    skip = NO_SSH_KEYGEN
+
+    def test_findsOurs(self) -> None:
+        """ssh-keygen finds the server that was stored, by the same key."""
+        KnownServers(self.file, "Example.org", 9000, True).authorize(identity(1))
+        found = sshKeygen("-F", SERVER, "-f", self.file).splitlines()
+        self.assertEqual(found[-1], f"{SERVER} {line(1)}")
+        self.assertIn(identity(1).fingerprint, sshKeygen("-lf", self.file))
+
+    def test_hashed(self) -> None:
+        """A file whose names ssh-keygen hashed means what it meant before."""
+        lines = [f"{SERVER},[other.org]:9000 {line(1)}", f"[third.org]:9000 {line(2)}"]
+        self.known(*lines)
+        sshKeygen("-H", "-f", self.file)
+        self.assertTrue(all(text.startswith("|1|") for text in self.lines()))
+        for host in "example.org", "OTHER.org":
+            known = KnownServers(self.file, host, 9000)
+            known.authorize(identity(1))
+            self.assertIn("HAS CHANGED", self.refused(known, identity(2)))
+        known = KnownServers(self.file, "example.org", 9001)
+        self.assertIn("is not in", self.refused(known, identity(1)))
+
+    def test_hashedRotation(self) -> None:
+        """A key can be announced by a server whose name is hashed, and then found by ssh-keygen."""
+        self.known(*(f"{SERVER} {line(number)}" for number in range(servers.MAX_KEYS)))
+        sshKeygen("-H", "-f", self.file)
+        known = KnownServers(self.file, "example.org", 9000)
+        known.nextKeyAnnounced(identity(1), identity(99))
+        known.authorize(identity(99))
+        found = sshKeygen("-F", SERVER, "-f", self.file)
+        self.assertIn(line(99), found)
+        self.assertNotIn(line(0), found)
+        self.assertIn(line(1), found)
