@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import (
     IDelayedCall,
     IPushProducer,
+    IReactorTime,
     ITransport,
 )
 from twisted.logger import Logger
@@ -39,9 +40,6 @@ from thing.identity import Identity
 from thing.session.beating import Beating
 from thing.session.transports import abort, loseWrite, sendsAtOnce, tune
 
-if TYPE_CHECKING:
-    from thing.session.factory import ThingFactory
-
 WRITE_BATCH = 65536
 """About how many octets of records go to the transport at once."""
 
@@ -61,6 +59,36 @@ LINGER = 2.0
 """How long the transport may take to carry a final word to the peer, seconds."""
 
 
+class Owner(Protocol):
+    """Whom a driver works for: what it tells, and what it must ask."""
+
+    def authorize(self, identity: Identity, /) -> Deferred[Identity]:
+        """
+        Decide whether to go on with the peer.
+
+        :param identity: what it has proved.
+        :return: fires with the identity and its name; fails with
+            :class:`~thing.errors.NotAuthorized`, or with whatever is wrong.
+        """
+
+    def deliver(self, event: Event, /) -> None:
+        """
+        Take an event: any but :class:`~thing.events.PeerProved`.
+
+        :param event: what happened; what this raises ends the session.
+        """
+
+    def jitter(self) -> float:
+        """:return: a random number from 0 up to 1, for the schedule of heartbeats."""
+
+    def loopLagged(self, seconds: float, /) -> None:
+        """
+        Note the event loop's lag.
+
+        :param seconds: how late a timer came.
+        """
+
+
 @implementer(IPushProducer)
 class Driver:
     """
@@ -72,7 +100,7 @@ class Driver:
 
     __slots__ = (
         "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events",
-        "_factory", "_following", "_handedAt", "_linger", "_now", "_producer", "_producerPaused",
+        "_following", "_handedAt", "_linger", "_now", "_owner", "_producer", "_producerPaused",
         "_producerStreaming", "_pulling", "_readingPaused", "_room", "_sending", "_timer",
         "_transport", "_wakesAt", "core", "proved",
     )  # fmt: skip
@@ -81,19 +109,19 @@ class Driver:
     def __init__(
         self,
         core: ServerConnection | ClientConnection,
-        factory: ThingFactory,
-        deliver: Callable[[Event], None],
+        owner: Owner,
+        clock: IReactorTime,
     ) -> None:
         """
         :param core: the Connection, not started.
-        :param factory: gives the clock, the authorizer and the jitter.
-        :param deliver: takes every event but :class:`~thing.events.PeerProved`.
+        :param owner: is told of every event, and asked what the protocol leaves open.
+        :param clock: measures time.
         """
         self.core = core
-        self._factory = factory
-        self._deliver = deliver
-        self._clock = factory.clock
-        self._now = factory.clock.seconds
+        self._owner = owner
+        self._deliver = owner.deliver
+        self._clock = clock
+        self._now = clock.seconds
         self._transport: Any = None
         self._events: list[Iterator[Event]] = []
         self._following = self._sending = False
@@ -245,7 +273,7 @@ class Driver:
     def _handleCompleted(self, event: HandshakeCompleted) -> None:
         if self.core.role is Role.CLIENT:
             self._beating = Beating(self._beat, self._clock)
-            self._beating.start(event.session.interval, self._factory.jitter())
+            self._beating.start(event.session.interval, self._owner.jitter())
         self._deliver(event)
 
     def _handleSent(self, event: HeartbeatSent) -> None:
@@ -336,14 +364,14 @@ class Driver:
             self._setTimer()  # It was moved meanwhile, as every heartbeat does.
             return
         if deadline is not None:
-            self._factory.loopLagged(now - deadline)
+            self._owner.loopLagged(now - deadline)
         self.follow(self.core.handleTimer(now))
 
     # Authorization.
 
     def _authorize(self, identity: Identity) -> None:
         self.proved = identity
-        deciding = self._factory.authorize(identity)
+        deciding = self._owner.authorize(identity)
         self._deciding = deciding
         deciding.addCallbacks(partial(self.guard, self._admitted), self._refused)
 

@@ -59,6 +59,25 @@ class _KeptTicket(NamedTuple):
     until: float
 
 
+class _Owner:
+    """What one connection's driver asks its factory, and tells its protocol."""
+
+    __slots__ = ("_factory", "deliver")
+
+    def __init__(self, factory: ThingFactory, protocol: ThingProtocol) -> None:
+        self._factory = factory
+        self.deliver = protocol.deliver
+
+    def authorize(self, identity: Identity) -> Deferred[Identity]:
+        return self._factory.authorize(identity)
+
+    def jitter(self) -> float:
+        return self._factory.jitter()
+
+    def loopLagged(self, seconds: float) -> None:
+        self._factory.loopLagged(seconds)
+
+
 class ThingFactory(Factory):
     """
     Builds a :class:`~thing.session.protocol.ThingProtocol` for each connection, and knows them all.
@@ -162,7 +181,7 @@ class ThingFactory(Factory):
             core = ClientConnection(settings, self._takeTicket(settings))
         protocol = self.protocol()
         protocol.factory = self
-        protocol.attach(Driver(core, self, protocol.deliver), addr)
+        protocol.attach(Driver(core, _Owner(self, protocol), self.clock), addr)
         return protocol
 
     def _grantTtl(self, requested: float | None) -> float:
