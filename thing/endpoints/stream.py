@@ -97,7 +97,10 @@ class StreamProtocol(ThingProtocol):
         except Exception:
             self._notBuilt(Failure())  # type: ignore[no-untyped-call]
             return
-        self._carried = StreamTransport(self)
+        factory = self.factory
+        self._carried = StreamTransport(
+            self, self.transport, factory.clock, factory.settings.closeTimeout
+        )
         self.registerProducer(self._carried.outflow, False)
         try:
             self._tell(self.wrapped.makeConnection, self._carried)

@@ -4,18 +4,56 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from twisted.internet.interfaces import IConsumer, IDelayedCall, ILoggingContext, IPushProducer
+from twisted.internet.interfaces import (
+    IConsumer,
+    IDelayedCall,
+    ILoggingContext,
+    IPushProducer,
+    IReactorTime,
+)
 from zope.interface import implementer
 
 from thing.endpoints.interfaces import IThingTransport
-from thing.endpoints.outflow import Outflow
+from thing.endpoints.outflow import Carrier, Outflow
 from thing.events import Session
 from thing.identity import Identity
 
-if TYPE_CHECKING:
-    from thing.endpoints.stream import StreamProtocol
+
+class StreamCarrier(Carrier, Protocol):
+    """What a stream's transport needs of the session that carries it."""
+
+    @property
+    def session(self) -> Session | None:
+        """What both sides agreed on; there once the session is up."""
+
+    @property
+    def sessionId(self) -> str:
+        """The session id in hexadecimal."""
+
+    @property
+    def ttl(self) -> float | None:
+        """The TTL as the server granted it last, seconds."""
+
+    @property
+    def roundTripTime(self) -> float | None:
+        """What the client's last acknowledged heartbeat measured, seconds."""
+
+    def exportKeyingMaterial(self, label: str, context: bytes, length: int) -> bytes:
+        """Derive octets that only the two ends of the session know."""
+
+    def pauseProducing(self) -> None:
+        """Deliver no data."""
+
+    def resumeProducing(self) -> None:
+        """Deliver data again."""
+
+    def abort(self) -> None:
+        """End the session at once."""
+
+    def logPrefix(self) -> str:
+        """Name the protocol that the stream is carried for."""
 
 
 @implementer(IThingTransport, IConsumer, IPushProducer, ILoggingContext)
@@ -30,15 +68,21 @@ class StreamTransport:
     :ivar disconnecting: whether it was asked to close.
     """
 
-    def __init__(self, session: StreamProtocol) -> None:
-        """:param session: the session, which is up."""
-        factory = session.factory
+    def __init__(
+        self, carrier: StreamCarrier, below: Any, clock: IReactorTime, closeTimeout: float
+    ) -> None:
+        """
+        :param carrier: the session, which is up.
+        :param below: the transport that the session itself has.
+        :param clock: gives turns of the reactor.
+        :param closeTimeout: how long a close waits while nothing at all moves, seconds.
+        """
         self.connected = True
         self.disconnecting = False
-        self.outflow = Outflow(session, factory.clock, factory.settings.closeTimeout)
-        self._protocol = session
-        self._inner: Any = session.transport
-        self._clock = factory.clock
+        self.outflow = Outflow(carrier, clock, closeTimeout)
+        self._carrier = carrier
+        self._below = below
+        self._clock = clock
         self._resuming: IDelayedCall | None = None
 
     # The session.
@@ -46,7 +90,7 @@ class StreamTransport:
     @property
     def session(self) -> Session:
         """What both sides agreed on."""
-        session = self._protocol.session
+        session = self._carrier.session
         assert session is not None, "there is no transport before the session is up"
         return session
 
@@ -58,17 +102,17 @@ class StreamTransport:
     @property
     def sessionId(self) -> str:
         """The session id in hexadecimal, the same on both sides."""
-        return self._protocol.sessionId
+        return self._carrier.sessionId
 
     @property
     def ttl(self) -> float | None:
         """The TTL as the server granted it last, seconds."""
-        return self._protocol.ttl
+        return self._carrier.ttl
 
     @property
     def roundTripTime(self) -> float | None:
         """What the client's last acknowledged heartbeat measured, seconds."""
-        return self._protocol.roundTripTime
+        return self._carrier.roundTripTime
 
     def exportKeyingMaterial(self, label: str, context: bytes, length: int) -> bytes:
         """
@@ -80,7 +124,7 @@ class StreamTransport:
         :return: the same octets on both sides.
         :raises LocalProtocolError: if the session is over, or an argument is out of bounds.
         """
-        return self._protocol.exportKeyingMaterial(label, context, length)
+        return self._carrier.exportKeyingMaterial(label, context, length)
 
     # Writing.
 
@@ -145,7 +189,7 @@ class StreamTransport:
         """
         self._cancelResuming()
         if self.connected and not self.outflow.saidGoodbye:
-            self._protocol.pauseProducing()
+            self._carrier.pauseProducing()
 
     def resumeProducing(self) -> None:
         """Deliver data again, from the reactor's next turn on (``IPushProducer``)."""
@@ -155,7 +199,7 @@ class StreamTransport:
     def _resume(self) -> None:
         self._resuming = None
         self.outflow.drain()  # A goodbye that was held back may come now.
-        self._protocol.resumeProducing()
+        self._carrier.resumeProducing()
 
     def _cancelResuming(self) -> None:
         resuming, self._resuming = self._resuming, None
@@ -194,7 +238,7 @@ class StreamTransport:
         """Close at once, whatever is not sent or received."""
         if self.connected:
             self.disconnecting = True
-            self._protocol.abort()
+            self._carrier.abort()
 
     def lost(self) -> None:
         """The stream is closed; its session calls this before the protocol is told."""
@@ -206,11 +250,11 @@ class StreamTransport:
 
     def getPeer(self) -> Any:
         """:return: the peer's address; behind a PROXY header the one that it tells."""
-        return self._inner.getPeer()
+        return self._below.getPeer()
 
     def getHost(self) -> Any:
         """:return: this side's address."""
-        return self._inner.getHost()
+        return self._below.getHost()
 
     def getTcpNoDelay(self) -> bool:
         """:return: whether small packets are sent at once; false where there is no TCP."""
@@ -237,7 +281,7 @@ class StreamTransport:
         self._ask("setTcpKeepAlive", enabled)
 
     def _ask(self, name: str, *args: object) -> object:
-        method = getattr(self._inner, name, None) if self.connected else None
+        method = getattr(self._below, name, None) if self.connected else None
         if method is not None:
             with suppress(OSError):  # Some unix sockets' transports have the methods, too.
                 return method(*args)
@@ -245,8 +289,8 @@ class StreamTransport:
 
     def logPrefix(self) -> str:
         """:return: the name of the protocol over this transport."""
-        return self._protocol.logPrefix()
+        return self._carrier.logPrefix()
 
     def __repr__(self) -> str:
         """The session, and the stream below it."""
-        return f"<StreamTransport {self.sessionId} over {self._inner!r}>"
+        return f"<StreamTransport {self.sessionId} over {self._below!r}>"
