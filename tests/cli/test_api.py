@@ -16,11 +16,11 @@ from twisted.internet.threads import deferToThread
 from tests.certificates import writeCertificate
 from tests.cli.madeup import CLEAR, FleetCase, answer, reactor, thing
 from thing.cli import api as client
+from thing.cli.address import parseStatus
 from thing.cli.answers import Away, Nonsense
 from thing.cli.api import MAX_ANSWER, Api
 from thing.cli.exits import CommandError, ExitCode
 from thing.cli.records import nodes, pages
-from thing.cli.status import parseStatus
 from thing.fleet.http.guard import FileToken
 
 TOKEN = "correct-horse-battery-staple"

@@ -19,6 +19,7 @@ from tests.cli.madeup import CLEAR, NOW, traffic
 from tests.cli.madeup import thing as record
 from tests.cli.test_commands import PROJECT, HomeCase
 from thing.cli import main, sending
+from thing.cli.address import DEFAULT_STATUS, parseStatus
 from thing.cli.answers import Answer, Nonsense, readObject
 from thing.cli.api import pathOf
 from thing.cli.board import HELP as BOARD_HELP
@@ -30,7 +31,7 @@ from thing.cli.ls import STATUSES
 from thing.cli.records import PAGE, Node, Row, nodes, pages
 from thing.cli.screen import Keys
 from thing.cli.shown import WIDEST, Columns, amount, moment, span, tripTime, visible
-from thing.cli.status import DEFAULT_STATUS, parseStatus, readToken
+from thing.cli.status import readToken
 from thing.cli.stream import MAX_EVENT, EventReader, ServerEvent
 from thing.cli.watching import MOST_THINGS, Snapshot, look
 from thing.errors import CredentialError

@@ -27,9 +27,9 @@ from http.client import (
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from thing.cli.address import StatusAddress
 from thing.cli.answers import Answer, Away, Nonsense, readObject, said
 from thing.cli.exits import CommandError, ExitCode
-from thing.cli.status import StatusAddress
 
 PATIENCE = 10.0
 """How long connecting, and then an answer, may take, seconds."""

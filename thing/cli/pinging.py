@@ -8,8 +8,8 @@ import sys
 
 import click
 
-from thing import Termination
 from thing.cli.session import Talk
+from thing.events import Termination
 
 __all__ = ["Pinger", "Statistics"]
 

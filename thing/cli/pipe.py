@@ -12,8 +12,8 @@ from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing import Termination
 from thing.cli.session import Talk
+from thing.events import Termination
 
 LONGEST = 65536
 """The longest message that is made of the input, octets."""

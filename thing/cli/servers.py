@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from thing import CredentialKind, Identity, KnownServers
 from thing.cli.exits import complain
 from thing.cli.keys import askPassphrase
 from thing.cli.options import ClientOptions
-from thing.trust import ClientChoice
+from thing.identity import CredentialKind, Identity
+from thing.trust import ClientChoice, KnownServers
 from thing.trust.files import createFile
 from thing.trust.home import makeHome
 

@@ -22,20 +22,14 @@ from twisted.internet.protocol import connectionDone
 from twisted.internet.task import react
 from twisted.python.failure import Failure
 
-from thing import (
-    Cause,
-    CredentialKind,
-    EndReason,
-    ErrorCode,
-    Identity,
-    LocalProtocolError,
-    Termination,
-    ThingFactory,
-    ThingProtocol,
-)
 from thing.cli.exits import ExitCode, complain
 from thing.cli.options import ClientOptions
 from thing.cli.servers import choiceOf, complainOfKey
+from thing.errors import EndReason, ErrorCode, LocalProtocolError
+from thing.events import Cause, Termination
+from thing.identity import CredentialKind, Identity
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
 
 _CODES = {
     Cause.GOODBYE: ExitCode.GOODBYE,
