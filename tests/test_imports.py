@@ -1,35 +1,47 @@
-"""Imports inside Thing point one way only: down the table of rooms."""
+"""
+Imports inside Thing point one way only: down the table of rooms.
+
+``docs/rooms.py`` draws the rooms from what this module reads.
+"""
 
 import ast
+import importlib
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 from typing import NamedTuple
 
 from twisted.trial.unittest import TestCase
 
+import thing
 from tests import PROJECT
 
-# The rooms, from the lowest to the highest, and the modules or packages that
-# each holds. A module imports from its own room and from lower ones. "thing"
-# itself is the facade that gathers the public names.
-ROOMS = (
-    ("thing.errors",),
-    ("thing.identity",),
-    ("thing.events",),
-    ("thing.core",),
-    ("thing.trust",),
-    ("thing.session",),
-    ("thing.endpoints",),
-    ("thing.fleet",),
-    ("thing",),
-    ("thing.daemon",),
-    ("thing.cli",),
+# The floors of the house from the lowest to the highest, the rooms of each, and what
+# each room holds. A module imports from its own room and from those of lower floors:
+# rooms side by side know nothing of each other. At the top stand two that nobody in
+# Thing imports: what users' tests need, and the facade that gathers the public names.
+FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
+    {"ground": ("thing.errors", "thing.events", "thing.identity")},
+    {"core": ("thing.core",)},
+    {"trust": ("thing.trust",)},
+    {"session": ("thing.session",)},
+    {"endpoints": ("thing.endpoints",), "fleet": ("thing.fleet",)},
+    {"daemon": ("thing.daemon",)},
+    {"cli": ("thing.cli",)},
+    {"testing": ("thing.testing",), "facade": ("thing",)},
 )
 FACADE = "thing"
-LEVELS = {package: level for level, room in enumerate(ROOMS) for package in room}
+ROOMS = {
+    package: room for floor in FLOORS for room, packages in floor.items() for package in packages
+}
+LEVELS = {room: level for level, floor in enumerate(FLOORS) for room in floor}
+
+# Where imports in functions and for types still hide circles.
+STILL_CIRCULAR = "thing.session"
 
 # The core is given bytes and the time; it fetches nothing and tells nobody.
 # Secrets that no one may choose come from the secrets module, which is allowed.
@@ -110,22 +122,35 @@ def longest(name: str, packages: Iterable[str]) -> str | None:
     return max((package for package in packages if isIn(name, package)), key=len, default=None)
 
 
+def roomOf(name: str) -> str | None:
+    """The room that a module of Thing, or a name in one, is in."""
+    package = longest(name, ROOMS)
+    return None if package is None else ROOMS[package]
+
+
 def upwardImports(modules: dict[str, list[Import]]) -> list[str]:
     """The imports, in words, that do not go down the table of rooms."""
     return [
         f"{name} imports {target}"
         for name, imports in modules.items()
         for target, _ in imports
-        if (here := longest(name, LEVELS)) is not None
-        and (there := longest(target, LEVELS)) is not None
-        and LEVELS[there] > LEVELS[here]
+        if (here := roomOf(name)) is not None
+        and (there := roomOf(target)) not in (None, here)
+        and LEVELS[there] >= LEVELS[here]
     ]
 
 
 def importCycle(modules: dict[str, list[Import]]) -> list[str]:
-    """Modules that need each other to be imported first; empty if there are none."""
+    """
+    Modules that cannot be read one after the other, since each refers to the next.
+
+    An import counts wherever it stands: in a function or for type checkers only, too.
+
+    :param modules: every module, with its imports.
+    :return: their names, the first again at the end; empty if there are none.
+    """
     graph = {
-        name: {longest(target, modules) for target, atOnce in imports if atOnce} - {None, name}
+        name: {longest(target, modules) for target, _ in imports} - {None, name}
         for name, imports in modules.items()
     }
     try:
@@ -190,7 +215,7 @@ class RoomTests(TestCase):
     def test_everyModuleHasARoom(self) -> None:
         """No module stands outside the table, where no rule would reach it."""
         self.assertIn("thing.errors", self.modules)
-        inFacade = [name for name in self.modules if longest(name, LEVELS) == FACADE]
+        inFacade = [name for name in self.modules if longest(name, ROOMS) == FACADE]
         self.assertEqual(inFacade, [FACADE])
 
     def test_importsPointDown(self) -> None:
@@ -198,8 +223,21 @@ class RoomTests(TestCase):
         self.assertEqual(upwardImports(self.modules), [])
 
     def test_noModulesNeedEachOther(self) -> None:
-        """Inside a room, too, imports have one direction."""
-        self.assertEqual(importCycle(self.modules), [])
+        """Inside a room, too, imports have one direction, those of types and late ones included."""
+        modules = {
+            name: [each for each in imports if each.atOnce or not isIn(name, STILL_CIRCULAR)]
+            for name, imports in self.modules.items()
+        }
+        self.assertEqual(importCycle(modules), [])
+
+    def test_nobodyImportsTheFacade(self) -> None:
+        """The facade is for users: a module of Thing names the home of what it needs."""
+        users = [
+            name
+            for name, imports in self.modules.items()
+            if any(longest(target, self.modules) == FACADE for target, _ in imports)
+        ]
+        self.assertEqual(users, [])
 
     def test_coreDoesNoIO(self) -> None:
         """The core imports no Twisted, no clock, no log and nothing that does input or output."""
@@ -247,17 +285,24 @@ class CheckerTests(TestCase):
         ):
             self.assertEqual(len(upwardImports(self.modules(core_states=source))), 1, source)
 
+    def test_sidewaysImports(self) -> None:
+        """An import of a room on the same floor is found, too."""
+        for here, there in (("fleet_local", "endpoints"), ("endpoints_stream", "fleet.local")):
+            found = upwardImports(self.modules(**{here: f"import thing.{there}"}))
+            self.assertEqual(len(found), 1, here)
+
     def test_allowedImports(self) -> None:
         """Imports of lower rooms, of the same room and of other packages are not complained of."""
         source = "import enum\nimport thing.errors\nfrom thing.core import states\nfrom . import a"
         self.assertEqual(upwardImports(self.modules(core_connection=source)), [])
 
     def test_cycles(self) -> None:
-        """Two modules that import each other are a cycle, unless one does so later or never."""
-        for late in ("def late():\n    from . import a", "if TYPE_CHECKING:\n    from . import a"):
-            self.assertEqual(importCycle(self.modules(core_a="from . import b", core_b=late)), [])
-        cycle = importCycle(self.modules(core_a="from . import b", core_b="from .a import x"))
-        self.assertEqual(set(cycle), {"thing.core.a", "thing.core.b"})
+        """Modules that import each other are a cycle, though one does so later or for its types."""
+        back = "from .a import x"
+        for spelled in (back, f"def late():\n    {back}", f"if TYPE_CHECKING:\n    {back}"):
+            cycle = importCycle(self.modules(core_a="from . import b", core_b=spelled))
+            self.assertEqual(set(cycle), {"thing.core.a", "thing.core.b"}, spelled)
+        self.assertEqual(importCycle(self.modules(core_a="from . import b", core_b="")), [])
 
     def test_core(self) -> None:
         """A clock in the core is found; outside the core it is allowed."""
@@ -273,3 +318,55 @@ class CheckerTests(TestCase):
             daemon_tap=f"def makeService():\n    {spelled}",
         )
         self.assertEqual(importsOfReactor(modules), ["thing.session.protocol", "thing.endpoints"])
+
+
+class FacadeTests(TestCase):
+    """The public names, in :mod:`thing` itself."""
+
+    def test_names(self) -> None:
+        """Each public name is what its home has by that name, also for ``from thing import *``."""
+        star: dict[str, object] = {}
+        exec("from thing import *", star)
+        self.assertEqual(set(star) - {"__builtins__"}, set(thing.__all__))
+        self.assertIn("ThingProtocol", thing.__all__)
+        for name in thing.__all__:
+            value = getattr(thing, name)
+            self.assertIs(value, getattr(importlib.import_module(value.__module__), name))
+            self.assertIs(value, star[name])
+            self.assertEqual(value.__name__, name)
+
+    def test_typesAreTheSame(self) -> None:
+        """Type checkers are told the same names and homes as are imported."""
+        source = Path(thing.__file__ or "").read_text()
+        told = [target for target, atOnce in importsIn(source, FACADE) if not atOnce]
+        imported = [f"{home}.{name}" for home, names in thing._HOMES.items() for name in names]
+        self.assertEqual(sorted(told), sorted(imported))
+        self.assertEqual(sorted(name.rpartition(".")[2] for name in told), sorted(thing.__all__))
+
+    def test_dir(self) -> None:
+        """All names are told before any is used."""
+        told = loadedBy("import thing; print(*dir(thing), sep='\\n')")
+        self.assertLessEqual(set(thing.__all__), told)
+
+    def test_others(self) -> None:
+        """A name that is not public is missed in the usual way."""
+        for name in ("protocol", "Things", "_things"):
+            self.assertFalse(hasattr(thing, name))
+        with self.assertRaises(ImportError):
+            exec("from thing import Things", {})
+
+    def test_pickle(self) -> None:
+        """A class is pickled by its home, and comes back as the same."""
+        for name in thing.__all__:
+            value = getattr(thing, name)
+            self.assertIs(pickle.loads(pickle.dumps(value)), value)
+
+    def test_quick(self) -> None:
+        """The facade alone, the ground or the core bring neither Twisted nor one another."""
+        for name in ("thing", "thing.errors", "thing.core.messages"):
+            loaded = loadedBy(f"import sys, {name}\nprint(*sys.modules, sep='\\n')")
+            self.assertIn(name, loaded)
+            self.assertEqual({each for each in loaded if isIn(each, "twisted")}, set())
+            self.assertNotIn("thing.session", loaded)
+        loaded = loadedBy("import sys, thing\nprint(*sys.modules, sep='\\n')")
+        self.assertEqual({each for each in loaded if isIn(each, "thing")}, {"thing"})

@@ -1,38 +1,43 @@
-"""Thing: authenticated, encrypted, liveness-tracked sessions for Twisted."""
+"""
+Thing: authenticated, encrypted, liveness-tracked sessions for Twisted.
 
-from thing.core.credentials import Anonymous
-from thing.core.groups import GroupName
-from thing.core.heartbeat import TtlPolicy
-from thing.core.records import Aead
-from thing.core.settings import ClientSettings, ServerSettings
-from thing.errors import (
-    CredentialError,
-    EndReason,
-    ErrorCode,
-    HandshakeFailed,
-    LocalProtocolError,
-    NotAuthorized,
-    RemoteProtocolError,
-    ReplyStatus,
-    RequestFailed,
-    RequestTimedOut,
-    SessionEnded,
-    ThingError,
-)
-from thing.events import Cause, Session, Termination
-from thing.identity import CredentialKind, Identity
-from thing.session.factory import ThingFactory
-from thing.session.limits import Limits
-from thing.session.protocol import ThingProtocol
-from thing.trust import (
-    Anyone,
-    AuthorizedThings,
-    IAuthorizer,
-    IdentityKey,
-    IKeyContinuity,
-    KnownServers,
-    PinnedServers,
-)
+The public names are here, whatever module they live in. Each is imported when it is first
+used, so that a program which needs one room of the house does not wait for the others. Thing's
+own modules import each other, and never this one.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thing.core.credentials import Anonymous
+    from thing.core.groups import GroupName
+    from thing.core.heartbeat import TtlPolicy
+    from thing.core.records import Aead
+    from thing.core.settings import ClientSettings, ServerSettings
+    from thing.errors import (
+        CredentialError,
+        EndReason,
+        ErrorCode,
+        HandshakeFailed,
+        LocalProtocolError,
+        NotAuthorized,
+        RemoteProtocolError,
+        ReplyStatus,
+        RequestFailed,
+        RequestTimedOut,
+        SessionEnded,
+        ThingError,
+    )
+    from thing.events import Cause, Session, Termination
+    from thing.identity import CredentialKind, Identity
+    from thing.session.factory import ThingFactory
+    from thing.session.limits import Limits
+    from thing.session.protocol import ThingProtocol
+    from thing.trust.authorized import Anyone, AuthorizedThings
+    from thing.trust.interfaces import IAuthorizer, IKeyContinuity
+    from thing.trust.keys import IdentityKey
+    from thing.trust.servers import KnownServers, PinnedServers
 
 __all__ = [
     "Aead",
@@ -69,3 +74,54 @@ __all__ = [
     "ThingProtocol",
     "TtlPolicy",
 ]
+
+_HOMES = {
+    "thing.core.credentials": ("Anonymous",),
+    "thing.core.groups": ("GroupName",),
+    "thing.core.heartbeat": ("TtlPolicy",),
+    "thing.core.records": ("Aead",),
+    "thing.core.settings": ("ClientSettings", "ServerSettings"),
+    "thing.errors": (
+        "CredentialError",
+        "EndReason",
+        "ErrorCode",
+        "HandshakeFailed",
+        "LocalProtocolError",
+        "NotAuthorized",
+        "RemoteProtocolError",
+        "ReplyStatus",
+        "RequestFailed",
+        "RequestTimedOut",
+        "SessionEnded",
+        "ThingError",
+    ),
+    "thing.events": ("Cause", "Session", "Termination"),
+    "thing.identity": ("CredentialKind", "Identity"),
+    "thing.session.factory": ("ThingFactory",),
+    "thing.session.limits": ("Limits",),
+    "thing.session.protocol": ("ThingProtocol",),
+    "thing.trust.authorized": ("Anyone", "AuthorizedThings"),
+    "thing.trust.interfaces": ("IAuthorizer", "IKeyContinuity"),
+    "thing.trust.keys": ("IdentityKey",),
+    "thing.trust.servers": ("KnownServers", "PinnedServers"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def _imported(name: str) -> object:
+    """Import a public name from its home, and keep it."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(import_module(home), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """Tell the names that are not imported yet, too."""
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # Type checkers would believe that any name is there.
+    __getattr__ = _imported
