@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
@@ -22,6 +24,7 @@ from thing.trust import (
     KnownServers,
     formatPublicKey,
 )
+from thing.trust.files import LOCK_INTERVAL, LOCK_TRIES, lockedFile
 
 RAW = Identity(CredentialKind.ED25519, bytes(32))
 X509 = Identity(CredentialKind.X509, b"key", credential=b"chain")
@@ -146,6 +149,42 @@ class SessionTests(DirectoryMixin, PairCase):
         ).up()
         self.assertEqual(len(pair.client.of("serverKeyAnnounced")), 1)
         self.assertIn(formatPublicKey(following.data).encode(), read(path))
+
+    def announce(self) -> KnownServers:
+        """A server has announced its next key while another process has the client's file."""
+        line = formatPublicKey(SERVER_CREDENTIAL.data)
+        path = write(self.path("servers"), f"[example.org]:9000 {line}\n".encode())
+        self.clock = Clock()
+        known = KnownServers(path, "example.org", 9000, clock=self.clock)
+        pair = self.pair(
+            freshServer(nextCredential=Ed25519Credential("the next")), clientAuthorizer=known
+        )
+        self.held = lockedFile(path)
+        self.held.__enter__()
+        pair.up()
+        self.assertEqual(len(pair.client.of("serverKeyAnnounced")), 1)
+        return known
+
+    def test_nextKeyLater(self) -> None:
+        """The session goes on meanwhile, and the key is stored once the file is free."""
+        known = self.announce()
+        self.held.__exit__(None, None, None)
+        self.clock.advance(LOCK_INTERVAL)
+        self.assertEqual(len(read(known.path).splitlines()), 2)
+
+    def test_nextKeyNever(self) -> None:
+        """If the file is not free for a second, the log says that the key is not kept."""
+        logged: list[str] = []
+
+        def observe(event: dict[str, Any]) -> None:
+            logged.append(formatEvent(event))
+
+        self.announce()
+        self.addCleanup(self.held.__exit__, None, None, None)
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.clock.pump([LOCK_INTERVAL] * LOCK_TRIES)
+        self.assertEqual(len([line for line in logged if "next key is not kept" in line]), 1)
 
     def test_refused(self) -> None:
         """A thing of a kind that nobody judges gets no session, and is told just the code."""

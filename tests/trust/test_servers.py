@@ -7,6 +7,8 @@ from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError
+from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -58,13 +60,14 @@ class KnownServersMixin(DirectoryMixin):
     def setUp(self) -> None:
         super().setUp()
         self.file = self.path("known_servers")
+        self.clock = Clock()
 
     def known(
         self, *lines: str, host: str = "example.org", port: int = 9000, firstUse: bool = False
     ) -> KnownServers:
         """The authorizer of a file of these lines."""
         write(self.file, "".join(f"{text}\n" for text in lines).encode())
-        return KnownServers(self.file, host, port, firstUse)
+        return KnownServers(self.file, host, port, firstUse, clock=self.clock)
 
     def refused(self, known: KnownServers, peer: Identity) -> str:
         """Why a server is refused."""
@@ -319,7 +322,7 @@ class FirstUseTests(KnownServersMixin, TestCase):
         heard: list[Identity] = []
         known = KnownServers(self.file, "example.org", 9000, True, heard.append)
         # The first look finds nothing yet, the second one, under the lock, does.
-        self.patch(known, "_read", mock.Mock(side_effect=[b"", read(self.file)] * 2))
+        self.patch(known, "_read", lambda: b"")
         known.authorize(identity(1))
         self.assertIn("HAS CHANGED", self.refused(known, identity(2)))
         self.assertEqual(heard, [])
@@ -328,41 +331,87 @@ class FirstUseTests(KnownServersMixin, TestCase):
     def test_lockHeld(self) -> None:
         """A lock that another holds for too long is a refusal, not a wait without end."""
         known = self.known(firstUse=True)
-        self.patch(files, "LOCK_TRIES", 2)
         with files.lockedFile(self.file):
-            self.assertIn("another process holds its lock", self.refused(known, identity(1)))
+            waiting = known.authorize(identity(1))
+            self.clock.pump([files.LOCK_INTERVAL] * (files.LOCK_TRIES - 2))
+            self.assertNoResult(waiting)
+            self.clock.advance(files.LOCK_INTERVAL)
+        error = self.failureResultOf(waiting, NotAuthorized).value
+        self.assertIn("another process holds its lock", error.detail)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertLessEqual(self.clock.seconds(), 1.0)
         known.authorize(identity(1))
 
-    def test_replacedWhileWaiting(self) -> None:
-        """The lock of a file that was replaced meanwhile does not count for the new file."""
-        write(self.file, b"old")
-        flock = files.fcntl.flock
-        replaced = []
-
-        def replaceFirst(descriptor: int, operation: int) -> None:
-            if not replaced:
-                replaced.append(True)
-                files.replaceFile(self.file, b"new")
-            flock(descriptor, operation)
-
-        self.patch(files.fcntl, "flock", replaceFirst)
+    def test_lockIsLetGo(self) -> None:
+        """As soon as another has let go of the lock the key is stored; until then nobody waits."""
+        heard: list[Identity] = []
+        known = KnownServers(self.file, "example.org", 9000, True, heard.append, self.clock)
         with files.lockedFile(self.file):
-            self.patch(files, "LOCK_TRIES", 1)
-            self.assertRaises(CredentialError, files._lock, self.file)
+            waiting = known.authorize(identity(1))
+            self.clock.pump([files.LOCK_INTERVAL] * 3)
+        self.assertNoResult(waiting)
+        self.assertEqual(heard, [])
+        self.clock.advance(files.LOCK_INTERVAL)
+        self.assertEqual(heard, [self.successResultOf(waiting)])
+        self.assertEqual(self.lines(), [f"{SERVER} {line(1)}"])
+
+    def test_otherKeyMeanwhile(self) -> None:
+        """What another stored while it had the lock counts."""
+        known = self.known(firstUse=True)
+        with files.lockedFile(self.file) as file:
+            waiting = known.authorize(identity(1))
+            file.replace(f"{SERVER} {line(2)}\n".encode())
+        self.clock.advance(files.LOCK_INTERVAL)
+        self.assertIn("HAS CHANGED", self.failureResultOf(waiting, NotAuthorized).value.detail)
+        self.assertEqual(self.lines(), [f"{SERVER} {line(2)}"])
+
+    def test_cancelled(self) -> None:
+        """A session that ends while its server's file is locked leaves nothing behind."""
+        known = self.known(firstUse=True)
+        with files.lockedFile(self.file):
+            waiting = known.authorize(identity(1))
+            waiting.cancel()
+        self.failureResultOf(waiting, CancelledError)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.lines(), [])
+
+    def test_strangeDirectory(self) -> None:
+        """Whoever owns the directory gets no other file by putting it in a file's place."""
+        secret = write(self.path("secret"), b"not yours", 0o600)
+        known = self.known("# mine", firstUse=True)
+        os.chmod(self.file, 0o666)
+        synced = os.fsync
+
+        def steal(descriptor: int) -> None:
+            self.patch(os, "fsync", synced)
+            for name in os.listdir(self.directory):
+                if name.startswith("."):
+                    os.unlink(self.path(name))
+                    os.symlink("secret", self.path(name))
+
+        self.patch(os, "fsync", steal)
+        known.authorize(identity(1))
+        self.assertEqual(modeOf(secret), 0o600)
+        self.assertEqual(read(secret), b"not yours")
 
     def test_race(self) -> None:
         """Clients that store at once lose nothing, and disagree about no server."""
         code = (
+            "from twisted.internet.defer import ensureDeferred, maybeDeferred\n"
+            "from twisted.internet.task import react\n"
             "from thing.core.credentials import CredentialKind, Identity\n"
             "from thing.errors import NotAuthorized\n"
             "from thing.trust import KnownServers, files\n"
             "files.LOCK_TRIES = 3000\n"
             "peer = Identity(CredentialKind.ED25519, bytes([int(sys.argv[2])]) * 32)\n"
-            "for host in ['shared', *(f'{sys.argv[2]}-{n}.org' for n in range(5))]:\n"
-            "    try:\n"
-            "        print(KnownServers(sys.argv[1], host, 9000, True).authorize(peer).name)\n"
-            "    except NotAuthorized as error:\n"
-            "        assert 'HAS CHANGED' in error.detail, error\n"
+            "async def meet(reactor):\n"
+            "    for host in ['shared', *(f'{sys.argv[2]}-{n}.org' for n in range(5))]:\n"
+            "        known = KnownServers(sys.argv[1], host, 9000, True)\n"
+            "        try:\n"
+            "            print((await maybeDeferred(known.authorize, peer)).name)\n"
+            "        except NotAuthorized as error:\n"
+            "            assert 'HAS CHANGED' in error.detail, error\n"
+            "react(lambda reactor: ensureDeferred(meet(reactor)))\n"
         )
         answers = runTogether(code, [[self.file, str(number)] for number in range(1, 5)])
         names = sorted(name for answer in answers for name in answer)
@@ -407,6 +456,21 @@ class NextKeyTests(KnownServersMixin, TestCase):
                 NotAuthorized, known.nextKeyAnnounced, identity(current), identity(following)
             )
         self.assertEqual(self.lines(), lines)
+
+    def test_lockHeld(self) -> None:
+        """While another process has the lock, the next key waits for it, but not for ever."""
+        known = self.known(f"{SERVER} {line(1)}")
+        with files.lockedFile(self.file):
+            kept = known.nextKeyAnnounced(identity(1), identity(2))
+            self.clock.advance(files.LOCK_INTERVAL)
+        self.assertNoResult(kept)
+        self.clock.advance(files.LOCK_INTERVAL)
+        self.assertIsNone(self.successResultOf(kept))
+        self.assertEqual(self.lines(), [f"{SERVER} {line(number)}" for number in (1, 2)])
+        with files.lockedFile(self.file):
+            kept = known.nextKeyAnnounced(identity(1), identity(3))
+            self.clock.pump([files.LOCK_INTERVAL] * files.LOCK_TRIES)
+        self.failureResultOf(kept, CredentialError)
 
     def test_noKey(self) -> None:
         """What is announced must be a key."""

@@ -33,6 +33,7 @@ from thing.events import Cause
 from thing.identity import CredentialKind, Identity
 from thing.trust import AuthorizedThings, IAuthorizer, TicketKeys, formatPublicKey
 from thing.trust import tickets as module
+from thing.trust.files import LockedFile, lockedFile
 from thing.trust.tickets import (
     CHECK_INTERVAL,
     DEFAULT_LIFETIME,
@@ -357,16 +358,40 @@ class FileTests(TicketCase, TestCase):
         locked = module.lockedFile
 
         @contextmanager
-        def lateLock(path: str) -> Iterator[None]:
+        def lateLock(path: str) -> Iterator[LockedFile]:
             with mock.patch.object(module, "lockedFile", locked):
                 other.reload()  # It was faster.
-            with locked(path):
-                yield
+            with locked(path) as file:
+                yield file
 
         with mock.patch.object(module, "lockedFile", lateLock):
             one.reload()
         self.assertEqual(len(self.lines()), 2)
         self.assertEqual(self.sealed(one)[:NAME_LENGTH], self.sealed(other)[:NAME_LENGTH])
+
+    def test_lockIsHeld(self) -> None:
+        """While another process has the lock, nobody waits: the latest key goes on to seal."""
+        keys = self.keys()
+        ticket = self.sealed(keys)
+        self.now = NOW + ROTATION
+        logged = self.errors()
+        with lockedFile(self.path("tickets")):
+            self.assertEqual(self.sealed(keys)[:NAME_LENGTH], ticket[:NAME_LENGTH])
+            self.assertEqual(self.sealed(self.keys())[:NAME_LENGTH], ticket[:NAME_LENGTH])
+        self.assertEqual(len(self.lines()), 1)
+        self.assertEqual(len(logged), 2)
+        for line in logged:
+            self.assertIn("another process holds its lock", line)
+        self.now += CHECK_INTERVAL
+        self.assertNotEqual(self.sealed(keys)[:NAME_LENGTH], ticket[:NAME_LENGTH])
+        self.assertEqual(len(self.lines()), 2)
+
+    def test_lockOfNothing(self) -> None:
+        """A file without a key is of no use to a server while another process has it locked."""
+        write(self.path("tickets"), b"")
+        with lockedFile(self.path("tickets")):
+            self.assertIn("another process holds its lock", self.refusal(self.keys))
+        self.assertIsNotNone(self.sealed(self.keys()))
 
     def test_strangeNamesAreCheap(self) -> None:
         """Names of keys that nobody has make the file be read once in a second, and no more."""
@@ -478,7 +503,7 @@ class FileTests(TicketCase, TestCase):
         logged = self.errors()
         self.now = NOW + ROTATION
         full = CredentialError("cannot write tickets: No space left on device")
-        with mock.patch.object(module, "replaceFile", side_effect=full):
+        with mock.patch.object(LockedFile, "replace", side_effect=full):
             self.assertRaises(CredentialError, keys.reload)
             self.now += CHECK_INTERVAL
             self.assertEqual(self.sealed(keys)[:NAME_LENGTH], ticket[:NAME_LENGTH])

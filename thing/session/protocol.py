@@ -607,10 +607,15 @@ class ThingProtocol(Protocol):
     def _deliverNextKey(self, event: NextKeyAnnounced) -> None:
         if IKeyContinuity.providedBy(self.factory.authorizer):
             try:
-                self.factory.authorizer.nextKeyAnnounced(event.current, event.following)
-            except ThingError as error:
-                self._log.warn("The server's next key is not kept: {error}", error=str(error))
+                kept = self.factory.authorizer.nextKeyAnnounced(event.current, event.following)
+                if isinstance(kept, Deferred):
+                    kept.addErrback(self._nextKeyNotKept)
+            except ThingError:
+                self._nextKeyNotKept(Failure())  # type: ignore[no-untyped-call]
         self.serverKeyAnnounced(event.following)
+
+    def _nextKeyNotKept(self, failure: Failure) -> None:
+        self._log.warn("The server's next key is not kept: {error}", error=str(failure.value))
 
     def _deliverTicket(self, event: TicketReceived) -> None:
         assert isinstance(self._core, ClientConnection), "only a client is given tickets"

@@ -46,15 +46,18 @@ class ByKind:
         decision: Identity | Deferred[Identity] = authorizer.authorize(identity)
         return decision
 
-    def nextKeyAnnounced(self, current: Identity, next: Identity) -> None:
+    def nextKeyAnnounced(self, current: Identity, next: Identity) -> Deferred[None] | None:
         """
         Tell the kind's authorizer, if it wants to know.
 
         :param current: the server as this session's handshake proved it.
         :param next: the server as it will be.
+        :return: what that authorizer returns.
         :raises NotAuthorized: as that authorizer does.
         :raises CredentialError: as that authorizer does.
         """
         authorizer = self.authorizers.get(current.kind)
-        if IKeyContinuity.providedBy(authorizer):
-            authorizer.nextKeyAnnounced(current, next)
+        if not IKeyContinuity.providedBy(authorizer):
+            return None
+        kept: Deferred[None] | None = authorizer.nextKeyAnnounced(current, next)
+        return kept

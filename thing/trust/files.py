@@ -1,19 +1,26 @@
 """
 Files of keys: bounded reading, atomic writing, one lock.
 
-Every failure is a :exc:`~thing.errors.CredentialError` of one line that names
-the file. POSIX only, as modes and ``flock`` are.
+A file is opened once, and what follows goes through its descriptor and its directory's:
+whoever may write there may give its name to another file at any moment, and ours must not
+be mistaken for that. Nothing here waits. Every failure is a
+:exc:`~thing.errors.CredentialError` of one line that names the file. POSIX only, as modes and
+``flock`` are.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 import stat
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from typing import BinaryIO, TypeVar
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from thing.errors import CredentialError
 
@@ -27,7 +34,16 @@ MAX_LINE = 8 * 1024
 """The most bytes in one of its lines, as OpenSSH has it; the longest RSA keys fit."""
 
 LOCK_TRIES = 100
-"""How often a lock is tried before giving up, 10 milliseconds apart."""
+"""How often a lock is tried before giving up."""
+
+LOCK_INTERVAL = 0.01
+"""How long after one try the next one comes, seconds."""
+
+T = TypeVar("T")
+
+
+class FileLocked(CredentialError):
+    """Another process holds a file's lock, or has replaced the file this very moment."""
 
 
 @contextmanager
@@ -55,21 +71,27 @@ def readFile(path: StrPath, limit: int, private: bool = False) -> bytes:
     """
     path = os.fspath(path)
     with _plainErrors("read", path), open(path, "rb", opener=_openAtOnce) as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise CredentialError(f"cannot read {path}: not a regular file")
-        mode = stat.S_IMODE(status.st_mode)
-        if private and mode & 0o077 and status.st_uid == os.getuid():
-            raise CredentialError(f"{path}: permissions {mode:04o} are too open: chmod 600 {path}")
-        content = file.read(limit + 1)
-    if len(content) > limit:
-        raise CredentialError(f"cannot read {path}: longer than {limit} bytes")
-    return content
+        return _content(file, path, limit, private)
 
 
 def _openAtOnce(path: str, flags: int) -> int:
     """Open without waiting, so that a FIFO cannot stop the caller for ever."""
     return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _content(file: BinaryIO, path: str, limit: int, private: bool) -> bytes:
+    """Read an opened file whole."""
+    status = os.fstat(file.fileno())
+    if not stat.S_ISREG(status.st_mode):
+        raise CredentialError(f"cannot read {path}: not a regular file")
+    mode = stat.S_IMODE(status.st_mode)
+    if private and mode & 0o077 and status.st_uid == os.getuid():
+        raise CredentialError(f"{path}: permissions {mode:04o} are too open: chmod 600 {path}")
+    file.seek(0)  # It may have been read before.
+    content = file.read(limit + 1)
+    if len(content) > limit:
+        raise CredentialError(f"cannot read {path}: longer than {limit} bytes")
+    return content
 
 
 def textLines(path: StrPath, content: bytes) -> Iterator[tuple[int, str]]:
@@ -101,94 +123,158 @@ def createFile(path: StrPath, content: bytes, mode: int) -> bool:
     :raises CredentialError: if it cannot be written.
     """
     path = os.fspath(path)
-    with _plainErrors("write", path), _temporaryFile(path, content, mode) as temporary:
+    directory, name = os.path.split(path)
+    with (
+        _plainErrors("write", path),
+        _opened(directory or ".", os.O_RDONLY | os.O_DIRECTORY) as parent,
+        _temporaryFile(parent, content, mode) as temporary,
+    ):
         try:
             # Unlike a rename, a link fails if the name is taken.
-            os.link(temporary, path)
+            os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
         except FileExistsError:
             return False
     return True
 
 
-def replaceFile(path: StrPath, content: bytes) -> None:
-    """
-    Give a file new content, at once and durably; it keeps its owner and mode.
+class LockedFile:
+    """A file while its lock is ours, in the directory where it was found."""
 
-    :param path: the file, which must exist; of a symbolic link, its target.
-    :param content: all that it is to hold.
-    :raises CredentialError: if it cannot be written.
-    """
-    path = os.fspath(path)
-    with _plainErrors("write", path):
-        target = os.path.realpath(path)
-        old = os.stat(target)
-        with _temporaryFile(target, content, 0o600) as temporary:
-            os.chown(temporary, old.st_uid, old.st_gid)
-            os.chmod(temporary, stat.S_IMODE(old.st_mode))
-            os.rename(temporary, target)
+    def __init__(self, path: str, name: str, directory: int, descriptor: int) -> None:
+        """
+        :param path: what the caller calls it, for errors.
+        :param name: its name in its directory.
+        :param directory: the directory's descriptor.
+        :param descriptor: the file's own, which holds the lock.
+        """
+        self._path = path
+        self._name = name
+        self._directory = directory
+        self._descriptor = descriptor
+
+    def read(self, limit: int, private: bool = False) -> bytes:
+        """
+        Read the file whole.
+
+        :param limit: the most bytes that it may hold.
+        :param private: whether to refuse a file of our own that anybody else may access.
+        :return: its content.
+        :raises CredentialError: if it cannot be read, is not a regular file, is longer than
+            ``limit`` or is too open.
+        """
+        with (
+            _plainErrors("read", self._path),
+            open(self._descriptor, "rb", closefd=False) as file,
+        ):
+            return _content(file, self._path, limit, private)
+
+    def replace(self, content: bytes) -> None:
+        """
+        Put another in its place, of the same owner and mode, at once and durably.
+
+        :param content: all that it is to hold.
+        :raises CredentialError: if it cannot be written.
+        """
+        old = os.fstat(self._descriptor)
+        mode, owner = stat.S_IMODE(old.st_mode), (old.st_uid, old.st_gid)
+        with (
+            _plainErrors("write", self._path),
+            _temporaryFile(self._directory, content, mode, owner) as temporary,
+        ):
+            os.rename(temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
 
 
 @contextmanager
-def _temporaryFile(path: str, content: bytes, mode: int) -> Iterator[str]:
-    """A durable file in the directory of ``path``, for the caller to link or rename."""
-    directory = os.path.dirname(path) or "."
-    # mkstemp creates exclusively and with mode 0600: no byte is ever public.
-    descriptor, temporary = tempfile.mkstemp(prefix=".", dir=directory)
-    try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        yield temporary
-        _syncDirectory(directory)
-    finally:
-        with suppress(FileNotFoundError):
-            os.unlink(temporary)
-
-
-def _syncDirectory(directory: str) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def lockedFile(path: StrPath) -> Iterator[None]:
+def lockedFile(path: StrPath) -> Iterator[LockedFile]:
     """
     Hold a file's advisory lock; a missing file is created empty, mode 0600.
 
-    :param path: the file.
-    :return: a context manager.
-    :raises CredentialError: if the file cannot be opened for writing, or if
-        another process holds the lock for longer than a second.
+    :param path: the file; of a symbolic link, its target.
+    :return: a context manager for the file.
+    :raises FileLocked: if another process holds the lock.
+    :raises CredentialError: if the file cannot be opened for writing.
     """
-    descriptor = _lock(os.fspath(path))
+    path = os.fspath(path)
+    with ExitStack() as opened:
+        with _plainErrors("lock", path):
+            directory, name = os.path.split(os.path.realpath(path))
+            parent = opened.enter_context(_opened(directory, os.O_RDONLY | os.O_DIRECTORY))
+            descriptor = opened.enter_context(
+                _opened(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, parent)
+            )
+            if not _isLocked(descriptor, name, parent):
+                raise FileLocked(f"cannot lock {path}: another process holds its lock")
+        yield LockedFile(path, name, parent, descriptor)
+
+
+def _isLocked(descriptor: int, name: str, directory: int) -> bool:
+    """Lock an opened file, and see that it still is the one of that name."""
     try:
-        yield
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The holder before us may have replaced the file by another.
+        now = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except (BlockingIOError, FileNotFoundError):
+        return False
+    return os.path.samestat(os.fstat(descriptor), now)
+
+
+def onceUnlocked(action: Callable[[], T], clock: IReactorTime | None) -> T | Deferred[T]:
+    """
+    Do something that locks a file; while another process has the lock, again and again.
+
+    It is tried :data:`LOCK_TRIES` times, which takes a second, and blocks nobody meanwhile.
+
+    :param action: what to do; it has done nothing yet when it raises :exc:`FileLocked`.
+    :param clock: measures the time between the tries; None for the reactor.
+    :return: what it returns; a Deferred of that if the first try was in vain, which fails as
+        the action does, with :exc:`FileLocked` after the last try.
+    """
+    try:
+        return action()
+    except FileLocked:
+        return Deferred.fromCoroutine(_tryAgain(action, clock))
+
+
+async def _tryAgain(action: Callable[[], T], clock: IReactorTime | None) -> T:
+    if clock is None:
+        from twisted.internet import reactor
+
+        clock = IReactorTime(reactor)
+    for _ in range(LOCK_TRIES - 2):
+        await deferLater(clock, LOCK_INTERVAL)
+        with suppress(FileLocked):
+            return action()
+    await deferLater(clock, LOCK_INTERVAL)
+    return action()
+
+
+@contextmanager
+def _opened(path: str, flags: int, directory: int | None = None) -> Iterator[int]:
+    """A descriptor, which is closed in the end; a file that is created has mode 0600."""
+    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=directory)
+    try:
+        yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _lock(path: str) -> int:
-    """Open and lock the file that has this name once the lock is ours."""
-    with _plainErrors("lock", path):
-        for _ in range(LOCK_TRIES):
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The holder before us may have replaced the file by another.
-                if os.path.samestat(os.fstat(descriptor), os.stat(path)):
-                    return descriptor
-            except FileNotFoundError:
-                pass
-            except BlockingIOError:
-                time.sleep(0.01)
-            except BaseException:
-                os.close(descriptor)
-                raise
-            os.close(descriptor)
-    raise CredentialError(f"cannot lock {path}: another process holds its lock")
+@contextmanager
+def _temporaryFile(
+    directory: int, content: bytes, mode: int, owner: tuple[int, int] | None = None
+) -> Iterator[str]:
+    """The name of a durable file in a directory, for the caller to link or rename."""
+    name = f".{secrets.token_hex(8)}"
+    try:
+        # Mode 0600, and created exclusively: no byte is ever public.
+        with _opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, directory) as descriptor:
+            with open(descriptor, "wb", closefd=False) as file:
+                file.write(content)
+            if owner is not None:
+                os.fchown(descriptor, *owner)
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        yield name
+        os.fsync(directory)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=directory)

@@ -42,7 +42,7 @@ class IKeyContinuity(Interface):
     that no client has to be told by hand.
     """
 
-    def nextKeyAnnounced(current: Identity, next: Identity) -> None:
+    def nextKeyAnnounced(current: Identity, next: Identity) -> Deferred[None] | None:
         """
         Remember the key that a server will use next.
 
@@ -51,6 +51,8 @@ class IKeyContinuity(Interface):
 
         :param current: the server as this session's handshake proved it.
         :param next: the server as it will be.
-        :raises NotAuthorized: if this side does not believe one of the keys.
+        :return: nothing, or a Deferred that fires when the key is stored.
+        :raises NotAuthorized: if this side does not believe one of the keys; a
+            Deferred may fail with the same, and with the next.
         :raises CredentialError: if the key cannot be stored.
         """

@@ -10,12 +10,24 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity, fingerprint
-from thing.trust.files import MAX_FILE, StrPath, lockedFile, readFile, replaceFile, textLines
+from thing.trust.files import (
+    MAX_FILE,
+    LockedFile,
+    StrPath,
+    lockedFile,
+    onceUnlocked,
+    readFile,
+    textLines,
+)
 from thing.trust.interfaces import IAuthorizer, IKeyContinuity
 from thing.trust.keys import formatPublicKey, parseFingerprint, parsePublicKey
 
@@ -30,6 +42,12 @@ def _requireKey(identity: Identity) -> None:
     """Refuse a server that proved anything but a raw key."""
     if identity.kind is not CredentialKind.ED25519:
         raise NotAuthorized(f"the server proved no raw key, but {identity.kind.name}")
+
+
+def _refuse(failure: Failure) -> Identity:
+    """Refuse a server because of its file."""
+    failure.trap(CredentialError)  # type: ignore[no-untyped-call]
+    raise NotAuthorized(str(failure.value)) from failure.value
 
 
 @implementer(IAuthorizer)
@@ -88,6 +106,8 @@ class KnownServers:
     :param firstUse: whether to believe and store the key of a server that the
         file does not know; the file itself may then be missing.
     :param onFirstUse: called with the identity after it was stored so.
+    :param clock: measures how long to wait for another process that has locked the
+        file; by default the reactor.
     :raises CredentialError: if the host or the port cannot be one, or if the
         file cannot be read or understood.
     :ivar server: the server, as the file names it.
@@ -100,6 +120,7 @@ class KnownServers:
         port: int,
         firstUse: bool = False,
         onFirstUse: Callable[[Identity], object] | None = None,
+        clock: IReactorTime | None = None,
     ) -> None:
         if not re.fullmatch(r"[\w.:%-]+", host) or not 0 < port < 65536:
             raise CredentialError(f"not a host and a port: {host!r}, {port!r}")
@@ -107,9 +128,10 @@ class KnownServers:
         self.server = f"[{host.lower()}]:{port}"
         self.firstUse = firstUse
         self.onFirstUse = onFirstUse
+        self._clock = clock
         self._linesIn(self._read())
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:
         """
         Admit the server if the file has its key, or on first use.
 
@@ -117,26 +139,34 @@ class KnownServers:
         first use neither.
 
         :param identity: what the server has proved.
-        :return: the identity, named ``[host]:port``.
+        :return: the identity, named ``[host]:port``; a Deferred of that if it is to be
+            stored and another process has locked the file.
         :raises NotAuthorized: if the server is not known, has another key or a
             revoked one, or if the file cannot be read or written.
         """
         _requireKey(identity)
-        named = replace(identity, name=self.server)
         try:
-            if self._isKnown(self._linesIn(self._read()), identity.publicKey):
-                return named
-            if self.firstUse:
-                self._store(named)
-                return named
+            admitted = onceUnlocked(partial(self._admit, identity), self._clock)
         except CredentialError as error:
             raise NotAuthorized(str(error)) from error
+        if isinstance(admitted, Deferred):
+            admitted.addErrback(_refuse)
+        return admitted
+
+    def _admit(self, identity: Identity) -> Identity:
+        """Decide by what the file has now."""
+        named = replace(identity, name=self.server)
+        if self._isKnown(self._linesIn(self._read()), identity.publicKey):
+            return named
+        if self.firstUse:
+            self._store(named)
+            return named
         raise NotAuthorized(
             f"{self.server} is not in {self.path}; if {identity.fingerprint} is truly "
             f"its key, add the line: {self._format(identity.publicKey)}"
         )
 
-    def nextKeyAnnounced(self, current: Identity, next: Identity) -> None:
+    def nextKeyAnnounced(self, current: Identity, next: Identity) -> Deferred[None] | None:
         """
         Add the server's next key to the file, if the file has the current one.
 
@@ -145,21 +175,26 @@ class KnownServers:
 
         :param current: the server as this session's handshake proved it.
         :param next: the server as it will be.
+        :return: fires when that is done, if another process has locked the file.
         :raises NotAuthorized: if the current key is not known, or if one of
             the two is revoked.
         :raises CredentialError: if the file cannot be read or written, or if
             no key can go.
         """
         _requireKey(next)
-        with lockedFile(self.path):
-            content = self._read()
+        return onceUnlocked(partial(self._keepNext, current, next), self._clock)
+
+    def _keepNext(self, current: Identity, next: Identity) -> None:
+        """Add the next key to what the file has now."""
+        with lockedFile(self.path) as file:
+            content = file.read(MAX_FILE)
             lines = self._linesIn(content)
             if not self._isKnown(lines, current.publicKey):
                 raise NotAuthorized(f"{self.server} is not in {self.path}")
             self._refuseRevoked(lines, next.publicKey)
             if not any(line.key == next.publicKey for line in lines):
                 content = self._withoutOldest(content, lines, current.publicKey)
-                self._append(content, next.publicKey)
+                self._append(file, content, next.publicKey)
 
     def _read(self) -> bytes:
         """What the file holds; on first use, a file that is missing holds nothing."""
@@ -207,19 +242,19 @@ class KnownServers:
 
     def _store(self, identity: Identity) -> None:
         """Store a server's first key, unless another process was faster."""
-        with lockedFile(self.path):
-            content = self._read()
+        with lockedFile(self.path) as file:
+            content = file.read(MAX_FILE)
             if self._isKnown(self._linesIn(content), identity.publicKey):
                 return
-            self._append(content, identity.publicKey)
+            self._append(file, content, identity.publicKey)
         if self.onFirstUse is not None:
             self.onFirstUse(identity)
 
-    def _append(self, content: bytes, key: bytes) -> None:
+    def _append(self, file: LockedFile, content: bytes, key: bytes) -> None:
         """Write the file anew, with one more line."""
         if content and not content.endswith(b"\n"):
             content += b"\n"
-        replaceFile(self.path, content + self._format(key).encode() + b"\n")
+        file.replace(content + self._format(key).encode() + b"\n")
 
     def _withoutOldest(self, content: bytes, lines: list[_Line], current: bytes) -> bytes:
         """Make room for one more key of this server."""

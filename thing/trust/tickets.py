@@ -28,14 +28,7 @@ from thing.core.extensions import GivenTicket
 from thing.core.layout import OCTETS32, OPAQUE16, UINT8, UINT64, Message
 from thing.core.preshared import MAX_TICKET, Resumable
 from thing.errors import CredentialError, RemoteProtocolError
-from thing.trust.files import (
-    StrPath,
-    createFile,
-    lockedFile,
-    readFile,
-    replaceFile,
-    textLines,
-)
+from thing.trust.files import FileLocked, StrPath, createFile, lockedFile, readFile, textLines
 
 VERSION = 1
 """The layout of what is sealed."""
@@ -140,6 +133,9 @@ class TicketKeys:
         """
         Read the file again, and make a new key if it is time.
 
+        If another process has the file locked, that makes the new key, and the latest
+        one seals until the next look.
+
         :raises CredentialError: if it cannot be read, written or understood; then
             the keys stay what they were.
         """
@@ -152,12 +148,22 @@ class TicketKeys:
             createFile(self.path, self._content(self._renewed([])), 0o600)
         keys = self._read(self.path)
         if self._isDue(keys):
-            with lockedFile(self.path):
-                keys = self._read(self.path)
-                if self._isDue(keys):  # Else another server was faster.
-                    keys = self._renewed(keys)
-                    replaceFile(self.path, self._content(keys))
+            try:
+                keys = self._renewFile(self.path)
+            except FileLocked as error:
+                if not keys:
+                    raise
+                self._log.warn("The latest ticket key goes on to seal: {error}", error=str(error))
         self._keys = keys
+
+    def _renewFile(self, path: str) -> list[_TicketKey]:
+        """Have a new key in the file; the keys that it has then."""
+        with lockedFile(path) as file:
+            keys = _parse(path, file.read(MAX_FILE, private=True))
+            if self._isDue(keys):  # Else another server was faster.
+                keys = self._renewed(keys)
+                file.replace(self._content(keys))
+        return keys
 
     def seal(self, resumable: Resumable, server: bytes) -> GivenTicket | None:
         """
@@ -244,16 +250,21 @@ class TicketKeys:
 
     @staticmethod
     def _read(path: str) -> list[_TicketKey]:
-        keys = []
-        for number, text in textLines(path, readFile(path, MAX_FILE, private=True)):
-            key = _parse(text)
-            if key is None:  # What is wrong with it could be told only by showing it.
-                raise CredentialError(f"{path}:{number}: not a time and a ticket key")
-            keys.append(key)
-        return keys
+        return _parse(path, readFile(path, MAX_FILE, private=True))
 
 
-def _parse(text: str) -> _TicketKey | None:
+def _parse(path: str, content: bytes) -> list[_TicketKey]:
+    """The keys in a file's content."""
+    keys = []
+    for number, text in textLines(path, content):
+        key = _parseLine(text)
+        if key is None:  # What is wrong with it could be told only by showing it.
+            raise CredentialError(f"{path}:{number}: not a time and a ticket key")
+        keys.append(key)
+    return keys
+
+
+def _parseLine(text: str) -> _TicketKey | None:
     """The key in a line; nothing, rather than an error that would show the line."""
     created, _, encoded = text.partition(" ")
     try:
