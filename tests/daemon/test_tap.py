@@ -45,6 +45,7 @@ from thing.trust import (
     TicketKeys,
 )
 from thing.trust.keywords import asOption
+from thing.trust.unrevoked import Unrevoked
 
 
 class NamedFactory(ThingFactory):
@@ -527,7 +528,7 @@ class KindsTests(TrustFiles, TapCase):
 
     def deciding(self, service: ThingService) -> dict[CredentialKind, object]:
         found: dict[CredentialKind, object] = service.factory.authorizer.authorizers
-        return found
+        return dict(found)
 
     def test_each(self) -> None:
         """Each kind by itself makes settings for this kind, with its credential."""
@@ -545,7 +546,11 @@ class KindsTests(TrustFiles, TapCase):
         service = self.service(*self.words(self.wholeServer()))
         settings = service.factory.settings
         assert isinstance(settings, ServerSettings)
-        sorts = {type(each) for each in self.deciding(service).values()}
+        deciding = self.deciding(service)
+        unrevoked = deciding[CredentialKind.SSH_CERTIFICATE]
+        assert isinstance(unrevoked, Unrevoked)
+        deciding[CredentialKind.SSH_CERTIFICATE] = unrevoked.authorizer
+        sorts = {type(each) for each in deciding.values()}
         admitting = {AuthorizedThings, CertifiedThings, ThingCertificates, PresharedThings, Anyone}
         self.assertEqual(sorts, admitting)
         self.assertEqual(len(settings.otherCredentials), 2)

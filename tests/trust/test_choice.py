@@ -18,10 +18,12 @@ from tests.trust.test_keys import NO_SSH_KEYGEN, sshKeygen, write
 from tests.trust.test_sshcertificates import AuthorityMixin
 from thing.core.credentials import Anonymous
 from thing.core.groups import GroupName
+from thing.core.messages import Role
 from thing.errors import CredentialError, ErrorCode, NotAuthorized, PassphraseNeeded
 from thing.events import Cause
 from thing.identity import CredentialKind, Identity
 from thing.trust import (
+    Anyone,
     CertificateChain,
     CertifiedKey,
     CertifiedServers,
@@ -39,6 +41,8 @@ from thing.trust import (
 )
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS
 from thing.trust.keywords import Keyword, asOption, readKeywords, yes
+from thing.trust.parts import Admits, Binds, Parts, Shows, TrustKeyword, tableOf, unlessRevoked
+from thing.trust.unrevoked import Unrevoked
 
 HOST = "example.org"
 PORT = 9000
@@ -49,6 +53,7 @@ KIND_OF = {
     "ssh": CredentialKind.SSH_CERTIFICATE,
     "preshared": CredentialKind.PRESHARED,
 }
+RAW, NOBODY = CredentialKind.ED25519, CredentialKind.NONE
 X25519 = (GroupName.X25519,)
 
 UNTOLD = ("", "unauthenticated")
@@ -279,6 +284,75 @@ class KeywordTests(TestCase):
                 self.assertEqual(keyword.read is yes, keyword.value.startswith("yes"))
 
 
+class PartTests(TrustFiles, TestCase):
+    """What keywords build, each its part."""
+
+    skip = NO_SSH_KEYGEN
+
+    def build(self, *keywords: TrustKeyword, **chosen: Any) -> Parts:
+        """What the keywords of a table build on a server."""
+        return Parts(role=Role.SERVER, chosen=chosen).build(tableOf(*keywords))
+
+    def test_eachItsPart(self) -> None:
+        """A keyword that was chosen adds what it makes of its value; one that was not, nothing."""
+        key = IdentityKey.generate()
+        shows = TrustKeyword("shows", "X", "", part=Shows(lambda value, parts: value))
+        admits = TrustKeyword("admits", "X", "", part=Admits((RAW, NOBODY), lambda value, _: value))
+        built = self.build(shows, admits, shows=key)
+        self.assertEqual((built.credentials, built.authorizers), ([key], {}))
+        anyone = Anyone()
+        built = self.build(shows, admits, admits=anyone)
+        self.assertEqual(
+            (built.credentials, built.authorizers), ([], {RAW: anyone, NOBODY: anyone})
+        )
+
+    def test_bindsLast(self) -> None:
+        """What restricts a kind wraps its authorizer wherever the two stand, and no other's."""
+        binds = TrustKeyword("binds", "X", "", part=Binds((RAW,), lambda value: Wrapped))
+        admits = TrustKeyword("admits", "X", "", part=Admits((RAW, NOBODY), lambda value, _: value))
+        anyone = Anyone()
+        built = self.build(binds, admits, binds="x", admits=anyone)
+        self.assertIsInstance(built.authorizers[RAW], Wrapped)
+        self.assertIs(built.authorizers[RAW].inner, anyone)
+        self.assertIs(built.authorizers[NOBODY], anyone)
+
+    def test_bindsNeeds(self) -> None:
+        """What restricts kinds needs a keyword that admits one of them."""
+        kinds = (RAW, CredentialKind.PRESHARED)
+        binds = TrustKeyword("binds", "X", "", part=Binds(kinds, lambda value: Wrapped))
+        restricting = tableOf(*(each for each in SERVER_KEYWORDS if each.name != "revoked"), binds)[
+            -1
+        ]
+        self.assertEqual(restricting.needs, ("authorized", "presharedKeys", "anyone"))
+
+    def test_revokedKeys(self) -> None:
+        """Revocation binds any kind that it is told to: so a raw key, of a file of things."""
+        revoked = TrustKeyword("revoked", "FILE", "", part=Binds((RAW,), unlessRevoked))
+        (authorized,) = (each for each in SERVER_KEYWORDS if each.name == "authorized")
+        self.pem("revoked", b"")
+        chosen = {"revoked": self.path("revoked"), "authorized": self.path("things")}
+        lamp = Identity(RAW, IdentityKey.load(self.path("lamp")).publicKey)
+        built = self.build(authorized, revoked, **chosen)
+        self.assertEqual(built.authorizers[RAW].authorize(lamp).name, "lamp")
+        self.pem("revoked", IdentityKey.load(self.path("lamp")).publicLine().encode())
+        built = self.build(authorized, revoked, **chosen)
+        error = self.assertRaises(NotAuthorized, built.authorizers[RAW].authorize, lamp)
+        self.assertEqual(
+            str(error), f"the key {lamp.fingerprint} is revoked by {self.path('revoked')}"
+        )
+
+
+class Wrapped:
+    """
+    Stands around an authorizer.
+
+    :ivar inner: the authorizer.
+    """
+
+    def __init__(self, inner: object) -> None:
+        self.inner = inner
+
+
 class ServerChoiceTests(TrustFiles, TestCase):
     """What a server's strings come to."""
 
@@ -293,10 +367,12 @@ class ServerChoiceTests(TrustFiles, TestCase):
         sorts = [type(each) for each in choice.credentials]
         self.assertEqual(sorts, [IdentityKey, CertifiedKey, CertificateChain])
         deciding = choice.authorizer.authorizers
-        certified = deciding[CredentialKind.SSH_CERTIFICATE]
+        unrevoked = deciding[CredentialKind.SSH_CERTIFICATE]
+        assert isinstance(unrevoked, Unrevoked)
+        self.assertEqual(unrevoked.revoked.path, self.path("krl"))
+        certified = unrevoked.authorizer
         assert isinstance(certified, CertifiedThings)
         self.assertEqual(certified.principals, ("lamp", "sensor-*"))
-        assert certified.revoked is not None
         by509 = deciding[CredentialKind.X509]
         self.assertIsInstance(by509, ThingCertificates)
         self.assertIsInstance(deciding[CredentialKind.PRESHARED], PresharedThings)
@@ -455,10 +531,13 @@ class ClientChoiceTests(TrustFiles, TestCase):
         known = deciding[CredentialKind.ED25519]
         assert isinstance(known, KnownServers)
         self.assertEqual((known.server, known.firstUse), (f"[{HOST}]:{PORT}", True))
-        certified, by509 = deciding[CredentialKind.SSH_CERTIFICATE], deciding[CredentialKind.X509]
+        unrevoked, by509 = deciding[CredentialKind.SSH_CERTIFICATE], deciding[CredentialKind.X509]
+        assert isinstance(unrevoked, Unrevoked)
+        self.assertEqual(unrevoked.revoked.path, self.path("krl"))
+        certified = unrevoked.authorizer
         assert isinstance(certified, CertifiedServers) and isinstance(by509, ServerCertificates)
         self.assertEqual((certified.host, by509.host), (HOST, HOST))
-        assert certified.revoked is not None
+        self.assertIs(choice.knownServers, known)
         settings = choice.settings(requestedTtl=7.0)
         self.assertEqual(set(settings.peerKinds), set(deciding))
         self.assertEqual((settings.resumption, settings.requestedTtl), (False, 7.0))

@@ -7,8 +7,8 @@ import os
 from thing.cli.exits import complain
 from thing.cli.keys import askPassphrase
 from thing.cli.options import ClientOptions
-from thing.identity import CredentialKind, Identity
-from thing.trust import ClientChoice, KnownServers
+from thing.identity import Identity
+from thing.trust import ClientChoice
 from thing.trust.files import createFile
 from thing.trust.home import makeHome
 
@@ -28,16 +28,15 @@ def choiceOf(options: ClientOptions) -> ClientChoice:
         makeHome()
         createFile(trust["knownServers"], b"", 0o600)
     choice = ClientChoice.read(trust, options.target.server, askPassphrase)
-    known = choice.authorizer.authorizers.get(CredentialKind.ED25519)
-    if isinstance(known, KnownServers):
-        path = known.path
+    if choice.knownServers is not None:
+        path = choice.knownServers.path
 
         def stored(identity: Identity) -> None:
             complain(f"The authenticity of host '{identity.name}' can't be established.")
             complain(f"ED25519 key fingerprint is {identity.fingerprint}.")
             complain(f"Permanently added '{identity.name}' (ED25519) to {path}.")
 
-        known.onFirstUse = stored
+        choice.knownServers.onFirstUse = stored
     return choice
 
 

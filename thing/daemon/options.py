@@ -141,7 +141,7 @@ def _trustOption(keyword: Keyword) -> _Option:
         asOption(keyword.name)[2:],
         "" if keyword.read is yes else keyword.value,
         keyword.doc.replace("`", ""),
-        shown="made, see below" if keyword.name == "identity" else keyword.default,
+        shown="made, see below" if keyword.name == "identity" else keyword.defaultText,
     )
 
 

@@ -9,21 +9,21 @@ is read, and not when the first peer connects.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any
 
 from thing.core.credentials import Anonymous, Credential
 from thing.core.messages import Role
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.errors import CredentialError, PassphraseNeeded
+from thing.errors import CredentialError
 from thing.identity import CredentialKind
-from thing.trust.authorized import Anyone, AuthorizedThings
+from thing.trust import parts
+from thing.trust.authorized import AuthorizedThings
 from thing.trust.bykind import ByKind
-from thing.trust.keys import IdentityKey, readPassphrase
 from thing.trust.keywords import (
-    Keyword,
     Server,
+    Where,
     checkDecided,
     fingerprints,
     names,
@@ -32,51 +32,77 @@ from thing.trust.keywords import (
     server,
     yes,
 )
-from thing.trust.preshared import PresharedKey, PresharedKeys, PresharedServer, PresharedThings
-from thing.trust.revocation import RevokedKeys
-from thing.trust.servers import KnownServers, PinnedServers
-from thing.trust.sshcertificates import CertifiedKey, CertifiedServers, CertifiedThings
+from thing.trust.parts import Admits, Announces, Ask, Binds, Parts, Shows, TrustKeyword, tableOf
+from thing.trust.servers import KnownServers
 from thing.trust.tickets import DEFAULT_LIFETIME, TicketKeys
 
-PLATFORM = "platform"
-"""What stands for the roots that the operating system comes with."""
+_RAW = (CredentialKind.ED25519,)
+_CERTIFIED = (CredentialKind.SSH_CERTIFICATE,)
+_X509 = (CredentialKind.X509,)
+_PRESHARED = (CredentialKind.PRESHARED,)
+_NOBODY = (CredentialKind.NONE,)
 
-Ask = Callable[[str], bytes]
-"""Asks somebody for a passphrase, with a prompt."""
-
-_Key = TypeVar("_Key")
-
-_IDENTITY = Keyword("identity", "FILE", "OpenSSH private key, Ed25519")
-_OWN: tuple[Keyword, ...] = (
-    Keyword("identityCertificate", "FILE", "the key's OpenSSH certificate", needs=("identity",)),
-    Keyword("certificate", "FILE", "X.509 certificates in PEM, the own one first"),
-    Keyword(
+_IDENTITY = TrustKeyword(
+    "identity", "FILE", "OpenSSH private key, Ed25519", part=Shows(parts.identityKey)
+)
+_OWN = (
+    TrustKeyword(
+        "identityCertificate",
+        "FILE",
+        "the key's OpenSSH certificate",
+        needs=("identity",),
+        part=Shows(parts.certifiedKey),
+    ),
+    TrustKeyword(
+        "certificate",
+        "FILE",
+        "X.509 certificates in PEM, the own one first",
+        part=Shows(parts.certificateChain),
+    ),
+    TrustKeyword(
         "privateKey", "FILE", "their private key, if not in the same file", needs=("certificate",)
     ),
-    Keyword(
+    TrustKeyword(
         "passphraseFile",
         "FILE",
         "its first line decrypts the private keys",
         needs=("identity", "certificate"),
     ),
 )
-_REVOKED = Keyword(
+_REVOKED = TrustKeyword(
     "revoked",
     "FILE",
     "what is revoked, as ``ssh-keygen -k`` has it",
-    needs=("authorities",),
+    part=Binds(_CERTIFIED, parts.unlessRevoked),
 )
-_REVOCATION_LISTS = Keyword(
+_REVOCATION_LISTS = TrustKeyword(
     "revocationLists", "FILE", "X.509 revocation lists (CRLs) in PEM", needs=("trustRoots",)
 )
 
-SERVER_KEYWORDS: tuple[Keyword, ...] = (
+SERVER_KEYWORDS = tableOf(
     _IDENTITY,
     *_OWN,
-    Keyword("nextIdentity", "FILE", "private key to come, announced to clients"),
-    Keyword("authorized", "FILE", "admit the keys in it, as in ``authorized_keys``", decides=True),
-    Keyword("authorities", "FILE", "admit who has an OpenSSH certificate of these", decides=True),
-    Keyword(
+    TrustKeyword(
+        "nextIdentity",
+        "FILE",
+        "private key to come, announced to clients",
+        part=Announces(parts.identityKey),
+    ),
+    TrustKeyword(
+        "authorized",
+        "FILE",
+        "admit the keys in it, as in ``authorized_keys``",
+        decides=True,
+        part=Admits(_RAW, parts.authorizedThings),
+    ),
+    TrustKeyword(
+        "authorities",
+        "FILE",
+        "admit who has an OpenSSH certificate of these",
+        decides=True,
+        part=Admits(_CERTIFIED, parts.certifiedThings),
+    ),
+    TrustKeyword(
         "principals",
         "NAMES",
         "of these names only; patterns, commas between",
@@ -84,82 +110,116 @@ SERVER_KEYWORDS: tuple[Keyword, ...] = (
         needs=("authorities",),
     ),
     _REVOKED,
-    Keyword("trustRoots", "FILE", "admit who has an X.509 certificate of these", decides=True),
+    TrustKeyword(
+        "trustRoots",
+        "FILE",
+        "admit who has an X.509 certificate of these",
+        decides=True,
+        part=Admits(_X509, parts.thingCertificates),
+    ),
     _REVOCATION_LISTS,
-    Keyword("presharedKeys", "FILE", "admit who has a key in it, lines ``name:hex``", decides=True),
-    Keyword(
+    TrustKeyword(
+        "presharedKeys",
+        "FILE",
+        "admit who has a key in it, lines ``name:hex``",
+        decides=True,
+        part=Admits(_PRESHARED, parts.presharedThings),
+    ),
+    TrustKeyword(
         "anonymous",
         "yes",
         "besides, admit clients without a key",
         yes,
         needs=("authorized", "authorities", "trustRoots", "presharedKeys"),
+        part=Admits(_NOBODY, parts.everybody),
     ),
-    Keyword(
+    TrustKeyword(
         "anyone",
         "yes",
         "admit everybody, with a key or without",
         yes,
         decides=True,
         excludes=("authorized", "authorities", "trustRoots", "presharedKeys", "anonymous"),
+        part=Admits((*_RAW, *_NOBODY), parts.everybody),
     ),
-    Keyword("ticketKeys", "FILE", "keys of resumption tickets; made if missing"),
-    Keyword(
+    TrustKeyword("ticketKeys", "FILE", "keys of resumption tickets; made if missing"),
+    TrustKeyword(
         "ticketLifetime",
         "SECONDS",
         "lifetime of a ticket; 0 for none",
         seconds,
-        default=f"{DEFAULT_LIFETIME:.0f}",
+        default=DEFAULT_LIFETIME,
     ),
 )
 """What a server chooses."""
 
-CLIENT_KEYWORDS: tuple[Keyword, ...] = (
+CLIENT_KEYWORDS = tableOf(
     replace(_IDENTITY, excludes=("certificate", "presharedKey")),
     *_OWN,
-    Keyword(
+    TrustKeyword(
         "presharedKey",
         "FILE",
         "key shared with the server, a line ``name:hex``",
         decides=True,
         excludes=("certificate", "serverKey", "knownServers", "authorities", "trustRoots"),
+        part=Admits(_PRESHARED, parts.sharedKey),
     ),
-    Keyword(
+    TrustKeyword(
         "serverKey",
         "FINGERPRINT",
         "believe a server with this key; several with commas between",
         fingerprints,
         decides=True,
         excludes=("knownServers", "firstUse"),
+        part=Admits(_RAW, parts.pinnedServers),
     ),
-    Keyword("knownServers", "FILE", "believe the keys in it, as in ``known_hosts``", decides=True),
-    Keyword(
+    TrustKeyword(
+        "knownServers",
+        "FILE",
+        "believe the keys in it, as in ``known_hosts``",
+        decides=True,
+        part=Admits(_RAW, parts.knownServers, "host and port"),
+    ),
+    TrustKeyword(
         "firstUse",
         "yes",
         "believe and store the key of a server not in that file",
         yes,
         needs=("knownServers",),
     ),
-    Keyword(
-        "authorities", "FILE", "believe a server with an OpenSSH certificate of these", decides=True
+    TrustKeyword(
+        "authorities",
+        "FILE",
+        "believe a server with an OpenSSH certificate of these",
+        decides=True,
+        part=Admits(_CERTIFIED, parts.certifiedServers, "host"),
     ),
     _REVOKED,
-    Keyword(
+    TrustKeyword(
         "trustRoots",
         "FILE",
-        f"believe a server with an X.509 certificate of these; or ``{PLATFORM}``",
+        f"believe a server with an X.509 certificate of these; or ``{parts.PLATFORM}``",
         decides=True,
+        part=Admits(_X509, parts.serverCertificates, "host"),
     ),
     _REVOCATION_LISTS,
-    Keyword(
+    TrustKeyword(
         "serverName",
         "HOST[:PORT]",
         "what the server is called, if not as it is connected to",
         server,
         needs=("knownServers", "authorities", "trustRoots"),
     ),
-    Keyword("resumption", "yes|no", "come back without signatures, if allowed; yes", yes),
+    TrustKeyword(
+        "resumption",
+        "yes|no",
+        "come back without signatures, if allowed",
+        yes,
+        default=True,
+        where=Where.ENDPOINT,  # Who comes by a command comes once.
+    ),
 )
-"""What a client chooses."""
+"""What a client chooses; what stands further down proves more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +234,9 @@ class ServerChoice:
 
     authorizer: ByKind
     """Whom to admit."""
+
+    authorizedThings: AuthorizedThings | None
+    """The file of things that have a key, if there is one."""
 
     presharedKeys: Mapping[bytes, bytes] = field(repr=False)
     """The pre-shared keys, by identity."""
@@ -198,13 +261,15 @@ class ServerChoice:
         if not ("identity" in chosen or "certificate" in chosen):
             raise CredentialError("identity must be said: the server's private key")
         checkDecided(SERVER_KEYWORDS, chosen, "whom to admit")
-        keys = PresharedKeys(chosen["presharedKeys"]) if "presharedKeys" in chosen else {}
+        built = Parts(role=Role.SERVER, chosen=chosen).build(SERVER_KEYWORDS)
+        lifetime = chosen.get("ticketLifetime", DEFAULT_LIFETIME)
         return cls(
-            credentials=tuple(_readCredentials(chosen, Role.SERVER)),
-            nextCredential=_readKey(chosen, "nextIdentity") if "nextIdentity" in chosen else None,
-            authorizer=ByKind(_thingsToAdmit(chosen, keys)),
-            presharedKeys=keys,
-            tickets=_ticketKeys(chosen),
+            credentials=tuple(built.credentials),
+            nextCredential=built.nextCredential,
+            authorizer=ByKind(built.authorizers),
+            authorizedThings=built.authorizedThings,
+            presharedKeys=built.presharedKeys,
+            tickets=TicketKeys(chosen.get("ticketKeys"), lifetime) if lifetime else None,
             given=given,
         )
 
@@ -221,8 +286,7 @@ class ServerChoice:
     @property
     def things(self) -> int | None:
         """How many keys the file of authorized things has; None if there is no such file."""
-        authorizer = self.authorizer.authorizers.get(CredentialKind.ED25519)
-        return authorizer.count if isinstance(authorizer, AuthorizedThings) else None
+        return None if self.authorizedThings is None else self.authorizedThings.count
 
     @property
     def files(self) -> list[str]:
@@ -276,6 +340,9 @@ class ClientChoice:
     authorizer: ByKind
     """Which servers to believe."""
 
+    knownServers: KnownServers | None
+    """The file of servers that are known, if there is one."""
+
     resumption: bool
     """Whether to ask for tickets."""
 
@@ -299,18 +366,20 @@ class ClientChoice:
         """
         chosen = readKeywords(CLIENT_KEYWORDS, given)
         checkDecided(CLIENT_KEYWORDS, chosen, "which server to believe")
-        if "presharedKey" in chosen:
-            key = PresharedKey.load(chosen["presharedKey"])
-            return cls(
-                credential=key,
-                authorizer=ByKind({key.kind: PresharedServer(key)}),
-                resumption=False,
-            )
-        credentials = list(_readCredentials(chosen, Role.CLIENT, ask))
+        host, port = serverCalled(chosen, server)
+        built = Parts(
+            role=Role.CLIENT,
+            chosen=chosen,
+            ask=ask and functools.cache(ask),  # A key and its certificate are of one file.
+            host=host,
+            port=port,
+        ).build(CLIENT_KEYWORDS)
+        preshared = CredentialKind.PRESHARED in built.authorizers
         return cls(
-            credential=credentials[-1] if credentials else Anonymous(),
-            authorizer=ByKind(_serversToBelieve(chosen, *serverCalled(chosen, server))),
-            resumption="resumption" in chosen or "resumption" not in given,
+            credential=built.credentials[-1] if built.credentials else Anonymous(),
+            authorizer=ByKind(dict(reversed(built.authorizers.items()))),
+            knownServers=built.knownServers,
+            resumption=not preshared and given.get("resumption") != "no",
         )
 
     def settings(self, **others: Any) -> ClientSettings:
@@ -342,109 +411,11 @@ def serverCalled(
     """
     host, port = chosen.get("serverName", server) or ("", None)
     port = port or (server and server[1]) or 0
-    for name, wanted in (
-        ("trustRoots", "host" if not host else ""),
-        ("authorities", "host" if not host else ""),
-        ("knownServers", "host and port" if not (host and port) else ""),
-    ):
-        if wanted and name in chosen:
+    for keyword in reversed(CLIENT_KEYWORDS):
+        wanted = keyword.part.names if isinstance(keyword.part, Admits) else ""
+        missing = {"host": not host, "host and port": not (host and port)}.get(wanted, False)
+        if missing and keyword.name in chosen:
             raise CredentialError(
-                f"{spelled(name)} needs {spelled('serverName')}, as there is no {wanted}"
+                f"{spelled(keyword.name)} needs {spelled('serverName')}, as there is no {wanted}"
             )
     return host, port
-
-
-def _readCredentials(
-    chosen: Mapping[str, Any], role: Role, ask: Ask | None = None
-) -> Iterator[Credential]:
-    """Our own credentials: the plain key, then what certifies one."""
-    ask = ask and functools.cache(ask)  # A key and its certificate are of one file.
-    if "identity" in chosen:
-        yield _readKey(chosen, "identity", ask)
-    if "identityCertificate" in chosen:
-        path = chosen["identityCertificate"]
-        load = functools.partial(CertifiedKey.load, chosen["identity"], path)
-        certified = _unlocked(chosen, "identity", load, ask)
-        if certified.isHost is not (role is Role.SERVER):
-            due = "host" if role is Role.SERVER else "user"
-            raise CredentialError(f"{path}: a {due} certificate is due here, not the other kind")
-        yield certified
-    if "certificate" in chosen:
-        files = chosen["certificate"], chosen.get("privateKey")
-        name = "privateKey" if "privateKey" in chosen else "certificate"
-        from thing.trust.certificates import CertificateChain
-
-        yield _unlocked(chosen, name, functools.partial(CertificateChain.load, *files), ask)
-
-
-def _readKey(chosen: Mapping[str, Any], name: str, ask: Ask | None = None) -> IdentityKey:
-    return _unlocked(chosen, name, functools.partial(IdentityKey.load, chosen[name]), ask)
-
-
-def _unlocked(
-    chosen: Mapping[str, Any], name: str, load: Callable[[bytes | None], _Key], ask: Ask | None
-) -> _Key:
-    """Load the private key of a keyword; ask for its passphrase if no file has it."""
-    file = chosen.get("passphraseFile")
-    try:
-        return load(None if file is None else readPassphrase(file))
-    except PassphraseNeeded:
-        if ask is None:
-            raise
-    return load(ask(f"Passphrase of {chosen[name]}"))
-
-
-def _ticketKeys(chosen: Mapping[str, Any]) -> TicketKeys | None:
-    lifetime = chosen.get("ticketLifetime", DEFAULT_LIFETIME)
-    return TicketKeys(chosen.get("ticketKeys"), lifetime) if lifetime else None
-
-
-def _revokedKeys(chosen: Mapping[str, Any]) -> RevokedKeys | None:
-    return RevokedKeys(chosen["revoked"]) if "revoked" in chosen else None
-
-
-def _thingsToAdmit(
-    chosen: Mapping[str, Any], presharedKeys: Mapping[bytes, bytes]
-) -> dict[CredentialKind, Any]:
-    """A server's authorizer for each kind of credential."""
-    found: dict[CredentialKind, Any] = {}
-    if "anyone" in chosen:
-        found[CredentialKind.ED25519] = Anyone()
-    if "authorized" in chosen:
-        found[CredentialKind.ED25519] = AuthorizedThings(chosen["authorized"])
-    if "authorities" in chosen:
-        found[CredentialKind.SSH_CERTIFICATE] = CertifiedThings(
-            chosen["authorities"], _revokedKeys(chosen), chosen.get("principals")
-        )
-    if "trustRoots" in chosen:
-        from thing.trust.certificates import ThingCertificates
-
-        found[CredentialKind.X509] = ThingCertificates(
-            chosen["trustRoots"], chosen.get("revocationLists")
-        )
-    if "presharedKeys" in chosen:
-        found[CredentialKind.PRESHARED] = PresharedThings(presharedKeys)
-    if "anyone" in chosen or "anonymous" in chosen:
-        found[CredentialKind.NONE] = Anyone()
-    return found
-
-
-def _serversToBelieve(chosen: Mapping[str, Any], host: str, port: int) -> dict[CredentialKind, Any]:
-    """A client's authorizer for each kind of credential."""
-    found: dict[CredentialKind, Any] = {}
-    if "trustRoots" in chosen:
-        roots = None if chosen["trustRoots"] == PLATFORM else chosen["trustRoots"]
-        from thing.trust.certificates import ServerCertificates
-
-        found[CredentialKind.X509] = ServerCertificates(roots, host, chosen.get("revocationLists"))
-    if "authorities" in chosen:
-        found[CredentialKind.SSH_CERTIFICATE] = CertifiedServers(
-            chosen["authorities"], host, _revokedKeys(chosen)
-        )
-    if "serverKey" in chosen:
-        found[CredentialKind.ED25519] = PinnedServers(chosen["serverKey"])
-    if "knownServers" in chosen:
-        found[CredentialKind.ED25519] = KnownServers(
-            chosen["knownServers"], host, port, "firstUse" in chosen
-        )
-    return found

@@ -1,15 +1,18 @@
 """
 What people choose as plain strings: the keywords, how each is read, which go together.
 
-The same keywords are fields of an endpoint's description and options of a
-command line.
+The same keywords are fields of an endpoint's description and options of a command line. Here
+is what a keyword is; which there are is in the tables of the rooms, :mod:`thing.trust.choice`
+and :mod:`thing.session.settable`.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
+from enum import Flag, IntEnum, auto
 from typing import Any
 
 from thing.errors import CredentialError
@@ -17,8 +20,6 @@ from thing.trust.keys import parseFingerprint
 
 Server = tuple[str, int | None]
 """A server's host and port, or its host alone."""
-
-_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,15})?|\.[0-9]{1,15}")
 
 
 def text(value: str) -> str:
@@ -100,9 +101,97 @@ def seconds(value: str) -> float:
     :return: the number.
     :raises ValueError: if it is none.
     """
-    if _NUMBER.fullmatch(value) is None:
+    number = _number(value)
+    if not 0 <= number < math.inf:
         raise ValueError(f"{value!r} is not a number of seconds, zero or more")
-    return float(value)
+    return number
+
+
+def duration(value: str) -> float:
+    """
+    Read a duration that is not nothing.
+
+    :param value: a number of seconds, more than zero.
+    :return: the number.
+    :raises ValueError: if it is none.
+    """
+    number = _number(value)
+    if not 0 < number < math.inf:
+        raise ValueError(f"{value!r} is not a number of seconds above zero")
+    return number
+
+
+def _number(value: str) -> float:
+    """A number; not a number if it is none."""
+    try:
+        return float(value)
+    except ValueError:
+        return math.nan
+
+
+def count(value: str) -> int:
+    """
+    Read how many there are to be.
+
+    :param value: a whole number, one or more.
+    :return: the number.
+    :raises ValueError: if it is none.
+    """
+    try:
+        number = int(value)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ValueError(f"{value!r} is not a whole number above zero")
+    return number
+
+
+def port(value: str) -> int:
+    """
+    Read a port's number.
+
+    :param value: a number, 0 to 65535.
+    :return: the number.
+    :raises ValueError: if it is none.
+    """
+    if re.fullmatch("[0-9]{1,5}", value) is None or int(value) > 0xFFFF:
+        raise ValueError(f"{value!r} is not a port")
+    return int(value)
+
+
+def members(registry: type[IntEnum]) -> Callable[[str], tuple[IntEnum, ...]]:
+    """
+    Make what reads names of a registry, with commas between, the preferred first.
+
+    :param registry: the registry; the case of letters does not matter.
+    :return: the reader.
+    """
+
+    def read(value: str) -> tuple[IntEnum, ...]:
+        try:
+            return tuple(registry[name.strip().upper()] for name in value.split(","))
+        except KeyError:
+            known = ", ".join(registry.__members__)
+            raise ValueError(f"{value!r}: known are {known}") from None
+
+    return read
+
+
+class Where(Flag):
+    """The places where people write keywords."""
+
+    DAEMON = auto()
+    """The command line of ``twistd thing``."""
+
+    ENDPOINT = auto()
+    """An endpoint's description, ``thing:...``."""
+
+    COMMAND = auto()
+    """The command line of ``thing``."""
+
+
+EVERYWHERE = Where.DAEMON | Where.ENDPOINT | Where.COMMAND
+"""All places that are of the keyword's side: the daemon is a server, the command a client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +205,7 @@ class Keyword:
     """What its value is, for a manual."""
 
     doc: str
-    """What it is for, in one line."""
+    """What it is for, in one line; names in it are set in double backquotes."""
 
     read: Callable[[str], Any] = text
     """Makes the value of its text, or raises ValueError with what is wrong with it."""
@@ -130,8 +219,32 @@ class Keyword:
     excludes: tuple[str, ...] = ()
     """The keywords that make no sense beside it."""
 
-    default: str = ""
-    """What it is if it is not chosen."""
+    default: Any = None
+    """What it is if it is not chosen; None for nothing, or for what no one value is."""
+
+    shown: str = ""
+    """What a manual says of a default that is no value."""
+
+    where: Where = EVERYWHERE
+    """Where people can write it."""
+
+    @property
+    def defaultText(self) -> str:
+        """What a manual says of the default; empty if there is none."""
+        if self.shown or self.default is None:
+            return self.shown
+        if isinstance(self.default, bool):
+            return "yes" if self.default else "no"
+        if isinstance(self.default, (int, float)):
+            return f"{self.default:.12g}"
+        if isinstance(self.default, tuple):
+            return ",".join(each.name for each in self.default)
+        return str(self.default)
+
+    @property
+    def plainDoc(self) -> str:
+        """:attr:`doc` for a terminal."""
+        return self.doc.replace("`", "")
 
 
 def asOption(name: str) -> str:
@@ -167,14 +280,21 @@ def readKeywords(
             raise CredentialError(f"{spelled(name)}: {error}") from None
     chosen = {name: value for name, value in values.items() if value is not False}
     for name in chosen:
-        _checkCompany(keywords[name], chosen, spelled)
+        checkCompany(keywords[name], chosen, spelled)
     return chosen
 
 
-def _checkCompany(
-    keyword: Keyword, chosen: Mapping[str, Any], spelled: Callable[[str], str]
+def checkCompany(
+    keyword: Keyword, chosen: Container[str], spelled: Callable[[str], str] = str
 ) -> None:
-    """Refuse a keyword beside others that exclude it, or without one that it needs."""
+    """
+    Refuse a keyword beside others that it excludes, or without one that it needs.
+
+    :param keyword: the keyword, which was chosen.
+    :param chosen: the names of all that were.
+    :param spelled: how a keyword is written where it was chosen.
+    :raises CredentialError: if they do not go together.
+    """
     name = spelled(keyword.name)
     for other in keyword.excludes:
         if other in chosen:

@@ -30,7 +30,14 @@ from thing.trust.interfaces import IAuthorizer
 from thing.trust.keys import KEY_TYPE, MAX_KEY_FILE, MAX_NAME, IdentityKey, checkName
 from thing.trust.revocation import RevokedKeys
 from thing.trust.servers import HOSTS_LINE, matchesHosts
-from thing.trust.sshkeys import blobFingerprint, blobOf, parseAnyKey, plainKey, signerOf
+from thing.trust.sshkeys import (
+    blobFingerprint,
+    blobOf,
+    describeCertificate,
+    parseAnyKey,
+    plainKey,
+    signerOf,
+)
 
 MAX_CERTIFICATE = HANDSHAKE_LIMIT // 2
 """The longest certificate that we show, octets: a record of the handshake has more to carry."""
@@ -175,8 +182,7 @@ class _Certified(ABC):
             certificate = readSshCertificate(identity.credential)
             authority = self._checkSigner(certificate, identity.credential)
             # Only now is the certificate's content anybody's word.
-            keyId = certificate.key_id.decode("utf-8", "backslashreplace")
-            about += f" (key ID {keyId[:MAX_NAME]!a}, serial {certificate.serial})"
+            about = describeCertificate(identity.fingerprint, certificate)
             self._checkUse(certificate)
             self._checkRevoked(identity, authority)
             name = self._nameAmong(_principalsOf(certificate))

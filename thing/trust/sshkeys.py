@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from thing.core.credentials import PublicKey
 from thing.errors import CredentialError
-from thing.trust.keys import KEY_TYPE
+from thing.trust.keys import KEY_TYPE, MAX_NAME
 
 UNDERSTOOD = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521))(-cert-v01@openssh\.com)?"
@@ -168,6 +168,18 @@ def blobFingerprint(blob: bytes) -> str:
     """
     digest = base64.b64encode(hashlib.sha256(blob).digest())
     return "SHA256:" + digest.rstrip(b"=").decode("ascii")
+
+
+def describeCertificate(fingerprint: str, certificate: SSHCertificate) -> str:
+    """
+    Name a certificate for this side's log, once its content is the word of an authority.
+
+    :param fingerprint: the fingerprint of its key.
+    :param certificate: the certificate.
+    :return: the key, the key ID and the serial number, in printable ASCII.
+    """
+    keyId = certificate.key_id.decode("utf-8", "backslashreplace")[:MAX_NAME]
+    return f"the certificate of {fingerprint} (key ID {keyId!a}, serial {certificate.serial})"
 
 
 def _lineOf(key: PublicKey | SSHCertificate) -> str:

@@ -1,0 +1,300 @@
+"""
+What the keywords of trust build: each its own part of a server's or a client's choice.
+
+Which keywords there are, and what goes together, is in the tables of :mod:`thing.trust.choice`.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, TypeVar
+
+from thing.core.credentials import Credential
+from thing.core.messages import Role
+from thing.errors import CredentialError, PassphraseNeeded
+from thing.identity import CredentialKind
+from thing.trust.authorized import Anyone, AuthorizedThings
+from thing.trust.keys import IdentityKey, readPassphrase
+from thing.trust.keywords import Keyword
+from thing.trust.preshared import PresharedKey, PresharedKeys, PresharedServer, PresharedThings
+from thing.trust.revocation import RevokedKeys
+from thing.trust.servers import KnownServers, PinnedServers
+from thing.trust.sshcertificates import CertifiedKey, CertifiedServers, CertifiedThings
+from thing.trust.unrevoked import Unrevoked
+
+PLATFORM = "platform"
+"""What stands for the roots that the operating system comes with."""
+
+Ask = Callable[[str], bytes]
+"""Asks somebody for a passphrase, with a prompt."""
+
+_Key = TypeVar("_Key")
+
+
+@dataclass(slots=True, kw_only=True)
+class Parts:
+    """What the keywords of one choice have built, each its part."""
+
+    role: Role
+    """Whose choice it is."""
+
+    chosen: Mapping[str, Any]
+    """The values of all keywords: some keywords say how another one builds its part."""
+
+    ask: Ask | None = None
+    """Asked for the passphrase of a key that has one, if no file has it."""
+
+    host: str = ""
+    """What a client calls the server, if it needs to."""
+
+    port: int = 0
+    """The server's port, if a client needs it."""
+
+    credentials: list[Credential] = field(default_factory=list)
+    """What to authenticate with; each proves more than the one before."""
+
+    nextCredential: Credential | None = None
+    """What a server will authenticate with next."""
+
+    authorizers: dict[CredentialKind, Any] = field(default_factory=dict)
+    """Who decides about a peer, by the kind of its credential."""
+
+    presharedKeys: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
+    """A server's pre-shared keys, by identity."""
+
+    authorizedThings: AuthorizedThings | None = None
+    """A server's file of things, if it has one."""
+
+    knownServers: KnownServers | None = None
+    """A client's file of servers, if it has one."""
+
+    def build(self, table: Iterable[TrustKeyword]) -> Parts:
+        """
+        Have each keyword that was chosen build its part; those that wrap others' come last.
+
+        :param table: the keywords.
+        :return: this.
+        :raises CredentialError: if a file is of no use.
+        """
+        building = [each for each in table if each.part is not None and each.name in self.chosen]
+        for keyword in sorted(building, key=lambda each: isinstance(each.part, Binds)):
+            assert keyword.part is not None
+            keyword.part.build(self.chosen[keyword.name], self)
+        return self
+
+    def unlocked(self, path: str, load: Callable[[bytes | None], _Key]) -> _Key:
+        """
+        Load a private key with its passphrase; ask for that if no file has it.
+
+        :param path: the key's file.
+        :param load: loads it, with a passphrase or without.
+        :return: the key.
+        :raises PassphraseNeeded: if it has a passphrase, and nobody can be asked.
+        :raises CredentialError: if a file is of no use.
+        """
+        file = self.chosen.get("passphraseFile")
+        try:
+            return load(None if file is None else readPassphrase(file))
+        except PassphraseNeeded:
+            if self.ask is None:
+                raise
+        return load(self.ask(f"Passphrase of {path}"))
+
+
+class Part(Protocol):
+    """What a keyword builds."""
+
+    def build(self, value: Any, parts: Parts) -> None:
+        """
+        Add it to a choice.
+
+        :param value: the keyword's value.
+        :param parts: the choice.
+        :raises CredentialError: if a file is of no use.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Shows:
+    """A credential of our own."""
+
+    load: Callable[[Any, Parts], Credential]
+    """Makes it of the keyword's value."""
+
+    def build(self, value: Any, parts: Parts) -> None:
+        """Authenticate with it."""
+        parts.credentials.append(self.load(value, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Announces:
+    """A credential that a server will show, and now says so."""
+
+    load: Callable[[Any, Parts], Credential]
+    """Makes it of the keyword's value."""
+
+    def build(self, value: Any, parts: Parts) -> None:
+        """Announce it."""
+        parts.nextCredential = self.load(value, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Admits:
+    """An authorizer for some kinds of credential."""
+
+    kinds: tuple[CredentialKind, ...]
+    """The kinds."""
+
+    make: Callable[[Any, Parts], Any]
+    """Makes it of the keyword's value."""
+
+    names: str = ""
+    """What it must know of a server: ``host``, ``host and port``, or nothing."""
+
+    def build(self, value: Any, parts: Parts) -> None:
+        """Let it decide about these kinds."""
+        parts.authorizers |= dict.fromkeys(self.kinds, self.make(value, parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Binds:
+    """A restriction for some kinds of credential, whoever else decides about them."""
+
+    kinds: tuple[CredentialKind, ...]
+    """The kinds."""
+
+    make: Callable[[Any], Callable[[Any], Any]]
+    """Makes of the keyword's value what wraps an authorizer."""
+
+    def build(self, value: Any, parts: Parts) -> None:
+        """Wrap the authorizers of these kinds."""
+        wrap = self.make(value)
+        parts.authorizers |= {
+            kind: wrap(authorizer)
+            for kind, authorizer in parts.authorizers.items()
+            if kind in self.kinds
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class TrustKeyword(Keyword):
+    """A keyword that builds its part of a choice, or says how another one does."""
+
+    part: Part | None = field(default=None, kw_only=True)
+    """What it builds, if it does."""
+
+
+def tableOf(*keywords: TrustKeyword) -> tuple[TrustKeyword, ...]:
+    """
+    Make a table of keywords, in which whatever restricts needs somebody to restrict.
+
+    :param keywords: the keywords.
+    :return: the same; those that bind kinds of credentials need one that admits such.
+    """
+
+    def admitting(kinds: Iterable[CredentialKind]) -> tuple[str, ...]:
+        return tuple(
+            each.name
+            for each in keywords
+            if isinstance(each.part, Admits) and not set(kinds).isdisjoint(each.part.kinds)
+        )
+
+    return tuple(
+        replace(each, needs=admitting(each.part.kinds)) if isinstance(each.part, Binds) else each
+        for each in keywords
+    )
+
+
+# What each keyword makes of its value, beside the others that were chosen (``parts.chosen``); each
+# raises CredentialError if a file is of no use. The tables name them.
+
+
+def identityKey(path: str, parts: Parts) -> IdentityKey:
+    """A key by itself."""
+    return parts.unlocked(path, functools.partial(IdentityKey.load, path))
+
+
+def certifiedKey(path: str, parts: Parts) -> CertifiedKey:
+    """The same with an OpenSSH certificate, of the kind that our role shows."""
+    identity = parts.chosen["identity"]
+    certified = parts.unlocked(identity, functools.partial(CertifiedKey.load, identity, path))
+    if certified.isHost is not (parts.role is Role.SERVER):
+        due = "host" if parts.role is Role.SERVER else "user"
+        raise CredentialError(f"{path}: a {due} certificate is due here, not the other kind")
+    return certified
+
+
+def certificateChain(path: str, parts: Parts) -> Credential:
+    """X.509 certificates and their key."""
+    from thing.trust.certificates import CertificateChain  # It takes long to import.
+
+    key = parts.chosen.get("privateKey")
+    return parts.unlocked(key or path, functools.partial(CertificateChain.load, path, key))
+
+
+def sharedKey(path: str, parts: Parts) -> PresharedServer:
+    """Our pre-shared key: what to show, and by what a server is believed."""
+    key = PresharedKey.load(path)
+    parts.credentials.append(key)
+    return PresharedServer(key)
+
+
+def everybody(_: bool, parts: Parts) -> Anyone:
+    """Who admits whoever comes."""
+    return Anyone()
+
+
+def authorizedThings(path: str, parts: Parts) -> AuthorizedThings:
+    """Who admits the keys in a file."""
+    parts.authorizedThings = AuthorizedThings(path)
+    return parts.authorizedThings
+
+
+def certifiedThings(path: str, parts: Parts) -> CertifiedThings:
+    """Who admits things by OpenSSH certificates."""
+    return CertifiedThings(path, principals=parts.chosen.get("principals"))
+
+
+def thingCertificates(path: str, parts: Parts) -> Any:
+    """Who admits things by X.509 certificates."""
+    from thing.trust.certificates import ThingCertificates  # It takes long to import.
+
+    return ThingCertificates(path, parts.chosen.get("revocationLists"))
+
+
+def presharedThings(path: str, parts: Parts) -> PresharedThings:
+    """Who admits things by pre-shared keys."""
+    parts.presharedKeys = PresharedKeys(path)
+    return PresharedThings(parts.presharedKeys)
+
+
+def pinnedServers(fingerprints: tuple[str, ...], parts: Parts) -> PinnedServers:
+    """Who believes servers with these keys."""
+    return PinnedServers(fingerprints)
+
+
+def knownServers(path: str, parts: Parts) -> KnownServers:
+    """Who believes the servers in a file, or at first use any."""
+    first = "firstUse" in parts.chosen
+    parts.knownServers = KnownServers(path, parts.host, parts.port, first)
+    return parts.knownServers
+
+
+def certifiedServers(path: str, parts: Parts) -> CertifiedServers:
+    """Who believes servers by OpenSSH certificates."""
+    return CertifiedServers(path, parts.host)
+
+
+def serverCertificates(path: str, parts: Parts) -> Any:
+    """Who believes servers by X.509 certificates."""
+    from thing.trust.certificates import ServerCertificates  # It takes long to import.
+
+    roots = None if path == PLATFORM else path
+    return ServerCertificates(roots, parts.host, parts.chosen.get("revocationLists"))
+
+
+def unlessRevoked(path: str) -> Callable[[Any], Unrevoked]:
+    """What refuses whatever a file revokes, before or after somebody else decides."""
+    return functools.partial(Unrevoked, revoked=RevokedKeys(path))
