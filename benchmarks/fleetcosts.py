@@ -23,13 +23,13 @@ import credentials
 from fleetregistry import THINGS, Registry, measureRedis, sessionOf
 from peers import NODE
 from processes import Load, Server
+from thing.fleet.redis.words import restoreWords
 from workloads import HYBRID, QUICK, Context, Peer, handshake, memory, singleBeat
 
 from thing import ClientSettings, IdentityKey, ServerSettings
 from thing.core.client import ClientConnection
 from thing.core.server import ServerConnection
 from thing.events import PeerProved
-from thing.fleet.redis.words import restoreWords
 
 SIZE = replace(QUICK, handshakes=96, beats=1000, sessions=600)
 """How much a node is given to do."""

@@ -20,8 +20,9 @@ from thing.fleet.local import LocalSession
 from thing.fleet.model import FleetEvent, Kind, NodeRecord, endingData, messageData
 from thing.fleet.redis.address import PREFIX
 from thing.fleet.redis.keeper import LEASE
+from thing.fleet.redis.operations import Admit, Held, Join, Mine, Operation, Renew, Restore, Sweep
 from thing.fleet.redis.script import BATCH, MOST_FED, MOST_FED_OCTETS, MOST_GONE, Script, asJson
-from thing.fleet.redis.words import restoreWords, writeOf
+from thing.fleet.redis.writes import heldNow, writeOf
 
 THINGS = 4000
 """With how many things it is measured."""
@@ -55,8 +56,8 @@ def sessionOf(number: int, epoch: int, session: str) -> LocalSession:
     return LocalSession(protocol, name, peer.fingerprint, time.time(), address, epoch)
 
 
-def _written(session: LocalSession, kind: Kind, data: dict[str, Any]) -> Sequence[Any]:
-    """What a node writes of an event."""
+def _written(session: LocalSession, kind: Kind, data: dict[str, Any]) -> Operation:
+    """What a node writes of an event, other than that a session came up."""
     session.sequence += 1
     event = FleetEvent(
         kind=kind,
@@ -69,8 +70,8 @@ def _written(session: LocalSession, kind: Kind, data: dict[str, Any]) -> Sequenc
         data=data,
     )
     write = writeOf(session, event, MOST_FED)
-    assert write is not None, "it is the node's to write"
-    return write.words
+    assert write is not None and not isinstance(write.change, Held), "it is the node's to write"
+    return write.change
 
 
 class Registry:
@@ -176,21 +177,27 @@ class Registry:
     def _used(self) -> float:
         return float(self._info("used_cpu_user")) + float(self._info("used_cpu_sys"))
 
-    def op(self, name: str, *words: Any) -> tuple[Any, ...]:
+    def command(self, operation: Operation) -> tuple[Any, ...]:
         """
         Make a command of an operation of the script.
 
-        :param name: which.
-        :param words: its arguments.
+        :param operation: which.
         :return: the command.
         """
-        text = [word if isinstance(word, bytes) else str(word) for word in words]
-        return ("EVALSHA", self._script.digest, 1, PREFIX, name, *text)
+        return self._script.command(operation)
 
     def sweep(self) -> tuple[Any, ...]:
         """:return: the command that cleans up, as a node has it, but for its patience."""
-        limits = (MOST_FED, BATCH, 10**12, MOST_GONE, 10**12, MOST_FED_OCTETS)
-        return self.op("sweep", *limits, int(LEASE * 1000))
+        sweep = Sweep(
+            most=MOST_FED,
+            limit=BATCH,
+            keep=10**12,
+            mostGone=MOST_GONE,
+            keepNodes=10**12,
+            mostOctets=MOST_FED_OCTETS,
+            lease=int(LEASE * 1000),
+        )
+        return self.command(sweep)
 
 
 def measureRedis(registry: Registry) -> dict[str, float]:
@@ -201,11 +208,14 @@ def measureRedis(registry: Registry) -> dict[str, float]:
     :return: the costs, by name.
     """
     registry.ask("FLUSHALL")
-    cost, op = registry.cost, registry.op
+    cost, command = registry.cost, registry.command
     found: dict[str, float] = {}
     record = asJson(NodeRecord(node="node-01", since=1e9, status="up", sessions=THINGS).asDict())
-    renewals = [op("renew", f"node-{i % 2 + 1:02}", "p", 10**9, record, "") for i in range(THINGS)]
-    found["renew"] = cost(renewals)
+    renewals = [
+        Renew(node=f"node-{i % 2 + 1:02}", process="p", lease=10**9, record=record, first=False)
+        for i in range(THINGS)
+    ]
+    found["renew"] = cost([command(each) for each in renewals])
 
     sessions = [sessionOf(number, 1, "a" * 8) for number in range(THINGS)]
     before = registry.memory()
@@ -217,43 +227,44 @@ def measureRedis(registry: Registry) -> dict[str, float]:
     found["entry"] = octets / length
     found["thing"] = (registry.memory() - before - octets) / THINGS
 
-    found["admit"] = cost([op("admit", each.id, each.key, "") for each in sessions])
+    asked = [Admit(id=each.id, key=each.key, refuse=False) for each in sessions]
+    found["admit"] = cost([command(each) for each in asked])
     sent = messageData(MESSAGE)
-    messages = [op("tell", *_written(each, Kind.MESSAGE, sent)) for each in sessions]
+    messages = [command(_written(each, Kind.MESSAGE, sent)) for each in sessions]
     found["tell"] = cost(messages)
     found["read"], found["entryOctets"] = _read(registry)
 
     newer = [sessionOf(number, 2, "b" * 8) for number in range(THINGS)]
     found["moved"] = cost([_join(registry, each, "node-02") for each in newer])
     data = endingData(Termination(Cause.TRUNCATED)) | {"since": 1e9}
-    found["leave"] = cost([op("leave", *_written(each, Kind.LEFT, data)) for each in newer])
+    found["leave"] = cost([command(_written(each, Kind.LEFT, data)) for each in newer])
 
     again = [sessionOf(number, 3, "c" * 8) for number in range(THINGS)]
     cost([_join(registry, each, "node-01") for each in again])
-    found["mine"] = cost([op("mine", "node-01", "0", BATCH)] * 20, 20 * BATCH)
+    mine = command(Mine(node="node-01", cursor="0", count=BATCH))
+    found["mine"] = cost([mine] * 20, 20 * BATCH)
     found["sweep"] = cost([registry.sweep()] * 1000)
     registry.ask("ZADD", "thing:leases", 1, "node-01")  # It has run out.
     runs = THINGS // BATCH
     found["lost"] = cost([registry.sweep()] * runs, THINGS)
 
     registry.ask("FLUSHALL")
+    held = [heldNow(each, time.time()) for each in again]
     batches = [
-        op("restore", "node-01", MOST_FED, *(w for s in again[at : at + BATCH] for w in _words(s)))
+        Restore(node="node-01", most=MOST_FED, sessions=held[at : at + BATCH])
         for at in range(0, THINGS, BATCH)
     ]
-    found["restore"] = cost(batches, THINGS)
+    found["restore"] = cost([command(each) for each in batches], THINGS)
     if registry.ask("SCARD", "thing:n:node-01") != THINGS:
         raise RuntimeError("the script did not do what was to be measured")
     return found
 
 
-def _words(session: LocalSession) -> list[Any]:
-    return restoreWords(session, time.time())
-
-
 def _join(registry: Registry, session: LocalSession, node: str) -> tuple[Any, ...]:
     """The command for a session that came up."""
-    return registry.op("join", node, MOST_FED, 10**15, "", *_words(session))
+    held = heldNow(session, time.time())
+    join = Join(node=node, most=MOST_FED, deadline=10**15, refuse=False, held=held)
+    return registry.command(join)
 
 
 def _read(registry: Registry) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
+from thing.fleet.redis.operations import Word
 from thing.fleet.redis.outbox import (
     MOST_OCTETS_OF_ONE,
     MOST_OF_ONE,
@@ -32,6 +33,7 @@ class OutboxTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.sent: list[tuple[Write, Deferred[Any]]] = []
+        self.names: dict[Write, str] = {}
         self.settled: list[tuple[str, str]] = []
         self.damage: list[str] = []
         self.done = True
@@ -45,7 +47,7 @@ class OutboxTests(SynchronousTestCase):
         return sending
 
     def settle(self, write: Write, outcome: Outcome) -> bool:
-        self.settled.append((write.op, outcome.word))
+        self.settled.append((self.names[write], outcome.word))
         return self.done
 
     def put(
@@ -53,11 +55,13 @@ class OutboxTests(SynchronousTestCase):
     ) -> None:
         session: Any = Sessionlike(id)
         for op in ops:
-            self.outbox.put(Write(op, session, words, uplink))
+            write = Write(session, Word(id="", session="", lastWord="".join(words)), uplink)
+            self.names[write] = op
+            self.outbox.put(write)
 
     def ops(self) -> list[str]:
         """What was sent so far."""
-        return [write.op for write, _ in self.sent]
+        return [self.names[write] for write, _ in self.sent]
 
     def answer(self, at: int, word: bytes = b"done") -> None:
         self.sent[at][1].callback([word, b"1", b"2"])
@@ -236,7 +240,7 @@ class OutboxTests(SynchronousTestCase):
         """A write that cannot even be sent is logged and given up; the next one is sent."""
 
         def send(write: Write) -> Deferred[Any]:
-            if write.op == "bad":
+            if self.names[write] == "bad":
                 raise RuntimeError("told to")
             return self.send(write)
 
@@ -255,7 +259,7 @@ class OutboxTests(SynchronousTestCase):
         outbox = Outbox(self.send, settle, self.damage.append)
         outbox.open()
         session: Any = Sessionlike("lamp")
-        outbox.put(Write("a", session, ()))
+        outbox.put(Write(session, Word(id="", session="", lastWord="")))
         self.answer(0)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(len(outbox), 0)

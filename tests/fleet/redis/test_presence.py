@@ -285,7 +285,7 @@ class AdmissionTests(FleetCase):
         keeper = node.presence._keeper
         asked: list[str] = []
         ask = keeper.ask
-        self.patch(keeper, "ask", lambda *words: asked.append(words[0]) or ask(*words))
+        self.patch(keeper, "ask", lambda each: asked.append(each.op) or ask(each))
         await self.connect(node, "lamp")
         self.assertEqual(asked.count("admit"), 1)
         self.patch(Link, "lag", BUSY_TIME + 0.1)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from hypothesis import settings
@@ -13,8 +15,28 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.fleet.redis.redises import PATIENCE, RedisClient, RedisServer
-from thing.fleet.redis.rows import eventOf, nodesOf, recordOf
-from thing.fleet.redis.script import Script
+from thing.fleet.redis.operations import (
+    Admit,
+    Claim,
+    Disown,
+    Find,
+    Held,
+    Join,
+    Leave,
+    List,
+    Mine,
+    Nodes,
+    Operation,
+    Read,
+    Renew,
+    Restore,
+    Retire,
+    Sweep,
+    Tell,
+    Word,
+)
+from thing.fleet.redis.rows import FIELDS, eventOf, nodesOf, recordOf
+from thing.fleet.redis.script import Script, pairsOf
 
 PREFIX = "thing:"
 MOST = 100_000
@@ -36,46 +58,118 @@ class Registry:
         self.script = Script(PREFIX)
         self.client.ask("SCRIPT", "LOAD", self.script.text)
 
-    def run(self, op: str, *words: Any) -> Any:
+    def run(self, operation: Operation) -> Any:
         """Run an operation; an error is the test's."""
-        answer = self.client.ask("EVALSHA", self.script.digest, 1, PREFIX, op, *words)
+        answer = self.client.ask(*self.script.command(operation))
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def words(
+    def held(
         self, session: str, id: str = "lamp", epoch: int = 1, sequence: int = 1, **more: Any
-    ) -> list[Any]:
-        """The words of a session."""
-        chosen = {"told": sequence, "status": "present", "key": "key", "word": "", **more}
-        return [
-            *(id, session, epoch, sequence, chosen["told"], chosen["status"], chosen["key"]),
-            *("100.000", "101.000", json.dumps({"name": id}), chosen["word"]),
-            *("name", "SHA256:x", "192.0.2.1:1", "x25519", "aes", "0"),
-        ]
+    ) -> Held:
+        """A session."""
+        chosen = {"told": sequence, "status": "present", "key": "key", "lastWord": "", **more}
+        return Held(
+            id=id,
+            session=session,
+            epoch=epoch,
+            sequence=sequence,
+            since="100.000",
+            at="101.000",
+            data=json.dumps({"name": id}),
+            name="name",
+            fingerprint="SHA256:x",
+            address="192.0.2.1:1",
+            group="x25519",
+            aead="aes",
+            resumed=False,
+            **chosen,
+        )
 
-    def join(self, node: str, session: str, policy: str = "", **more: Any) -> list[bytes]:
+    def join(
+        self,
+        node: str,
+        session: str,
+        refuse: bool = False,
+        deadline: int = 10**15,
+        **more: Any,
+    ) -> list[bytes]:
         """A session comes up."""
-        words = self.words(session, **more)
-        return self.run("join", node, MOST, more.get("until", 10**15), policy, *words)
+        held = self.held(session, **more)
+        return self.run(Join(node=node, most=MOST, deadline=deadline, refuse=refuse, held=held))
 
     def restore(self, node: str, session: str, **more: Any) -> list[bytes]:
         """A session is restored."""
-        return self.run("restore", node, MOST, *self.words(session, **more))[0]
+        held = self.held(session, **more)
+        return self.run(Restore(node=node, most=MOST, sessions=[held]))[0]
 
-    def renew(self, node: str, lease: int = LONG, process: str = "1", first: str = "first") -> Any:
+    def tell(
+        self, session: str, sequence: int, kind: str = "message", id: str = "lamp", **more: Any
+    ) -> list[bytes]:
+        """Something happens to a thing."""
+        chosen = {"data": "{}", "status": "", "at": "102.0", **more}
+        return self.run(
+            Tell(most=MOST, id=id, session=session, sequence=sequence, kind=kind, **chosen)
+        )
+
+    def leave(
+        self, session: str, sequence: int, id: str = "lamp", at: str = "102.000"
+    ) -> list[bytes]:
+        """A session ends."""
+        ended = {"at": at, "data": "{}", "ending": ENDING}
+        return self.run(Leave(most=MOST, id=id, session=session, sequence=sequence, **ended))
+
+    def admit(self, key: str = "key", refuse: bool = False) -> list[bytes]:
+        """Somebody wants to come in."""
+        return self.run(Admit(id="lamp", key=key, refuse=refuse))
+
+    def renew(self, node: str, lease: int = LONG, process: str = "1", first: bool = True) -> Any:
         """A lease is renewed."""
         record = '{"since":1,"status":"up","sessions":0,"handshakes":0,"completed":0,'
         record += '"terminations":{},"minutes":[],"loopLag":0,"registry":"x","version":""}'
-        return self.run("renew", node, process, lease, record, first)[0]
+        renew = Renew(node=node, process=process, lease=lease, record=record, first=first)
+        return self.run(renew)[0]
 
-    def sweep(self, limit: int = 50, keep: int = 10**12, gone: int = 10**6) -> int:
+    def sweep(
+        self,
+        limit: int = 50,
+        keep: int = 10**12,
+        gone: int = 10**6,
+        mostOctets: int = 10**12,
+    ) -> int:
         """Clean up."""
-        return self.run("sweep", MOST, limit, keep, gone, 10**12, 10**12, LONG)
+        return self.run(
+            Sweep(
+                most=MOST,
+                limit=limit,
+                keep=keep,
+                mostGone=gone,
+                keepNodes=10**12,
+                mostOctets=mostOctets,
+                lease=LONG,
+            )
+        )
+
+    def mine(self, node: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+        """What a node is said to have: the cursor, and things with their sessions."""
+        cursor, *found = self.run(Mine(node=node, cursor="0", count=50))
+        return cursor, pairsOf(found)
+
+    def disown(self, node: str, *claims: tuple[bytes, bytes]) -> None:
+        """A node takes something off."""
+        words = [tuple(word.decode(errors="surrogateescape") for word in each) for each in claims]
+        wrong = [Claim(id=id, session=session) for id, session in words]
+        self.run(Disown(node=node, most=MOST, claims=wrong))
+
+    def listed(self, which: str) -> list[bytes]:
+        """The ids of the first things."""
+        _, rows = self.run(List(set=which, after="", count=10, fields=FIELDS))
+        return [row[0] for row in rows]
 
     def record(self, id: str = "lamp") -> Any:
         """What is stored of a thing."""
-        rows = self.run("find", id)
+        rows = self.run(Find(ids=[id], fields=FIELDS))
         return recordOf(rows[0]) if rows else None
 
     def feed(self) -> list[Any]:
@@ -127,10 +221,10 @@ class HoldTests(ScriptCase):
         self.registry.join("b", "s2", epoch=8)
         before = self.registry.record(), len(self.registry.feed())
         for answer in (
-            self.registry.run("leave", MOST, "lamp", "s1", 9, "102.000", "{}", ENDING),
-            self.registry.run("tell", MOST, "lamp", "s1", 9, "message", "102.0", "{}", ""),
-            self.registry.run("tell", MOST, "lamp", "s1", 9, "late", "102.0", "{}", "late"),
-            self.registry.run("word", "lamp", "s1", '{"text":"x"}'),
+            self.registry.leave("s1", 9),
+            self.registry.tell("s1", 9),
+            self.registry.tell("s1", 9, "late", status="late"),
+            self.registry.run(Word(id="lamp", session="s1", lastWord='{"text":"x"}')),
             self.registry.restore("a", "s1", epoch=7),
         ):
             self.assertEqual(answer, [b"stale", b"8"])
@@ -141,24 +235,24 @@ class HoldTests(ScriptCase):
         self.registry.join("a", "s1", key="one")
         self.assertEqual(self.registry.join("b", "s2", key="two"), [b"key", b"a"])
         self.assertEqual(self.registry.restore("b", "s2", key="two", epoch=9), [b"key", b"a"])
-        self.assertEqual(self.registry.run("admit", "lamp", "two", ""), [b"key", b"a"])
-        self.registry.run("leave", MOST, "lamp", "s1", 2, "102.000", "{}", ENDING)
-        self.assertEqual(self.registry.run("admit", "lamp", "two", ""), [b"yes"])
+        self.assertEqual(self.registry.admit("two"), [b"key", b"a"])
+        self.registry.leave("s1", 2)
+        self.assertEqual(self.registry.admit("two"), [b"yes"])
         self.assertEqual(self.registry.join("b", "s2", key="two")[0], b"joined")
 
     def test_refuse(self) -> None:
         """With the policy that twins are refused, who is here stays, unless its node is lost."""
         self.registry.join("a", "s1")
-        self.assertEqual(self.registry.run("admit", "lamp", "key", "refuse"), [b"here", b"a"])
-        self.assertEqual(self.registry.join("b", "s2", "refuse"), [b"here", b"a"])
+        self.assertEqual(self.registry.admit(refuse=True), [b"here", b"a"])
+        self.assertEqual(self.registry.join("b", "s2", refuse=True), [b"here", b"a"])
         self.registry.renew("a", lease=0)
-        self.assertEqual(self.registry.run("admit", "lamp", "key", "refuse"), [b"yes"])
-        self.assertEqual(self.registry.join("b", "s2", "refuse")[0], b"joined")
+        self.assertEqual(self.registry.admit(refuse=True), [b"yes"])
+        self.assertEqual(self.registry.join("b", "s2", refuse=True)[0], b"joined")
         self.assertEqual(self.registry.kinds(), ["joined", "left", "joined"])
 
     def test_tooLate(self) -> None:
         """A session that is told of after its node stopped waiting changes nothing."""
-        self.assertEqual(self.registry.join("a", "s1", until=1), [b"late"])
+        self.assertEqual(self.registry.join("a", "s1", deadline=1), [b"late"])
         self.assertIsNone(self.registry.record())
 
     def test_again(self) -> None:
@@ -166,9 +260,9 @@ class HoldTests(ScriptCase):
         self.registry.join("a", "s1", epoch=5)
         self.assertEqual(self.registry.join("a", "s1", epoch=5), [b"same", b"5", b"1"])
         for _ in range(2):
-            self.registry.run("tell", MOST, "lamp", "s1", 2, "message", "102.0", '{"text":"x"}', "")
+            self.registry.tell("s1", 2, data='{"text":"x"}')
         for _ in range(2):
-            self.registry.run("leave", MOST, "lamp", "s1", 3, "102.000", "{}", ENDING)
+            self.registry.leave("s1", 3)
         self.assertEqual(self.registry.kinds(), ["joined", "message", "left"])
 
     def test_twins(self) -> None:
@@ -176,7 +270,7 @@ class HoldTests(ScriptCase):
         answers = []
         for number in range(6):
             self.registry.join(NODES[number % 2], f"s{number}")
-            answers.append(self.registry.run("admit", "lamp", "key", ""))
+            answers.append(self.registry.admit())
         self.assertEqual(answers[:3], [[b"yes"]] * 3)
         waits = [int(answer[1]) / 1000 for answer in answers[4:]]
         self.assertEqual([answer[0] for answer in answers[4:]], [b"wait", b"wait"])
@@ -213,7 +307,7 @@ class ReadTests(ScriptCase):
 
     def read(self, after: str, limit: int, octets: int) -> tuple[int, list[str]]:
         """A piece: whether there may be more, and the positions."""
-        more, entries = self.registry.run("read", after, limit, octets)
+        more, entries = self.registry.run(Read(after=after, limit=limit, octets=octets))
         return more, [position.decode() for position, _ in entries]
 
     def test_pieces(self) -> None:
@@ -247,7 +341,7 @@ class SpoiltTests(ScriptCase):
             self.spoil("HSET", f"{PREFIX}t:lamp", *fields)
             self.assertEqual(self.registry.restore("a", "s1"), [b"same", b"0", b"0"], number)
             self.spoil("HSET", f"{PREFIX}t:lamp", "fightUntil", number)
-            self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"], number)
+            self.assertEqual(self.registry.admit(), [b"yes"], number)
             self.registry.join("a", "s2", epoch=7)
             self.assertEqual(self.registry.record().epoch, 7)
             self.spoil("DEL", f"{PREFIX}t:lamp")
@@ -256,26 +350,26 @@ class SpoiltTests(ScriptCase):
         """Nobody waits for longer than twins ever have to, as a fight seems to be to come."""
         for number in range(5):
             self.registry.join("a", f"s{number}")
-        self.assertEqual(self.registry.run("admit", "lamp", "key", "")[0], b"wait")
+        self.assertEqual(self.registry.admit()[0], b"wait")
         now = int(self.registry.client.ask("TIME")[0]) * 1000
         fight = ("takeovers", f"{now + 10**8} " * 4, "fightUntil", now + 10**8)
         self.spoil("HSET", f"{PREFIX}t:lamp", *fight)
-        self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"])
+        self.assertEqual(self.registry.admit(), [b"yes"])
         self.registry.join("b", "later")
-        self.assertEqual(self.registry.run("admit", "lamp", "key", ""), [b"yes"])
+        self.assertEqual(self.registry.admit(), [b"yes"])
 
     def test_thing(self) -> None:
         """A thing's key of another type is none."""
         for op in (
-            ("admit", "lamp", "key", ""),
-            ("tell", MOST, "lamp", "s1", 5, "late", "1.000", "{}", "late"),
-            ("find", "lamp"),
-            ("mine", "a", 0, 50),
+            self.registry.admit,
+            lambda: self.registry.tell("s1", 5, "late", status="late", at="1.000"),
+            self.registry.record,
+            lambda: self.registry.mine("a"),
         ):
             self.registry.join("a", "s1")
             self.spoil("DEL", f"{PREFIX}t:lamp")
             self.spoil("SET", f"{PREFIX}t:lamp", "a string")
-            self.registry.run(*op)
+            op()
             self.assertIsNone(self.registry.record(), op)
             self.assertEqual(self.registry.restore("a", "s1")[0], b"joined", op)
 
@@ -286,33 +380,33 @@ class SpoiltTests(ScriptCase):
             self.spoil("DEL", f"{PREFIX}{name}")
             self.spoil("SET", f"{PREFIX}{name}", "a string")
             for node in NODES:
-                self.assertEqual(self.registry.renew(node, first=""), b"new", (name, node))
+                self.assertEqual(self.registry.renew(node, first=False), b"new", (name, node))
                 self.registry.restore("a", "s1")
-                self.assertEqual(self.registry.renew(node, first=""), b"kept", (name, node))
+                self.assertEqual(self.registry.renew(node, first=False), b"kept", (name, node))
             self.registry.sweep()
-            self.assertEqual(self.registry.run("list", "here", "", 10)[1][0][0], b"lamp", name)
-            self.assertEqual(self.registry.run("list", "ids", "", 10)[1][0][0], b"lamp", name)
-            self.assertEqual(self.registry.run("mine", "a", 0, 50)[1:], [b"lamp", b"s1"], name)
+            self.assertEqual(self.registry.listed("here")[0], b"lamp", name)
+            self.assertEqual(self.registry.listed("ids")[0], b"lamp", name)
+            self.assertEqual(self.registry.mine("a")[1], [(b"lamp", b"s1")], name)
 
     def test_deleted(self) -> None:
         """That the lists of things are gone is noticed, and they are written again."""
         for name in ("ids", "here"):
             self.registry.join("a", "s1")
             self.spoil("DEL", f"{PREFIX}{name}")
-            self.assertEqual(self.registry.renew("a", first=""), b"new", name)
+            self.assertEqual(self.registry.renew("a", first=False), b"new", name)
             self.assertEqual(self.registry.restore("a", "s1")[0], b"same", name)
-            self.assertEqual(self.registry.run("list", name, "", 10)[1][0][0], b"lamp", name)
-            self.assertEqual(self.registry.renew("a", first=""), b"kept", name)
+            self.assertEqual(self.registry.listed(name)[0], b"lamp", name)
+            self.assertEqual(self.registry.renew("a", first=False), b"kept", name)
 
     def test_exhausted(self) -> None:
         """A stream that can take nothing more, since its last position is used, begins anew."""
         self.registry.join("a", "s1")
         last = f"{2**64 - 1}-{2**64 - 1}"
         self.spoil("XADD", f"{PREFIX}feed", last, "kind", "nonsense")
-        self.assertEqual(self.registry.run("read", last, 10, 1000), [0, []])
+        self.assertEqual(self.registry.run(Read(after=last, limit=10, octets=1000)), [0, []])
         self.registry.join("a", "s2")
         self.assertEqual(self.registry.kinds(), ["moved"])
-        self.assertEqual(self.registry.renew("b", first=""), b"new")
+        self.assertEqual(self.registry.renew("b", first=False), b"new")
 
 
 class SweepTests(ScriptCase):
@@ -321,7 +415,7 @@ class SweepTests(ScriptCase):
     def test_lost(self) -> None:
         """The things of a node whose lease ran out leave, with their last words, batch by batch."""
         for number in range(7):
-            self.registry.join("a", f"s{number}", id=f"t{number}", word='{"text":"farewell"}')
+            self.registry.join("a", f"s{number}", id=f"t{number}", lastWord='{"text":"farewell"}')
         self.registry.join("b", "other", id="other")
         self.assertEqual(self.registry.sweep(), 0)
         self.registry.renew("a", lease=0)
@@ -335,7 +429,7 @@ class SweepTests(ScriptCase):
         self.assertEqual(left.sequence, 3)
         self.assertEqual(self.registry.record("other").status.value, "present")
         self.assertEqual(self.registry.record("t3").endings[0].cause, "NODE_LOST")
-        records, malformed = nodesOf(self.registry.run("nodes"))
+        records, malformed = nodesOf(self.registry.run(Nodes()))
         self.assertEqual((records[0].node, records[0].status), ("a", "lost"))
         self.assertEqual(malformed, 0)
 
@@ -344,11 +438,11 @@ class SweepTests(ScriptCase):
         self.registry.join("a", "s1", epoch=7)
         self.registry.renew("a", lease=0)
         self.registry.sweep()
-        self.assertEqual(self.registry.renew("a", first=""), b"new")
+        self.assertEqual(self.registry.renew("a", first=False), b"new")
         answer = self.registry.restore("a", "s1", epoch=7, sequence=2, told=0)
         self.assertEqual(answer, [b"joined", b"7", b"3"])
         self.assertEqual(self.registry.kinds(), ["joined", "left", "joined"])
-        self.assertEqual(self.registry.renew("a", first=""), b"kept")
+        self.assertEqual(self.registry.renew("a", first=False), b"kept")
 
     def test_oneSession(self) -> None:
         """Things of one session only are forgotten; restored, they have a larger epoch."""
@@ -364,7 +458,7 @@ class SweepTests(ScriptCase):
         """Who is gone for long, or went before many others, is forgotten."""
         for number in range(6):
             self.registry.join("a", f"s{number}", id=f"t{number}")
-            self.registry.run("leave", MOST, f"t{number}", f"s{number}", 2, "102.0", "{}", ENDING)
+            self.registry.leave(f"s{number}", 2, id=f"t{number}", at="102.0")
         self.registry.sweep(gone=4)
         known = [number for number in range(6) if self.registry.record(f"t{number}")]
         self.assertEqual(known, [2, 3, 4, 5])
@@ -378,8 +472,8 @@ class SweepTests(ScriptCase):
         self.registry.join("a", "s1")
         data = json.dumps({"text": "x" * 10_000})
         for number in range(400):
-            self.registry.run("tell", MOST, "lamp", "s1", number + 2, "message", "1.0", data, "")
-        self.registry.run("sweep", MOST, 50, 10**12, 10**6, 10**12, 1 << 20, LONG)
+            self.registry.tell("s1", number + 2, at="1.0", data=data)
+        self.registry.sweep(mostOctets=1 << 20)
         length = self.registry.client.ask("XLEN", f"{PREFIX}feed")
         self.assertTrue(20 < length < 110, length)
 
@@ -394,30 +488,28 @@ class SweepTests(ScriptCase):
     def test_usurped(self) -> None:
         """Of two processes with one name the later has it; the other is told, each time."""
         self.assertEqual(self.registry.renew("a", process="2"), b"new")
-        self.assertEqual(self.registry.renew("a", process="1", first=""), b"usurped")
-        self.assertEqual(self.registry.renew("a", process="2", first=""), b"kept")
-        self.assertEqual(self.registry.run("retire", "a", "1", MOST, 50), 0)
-        self.assertEqual(self.registry.renew("a", process="2", first=""), b"kept")
+        self.assertEqual(self.registry.renew("a", process="1", first=False), b"usurped")
+        self.assertEqual(self.registry.renew("a", process="2", first=False), b"kept")
+        self.assertEqual(self.registry.run(Retire(node="a", process="1", most=MOST, limit=50)), 0)
+        self.assertEqual(self.registry.renew("a", process="2", first=False), b"kept")
 
     def test_usurperIsLost(self) -> None:
         """When the process that has the name is lost, the one before has it again."""
         self.registry.renew("a", process="2", lease=1)
         time.sleep(0.01)
-        self.assertEqual(self.registry.renew("a", process="1", first=""), b"new")
-        self.assertEqual(self.registry.renew("a", process="1", first=""), b"kept")
-        self.assertEqual(self.registry.renew("a", process="2", first=""), b"usurped")
+        self.assertEqual(self.registry.renew("a", process="1", first=False), b"new")
+        self.assertEqual(self.registry.renew("a", process="1", first=False), b"kept")
+        self.assertEqual(self.registry.renew("a", process="2", first=False), b"usurped")
 
     def test_disowned(self) -> None:
         """What a node does not have is taken off, unless it came back meanwhile."""
         self.registry.join("a", "s1", id="one")
         self.registry.join("a", "s2", id="two")
-        cursor, *found = self.registry.run("mine", "a", "0", 50)
+        cursor, found = self.registry.mine("a")
         self.assertEqual(cursor, b"0")
-        self.assertEqual(
-            set(zip(found[::2], found[1::2], strict=True)), {(b"one", b"s1"), (b"two", b"s2")}
-        )
+        self.assertEqual(set(found), {(b"one", b"s1"), (b"two", b"s2")})
         self.registry.join("a", "s3", id="two")
-        self.registry.run("disown", "a", MOST, *found)
+        self.registry.disown("a", *found)
         self.assertEqual(self.registry.record("one").status.value, "gone")
         self.assertEqual(self.registry.record("two").status.value, "present")
 
@@ -466,9 +558,7 @@ class RegistryMachine(RuleBasedStateMachine):
         """A session comes up, with whatever time its node believes it to be."""
         RegistryMachine.numbers += 1
         session = Session(id, f"s{self.numbers}", node, key, clock)
-        answer = self.registry.join(
-            node, session.name, "refuse" if refuse else "", id=id, key=key, epoch=clock
-        )
+        answer = self.registry.join(node, session.name, refuse, id=id, key=key, epoch=clock)
         if answer[0] in (b"joined", b"moved"):
             session.epoch, session.sequence = int(answer[1]), int(answer[2])
             self.live.append(session)
@@ -505,8 +595,8 @@ class RegistryMachine(RuleBasedStateMachine):
         if self.live:
             session = self.live[at % len(self.live)]
             session.sequence += 1
-            words = (session.id, session.name, session.sequence, what[0], "1.0", "{}", what[1])
-            self.fenced(session, "tell", *words)
+            tell = partial(self.registry.tell, session.name, session.sequence, what[0], session.id)
+            self.fenced(session, partial(tell, at="1.0", status=what[1]))
 
     @rule(at=st.integers(0, 9), again=st.booleans())
     def leave(self, at: int, again: bool) -> None:
@@ -514,27 +604,27 @@ class RegistryMachine(RuleBasedStateMachine):
         if self.live:
             session = self.live[at % len(self.live)]
             session.sequence += 1
-            words = (session.id, session.name, session.sequence, "1.0", "{}", ENDING)
-            self.fenced(session, "leave", *words)
+            leave = partial(self.registry.leave, session.name, session.sequence, session.id, "1.0")
+            self.fenced(session, leave)
             if not again:
                 self.live.remove(session)
 
-    def fenced(self, session: Session, op: str, *words: Any) -> None:
+    def fenced(self, session: Session, write: Callable[[], object]) -> None:
         """A session's word changes nothing if another one has the thing."""
         before = self.registry.record(session.id), len(self.registry.feed())
-        self.registry.run(op, MOST, *words)
+        write()
         if before[0] is not None and before[0].session != session.name:
             assert (self.registry.record(session.id), len(self.registry.feed())) == before
 
     @rule(node=st.sampled_from(NODES))
     def lose(self, node: str) -> None:
         """A node's lease runs out."""
-        self.registry.renew(node, lease=0, first="")
+        self.registry.renew(node, lease=0, first=False)
 
     @rule(node=st.sampled_from(NODES))
     def back(self, node: str) -> None:
         """A node renews its lease."""
-        self.registry.renew(node, first="")
+        self.registry.renew(node, first=False)
 
     @rule(limit=st.integers(1, 3))
     def sweep(self, limit: int) -> None:
@@ -545,10 +635,10 @@ class RegistryMachine(RuleBasedStateMachine):
     def disown(self, node: str) -> None:
         """A node takes off what it does not have."""
         own = {(each.id, each.name) for each in self.live if each.node == node}
-        _, *found = self.registry.run("mine", node, "0", 50)
-        for id, session in zip(found[::2], found[1::2], strict=True):
+        _, found = self.registry.mine(node)
+        for id, session in found:
             if (id.decode(), session.decode()) not in own:
-                self.registry.run("disown", node, MOST, id, session)
+                self.registry.disown(node, (id, session))
 
     @invariant()
     def ordered(self) -> None:

@@ -12,6 +12,7 @@ from thing.fleet.local import LocalRegistry
 from thing.fleet.model import Twins, keyOf
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
 from thing.fleet.redis.keeper import Keeper
+from thing.fleet.redis.operations import Admit
 from thing.fleet.redis.rows import MALFORMED
 from thing.identity import Identity
 from thing.trust.interfaces import IAuthorizer
@@ -49,8 +50,9 @@ class Admission:
         alone = identity.anonymous or self._local.twins is Twins.ALLOW
         # When a whole fleet comes anew, questions that nobody waits for any more must not pile up.
         if not alone and self._keeper.connected and self._keeper.link.lag < BUSY_TIME:
-            policy = "refuse" if self._local.twins is Twins.REFUSE else ""
-            asking = self._keeper.ask("admit", str(identity), keyOf(identity), policy)
+            refuse = self._local.twins is Twins.REFUSE
+            admit = Admit(id=str(identity), key=keyOf(identity), refuse=refuse)
+            asking = self._keeper.ask(admit)
             try:
                 answer = await asking.addTimeout(ADMISSION_TIME, self._local.factory.clock)
             except (RegistryAway, RegistryRefused, TimeoutError):

@@ -23,9 +23,20 @@ from thing.fleet.model import NodeRecord, NotPresent, Twins
 from thing.fleet.redis.address import Address
 from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
 from thing.fleet.redis.endpoints import letIn
+from thing.fleet.redis.operations import (
+    Claim,
+    Disown,
+    Held,
+    Join,
+    Mine,
+    Operation,
+    Renew,
+    Restore,
+    Retire,
+)
 from thing.fleet.redis.outbox import Outbox, Write
-from thing.fleet.redis.script import BATCH, Outcome, Script, asJson, outcomeOf
-from thing.fleet.redis.words import restoreWords
+from thing.fleet.redis.script import BATCH, Outcome, Script, asJson, outcomeOf, pairsOf
+from thing.fleet.redis.writes import heldNow
 
 LEASE = 10.0
 """For how long a node counts as alive after it last said so, seconds."""
@@ -141,20 +152,20 @@ class Keeper:
     async def _retire(self) -> None:
         await self.outbox.whenWritten()
         most = self.script.bounds.events
-        while await self.ask("retire", self.node, self._process, most, BATCH):
+        retire = Retire(node=self.node, process=self._process, most=most, limit=BATCH)
+        while await self.ask(retire):
             pass
 
-    def ask(self, op: str, *words: bytes | str | float) -> Deferred[Any]:
+    def ask(self, operation: Operation) -> Deferred[Any]:
         """
         Run an operation of the script.
 
-        :param op: which.
-        :param words: its arguments.
+        :param operation: which.
         :return: fires with the answer; fails with ``RegistryAway`` or ``RegistryRefused``.
         """
         if not self.link.up:
             return fail(RegistryAway("the registry cannot be reached"))
-        return self.script.run(self.link, op, *words)
+        return self.script.run(self.link, operation)
 
     # The connection.
 
@@ -223,12 +234,14 @@ class Keeper:
 
     async def _renew(self) -> bool:
         """Renew the lease; tell whether it had not run out."""
-        record = asJson(self._record().asDict())
-        answer = await self.ask(
-            "renew",
-            *(self.node, self._process, int(self._lease * 1000), record),
-            "first" if self._first else "",
+        renew = Renew(
+            node=self.node,
+            process=self._process,
+            lease=int(self._lease * 1000),
+            record=asJson(self._record().asDict()),
+            first=self._first,
         )
+        answer = await self.ask(renew)
         try:
             word, now = answer[0].decode(), int(answer[1])
         except (AttributeError, IndexError, TypeError, ValueError):
@@ -276,10 +289,12 @@ class Keeper:
         while batch := list(islice(sessions, BATCH)):
             here = [session for session in batch if self._isHere(session)]
             now = self.timeOfDay()
-            words = [word for session in here for word in restoreWords(session, now)]
-            answers = await self.ask("restore", self.node, self.script.bounds.events, *words)
+            answers = await self.ask(self._restoring([heldNow(each, now) for each in here]))
             for session, answer in zip(here, answers or [], strict=True):
                 self._restored(session, outcomeOf(answer))
+
+    def _restoring(self, sessions: list[Held]) -> Restore:
+        return Restore(node=self.node, most=self.script.bounds.events, sessions=sessions)
 
     def _restored(self, session: LocalSession, outcome: Outcome) -> None:
         if outcome.word in WRITTEN:
@@ -289,31 +304,36 @@ class Keeper:
 
     async def _disown(self) -> None:
         """Take off what the registry takes for this node's, and is not here."""
-        cursor: bytes | str = "0"
+        cursor = "0"
         while True:
-            cursor, *found = await self.ask("mine", self.node, cursor, BATCH)
-            words = []
-            for id, session in zip(found[::2], found[1::2], strict=True):
-                if not self._has(id.decode(errors="replace"), session.decode(errors="replace")):
-                    words += [id, session]
-            if words:
-                await self.ask("disown", self.node, self.script.bounds.events, *words)
-            if cursor == b"0":
+            answer = await self.ask(Mine(node=self.node, cursor=cursor, count=BATCH))
+            # Somebody may have put there what is no text: it is to be taken off, too.
+            cursor, *found = (each.decode(errors="surrogateescape") for each in answer)
+            claims = [Claim(id=id, session=session) for id, session in pairsOf(found)]
+            wrong = [each for each in claims if not self._has(each.id, each.session)]
+            if wrong:
+                most = self.script.bounds.events
+                await self.ask(Disown(node=self.node, most=most, claims=wrong))
+            if cursor == "0":
                 return
 
     # Writing.
 
     def _send(self, write: Write) -> Deferred[Any]:
-        most = self.script.bounds.events
-        if write.op != "join":
-            return self.ask(write.op, *write.words)
+        change = write.change
+        if not isinstance(change, Held):
+            return self.ask(change)
         if write.tries or not self.connected:
             # By now another node may have a newer session of the same thing.
-            restoring = self.ask("restore", self.node, most, *write.words)
-            return restoring.addCallback(lambda answers: answers[0])
-        until = int(1000 * (self.timeOfDay() + ANSWER_TIME))
-        policy = "refuse" if self._local.twins is Twins.REFUSE else ""
-        return self.ask("join", self.node, most, until, policy, *write.words)
+            return self.ask(self._restoring([change])).addCallback(lambda answers: answers[0])
+        join = Join(
+            node=self.node,
+            most=self.script.bounds.events,
+            deadline=int(1000 * (self.timeOfDay() + ANSWER_TIME)),
+            refuse=self._local.twins is Twins.REFUSE,
+            held=change,
+        )
+        return self.ask(join)
 
     def _settled(self, write: Write, outcome: Outcome) -> bool:
         if outcome.word in WRITTEN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 
 from thing.fleet.local import LocalSession
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
+from thing.fleet.redis.operations import Change
 from thing.fleet.redis.script import Outcome, outcomeOf
 
 WINDOW = 128
@@ -37,16 +38,15 @@ MOST_OCTETS_OF_ONE = 8 << 20
 """About how many octets they may have together."""
 
 OVERHEAD = 256
-"""What a write costs besides its words, octets."""
+"""What a write costs besides its texts, octets."""
 
 
 @dataclass(slots=True, eq=False)
 class Write:
     """Something to be written."""
 
-    op: str
     session: LocalSession
-    words: Sequence[str | float]
+    change: Change
     uplink: bool = False
     """Whether it is a thing's own word: that is lost if it is dropped; all the rest is repaired."""
     tries: int = 0
@@ -54,7 +54,8 @@ class Write:
 
     def __post_init__(self) -> None:
         """Count its octets."""
-        self.octets = OVERHEAD + sum(len(each) for each in self.words if isinstance(each, str))
+        texts = (each for each in vars(self.change).values() if isinstance(each, str))
+        self.octets = OVERHEAD + sum(map(len, texts))
 
 
 class _Line:
@@ -250,7 +251,7 @@ class Outbox:
         self.refused += 1
         self._log.error(
             "The registry refused to {op} {id}: {error}",
-            op=write.op,
+            op=write.change.op,
             id=write.session.id,
             error=str(error),
         )

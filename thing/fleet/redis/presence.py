@@ -34,11 +34,10 @@ from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused, ch
 from thing.fleet.redis.endpoints import endpointOf, letIn
 from thing.fleet.redis.inbox import Inbox
 from thing.fleet.redis.keeper import LEASE, Keeper
-from thing.fleet.redis.outbox import Write
 from thing.fleet.redis.queries import Queries
 from thing.fleet.redis.script import Bounds, Script
 from thing.fleet.redis.tail import Tail
-from thing.fleet.redis.words import lastWordOf, writeOf
+from thing.fleet.redis.writes import lastWordWrite, writeOf
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
 
@@ -224,8 +223,7 @@ class RedisPresence(Service):
             with suppress(NotPresent):  # A newer session has its thing.
                 session = self.local.session(self.local.idOf(protocol))
                 if session.protocol is protocol:
-                    words = (session.id, session.session, lastWordOf(session))
-                    self._keeper.outbox.put(Write("word", session, words, uplink=True))
+                    self._keeper.outbox.put(lastWordWrite(session))
 
     # What can be asked.
 

@@ -15,7 +15,8 @@ from thing.fleet.model import Filter, NodeRecord, Page, Status, ThingRecord, sea
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
 from thing.fleet.redis.inbox import Inbox
 from thing.fleet.redis.keeper import Keeper
-from thing.fleet.redis.rows import MALFORMED, nodesOf, recordOf, trafficOf
+from thing.fleet.redis.operations import Find, List, Nodes
+from thing.fleet.redis.rows import FIELDS, MALFORMED, nodesOf, recordOf, trafficOf
 
 MEASURE_TIME = 0.5
 """How long a page waits for the figures of other nodes, seconds."""
@@ -86,7 +87,7 @@ class Queries:
         :raises RegistryAway: if there is no answer, or :class:`RegistryRefused`.
         """
         self._checkConnected()
-        found = self._records(await self._keeper.ask("find", id))
+        found = self._records(await self._keeper.ask(Find(ids=[id], fields=FIELDS)))
         return found[0] if found else None
 
     async def _page(self, after: str, limit: int, wanted: Filter) -> Page:
@@ -112,7 +113,8 @@ class Queries:
         self, which: str, after: str, count: int
     ) -> tuple[list[ThingRecord], str | None]:
         try:
-            last, rows = await self._keeper.ask("list", which, after, count)
+            listing = List(set=which, after=after, count=count, fields=FIELDS)
+            last, rows = await self._keeper.ask(listing)
             following = last.decode() or None
         except MALFORMED:
             raise RegistryAway("the registry's answer makes no sense") from None
@@ -175,7 +177,7 @@ class Queries:
         own = self._own()
         try:
             self._checkConnected()
-            answer = await self._keeper.ask("nodes")
+            answer = await self._keeper.ask(Nodes())
         except (RegistryAway, RegistryRefused):
             return [self._own()]
         records, malformed = nodesOf(answer)

@@ -1,7 +1,8 @@
 -- The shared registry. Every change of its state and the event that tells of it happen
 -- here, at once or not at all: so the order of the feed is the order of the state.
 --
--- KEYS[1] is the prefix of all keys; ARGV[1] says what to do, the rest is for that.
+-- KEYS[1] is the prefix of all keys; ARGV[1] says what to do, and ARGV[2] is a JSON object
+-- with the fields that operations.py names for that.
 --
 --   PREFIXt:ID      a hash: what is known of one thing, here or gone
 --   PREFIXids       a sorted set, all scores 0: the ids of all things that are known
@@ -25,10 +26,6 @@ local WINDOW = 60000
 local FIRST_WAIT = 10000
 local LONGEST_WAIT = 300000
 local LARGEST = 2 ^ 53
-local ROW = {
-  'name', 'fingerprint', 'status', 'node', 'session', 'epoch', 'sequence', 'since', 'seen',
-  'address', 'group', 'aead', 'resumed', 'endings',
-}
 
 local NOW
 do
@@ -50,6 +47,7 @@ local function number(text)
   return found >= 0 and found < LARGEST and found or 0
 end
 
+-- Text only: of a number cjson keeps 14 digits.
 local function quoted(text)
   return cjson.encode(text)
 end
@@ -75,7 +73,7 @@ end
 
 local function tell(most, kind, thing, at, data)
   local entry = {
-    'XADD', P .. 'feed', 'MAXLEN', '~', most, '*', 'kind', kind, 'id', thing.id,
+    'XADD', P .. 'feed', 'MAXLEN', '~', whole(most), '*', 'kind', kind, 'id', thing.id,
     'epoch', whole(thing.epoch), 'sequence', whole(thing.sequence), 'node', thing.node,
     'session', thing.session, 'at', at, 'data', data,
   }
@@ -228,15 +226,12 @@ local function objection(stored, session, epoch, key, fresh, refuse)
 end
 
 -- A session that came up has its thing from now on; one that is restored, only if no newer has.
--- NODE MOST UNTIL POLICY, then of each session
--- ID SESSION EPOCH SEQUENCE TOLD STATUS KEY SINCE AT DATA LAST_WORD
--- NAME FINGERPRINT ADDRESS GROUP AEAD RESUMED
-local function hold(node, most, fresh, refuse, a)
+local function hold(node, most, fresh, refuse, held)
   local new = {
-    id = a[1], session = a[2], epoch = tonumber(a[3]), sequence = tonumber(a[4]), node = node,
-    key = a[7], since = a[8], endings = '',
+    id = held.id, session = held.session, epoch = held.epoch, sequence = held.sequence,
+    node = node, key = held.key, since = held.since, endings = '',
   }
-  local told, data, kind = tonumber(a[5]), a[10], 'joined'
+  local told, data, kind = held.told, held.data, 'joined'
   local stored = load(new.id)
   if stored then
     if stored.here and stored.session ~= new.session and stored.node ~= node
@@ -269,36 +264,36 @@ local function hold(node, most, fresh, refuse, a)
   elseif not fresh and ofOneSession(new) then
     new.epoch = math.max(new.epoch, NOW) -- Nothing is kept of such a thing, its events neither.
   end
-  store(new, a[6], told, {
-    'seen', a[9], 'lastWord', a[11], 'name', a[12], 'fingerprint', a[13], 'address', a[14],
-    'group', a[15], 'aead', a[16], 'resumed', a[17],
+  store(new, held.status, told, {
+    'seen', held.at, 'lastWord', held.lastWord, 'name', held.name,
+    'fingerprint', held.fingerprint, 'address', held.address, 'group', held.group,
+    'aead', held.aead, 'resumed', held.resumed and '1' or '0',
   })
-  tell(most, kind, new, a[9], data)
+  tell(most, kind, new, held.at, data)
   local wait = kind == 'moved' and damp(new.id) or 0
   if wait > 0 then
     new.sequence = new.sequence + 1
     redis.call('HSET', P .. 't:' .. new.id, 'sequence', whole(new.sequence))
-    tell(most, 'twins', new, a[9], '{"wait":' .. seconds(wait) .. '}')
+    tell(most, 'twins', new, held.at, '{"wait":' .. seconds(wait) .. '}')
   end
   return { kind, whole(new.epoch), whole(new.sequence) }
 end
 
 local OPS = {}
 
--- A session came up: NODE MOST UNTIL POLICY and the session. UNTIL is when the node stops
--- waiting: what is carried out later must not look like news.
-function OPS.join(a)
-  if NOW > tonumber(a[3]) then
+-- A session came up. What is carried out after its node stopped waiting must not look like news.
+function OPS.join(o)
+  if NOW > o.deadline then
     return { 'late' }
   end
-  return hold(a[1], a[2], true, a[4] == 'refuse', { unpack(a, 5) })
+  return hold(o.node, o.most, true, o.refuse, o.held)
 end
 
--- Sessions that were up already: NODE MOST and the sessions.
-function OPS.restore(a)
+-- Sessions that were up already.
+function OPS.restore(o)
   local answers = {}
-  for at = 3, #a, 17 do
-    answers[#answers + 1] = hold(a[1], a[2], false, false, { unpack(a, at, at + 16) })
+  for at, held in ipairs(o.sessions) do
+    answers[at] = hold(o.node, o.most, false, false, held)
   end
   return answers
 end
@@ -314,60 +309,59 @@ local function heldBy(id, session)
   return thing, { thing.here and 'done' or 'gone', whole(thing.epoch), whole(thing.sequence) }
 end
 
--- Something happened to a thing: MOST ID SESSION SEQUENCE KIND AT DATA STATUS.
-function OPS.tell(a)
-  local thing, answer = heldBy(a[2], a[3])
-  local sequence = tonumber(a[4])
-  if not thing or sequence <= thing.told or not (thing.here or a[5] == 'message') then
+-- Something happened to a thing.
+function OPS.tell(o)
+  local thing, answer = heldBy(o.id, o.session)
+  if not thing or o.sequence <= thing.told or not (thing.here or o.kind == 'message') then
     return answer
   end
-  thing.sequence = math.max(thing.sequence + 1, sequence)
-  tell(a[1], a[5], thing, a[6], a[7])
+  thing.sequence = math.max(thing.sequence + 1, o.sequence)
+  tell(o.most, o.kind, thing, o.at, o.data)
   redis.call('HSET', P .. 't:' .. thing.id, 'sequence', whole(thing.sequence),
-    'told', whole(sequence))
+    'told', whole(o.sequence))
   if thing.here then
-    redis.call('HSET', P .. 't:' .. thing.id, 'seen', a[6])
-    if a[8] ~= '' then
-      redis.call('HSET', P .. 't:' .. thing.id, 'status', a[8])
+    redis.call('HSET', P .. 't:' .. thing.id, 'seen', o.at)
+    if o.status ~= '' then
+      redis.call('HSET', P .. 't:' .. thing.id, 'status', o.status)
     end
   end
   return { answer[1], answer[2], whole(thing.sequence) }
 end
 
--- A thing's session is over: MOST ID SESSION SEQUENCE AT DATA ENDING.
-function OPS.leave(a)
-  local thing, answer = heldBy(a[2], a[3])
+-- A thing's session is over.
+function OPS.leave(o)
+  local thing, answer = heldBy(o.id, o.session)
   if thing and thing.here then
-    thing.told = tonumber(a[4])
+    thing.told = o.sequence
     thing.sequence = math.max(thing.sequence + 1, thing.told)
-    leave(a[1], thing, a[5], a[6], a[7])
+    leave(o.most, thing, o.at, o.data, o.ending)
   end
   return answer
 end
 
--- A thing left another last word, for the case that it is lost: ID SESSION DATA.
-function OPS.word(a)
-  local thing, answer = heldBy(a[1], a[2])
+-- A thing left another last word, for the case that it is lost.
+function OPS.word(o)
+  local thing, answer = heldBy(o.id, o.session)
   if thing and thing.here then
-    redis.call('HSET', P .. 't:' .. thing.id, 'lastWord', a[3])
+    redis.call('HSET', P .. 't:' .. thing.id, 'lastWord', o.lastWord)
   end
   return answer
 end
 
--- May an identity have a session? ID KEY POLICY. Nothing is changed.
-function OPS.admit(a)
-  local thing = load(a[1])
+-- May an identity have a session? Nothing is changed.
+function OPS.admit(o)
+  local thing = load(o.id)
   if not thing then
     return { 'yes' }
   end
   if thing.here and alive(thing.node) then
-    if thing.key ~= a[2] then
+    if thing.key ~= o.key then
       return { 'key', thing.node }
-    elseif a[3] == 'refuse' then
+    elseif o.refuse then
       return { 'here', thing.node }
     end
   end
-  local wait = number(redis.call('HGET', P .. 't:' .. a[1], 'fightUntil')) - NOW
+  local wait = number(redis.call('HGET', P .. 't:' .. o.id, 'fightUntil')) - NOW
   -- Nobody has to wait for longer than that: the clock was set back.
   return wait > 0 and wait <= LONGEST_WAIT and { 'wait', whole(wait) } or { 'yes' }
 end
@@ -388,21 +382,20 @@ local function sound(node)
   return right and count['n:' .. node] <= count.here and (count.here == 0 or count.ids > 0)
 end
 
--- A node is alive: NODE PROCESS LEASE RECORD FIRST. Says whether its lease had not run out.
-function OPS.renew(a)
-  local node, process = a[1], a[2]
-  if not sound(node) then
+-- A node is alive. Says whether its lease had not run out.
+function OPS.renew(o)
+  if not sound(o.node) then
     redis.call('DEL', P .. 'leases') -- So that every node restores what it has.
   end
-  local owner = redis.call('HGET', P .. 'owners', node)
-  if owner and owner ~= process and a[5] ~= 'first' and alive(node) then
+  local owner = redis.call('HGET', P .. 'owners', o.node)
+  if owner and owner ~= o.process and not o.first and alive(o.node) then
     return { 'usurped', whole(NOW) }
   end
-  local kept = owner == process and alive(node)
-  redis.call('HSET', P .. 'owners', node, process)
-  redis.call('HSET', P .. 'nodes', node, a[4])
-  redis.call('ZADD', P .. 'leases', whole(NOW + tonumber(a[3])), node)
-  redis.call('ZREM', P .. 'lost', node)
+  local kept = owner == o.process and alive(o.node)
+  redis.call('HSET', P .. 'owners', o.node, o.process)
+  redis.call('HSET', P .. 'nodes', o.node, o.record)
+  redis.call('ZADD', P .. 'leases', whole(NOW + o.lease), o.node)
+  redis.call('ZREM', P .. 'lost', o.node)
   return { kept and 'kept' or 'new', whole(NOW) }
 end
 
@@ -417,50 +410,64 @@ local function empty(node, most, limit, detail)
   return redis.call('SCARD', P .. 'n:' .. node)
 end
 
--- Clean up after one node whose lease ran out, and forget what is old: MOST LIMIT KEEP
--- MOST_GONE KEEP_NODES MOST_OCTETS LEASE. Says how much is left to be done at once.
-function OPS.sweep(a)
-  -- No lease is as long as that: the clock was set back.
-  for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases',
-    '(' .. whole(NOW + 3 * tonumber(a[7])), '+inf', 'LIMIT', 0, tonumber(a[2]))) do
-    redis.call('ZADD', P .. 'leases', whole(NOW + tonumber(a[7])), name)
-  end
-  local limit, left = tonumber(a[2]), 0
+-- Clean up after one node whose lease ran out. Says whether there is more of that.
+local function sweepLost(most, limit)
   local node = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', whole(NOW), 'LIMIT', 0, 1)[1]
-  if node then
-    left = empty(node, a[1], limit, lostWith(node))
-    if left == 0 then
-      redis.call('ZREM', P .. 'leases', node)
-      redis.call('HDEL', P .. 'owners', node)
-      redis.call('ZADD', P .. 'lost', whole(NOW), node)
-      left = 1 -- There may be another node.
-    end
+  if not node then
+    return false
   end
-  local old = redis.call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(NOW - tonumber(a[3])),
+  if empty(node, most, limit, lostWith(node)) == 0 then
+    redis.call('ZREM', P .. 'leases', node)
+    redis.call('HDEL', P .. 'owners', node)
+    redis.call('ZADD', P .. 'lost', whole(NOW), node)
+  end
+  return true -- There may be another node.
+end
+
+-- Forget things that are gone for long, or before many others. Says whether there may be more.
+local function sweepGone(limit, keep, most)
+  local old = redis.call('ZRANGEBYSCORE', P .. 'gone', '-inf', whole(NOW - keep),
     'LIMIT', 0, limit)
-  local excess = redis.call('ZCARD', P .. 'gone') - tonumber(a[4])
+  local excess = redis.call('ZCARD', P .. 'gone') - most
   if #old == 0 and excess > 0 then
     old = redis.call('ZRANGE', P .. 'gone', 0, math.min(excess, limit) - 1)
   end
   for _, id in ipairs(old) do
     forget(id)
   end
+  return #old >= limit
+end
+
+-- Shorten the stream if it takes too much.
+local function shorten(most)
+  local octets = redis.call('MEMORY', 'USAGE', P .. 'feed', 'SAMPLES', 20) or 0
+  if octets > most then
+    local length = redis.call('XLEN', P .. 'feed')
+    redis.call('XTRIM', P .. 'feed', 'MAXLEN', math.floor(0.9 * length * most / octets))
+  end
+end
+
+-- Clean up after one node, and forget what is old. Says how much is left to be done at once.
+function OPS.sweep(o)
+  -- No lease is as long as that: the clock was set back.
+  for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases',
+    '(' .. whole(NOW + 3 * o.lease), '+inf', 'LIMIT', 0, o.limit)) do
+    redis.call('ZADD', P .. 'leases', whole(NOW + o.lease), name)
+  end
+  local left = sweepLost(o.most, o.limit) and 1 or 0
+  left = left + (sweepGone(o.limit, o.keep, o.mostGone) and 1 or 0)
   for _, lost in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lost', '-inf',
-    whole(NOW - tonumber(a[5])), 'LIMIT', 0, limit)) do
+    whole(NOW - o.keepNodes), 'LIMIT', 0, o.limit)) do
     redis.call('ZREM', P .. 'lost', lost)
     redis.call('HDEL', P .. 'nodes', lost)
   end
-  local octets = redis.call('MEMORY', 'USAGE', P .. 'feed', 'SAMPLES', 20) or 0
-  if octets > tonumber(a[6]) then
-    local length = redis.call('XLEN', P .. 'feed')
-    redis.call('XTRIM', P .. 'feed', 'MAXLEN', math.floor(0.9 * length * tonumber(a[6]) / octets))
-  end
-  return left + (#old >= limit and 1 or 0)
+  shorten(o.mostOctets)
+  return left
 end
 
--- What a node is said to have: NODE CURSOR COUNT. Answers a cursor, then id and session of each.
-function OPS.mine(a)
-  local found = redis.call('SSCAN', P .. 'n:' .. a[1], a[2], 'COUNT', a[3])
+-- What a node is said to have. Answers a cursor, then id and session of each.
+function OPS.mine(o)
+  local found = redis.call('SSCAN', P .. 'n:' .. o.node, o.cursor, 'COUNT', o.count)
   local answer = { found[1] }
   for _, id in ipairs(found[2]) do
     answer[#answer + 1] = id
@@ -470,61 +477,65 @@ function OPS.mine(a)
   return answer
 end
 
--- Take off what a node does not have: NODE MOST, then id and session of each.
-function OPS.disown(a)
-  for at = 3, #a, 2 do
-    local thing = load(a[at])
-    if not thing or thing.node ~= a[1] or not thing.here then
-      redis.call('SREM', P .. 'n:' .. a[1], a[at])
-    elseif thing.session == a[at + 1] then
-      lose(a[2], thing, 'the session ended while its node could not tell')
+-- Take off what a node does not have.
+function OPS.disown(o)
+  for _, claim in ipairs(o.claims) do
+    local thing = load(claim.id)
+    if not thing or thing.node ~= o.node or not thing.here then
+      redis.call('SREM', P .. 'n:' .. o.node, claim.id)
+    elseif thing.session == claim.session then
+      lose(o.most, thing, 'the session ended while its node could not tell')
     end
   end
   return { 'done' }
 end
 
--- A node leaves in order: NODE PROCESS MOST LIMIT. Says how many things are still to be taken off.
-function OPS.retire(a)
-  if redis.call('HGET', P .. 'owners', a[1]) ~= a[2] then
+-- A node leaves in order. Says how many things are still to be taken off.
+function OPS.retire(o)
+  if redis.call('HGET', P .. 'owners', o.node) ~= o.process then
     return 0
   end
-  local left = empty(a[1], a[3], tonumber(a[4]), 'the node ' .. a[1] .. ' was stopped')
+  local left = empty(o.node, o.most, o.limit, 'the node ' .. o.node .. ' was stopped')
   if left == 0 then
-    redis.call('ZREM', P .. 'leases', a[1])
-    redis.call('HDEL', P .. 'owners', a[1])
-    redis.call('HDEL', P .. 'nodes', a[1])
+    redis.call('ZREM', P .. 'leases', o.node)
+    redis.call('HDEL', P .. 'owners', o.node)
+    redis.call('HDEL', P .. 'nodes', o.node)
   end
   return left
 end
 
--- What is known of some things: the ids. Of each that is known a row: its id, and ROW.
-function OPS.find(a)
+-- The rows of some things: of each that is known its id, and the fields in their order.
+local function rowsOf(ids, fields)
   local rows = {}
-  for _, id in ipairs(a) do
-    local row = redis.pcall('HMGET', P .. 't:' .. id, unpack(ROW))
-    if row[5] then
-      table.insert(row, 1, id)
+  for _, id in ipairs(ids) do
+    local row = redis.pcall('HMGET', P .. 't:' .. id, 'session', unpack(fields))
+    if row[1] then
+      row[1] = id
       rows[#rows + 1] = row
     end
   end
   return rows
 end
 
--- Go through the things in the order of their ids: SET AFTER COUNT. Answers the last id that
--- was looked at, or nothing after the last, and the rows.
-function OPS.list(a)
-  local from = a[2] == '' and '-' or '(' .. a[2]
-  local count = tonumber(a[3])
-  local ids = redis.call('ZRANGEBYLEX', P .. a[1], from, '+', 'LIMIT', 0, count)
-  return { #ids == count and ids[#ids] or '', OPS.find(ids) }
+-- What is known of some things: the rows of those that are.
+function OPS.find(o)
+  return rowsOf(o.ids, o.fields)
 end
 
--- What happened: AFTER LIMIT OCTETS. Answers whether there may be more, and entries of the
--- stream: one at least if there is one, however long it is.
-function OPS.read(a)
-  local after, limit, left = a[1], tonumber(a[2]), tonumber(a[3])
+-- Go through the things in the order of their ids. Answers the last id that was looked at, or
+-- nothing after the last, and the rows.
+function OPS.list(o)
+  local from = o.after == '' and '-' or '(' .. o.after
+  local ids = redis.call('ZRANGEBYLEX', P .. o.set, from, '+', 'LIMIT', 0, o.count)
+  return { #ids == o.count and ids[#ids] or '', rowsOf(ids, o.fields) }
+end
+
+-- What happened. Answers whether there may be more, and entries of the stream: one at least if
+-- there is one, however long it is.
+function OPS.read(o)
+  local after, left = o.after, o.octets
   local entries = {}
-  while #entries < limit and left > 0 do
+  while #entries < o.limit and left > 0 do
     local entry = redis.pcall('XRANGE', P .. 'feed', '(' .. after, '+', 'COUNT', 1)[1]
     if not entry then
       return { 0, entries }
@@ -546,4 +557,4 @@ function OPS.nodes()
   }
 end
 
-return OPS[ARGV[1]]({ unpack(ARGV, 2) })
+return OPS[ARGV[1]](cjson.decode(ARGV[2]))

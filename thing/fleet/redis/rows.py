@@ -30,6 +30,12 @@ MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, Val
 LARGEST = 1 << 63
 """Numbers in the registry are smaller than this."""
 
+FIELDS = (
+    *("name", "fingerprint", "status", "node", "session", "epoch", "sequence"),
+    *("since", "seen", "address", "group", "aead", "resumed", "endings"),
+)
+"""What a record is made of: the script is asked for these fields of a thing, in this order."""
+
 _OWN = {"position", *(each.name for each in fields(FleetEvent))}
 
 
@@ -37,27 +43,28 @@ def recordOf(row: Any) -> ThingRecord | None:
     """
     Read what is known of a thing.
 
-    :param row: what the script's ``find`` gives of one.
+    :param row: its id, and its :data:`FIELDS`, as Redis gives them.
     :return: the record, or None if it makes no sense.
     """
     try:
-        id, name, print, status, node, session, epoch, sequence, *more = map(_text, row)
-        since, seen, address, group, aead, resumed, endings = more
+        id, *values = map(_text, row)
+        found = dict(zip(FIELDS, values, strict=True))
+        endings = found["endings"]
         return ThingRecord(
             id=id,
-            name=name or None,
-            fingerprint=print,
-            status=Status(status),
-            node=node,
-            session=session,
-            epoch=_whole(epoch),
-            sequence=_whole(sequence),
-            since=_real(since),
-            lastSeen=_real(seen),
-            address=address,
-            group=group,
-            aead=aead,
-            resumed=resumed == "1",
+            name=found["name"] or None,
+            fingerprint=found["fingerprint"],
+            status=Status(found["status"]),
+            node=found["node"],
+            session=found["session"],
+            epoch=_whole(found["epoch"]),
+            sequence=_whole(found["sequence"]),
+            since=_real(found["since"]),
+            lastSeen=_real(found["seen"]),
+            address=found["address"],
+            group=found["group"],
+            aead=found["aead"],
+            resumed=found["resumed"] == "1",
             endings=tuple(map(_ending, endings.split("\n"))) if endings else (),
         )
     except MALFORMED:

@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from thing.fleet.redis.connection import Link, RegistryAway
+from thing.fleet.redis.operations import Operation, Sweep
 
 MOST_FED = 100_000
 """About how many events the stream keeps."""
@@ -69,16 +70,24 @@ class Script:
         """
         await link.call("SCRIPT", "LOAD", self.text)
 
-    def run(self, link: Link, op: str, *args: bytes | str | float) -> Deferred[Any]:
+    def run(self, link: Link, operation: Operation) -> Deferred[Any]:
         """
         Run an operation.
 
         :param link: the connection.
-        :param op: which, as the script calls it.
-        :param args: its arguments.
+        :param operation: which.
         :return: fires with the answer; fails as :meth:`~thing.fleet.redis.connection.Link.call`.
         """
-        return link.call("EVALSHA", self.digest, 1, self.prefix, op, *args)
+        return link.call(*self.command(operation))
+
+    def command(self, operation: Operation) -> tuple[bytes | str | int, ...]:
+        """
+        Tell what runs an operation.
+
+        :param operation: which.
+        :return: the words of a command for Redis.
+        """
+        return ("EVALSHA", self.digest, 1, self.prefix, operation.op, operation.encode())
 
     def sweep(self, link: Link, lease: float) -> Deferred[Any]:
         """
@@ -91,9 +100,15 @@ class Script:
         bounds = self.bounds
         return self.run(
             link,
-            "sweep",
-            *(bounds.events, BATCH, int(bounds.keep * 1000), bounds.gone),
-            *(int(KEEP_NODES * 1000), bounds.octets, int(lease * 1000)),
+            Sweep(
+                most=bounds.events,
+                limit=BATCH,
+                keep=int(bounds.keep * 1000),
+                mostGone=bounds.gone,
+                keepNodes=int(KEEP_NODES * 1000),
+                mostOctets=bounds.octets,
+                lease=int(lease * 1000),
+            ),
         )
 
 

@@ -13,6 +13,7 @@ from twisted.logger import Logger
 from thing.fleet.feed import Feed, Position, Receiver, formatPosition, parsePosition
 from thing.fleet.model import FedEvent
 from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused
+from thing.fleet.redis.operations import Read
 from thing.fleet.redis.rows import MALFORMED, eventOf, positionOf
 from thing.fleet.redis.script import Script
 
@@ -220,7 +221,8 @@ class Tail:
 
     async def _entriesAfter(self, link: Link, at: Position) -> tuple[bool, list[Any]]:
         """Read some entries, and tell whether there may be more."""
-        answer = await self._script.run(link, "read", formatPosition(at), BATCH, BATCH_OCTETS)
+        read = Read(after=formatPosition(at), limit=BATCH, octets=BATCH_OCTETS)
+        answer = await self._script.run(link, read)
         try:
             more, entries = answer
             return bool(more), list(entries)
