@@ -17,7 +17,7 @@ from tests.certificates import writeCertificate
 from tests.cli.madeup import CLEAR, FleetCase, answer, reactor, thing
 from thing.cli import api as client
 from thing.cli.address import parseStatus
-from thing.cli.answers import Away, Nonsense
+from thing.cli.answers import BadAnswer, Unreachable
 from thing.cli.api import MAX_ANSWER, Api
 from thing.cli.exits import CommandError, ExitCode
 from thing.cli.records import nodes, pages
@@ -121,7 +121,7 @@ class AskTests(ApiCase):
             if asked == 2:
                 self.assertEqual(await self.ask(url, askTwice), 200)
             else:
-                with self.assertRaises(Away):
+                with self.assertRaises(Unreachable):
                     await self.ask(url, askTwice)
             self.assertEqual(b"".join(self.requests).count(method.encode()), asked)
 
@@ -139,7 +139,7 @@ class AskTests(ApiCase):
         nowhere = self.serveOctets(b"")
 
         def post(api: Api, body: bytes) -> bool:
-            self.assertRaises(Away, api.ask, "POST", "/things/x/messages", body=body)
+            self.assertRaises(Unreachable, api.ask, "POST", "/things/x/messages", body=body)
             return api.sent
 
         self.assertTrue(await self.ask(nowhere, lambda api: post(api, b"short")))
@@ -191,7 +191,7 @@ class HostileTests(ApiCase):
         await port.stopListening()
         for url in (f"http://127.0.0.1:{number}", f"unix:{self.home}/none", f"http://{'x' * 70}"):
             error = await self.refused(url, ExitCode.NOT_CONNECTED, f"cannot reach {url}")
-            self.assertIsInstance(error, Away)
+            self.assertIsInstance(error, Unreachable)
 
     async def test_redirect(self) -> None:
         """A redirection is told and not followed: the token goes nowhere else."""
@@ -254,7 +254,7 @@ class HostileTests(ApiCase):
         for begin in (b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\n"):
             Dripping.begin = begin
             url = f"http://127.0.0.1:{self.listen(Factory.forProtocol(Dripping))}"
-            with self.assertRaises(Away) as raised:
+            with self.assertRaises(Unreachable) as raised:
                 await self.ask(url, lambda api: api.ask("GET", "/nodes", patience=1.0))
             self.assertIn("no answer in time", str(raised.exception))
 
@@ -265,7 +265,7 @@ class HostileTests(ApiCase):
             error = await self.refused(
                 self.serveOctets(answer(body, status)), ExitCode.NOT_CONNECTED, "Too many follow"
             )
-            self.assertIsInstance(error, Away)
+            self.assertIsInstance(error, Unreachable)
         for status, code in (
             ("400 Bad", ExitCode.USAGE),
             ("403 No", ExitCode.NO_ACCESS),
@@ -278,7 +278,7 @@ class HostileTests(ApiCase):
         """A stream that is not one of events is not followed."""
         for octets in (answer(b"{}"), answer(b"{}", "200 OK", "Content-Type: text/html")):
             url = self.serveOctets(octets)
-            with self.assertRaises(Nonsense):
+            with self.assertRaises(BadAnswer):
                 await self.ask(url, lambda api: api.stream("/events", {}, {}))
 
     async def test_clock(self) -> None:

@@ -47,7 +47,7 @@ from thing.cli.ping import ping
 from thing.cli.pinging import Pinger, Statistics
 from thing.cli.pipe import LONGEST, Lines, Pipe, StandardStreams
 from thing.cli.servers import choiceOf, complainOfKey
-from thing.cli.session import Conversation, Talk, blockingRestored, codeOf
+from thing.cli.session import CommandProtocol, Conversation, blockingRestored, codeOf
 from thing.cli.target import DEFAULT_PORT, parseTarget
 from thing.trust import ClientChoice, PresharedKey
 from thing.trust.choice import CLIENT_KEYWORDS
@@ -589,7 +589,7 @@ class FakeStdio:
 class TalkCase(PairCase):
     """Tests with a command's protocol in the client's place, in memory."""
 
-    def talkingPair(self, talk: Talk, **named: Any) -> Pair:
+    def talkingPair(self, talk: CommandProtocol, **named: Any) -> Pair:
         """A pair whose client is a command's protocol."""
         pair = Pair(**named)
         pair.clientFactory.protocol = lambda: talk

@@ -20,20 +20,28 @@ from tests.cli.madeup import thing as record
 from tests.cli.test_commands import PROJECT, HomeCase
 from thing.cli import main, sending
 from thing.cli.address import DEFAULT_STATUS, parseStatus
-from thing.cli.answers import Answer, Nonsense, readObject
+from thing.cli.answers import Answer, BadAnswer, readObject
 from thing.cli.api import pathOf
 from thing.cli.board import HELP as BOARD_HELP
 from thing.cli.board import MOST_TYPED, Board, endings, ordered, summary
 from thing.cli.events import KINDS
 from thing.cli.exits import ExitCode
 from thing.cli.following import describe
+from thing.cli.formats import (
+    WIDEST,
+    Columns,
+    formatCount,
+    formatRoundTrip,
+    formatSpan,
+    formatTime,
+    visible,
+)
 from thing.cli.ls import STATUSES
 from thing.cli.records import PAGE, Node, Row, nodes, pages
 from thing.cli.screen import Keys
-from thing.cli.shown import WIDEST, Columns, amount, moment, span, tripTime, visible
 from thing.cli.status import readToken
 from thing.cli.stream import MAX_EVENT, EventReader, ServerEvent
-from thing.cli.watching import MOST_THINGS, Snapshot, look
+from thing.cli.watching import MOST_THINGS, Snapshot, takeSnapshot
 from thing.errors import CredentialError
 from thing.fleet import FedEvent, FleetEvent, Kind, NodeRecord, Status
 
@@ -261,7 +269,7 @@ class ShownTests(SynchronousTestCase):
             *((59.4, "59s"), (59.6, "1m00s"), (3599.4, "59m59s"), (3599.6, "1h00m")),
             *((86399.0, "23h59m"), (86400.0, "1d00h"), (99.9 * 86400, "99d21h"), (1e7, "115d")),
         ):
-            self.assertEqual(span(seconds), text)
+            self.assertEqual(formatSpan(seconds), text)
 
     def test_tripTime(self) -> None:
         """Round trips are in milliseconds until they are a second."""
@@ -269,7 +277,7 @@ class ShownTests(SynchronousTestCase):
             *((None, "-"), (0.0, "0.0ms"), (0.01234, "12.3ms"), (0.09996, "100ms")),
             *((0.9994, "999ms"), (0.9996, "1.0s"), (75.0, "1m15s")),
         ):
-            self.assertEqual(tripTime(seconds), text)
+            self.assertEqual(formatRoundTrip(seconds), text)
 
     def test_amount(self) -> None:
         """Large numbers are short."""
@@ -277,17 +285,17 @@ class ShownTests(SynchronousTestCase):
             *((0, "0"), (999, "999"), (1000, "1.0k"), (99_949, "99.9k"), (99_951, "100k")),
             *((999_499, "999k"), (999_501, "1.0M"), (5 * 10**12, "5.0T")),
         ):
-            self.assertEqual(amount(number), text)
-            self.assertLessEqual(len(amount(number)), 5)
+            self.assertEqual(formatCount(number), text)
+            self.assertLessEqual(len(formatCount(number)), 5)
 
     def test_moment(self) -> None:
         """A time of day is where the user is; one that no calendar has is a question mark."""
         with mock.patch.dict(os.environ, TZ="XYZ-3"):
             time.tzset()
-            self.assertEqual(moment(NOW), "2027-01-15 11:00:00")
+            self.assertEqual(formatTime(NOW), "2027-01-15 11:00:00")
         time.tzset()
         for wrong in (1e300, -1e300, math.inf):
-            self.assertEqual(moment(wrong), "?")
+            self.assertEqual(formatTime(wrong), "?")
 
     def test_columns(self) -> None:
         """Columns are aligned by what a terminal shows; later rows widen them, giants do not."""
@@ -350,7 +358,7 @@ class RecordTests(SynchronousTestCase):
             *((name, wrong) for name in ("since", "lastSeen") for wrong in ("1", True, 10**400)),
             *(("traffic", {name: "1"}) for name in ("silence", "roundTripTime", "messagesIn")),
         ):
-            with self.assertRaises(Nonsense) as raised:
+            with self.assertRaises(BadAnswer) as raised:
                 rowsOf(good | {name: wrong})
             self.assertIn(
                 repr(next(iter(wrong)) if isinstance(wrong, dict) else name), str(raised.exception)
@@ -361,7 +369,7 @@ class RecordTests(SynchronousTestCase):
         """A page is an object with a list."""
         for wrong in ({}, {"things": {}}, {"things": [1]}, page() | {"following": 5}):
             told: Any = Told(wrong)
-            with self.assertRaises(Nonsense):
+            with self.assertRaises(BadAnswer):
                 list(pages(told, {}, keep=False))
 
     def test_pages(self) -> None:
@@ -379,7 +387,7 @@ class RecordTests(SynchronousTestCase):
         """A server whose pages do not go forward is left."""
         for following in ("b", "a", ""):
             told: Any = Told(page(following="b"), page(following=following))
-            with self.assertRaises(Nonsense):
+            with self.assertRaises(BadAnswer):
                 list(pages(told, {}, keep=False))
 
     def test_nodes(self) -> None:
@@ -398,7 +406,7 @@ class RecordTests(SynchronousTestCase):
             [good | {"minutes": [[NOW, {"GOODBYE": "x"}]]}],
         ):
             told: Any = Told({"nodes": wrong})
-            with self.assertRaises(Nonsense):
+            with self.assertRaises(BadAnswer):
                 nodes(told)
 
     def test_objects(self) -> None:
@@ -411,12 +419,12 @@ class RecordTests(SynchronousTestCase):
         """A look is at the nodes and at all pages, up to a bound."""
         listed = {"nodes": [], "complete": True}
         told: Any = Told(listed, page(record("a"), following="a"), page(record("b")))
-        snapshot = look(told, "")
+        snapshot = takeSnapshot(told, "")
         self.assertEqual([row.id for row in snapshot.rows], ["a", "b"])
         self.assertEqual((snapshot.complete, snapshot.more), (True, False))
         many = [record(f"{number:04}") for number in range(MOST_THINGS)]
         told = Told(listed, page(*many, following=many[-1].id, complete=False))
-        snapshot = look(told, "x")
+        snapshot = takeSnapshot(told, "x")
         self.assertEqual((snapshot.complete, snapshot.more), (False, True))
         self.assertEqual(told.asked[1][1]["q"], "x")
 

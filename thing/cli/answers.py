@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from thing.cli.exits import CommandError, ExitCode
-from thing.cli.shown import visible
+from thing.cli.formats import visible
 
 MAX_SAID = 200
 """How much of what a server says is shown, characters."""
 
 
-class Away(CommandError):
+class Unreachable(CommandError):
     """The server cannot be reached now, or does not answer; later it may."""
 
     def __init__(self, message: str, advice: str | None = None) -> None:
@@ -24,7 +24,7 @@ class Away(CommandError):
         super().__init__(message, ExitCode.NOT_CONNECTED, advice)
 
 
-class Nonsense(CommandError):
+class BadAnswer(CommandError):
     """What was answered is not what a status server answers."""
 
     def __init__(self, message: str) -> None:
@@ -48,7 +48,7 @@ class Answer:
     @property
     def title(self) -> str:
         """What went wrong, as the server put it."""
-        return said(self.found.get("title"))
+        return quoted(self.found.get("title"))
 
 
 def readObject(content: bytes | str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def _noNumber(text: str) -> float:
     raise ValueError(f"{text} is not a number")
 
 
-def said(text: object) -> str:
+def quoted(text: object) -> str:
     """
     Make what a stranger said fit for a part of a line.
 

@@ -28,7 +28,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from thing.cli.address import StatusAddress
-from thing.cli.answers import Answer, Away, Nonsense, readObject, said
+from thing.cli.answers import Answer, BadAnswer, Unreachable, quoted, readObject
 from thing.cli.exits import CommandError, ExitCode
 
 PATIENCE = 10.0
@@ -61,7 +61,7 @@ class _UnixConnection(HTTPConnection):
         self.sock.connect(self._path)
 
 
-class _Impatient(io.RawIOBase):
+class _DeadlineReader(io.RawIOBase):
     """Reads a socket until a deadline, however little comes at a time."""
 
     def __init__(self, api: Api, source: socket.socket, raw: io.RawIOBase) -> None:
@@ -184,7 +184,7 @@ class Api:
                 raise self.failed(self._answer(response))
             kind = response.headers.get_content_type()
             if kind != "text/event-stream":
-                raise self._nonsense(f"events were asked for, and {said(kind)} came")
+                raise self._badAnswer(f"events were asked for, and {quoted(kind)} came")
             return response
 
     def read(self, response: HTTPResponse, patience: float) -> bytes:
@@ -257,7 +257,7 @@ class Api:
         """A response that is read by the deadline."""
         response = HTTPResponse(source, *arguments, **others)
         raw = response.fp.detach()
-        response.fp = io.BufferedReader(_Impatient(self, source, raw))
+        response.fp = io.BufferedReader(_DeadlineReader(self, source, raw))
         self._reading = response
         return response
 
@@ -265,20 +265,20 @@ class Api:
         """Read an answer whole."""
         status = response.status
         if 300 <= status < 400:
-            where = said(response.headers.get("Location", "nowhere"))
-            raise self._nonsense(f"it redirects to {where}, which is not followed")
+            where = quoted(response.headers.get("Location", "nowhere"))
+            raise self._badAnswer(f"it redirects to {where}, which is not followed")
         content = response.read(MAX_ANSWER + 1)
         if len(content) > MAX_ANSWER:
-            raise self._nonsense(f"its answer is longer than {MAX_ANSWER >> 20} MiB")
+            raise self._badAnswer(f"its answer is longer than {MAX_ANSWER >> 20} MiB")
         if response.length:  # The library says nothing if less came than was announced.
             raise IncompleteRead(content)
         try:
             found = readObject(content)
         except ValueError:
-            line = f"{status} {said(response.reason)}".strip()
-            raise self._nonsense(f"{line}, and no JSON object") from None
+            line = f"{status} {quoted(response.reason)}".strip()
+            raise self._badAnswer(f"{line}, and no JSON object") from None
         if not 200 <= status < 300 and not isinstance(found.get("title"), str):
-            raise self._nonsense(f"{status}, and nothing that says what went wrong")
+            raise self._badAnswer(f"{status}, and nothing that says what went wrong")
         answer = Answer(status, found, _timeOf(response))
         if status in (401, 403, 421):
             raise self.failed(answer)
@@ -294,18 +294,18 @@ class Api:
         if answer.status == 400:
             return CommandError(line, ExitCode.USAGE)
         if answer.status in (429, 500, 502, 503, 504):
-            return Away(line)
-        return Nonsense(f"{line} ({answer.status})")
+            return Unreachable(line)
+        return BadAnswer(f"{line} ({answer.status})")
 
-    def _nonsense(self, what: str) -> CommandError:
+    def _badAnswer(self, what: str) -> CommandError:
         return self._closed(
-            Nonsense(f"{self.address.text} does not answer as a status server does: {what}")
+            BadAnswer(f"{self.address.text} does not answer as a status server does: {what}")
         )
 
     @contextmanager
     def _plainErrors(self) -> Iterator[None]:
         """Turn what can go wrong into one line; what is left of a connection is closed."""
-        away = f"cannot reach {self.address.text}: "
+        unreachable = f"cannot reach {self.address.text}: "
         try:
             yield
         except ssl.SSLCertVerificationError as error:
@@ -316,15 +316,15 @@ class Api:
                 )
             ) from None
         except (RemoteDisconnected, IncompleteRead):
-            raise self._closed(Away(f"{away}it closed the connection")) from None
+            raise self._closed(Unreachable(f"{unreachable}it closed the connection")) from None
         except TimeoutError:
-            raise self._closed(Away(f"{away}no answer in time")) from None
+            raise self._closed(Unreachable(f"{unreachable}no answer in time")) from None
         except (ConnectionRefusedError, FileNotFoundError) as error:
-            raise self._closed(Away(f"{away}{_plain(error)}", NOBODY_THERE)) from None
+            raise self._closed(Unreachable(f"{unreachable}{_plain(error)}", NOBODY_THERE)) from None
         except (OSError, UnicodeError) as error:
-            raise self._closed(Away(f"{away}{_plain(error)}")) from None
+            raise self._closed(Unreachable(f"{unreachable}{_plain(error)}")) from None
         except (HTTPException, ValueError) as error:
-            raise self._nonsense(said(str(error)) or type(error).__name__) from None
+            raise self._badAnswer(quoted(str(error)) or type(error).__name__) from None
 
     def _closed(self, error: CommandError) -> CommandError:
         """An error to be raised, after which nothing more comes over this connection."""

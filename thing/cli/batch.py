@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from thing.cli.api import Api
 from thing.cli.board import NODE_HEADINGS, Board, endings, nodeCells, summary
 from thing.cli.exits import CommandError, ExitCode, complain
+from thing.cli.formats import Columns, colourWanted
 from thing.cli.listing import Table
 from thing.cli.output import asLine, endingQuietly, write
-from thing.cli.shown import Columns, colourWanted
-from thing.cli.watching import Snapshot, look
+from thing.cli.watching import Snapshot, takeSnapshot
 
 __all__ = ["Batch"]
 
@@ -63,7 +63,7 @@ class Batch:
         board = self._board
         first = board.snapshot is None
         try:
-            snapshot = look(self._api, board.search, keep=self._asJson)
+            snapshot = takeSnapshot(self._api, board.search, keep=self._asJson)
         except CommandError as error:
             if first:
                 raise

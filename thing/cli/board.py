@@ -9,8 +9,15 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from thing.cli.formats import (
+    causeName,
+    formatCount,
+    formatRoundTrip,
+    formatSpan,
+    formatTime,
+    visible,
+)
 from thing.cli.records import LATELY, Node, Row
-from thing.cli.shown import amount, causeName, moment, span, tripTime, visible
 from thing.cli.watching import Snapshot
 
 MOST_TYPED = 100
@@ -43,10 +50,10 @@ _STYLES = {"late": "yellow", "gone": "dim", "lost": "bold red", "draining": "yel
 _COLUMNS: tuple[tuple[str, str, int, Callable[[Row], str]], ...] = (
     ("STATUS", "", 7, lambda row: visible(row.status, 20)),
     ("NODE", "", 16, lambda row: visible(row.node, 60)),
-    ("UP FOR", "", 7, lambda row: span(row.up)),
-    ("BEAT", "beat", 7, lambda row: span(row.silence)),
-    ("TRIP", "trip", 7, lambda row: tripTime(row.roundTripTime)),
-    ("MSGS", "messages", 6, lambda row: amount(row.messages)),
+    ("UP FOR", "", 7, lambda row: formatSpan(row.up)),
+    ("BEAT", "beat", 7, lambda row: formatSpan(row.silence)),
+    ("TRIP", "trip", 7, lambda row: formatRoundTrip(row.roundTripTime)),
+    ("MSGS", "messages", 6, lambda row: formatCount(row.messages)),
     ("ADDRESS", "", 24, lambda row: visible(row.address, 60)),
 )
 """The heading, what it sorts by, the width and the cells of the columns after the first."""
@@ -86,7 +93,7 @@ def summary(snapshot: Snapshot, shown: int) -> str:
     """
     late = sum(row.status == "late" for row in snapshot.rows)
     total = len(snapshot.rows)
-    parts = [f"{moment(snapshot.at)[11:]}  {total} thing{'s' * (total != 1)}, {late} late"]
+    parts = [f"{formatTime(snapshot.at)[11:]}  {total} thing{'s' * (total != 1)}, {late} late"]
     if shown != total:
         parts.append(f"{shown} shown")
     if snapshot.more:
@@ -107,7 +114,7 @@ def endings(snapshot: Snapshot) -> str:
     for node in snapshot.nodes:
         ended.update(node.ended)
     counts = ", ".join(
-        f"{amount(count)} {causeName(cause)}" for cause, count in ended.most_common(8)
+        f"{formatCount(count)} {causeName(cause)}" for cause, count in ended.most_common(8)
     )
     return f"Ended in the last {LATELY / 60:.0f} minutes: {counts or 'none'}"
 
@@ -128,7 +135,7 @@ def nodeCells(node: Node) -> tuple[str, ...]:
         visible(node.status, 20),
         str(node.sessions),
         str(node.handshakes),
-        tripTime(node.loopLag),
+        formatRoundTrip(node.loopLag),
         visible(node.registry, 20),
     )
 

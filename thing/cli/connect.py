@@ -1,4 +1,4 @@
-"""``thing connect``: what it is told."""
+"""``thing connect``: its options; what it does is imported when it runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``thing events``: what it is told."""
+"""``thing events``: its options; what it does is imported when it runs."""
 
 from __future__ import annotations
 

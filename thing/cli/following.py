@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from thing.cli.answers import Away, Nonsense, readObject
+from thing.cli.answers import BadAnswer, Unreachable, readObject
 from thing.cli.api import Api, Query
 from thing.cli.exits import ExitCode, complain
+from thing.cli.formats import formatRoundTrip, formatSpan, formatTime, visible
 from thing.cli.output import ReaderGone, asLine, endingQuietly, readerIsGone, write
-from thing.cli.shown import moment, span, tripTime, visible
 from thing.cli.stream import EventReader, ServerEvent
 from thing.endpoints.backoff import Backoff
 
@@ -74,7 +74,7 @@ class Follower:
                     if self._follow(after):
                         return
                     trouble = f"{self._api.address.text} ended the stream"
-                except Away as error:
+                except Unreachable as error:
                     if not self._connected:
                         raise
                     trouble = str(error)
@@ -107,7 +107,7 @@ class Follower:
                     if self._take(event):
                         return True
             except ValueError as error:
-                raise Nonsense(f"{self._api.address.text} sent nonsense: {error}") from None
+                raise BadAnswer(f"{self._api.address.text} sent nonsense: {error}") from None
         return False
 
     def _take(self, event: ServerEvent) -> bool:
@@ -146,12 +146,12 @@ def describe(found: dict[str, Any]) -> str:
     kind, id, at = (found.get(name) for name in ("kind", "id", "at"))
     if not (isinstance(kind, str) and isinstance(id, str) and isinstance(at, int | float)):
         raise ValueError("an event without a kind, an id or a time")
-    tell = _WHAT.get(kind)
-    what = "" if tell is None else tell(_Said(found))
-    return f"{moment(at)}  {visible(kind, 20):<8}  {visible(id)}  {what}".rstrip()
+    tell = _DESCRIPTIONS.get(kind)
+    what = "" if tell is None else tell(_EventFields(found))
+    return f"{formatTime(at)}  {visible(kind, 20):<8}  {visible(id)}  {what}".rstrip()
 
 
-class _Said:
+class _EventFields:
     """The members of an event, whatever they are."""
 
     def __init__(self, found: dict[str, Any]) -> None:
@@ -174,16 +174,16 @@ class _Said:
         return f"{len(coded) * 3 // 4} octets" if isinstance(coded, str) else "?"
 
 
-_WHAT: dict[str, Callable[[_Said], str]] = {
+_DESCRIPTIONS: dict[str, Callable[[_EventFields], str]] = {
     "joined": lambda said: f"from {said.text('address')}, on {said.text('node')}",
     "moved": lambda said: (
         f"from {said.text('address')}, on {said.text('node')}; was on {said.text('fromNode')}"
     ),
-    "late": lambda said: f"silent for {said.number('silence', span)}",
-    "renewed": lambda said: f"alive, round trip {said.number('roundTripTime', tripTime)}",
-    "message": _Said.message,
-    "lastWord": _Said.message,
+    "late": lambda said: f"silent for {said.number('silence', formatSpan)}",
+    "renewed": lambda said: f"alive, round trip {said.number('roundTripTime', formatRoundTrip)}",
+    "message": _EventFields.message,
+    "lastWord": _EventFields.message,
     "left": lambda said: said.text("detail"),
-    "twins": lambda said: f"two with one key; newcomers wait for {said.number('wait', span)}",
+    "twins": lambda said: f"two with one key; newcomers wait for {said.number('wait', formatSpan)}",
 }
 """What is said of each kind."""

@@ -8,11 +8,19 @@ import click
 
 from thing.cli.api import Api, Query
 from thing.cli.exits import ExitCode, complain
+from thing.cli.formats import (
+    Columns,
+    causeName,
+    colourWanted,
+    formatCount,
+    formatRoundTrip,
+    formatSpan,
+    visible,
+)
 from thing.cli.output import asLine, endingQuietly, write
 from thing.cli.records import Page, Row, pages
-from thing.cli.shown import Columns, amount, causeName, colourWanted, span, tripTime, visible
 
-__all__ = ["INCOMPLETE", "List", "Table"]
+__all__ = ["INCOMPLETE", "Listing", "Table"]
 
 INCOMPLETE = "the answer is incomplete: it is only what that node knows"
 """What is said when the shared registry is away."""
@@ -27,10 +35,10 @@ _CELLS: dict[str, Callable[[Row], str]] = {
     "ID": lambda row: visible(row.id) or "?",
     "STATUS": _statusOf,
     "NODE": lambda row: visible(row.node, 60),
-    "UP FOR": lambda row: span(row.up),
-    "LAST BEAT": lambda row: span(row.silence),
-    "ROUND TRIP": lambda row: tripTime(row.roundTripTime),
-    "MESSAGES": lambda row: amount(row.messages),
+    "UP FOR": lambda row: formatSpan(row.up),
+    "LAST BEAT": lambda row: formatSpan(row.silence),
+    "ROUND TRIP": lambda row: formatRoundTrip(row.roundTripTime),
+    "MESSAGES": lambda row: formatCount(row.messages),
     "ADDRESS": lambda row: visible(row.address, 60),
 }
 
@@ -70,7 +78,7 @@ class Table:
             yield click.style(line, fg=colour) if colour else line
 
 
-class List:
+class Listing:
     """A run of ``thing ls``."""
 
     def __init__(self, query: Query, everything: bool, asJson: bool) -> None:

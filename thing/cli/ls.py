@@ -1,4 +1,4 @@
-"""``thing ls``: what it is told."""
+"""``thing ls``: its options; what it does is imported when it runs."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def ls(
     The first 500 are listed, in the order of their ids; that there are more,
     or that a part of the fleet could not be asked, is said on standard error.
     """
-    from thing.cli.listing import List
+    from thing.cli.listing import Listing
 
-    listing = List({"q": text, "status": wanted, "node": node}, everything, asJson)
+    listing = Listing({"q": text, "status": wanted, "node": node}, everything, asJson)
     with status.api() as api:
         listing.run(api)

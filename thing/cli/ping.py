@@ -1,4 +1,4 @@
-"""``thing ping``: what it is told."""
+"""``thing ping``: its options; what it does is imported when it runs."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from thing.cli.session import Talk
+from thing.cli.session import CommandProtocol
 from thing.events import Termination
 
 __all__ = ["Pinger", "Statistics"]
@@ -52,7 +52,7 @@ class Statistics:
         return f"rtt min/avg/max/mdev = {numbers} ms"
 
 
-class Pinger(Talk):
+class Pinger(CommandProtocol):
     """A session that only beats."""
 
     def __init__(self, target: str, verbose: bool, count: int | None) -> None:

@@ -12,7 +12,7 @@ from twisted.internet.stdio import StandardIO
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing.cli.session import Talk
+from thing.cli.session import CommandProtocol
 from thing.events import Termination
 
 LONGEST = 65536
@@ -116,7 +116,7 @@ class StandardStreams(Protocol):
         self._pipe.outputClosed()
 
 
-class Pipe(Talk):
+class Pipe(CommandProtocol):
     """
     A session between standard input and output and a server.
 

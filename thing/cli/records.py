@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from thing.cli.answers import Nonsense
+from thing.cli.answers import BadAnswer
 from thing.cli.api import Api, Query
 
 PAGE = 500
@@ -93,7 +93,7 @@ def pages(api: Api, query: Query, keep: bool) -> Iterator[Page]:
         if following is None:
             return
         if after is not None and following <= after:
-            raise Nonsense(f"{api.address.text} tells the same things again and again")
+            raise BadAnswer(f"{api.address.text} tells the same things again and again")
         after = following
 
 
@@ -216,5 +216,5 @@ def _count(found: dict[str, Any], name: str) -> int:
     return int(_maybe(found, name) or 0)
 
 
-def _wrong(name: str) -> Nonsense:
-    return Nonsense(f"the status server's answer makes no sense: {name!r} is missing or wrong")
+def _wrong(name: str) -> BadAnswer:
+    return BadAnswer(f"the status server's answer makes no sense: {name!r} is missing or wrong")

@@ -21,11 +21,11 @@ import click
 from rich.console import Console
 from rich.live import Live
 
-from thing.cli.answers import Away
+from thing.cli.answers import Unreachable
 from thing.cli.api import Api
 from thing.cli.board import Board
 from thing.cli.exits import CommandError
-from thing.cli.watching import News, Snapshot, Watcher, look
+from thing.cli.watching import News, Snapshot, Watcher, takeSnapshot
 
 __all__ = ["Keys", "Screen"]
 
@@ -100,7 +100,9 @@ class Screen:
         self._news: deque[News] = deque(maxlen=1)
         self._live: Live | None = None
         self._console = Console(force_terminal=True, force_interactive=True, highlight=False)
-        self._watcher = Watcher(lambda text: look(api, text), board.search, delay, self._tell)
+        self._watcher = Watcher(
+            lambda text: takeSnapshot(api, text), board.search, delay, self._tell
+        )
         self._before: list[Any] = []
         self._reader, self._writer = -1, -1
 
@@ -171,7 +173,7 @@ class Screen:
             self._board.see(news)
             return
         # What will not change by itself ends it, unless there is something to be seen.
-        if self._board.snapshot is None and not isinstance(news, Away):
+        if self._board.snapshot is None and not isinstance(news, Unreachable):
             raise news
         if not isinstance(news, CommandError):
             raise news

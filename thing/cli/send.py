@@ -1,4 +1,4 @@
-"""``thing send``: what it is told."""
+"""``thing send``: its options; what it does is imported when it runs."""
 
 from __future__ import annotations
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from thing.cli.answers import Answer, Away, Nonsense
+from thing.cli.answers import Answer, BadAnswer, Unreachable
 from thing.cli.api import PATIENCE, Api, pathOf
 from thing.cli.exits import CommandError, ExitCode
+from thing.cli.formats import visible
 from thing.cli.output import asLine, endingQuietly, write, writeOctets
-from thing.cli.shown import visible
 
 MAX_INPUT = 1 << 20
 """The longest message that is read from standard input, octets; servers take far less."""
@@ -82,7 +82,7 @@ def _ask(api: Api, id: str, message: bytes, timeout: float) -> Answer:
     query = {"timeout": f"{timeout:g}"}
     try:
         return api.ask("POST", f"{pathOf(id)}/messages", query, message, timeout + PATIENCE)
-    except Away as error:
+    except Unreachable as error:
         if not api.sent:
             raise
         raise CommandError(f"{error}; the message may have arrived", ExitCode.UNANSWERED) from None
@@ -99,7 +99,7 @@ def _replyOf(answer: Answer) -> bytes:
                 return base64.b64decode(text, validate=True)
     except (UnicodeEncodeError, binascii.Error):
         pass
-    raise Nonsense("the status server's answer makes no sense: 'reply' is missing or wrong")
+    raise BadAnswer("the status server's answer makes no sense: 'reply' is missing or wrong")
 
 
 def _lines(reply: bytes) -> list[str]:

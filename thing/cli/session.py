@@ -2,7 +2,7 @@
 One session of a command, from the connection to the exit code.
 
 :func:`converse` is what ``thing connect`` and ``thing ping`` share; what each
-does within the session is in its own subclass of :class:`Talk`.
+does within the session is in its own subclass of :class:`CommandProtocol`.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ _NOT_TAKEN = (ErrorCode.CREDENTIAL_REQUIRED, ErrorCode.NO_COMMON_CREDENTIAL)
 _CANCELLED = (CancelledError, ConnectingCancelledError, DeferredTimeout)
 
 
-class Talk(ThingProtocol):
+class CommandProtocol(ThingProtocol):
     """
     The client's side of a command's session: reports, leaves, and knows when all is over.
 
@@ -193,13 +193,13 @@ class Conversation:
     def __init__(self, options: ClientOptions, factory: ThingFactory, endpoint: Any) -> None:
         """
         :param options: what the user chose.
-        :param factory: makes a :class:`Talk`.
+        :param factory: makes a :class:`CommandProtocol`.
         :param endpoint: to connect by.
         """
         self._options = options
         self._factory = factory
         self._connecting: Deferred[Any] = endpoint.connect(factory)
-        self._talk: Talk | None = None
+        self._protocol: CommandProtocol | None = None
         self._leaving = False
         self._interrupted = False
 
@@ -220,16 +220,18 @@ class Conversation:
 
     def interrupt(self) -> None:
         """The user interrupts: goodbye at first, the end if that takes too long or is too early."""
-        talk = self._talk
-        inSession = talk is not None and talk.session is not None and talk.termination is None
-        if talk is not None and inSession and not self._leaving:
+        protocol = self._protocol
+        inSession = (
+            protocol is not None and protocol.session is not None and protocol.termination is None
+        )
+        if protocol is not None and inSession and not self._leaving:
             self._leaving = True
-            talk.note("saying goodbye; interrupt again to end at once")
-            talk.leave()
+            protocol.note("saying goodbye; interrupt again to end at once")
+            protocol.leave()
             return
         self._interrupted = True
-        if talk is not None:
-            talk.cut()
+        if protocol is not None:
+            protocol.cut()
         else:
             self._connecting.cancel()
 
@@ -237,7 +239,7 @@ class Conversation:
         options = self._options
         try:
             self._connecting.addTimeout(options.timeout, self._factory.clock)
-            self._talk = await self._connecting
+            self._protocol = await self._connecting
         except (*_CANCELLED, ConnectError, OSError) as error:
             if self._interrupted:
                 complain("interrupted")
@@ -246,21 +248,21 @@ class Conversation:
             why = f"no connection within {options.timeout:g} s" if late else _plain(error)
             complain(f"cannot connect to {options.target.text}: {why}")
             return ExitCode.NOT_CONNECTED
-        termination = await self._talk.over()
-        code = self._code(self._talk, termination)
+        termination = await self._protocol.over()
+        code = self._code(self._protocol, termination)
         if code is ExitCode.NOT_TRUSTED:
             complainOfKey(termination.detail, options)
         elif code is ExitCode.INTERRUPTED:
             complain("interrupted")
         elif code not in (ExitCode.GOODBYE, ExitCode.SENT_AWAY):
-            lost = self._talk.lost if termination.cause is Cause.TRUNCATED else ""
+            lost = self._protocol.lost if termination.cause is Cause.TRUNCATED else ""
             complain(f"{termination}{lost}{_comeBack(termination.retryAfter)}")
         return code
 
-    def _code(self, talk: Talk, termination: Termination) -> ExitCode:
+    def _code(self, protocol: CommandProtocol, termination: Termination) -> ExitCode:
         if self._interrupted:
             return ExitCode.INTERRUPTED
-        if termination.clean and talk.sentAway:
+        if termination.clean and protocol.sentAway:
             return ExitCode.SENT_AWAY
         return codeOf(termination)
 
@@ -294,7 +296,7 @@ def _plain(error: BaseException | None) -> str:
 
 def converse(
     options: ClientOptions,
-    talk: Callable[[], Talk],
+    protocol: Callable[[], CommandProtocol],
     *,
     requestedTtl: float | None,
     stream: bool = False,
@@ -304,7 +306,7 @@ def converse(
     Hold a session and exit with its code.
 
     :param options: what the user chose.
-    :param talk: makes this side's protocol.
+    :param protocol: makes this side's protocol.
     :param requestedTtl: the TTL to ask for, seconds; None leaves it to the server.
     :param stream: whether messages may be received in pieces.
     :param jitter: when the first heartbeat comes, within the first interval.
@@ -323,7 +325,7 @@ def converse(
 
     endpoint = options.target.endpoint(reactor, options.timeout)
     factory = ThingFactory(settings, choice.authorizer, jitter=jitter)
-    factory.protocol = talk
+    factory.protocol = protocol
     with blockingRestored():
         react(lambda reactor: Conversation(options, factory, endpoint).run(reactor))
 

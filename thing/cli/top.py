@@ -1,4 +1,4 @@
-"""``thing top``: what it is told."""
+"""``thing top``: its options; what it does is imported when it runs."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ News = Snapshot | Exception
 """What a look brought."""
 
 
-def look(api: Api, text: str, keep: bool = False) -> Snapshot:
+def takeSnapshot(api: Api, text: str, keep: bool = False) -> Snapshot:
     """
     Look at the fleet.
 

@@ -41,7 +41,7 @@ def colourWanted() -> bool:
     )
 
 
-def moment(at: float) -> str:
+def formatTime(at: float) -> str:
     """
     Write a time of day.
 
@@ -55,7 +55,7 @@ def moment(at: float) -> str:
     return f"{local:%Y-%m-%d %H:%M:%S}"
 
 
-def span(seconds: float | None) -> str:
+def formatSpan(seconds: float | None) -> str:
     """
     Write a duration, in six characters at most if it is no longer than 273 years.
 
@@ -76,7 +76,7 @@ def span(seconds: float | None) -> str:
     return f"{whole}s"
 
 
-def tripTime(seconds: float | None) -> str:
+def formatRoundTrip(seconds: float | None) -> str:
     """
     Write a round-trip time.
 
@@ -87,11 +87,11 @@ def tripTime(seconds: float | None) -> str:
         return "-"
     milliseconds = max(0.0, seconds) * 1000
     if milliseconds >= 999.5:
-        return span(seconds)
+        return formatSpan(seconds)
     return f"{milliseconds:.1f}ms" if milliseconds < 99.95 else f"{milliseconds:.0f}ms"
 
 
-def amount(number: int) -> str:
+def formatCount(number: int) -> str:
     """
     Write how many there are, in five characters at most.
 
