@@ -3,7 +3,8 @@ Thing as a Twisted transport: endpoints over which any protocol runs unchanged.
 
 A program writes ``thing:...`` where it wrote ``tcp:...``, or uses the classes
 here. Its protocols are built when a session is up, and see a transport that
-does all that Twisted's TCP transport does.
+does all that Twisted's TCP transport does. What a session is and how it ends is
+settled below; here it is put into Twisted's words.
 """
 
 from thing.endpoints.backoff import Backoff, isHopeless, retryPolicy, terminationOf

@@ -1,4 +1,9 @@
-"""The fleet: who is here, what happens, and a word to a thing, wherever it is."""
+"""
+The fleet: who is here, what happens, and a word to a thing, wherever it is.
+
+It hears of sessions from the factories that it watches, and tells the status server, the
+page and other nodes. Sessions go on whether or not anybody asks.
+"""
 
 from thing.fleet.interfaces import IPresence
 from thing.fleet.memory import MemoryPresence
