@@ -16,7 +16,9 @@ from thing.core.messages import FRAGMENT_LIMIT
 from thing.core.states import State
 from thing.errors import EndReason, ErrorCode
 from thing.events import Cause
-from thing.session.driver import HELD_HIGH, LINGER, QUEUE_HIGH, WRITE_BATCH
+from thing.session.driver import HELD_HIGH, LINGER
+from thing.session.producers import QUEUE_HIGH
+from thing.session.sinks import WRITE_BATCH
 
 SHORT = TtlPolicy(default=3.0, minimum=0.5)
 """A TTL of three seconds: a beat every second."""
@@ -467,7 +469,7 @@ class Producer:
 
     def resumeProducing(self) -> None:
         self.paused = False
-        if "pause" in self.told or self.consumer._driver._producerStreaming:
+        if "pause" in self.told or self.consumer._driver._producer.streaming:
             self.told.append("resume")
             self.go()
         else:

@@ -47,9 +47,10 @@ from thing.core.messages import (
 from thing.core.records import RECORD_LIMIT, clearRecord
 from thing.errors import ErrorCode
 from thing.events import Cause, PeerProved
-from thing.session.driver import LINGER, WRITE_BATCH
+from thing.session.driver import LINGER
 from thing.session.factory import ThingFactory
 from thing.session.limits import Limits
+from thing.session.sinks import WRITE_BATCH
 from thing.trust.authorized import Anyone
 
 HTTP = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"

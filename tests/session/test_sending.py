@@ -17,7 +17,7 @@ from tests.pairs import MemoryTransport, Pair, PairCase
 from tests.session import test_driver, test_protocol
 from thing.errors import ErrorCode
 from thing.events import Cause
-from thing.session.driver import QUICK, QUICK_BATCH, WRITE_BATCH
+from thing.session.sinks import QUICK, QUICK_BATCH, WRITE_BATCH
 from thing.session.transports import sendsAtOnce
 
 
@@ -50,6 +50,8 @@ class DirectTransport(MemoryTransport):
 
     def write(self, data: bytes) -> None:
         self.written += data
+        if not self._streaming:
+            self.producerPaused = True  # A pull producer is not paused: it is asked for each time.
         super().write(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -62,11 +64,7 @@ class DirectTransport(MemoryTransport):
         if self.broken:
             self.reason = self.reason or (ConnectionLost if self.outgoing else None)
             return False
-        waited = bool(self.outgoing)
-        moved = super()._fillKernel()
-        if waited and not self.outgoing and self.producer and not self._streaming:
-            self.producer.resumeProducing()
-        return moved
+        return super()._fillKernel()
 
     def unregisterProducer(self) -> None:
         super().unregisterProducer()

@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTim
 from zope.interface import implementer
 
 from thing.core.messages import FRAGMENT_LIMIT
-from thing.session.driver import QUEUE_HIGH
+from thing.session.clock import callOff
+from thing.session.producers import QUEUE_LOW, RegisteredProducer
 
 BUFFER_SIZE = 65536
 """With more octets than this unsent a producer is paused, as Twisted's transports do."""
@@ -44,7 +45,6 @@ class Outflow:
     One session's write side; its session asks it for more whenever little waits to be sent.
 
     :ivar bufferSize: with more octets than this unsent a producer is paused.
-    :ivar producer: the application's producer, or None.
     """
 
     def __init__(self, session: Carrier, clock: IReactorTime, patience: float) -> None:
@@ -54,14 +54,12 @@ class Outflow:
         :param patience: how long a close waits while nothing at all moves, seconds.
         """
         self.bufferSize = BUFFER_SIZE
-        self.producer: Any = None
+        self._producer = RegisteredProducer()
         self._session = session
         self._clock = clock
         self._patience = patience
         self._written: list[bytes] = []
         self._size = 0
-        self._streaming = False
-        self._paused = False
         self._asking = False
         self._closing = False
         self._over = False
@@ -82,7 +80,7 @@ class Outflow:
 
         :param pieces: the octets.
         """
-        if self._over or (self._closing and self.producer is None):
+        if self._over or (self._closing and not self._producer.registered):
             return
         size = sum(map(len, pieces))
         if not size:
@@ -91,10 +89,8 @@ class Outflow:
         self._size += size
         if not self._asking:
             self._wake()
-        unsent = self._size + self._session.queued
-        if self._streaming and not self._paused and unsent > self.bufferSize:
-            self._paused = True
-            self.producer.pauseProducing()
+        if self._size + self._session.queued > self.bufferSize:
+            self._producer.pause()
 
     def register(self, producer: Any, streaming: bool) -> None:
         """
@@ -104,21 +100,15 @@ class Outflow:
         :param streaming: which of the two.
         :raises RuntimeError: if there is one already.
         """
-        if self.producer is not None:
-            raise RuntimeError(
-                f"Cannot register producer {producer}, because producer {self.producer}"
-                " was never unregistered."
-            )
+        self._producer.register(producer, streaming)
         if self._over:
-            producer.stopProducing()
-            return
-        self.producer, self._streaming, self._paused = producer, streaming, False
-        if not streaming:
-            producer.resumeProducing()
+            self._producer.stop()
+        elif not streaming:
+            self._producer.resume()
 
     def unregister(self) -> None:
         """Forget the producer; a close that waited for it goes on."""
-        self.producer, self._streaming = None, False
+        self._producer.unregister()
         if self._closing and not self._over:
             self._wake()
 
@@ -148,27 +138,28 @@ class Outflow:
         """Little waits to be sent: let the producer go on (``IPullProducer``)."""
         if self._written or self._over:
             return  # What is written will be drained first, and this called again.
-        if self.producer is None:
-            self._closeIfDone()
-        elif self._paused or not self._streaming:
-            self._paused, self._asking = False, True
-            self._session.guard(self.producer.resumeProducing)
+        if self._producer.waits:
+            self._asking = True
+            self._session.guard(self._producer.resume)
             self._asking = False
             self.drain()  # It was asked in a turn of its own.
+        else:
+            self._closeIfDone()
 
     def stopProducing(self) -> None:
         """Nothing can be sent any more (``IPullProducer``)."""
         self._over = True
         self._written, self._size = [], 0
-        if self.producer is not None:
+        if self._producer.registered:
             self._wake()  # The application may be in the middle of the call that led here.
 
     def lost(self) -> None:
         """The stream is closed: no timer and no producer is left behind."""
         self.stopProducing()
-        self._cancel("_turn")
-        self._cancel("_stall")
-        self._stopProducer()
+        callOff(self._turn)
+        callOff(self._stall)
+        self._turn = self._stall = None
+        self._session.guard(self._producer.stop)
 
     def _wake(self) -> None:
         if self._turn is None:
@@ -177,17 +168,17 @@ class Outflow:
     def _takeTurn(self) -> None:
         self._turn = None
         if self._over:
-            self._stopProducer()
+            self._session.guard(self._producer.stop)
             return
         self.drain()
         self._closeIfDone()
 
     def _closeIfDone(self) -> None:
         """Say goodbye once the session has next to nothing to send, or does not get rid of it."""
-        if not self._closing or self._over or self.producer is not None or self._written:
+        if not self._closing or self._over or self._producer.registered or self._written:
             return
         queued = self._session.queued
-        if queued < QUEUE_HIGH // 2:
+        if queued < QUEUE_LOW:
             self._sayGoodbye()
         elif self._stall is None:
             self._stall = self._clock.callLater(self._patience, self._checkProgress, queued)
@@ -202,17 +193,6 @@ class Outflow:
 
     def _sayGoodbye(self) -> None:
         self._over = self._saidGoodbye = True
-        self._cancel("_stall")
+        callOff(self._stall)
+        self._stall = None
         self._session.goodbye()
-
-    def _stopProducer(self) -> None:
-        producer, self.producer = self.producer, None
-        self._streaming = False
-        if producer is not None:
-            self._session.guard(producer.stopProducing)
-
-    def _cancel(self, name: str) -> None:
-        call: IDelayedCall | None = getattr(self, name)
-        setattr(self, name, None)
-        if call is not None and call.active():
-            call.cancel()

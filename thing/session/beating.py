@@ -7,6 +7,8 @@ from collections.abc import Callable
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
+from thing.session.clock import callOff
+
 
 class Beating:
     """
@@ -68,7 +70,6 @@ class Beating:
     def stop(self) -> None:
         """Beat no more."""
         first, self._first = self._first, None
-        if first is not None and first.active():
-            first.cancel()
+        callOff(first)
         if self._beats.running:
             self._beats.stop()

@@ -42,6 +42,16 @@ It gives seconds since some moment in the past.
 """
 
 
+def callOff(call: IDelayedCall | None) -> None:
+    """
+    See to it that a call does not come any more.
+
+    :param call: it may have come already, or there may be none.
+    """
+    if call is not None and call.active():
+        call.cancel()
+
+
 def _counts(entry: int, call: SteadyCall) -> bool:
     return call.entry == entry and call.active()
 
@@ -238,8 +248,7 @@ class SteadyClock:
 
     def _sleep(self) -> None:
         wake, self._wake = self._wake, None
-        if wake is not None and wake.active():
-            wake.cancel()
+        callOff(wake)
 
     def _woken(self) -> None:
         """Make the calls that are due; those that they bring about have a turn of their own."""

@@ -12,20 +12,14 @@ from functools import partial
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IPushProducer,
-    IReactorTime,
-    ITransport,
-)
+from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from thing.core.client import ClientConnection
-from thing.core.messages import FRAGMENT_LIMIT, Role
+from thing.core.messages import Role
 from thing.core.server import ServerConnection
-from thing.core.states import WRITABLE_STATES, State
+from thing.core.states import State
 from thing.errors import ErrorCode, NotAuthorized
 from thing.events import (
     Event,
@@ -38,19 +32,11 @@ from thing.events import (
 )
 from thing.identity import Identity
 from thing.session.beating import Beating
-from thing.session.transports import abort, loseWrite, sendsAtOnce, tune
-
-WRITE_BATCH = 65536
-"""About how many octets of records go to the transport at once."""
-
-QUICK_BATCH = 7 * FRAGMENT_LIMIT
-"""The same while they leave at once: Twisted's transports for sockets send up to 128 KiB a turn."""
-
-QUICK = 0.01
-"""How long that may take, seconds: what is slower makes heartbeats wait behind a smaller batch."""
-
-QUEUE_HIGH = 65536
-"""With this many octets queued the application's producer is paused."""
+from thing.session.clock import callOff
+from thing.session.deadline import DeadlineTimer
+from thing.session.producers import PacedProducer
+from thing.session.sinks import WRITE_BATCH, Sink, openSink
+from thing.session.transports import abort, loseWrite, tune
 
 HELD_HIGH = 65536
 """With this many octets held back by the application the transport is paused."""
@@ -89,7 +75,6 @@ class Owner(Protocol):
         """
 
 
-@implementer(IPushProducer)
 class Driver:
     """
     Drives one Connection over one transport.
@@ -99,10 +84,9 @@ class Driver:
     """
 
     __slots__ = (
-        "_atOnce", "_beating", "_clock", "_deciding", "_deliver", "_drained", "_events",
-        "_following", "_handedAt", "_linger", "_now", "_owner", "_producer", "_producerPaused",
-        "_producerStreaming", "_pulling", "_readingPaused", "_room", "_sending", "_timer",
-        "_transport", "_wakesAt", "core", "proved",
+        "_beating", "_clock", "_deciding", "_deliver", "_events", "_following", "_linger", "_now",
+        "_owner", "_producer", "_readingPaused", "_sending", "_sink", "_timer", "_transport",
+        "core", "proved",
     )  # fmt: skip
     _log = Logger()
 
@@ -123,23 +107,16 @@ class Driver:
         self._clock = clock
         self._now = clock.seconds
         self._transport: Any = None
+        self._sink: Sink | None = None
         self._events: list[Iterator[Event]] = []
         self._following = self._sending = False
-        self._timer: IDelayedCall | None = None
-        self._wakesAt = 0.0
+        self._timer = DeadlineTimer(clock, self._timedOut)
         self._linger: IDelayedCall | None = None
         self._deciding: Deferred[Identity] | None = None
         self.proved: Identity | None = None
         self._beating: Beating | None = None
-        self._atOnce = False
-        self._drained = False
-        self._room = WRITE_BATCH  # How many octets the transport may be given for now.
-        self._handedAt = 0.0
         self._readingPaused = False
-        self._producer: Any = None
-        self._producerStreaming = False
-        self._producerPaused = False
-        self._pulling = False
+        self._producer = PacedProducer(core, self.guard)
 
     # The transport's side.
 
@@ -151,22 +128,15 @@ class Driver:
         """
         self._transport = transport
         tune(transport)
-        self._register()
-
-    def _register(self) -> None:
-        """Have the transport tell when it takes more."""
-        self._atOnce = sendsAtOnce(self._transport)
-        # As a pull producer we are told whenever the transport has nothing left to send.
-        self._transport.registerProducer(self, not self._atOnce)
-        self._drained = False  # That told nothing: others may have written before us.
+        self._sink = openSink(transport, self._send, self._now)
 
     def start(self) -> None:
         """Begin the handshake, unless the connection was turned away already."""
         if self.core.termination is not None:
             return
-        if self._atOnce and not sendsAtOnce(self._transport):  # TLS began in connectionMade.
-            self._transport.unregisterProducer()
-            self._register()
+        if self._sink is not None and not self._sink.suits():  # TLS began in connectionMade.
+            self._sink.close(b"")
+            self._sink = openSink(self._transport, self._send, self._now)
         self.follow(self.core.start(self._now()))
 
     def cut(self) -> None:
@@ -187,27 +157,10 @@ class Driver:
         following, self._following = self._following, True
         self._handleEvents()
         self._following = following
-        self._cancel("_linger")
-        self._cancel("_timer")
+        self._timer.stop()
+        linger, self._linger = self._linger, None
+        callOff(linger)
         self._transport = None
-
-    def pauseProducing(self) -> None:
-        """The transport has enough for now (``IPushProducer``)."""
-        self._room = 0
-
-    def resumeProducing(self) -> None:
-        """The transport takes more (``IPushProducer``)."""
-        if self._atOnce and self._transport.disconnecting:
-            self._transport.unregisterProducer()  # It waits for that before it closes.
-            return
-        self._room, self._drained = WRITE_BATCH, self._atOnce
-        if self._atOnce and self._now() - self._handedAt < QUICK:
-            self._room = QUICK_BATCH
-        self._send()
-
-    def stopProducing(self) -> None:
-        """The transport will take nothing any more (``IPushProducer``)."""
-        self._room = 0
 
     # Driving.
 
@@ -231,7 +184,7 @@ class Driver:
         self._send()
         if self._readingPaused is not (self.core.held > HELD_HIGH):
             self._balanceReading()
-        self._setTimer()
+        self._timer.set(self.core.nextDeadline)
 
     def _handleEvents(self) -> None:
         pending = self._events
@@ -292,80 +245,34 @@ class Driver:
     def flush(self) -> None:
         """Send what the core has; in the middle of dealing with events, once that is done."""
         if self._sending or (self._following and self.core.queued < WRITE_BATCH):
-            self._balanceProducer()
+            self._producer.balance()
         else:
             self._send()
 
     def _send(self) -> None:
-        """
-        Send what the core has, as far as the transport takes it, and ask for more.
-
-        What the protocol says itself, heartbeats above all, need not wait for a turn of the
-        reactor. Data do: pressed into a kernel that does not ask for more, in small segments,
-        they exhaust a slow receiver's memory. It drops some, and from there on whatever stands
-        behind the gap, acknowledgements too: two that echo each other stood still for good.
-        """
-        if self._sending:
+        """Send what the core has, as far as the transport takes it, and ask for more."""
+        sink, core, producer = self._sink, self.core, self._producer
+        if self._sending or sink is None:
             return
         self._sending = True
         try:
-            full = False
-            while self._transport is not None and not full:
-                room, atOnce = self._room, self._drained and not self.core.queued
-                full = room <= 0
-                data = self.core.dataToSend(self._now(), room)
+            while True:
+                room, urgent = sink.room, not core.queued
+                data = core.dataToSend(self._now(), room)
                 if data:
-                    self._hand(data, atOnce)
-                if self._producer is not None:
-                    self._balanceProducer()
+                    sink.send(data, urgent)
+                if producer.registered:
+                    producer.balance()
                 elif len(data) < room:
                     break  # That was all.
-                if not self.core.hasDataToSend:
+                if room <= 0 or not core.hasDataToSend:
                     break
         finally:
             self._sending = False
 
-    def _hand(self, data: bytes, atOnce: bool) -> None:
-        """
-        Have the transport send, in a turn of the reactor of its own or before.
-
-        :param data: what.
-        :param atOnce: whether to send now what the kernel takes; only when the transport has
-            nothing that would go before it.
-        """
-        sent = self._transport.writeSomeData(data) if atOnce else 0
-        if not isinstance(sent, int):
-            sent = 0  # The stream is broken: the reactor will find and report it.
-        left = data[sent:]
-        if left:
-            self._transport.write(left)
-            if self._atOnce:  # Then it tells when all is sent, and nothing else.
-                self._room -= len(left)
-                self._drained, self._handedAt = False, self._now()
-
-    def _setTimer(self) -> None:
-        deadline = self.core.nextDeadline
-        if deadline is None:
-            self._cancel("_timer")
-        elif self._timer is None:
-            # A wait of zero is one turn of the reactor: what has arrived is read in between.
-            wait = max(0.0, deadline - self._now())
-            self._wakesAt = deadline
-            self._timer = self._clock.callLater(wait, self._timeout)
-        elif deadline < self._wakesAt:
-            self._wakesAt = deadline
-            self._timer.reset(max(0.0, deadline - self._now()))
-
-    def _timeout(self) -> None:
-        self._timer = None
-        now = self._now()
-        deadline = self.core.nextDeadline
-        if deadline is not None and now < deadline:
-            self._setTimer()  # It was moved meanwhile, as every heartbeat does.
-            return
-        if deadline is not None:
-            self._owner.loopLagged(now - deadline)
-        self.follow(self.core.handleTimer(now))
+    def _timedOut(self, late: float) -> None:
+        self._owner.loopLagged(late)
+        self.follow(self.core.handleTimer(self._now()))
 
     # Authorization.
 
@@ -416,53 +323,11 @@ class Driver:
         :param streaming: which of the two.
         :raises RuntimeError: if there is one already.
         """
-        if self._producer is not None:
-            raise RuntimeError("a producer is registered already")
-        self._producer = producer
-        self._producerStreaming = streaming
-        self._producerPaused = False
-        self._balanceProducer()
+        self._producer.register(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """Forget the producer."""
-        self._producer = None
-
-    def _balanceProducer(self) -> None:
-        """Pause the producer while nothing can be sent or much is queued, else let it go on."""
-        core = self.core
-        if self._producer is None:
-            return
-        up = core.session is not None
-        if core.termination is not None or (up and core.state not in WRITABLE_STATES):
-            self._stopProducer()
-        elif self._producerStreaming:
-            self._balanceStreaming(core.queued if up else QUEUE_HIGH)
-        elif up and not self._pulling:
-            self._pull()
-
-    def _balanceStreaming(self, queued: int) -> None:
-        if not self._producerPaused and queued >= QUEUE_HIGH:
-            self._producerPaused = True
-            self.guard(self._producer.pauseProducing)
-        elif self._producerPaused and queued < QUEUE_HIGH // 2:
-            self._producerPaused = False
-            self.guard(self._producer.resumeProducing)
-
-    def _pull(self) -> None:
-        self._pulling = True
-        try:
-            while self._producer is not None and self.core.queued < QUEUE_HIGH // 2:
-                sent = self.core.messagesSent
-                self.guard(self._producer.resumeProducing)
-                if self.core.messagesSent == sent:
-                    return  # It has nothing now; its next message brings us back here.
-        finally:
-            self._pulling = False
-
-    def _stopProducer(self) -> None:
-        producer, self._producer = self._producer, None
-        if producer is not None:
-            self.guard(producer.stopProducing)
+        self._producer.unregister()
 
     def hold(self) -> None:
         """Deliver no data to the application; heartbeats go on."""
@@ -494,20 +359,19 @@ class Driver:
         """Stop everything, say the final word, tell the application, close the transport."""
         if self._beating is not None:
             self._beating.stop()
-        self._cancel("_timer")
+        self._timer.stop()
         if self._deciding is not None:
             self.guard(self._deciding.cancel)
         finalWord = self.core.dataToSend(self._now(), 0)
-        if finalWord and self._transport is not None:
-            self._hand(finalWord, self._drained)
-        self._stopProducer()
+        if self._sink is not None:
+            self._sink.close(finalWord)
+        self.guard(self._producer.stop)
         self.guard(self._deliver, Terminated(termination))
         if self._transport is not None:
             self._close(self._transport, termination, bool(finalWord))
 
     def _close(self, transport: Any, termination: Termination, finalWord: bool) -> None:
         """See to it that the transport closes in time, the final word first."""
-        transport.unregisterProducer()
         self._balanceReading()  # Nothing is held any more, and the stream's end must be seen.
         if not (finalWord or termination.byPeer or termination.clean):
             abort(transport)
@@ -517,12 +381,6 @@ class Driver:
             loseWrite(transport)
         else:
             transport.loseConnection()
-
-    def _cancel(self, name: str) -> None:
-        call: IDelayedCall | None = getattr(self, name)
-        setattr(self, name, None)
-        if call is not None and call.active():
-            call.cancel()
 
 
 _OWN: dict[type[Any], Callable[[Driver, Any], None]] = {
