@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.interfaces import IPullProducer, IPushProducer
@@ -12,9 +14,9 @@ from zope.interface import implementer
 from tests.pairs import CallbackBug, Pair, PairCase, Recorder, firings, freshClient, freshServer
 from thing.core.client import ClientConnection
 from thing.core.heartbeat import TtlPolicy
-from thing.core.messages import FRAGMENT_LIMIT
+from thing.core.messages import FRAGMENT_LIMIT, MessageType
 from thing.core.states import State
-from thing.errors import EndReason, ErrorCode
+from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import Cause
 from thing.session.driver import HELD_HIGH, LINGER
 from thing.session.producers import QUEUE_HIGH
@@ -849,6 +851,116 @@ class CloseTests(PairCase):
         transport.protocol = pair.server
         pair.server.makeConnection(transport)
         pair.server.reject(ErrorCode.SERVER_BUSY)
+        self.assertEqual(pair.server.names(), ["connectionMade", "terminated", "connectionLost"])
+        self.assertEqual(pair.clock.getDelayedCalls(), [])
+
+
+class GoneTests(PairCase):
+    """A stream that is gone ends its session, and nothing reaches for it any more."""
+
+    def held(self, holding: str, **settings: Any) -> tuple[Pair, Recorder, Recorder, Producer]:
+        """A pair of which one side holds back what comes, and has a producer that waits."""
+        pair = self.pair(freshServer(**settings)).up()
+        side, other = pair.server, pair.client
+        if holding == "client":
+            side, other = other, side
+        producer = Producer(side, limit=0)
+        producer.start(True)
+        side.pauseProducing()
+        return pair, side, other, producer
+
+    def assertTold(self, pair: Pair, side: Recorder, producer: Producer) -> None:
+        """The end is told to the program, its factory and its producer."""
+        pair.pump()
+        self.assertEqual(side.names()[-2:], ["terminated", "connectionLost"])
+        self.assertEqual(side.end, side.termination)
+        self.assertEqual(side.factory.sessions, set())
+        self.assertEqual(side.factory.terminations.total(), 1)
+        self.assertEqual(producer.stopped, 1)
+
+    def test_goodbyeHeld(self) -> None:
+        """What was held tells a client to leave: it has nobody any more to say goodbye to."""
+        pair, client, server, producer = self.held("client", closeTimeout=2.0)
+        server.sendMessage(b"held")
+        server.goodbye()
+        pair.advance(2.5)
+        self.assertTold(pair, client, producer)
+        self.assertEqual(client.messages, [b"held"])
+
+    def test_malformedHeld(self) -> None:
+        """What was held breaks a rule: there is nobody any more to be told."""
+        for holding in ("client", "server"):
+            pair, side, other, producer = self.held(holding)
+            other._driver.core._outbox.whole(MessageType.CDT, b"\x07x")
+            other._driver.flush()
+            pair.pump()
+            other.abort()
+            self.assertTold(pair, side, producer)
+
+    def test_raisesHeld(self) -> None:
+        """A callback fails at what was held."""
+        for holding in ("client", "server"):
+            pair, side, other, producer = self.held(holding)
+            side.raising = frozenset(("messageReceived",))
+            other.sendMessage(b"held")
+            pair.pump()
+            other.abort()
+            self.assertTold(pair, side, producer)
+            self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 1)
+
+    def test_rejectsHeld(self) -> None:
+        """A callback rejects what was held."""
+        for holding in ("client", "server"):
+            pair, side, other, producer = self.held(holding)
+            side.doing["messageReceived"] = lambda _, side=side: side.reject(ErrorCode.ABORTED)
+            other.sendMessage(b"held")
+            pair.pump()
+            other.abort()
+            self.assertTold(pair, side, producer)
+
+    def test_whateverIsCalled(self) -> None:
+        """A program may call whatever it likes, in its last callbacks and after them."""
+        calls: tuple[Callable[[Recorder], object], ...] = (
+            lambda side: side.sendMessage(b"late"),
+            lambda side: side.setLastWord(b"late"),
+            lambda side: side.goodbye(),
+            lambda side: side.goAway(EndReason.CLOSING),
+            lambda side: side.abort(),
+            lambda side: side.updateKey(),
+            lambda side: side.reject(ErrorCode.ABORTED),
+            lambda side: side.cutOff("late"),
+            lambda side: side.pauseProducing(),
+            lambda side: side.resumeProducing(),
+            lambda side: side.stopProducing(),
+            lambda side: side.registerProducer(Producer(side), True),
+            lambda side: side.unregisterProducer(),
+        )
+
+        def callAll(side: Recorder) -> None:
+            for call in calls:
+                with contextlib.suppress(LocalProtocolError):
+                    call(side)
+
+        for holding in ("client", "server"):
+            pair, side, other, _ = self.held(holding)
+            for name in ("messageReceived", "terminated", "connectionLost"):
+                side.doing[name] = lambda *_, side=side: callAll(side)
+            other.sendMessage(b"held")
+            pair.pump()
+            other.abort()
+            pair.pump()
+            callAll(side)
+            self.assertIn("messageReceived", side.names())
+            self.assertOver(pair)
+
+    def test_goneAtOnce(self) -> None:
+        """A stream that its program closes when it is made is gone before the handshake."""
+        pair = Pair()
+        transport = StringTransportWithDisconnection()
+        transport.protocol = pair.server
+        pair.server.doing["connectionMade"] = transport.loseConnection
+        pair.server.makeConnection(transport)
+        pair.server.cutOff("a limit that it would exceed")
         self.assertEqual(pair.server.names(), ["connectionMade", "terminated", "connectionLost"])
         self.assertEqual(pair.clock.getDelayedCalls(), [])
 

@@ -39,6 +39,8 @@ class DirectTransport(MemoryTransport):
         self._streaming = True
 
     def writeSomeData(self, data: bytes) -> int | Exception:
+        if not self.connected:
+            raise AttributeError("socket")  # As Twisted's own transports have none any more.
         if self.outgoing:
             raise AssertionError("something is to be sent before this")
         if self.broken:
@@ -281,6 +283,12 @@ class WhichTransportTests(SynchronousTestCase):
 
 
 class DirectCloseTests(test_driver.CloseTests):
+    """As over other transports."""
+
+    pairType = DirectPair
+
+
+class DirectGoneTests(test_driver.GoneTests):
     """As over other transports."""
 
     pairType = DirectPair

@@ -141,7 +141,8 @@ class Driver:
 
     def cut(self) -> None:
         """Cut the stream of a connection that is over already."""
-        abort(self._transport)
+        if self._transport is not None:
+            abort(self._transport)
 
     def received(self, data: bytes) -> None:
         """
@@ -153,6 +154,10 @@ class Driver:
 
     def disconnected(self) -> None:
         """The transport is gone: no timer, no waiter and no producer is left behind."""
+        # Nothing may reach for it, whatever the events bring about.
+        self._transport = None
+        if self._sink is not None:
+            self._sink.stopProducing()
         self._events.append(iter(self.core.receiveEnd(self._now())))
         following, self._following = self._following, True
         self._handleEvents()
@@ -160,7 +165,6 @@ class Driver:
         self._timer.stop()
         linger, self._linger = self._linger, None
         callOff(linger)
-        self._transport = None
 
     # Driving.
 
