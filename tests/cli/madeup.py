@@ -24,6 +24,7 @@ from thing.fleet import (
 from thing.fleet.feed import Feed
 from thing.fleet.http import StatusSite
 from thing.fleet.model import searchText
+from thing.fleet.subscriptions import Subscription
 
 reactor: Any = installedReactor
 
@@ -151,7 +152,7 @@ class MadeUpFleet:
 
     def subscribe(
         self, receiver: Any, after: str | None = None, room: Callable[[], bool] | None = None
-    ) -> Callable[[], None]:
+    ) -> Subscription:
         """Tell what happens."""
         return self.feed.subscribe(receiver, after)
 

@@ -63,7 +63,7 @@ class PresenceCase(PairCase):
         )
         factory.protocol = Recorder
         presence = MemoryPresence(factory, node=node, twins=twins, wallClock=self.wallClock)
-        presence.subscribe(self.told.append)
+        presence.subscribe(self.told.append).start()
         return presence
 
     def key(self, name: str) -> IdentityKey:

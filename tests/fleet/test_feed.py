@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from thing.fleet.feed import OVERHEAD, Feed, costOf, formatPosition, parsePosition
+from thing.fleet.feed import OVERHEAD, Feed, costOf
 from thing.fleet.model import FedEvent, FleetEvent, Kind
+from thing.fleet.positions import formatPosition, parsePosition
 
 
 def event(at: float = 1.0, id: str = "lamp", **data: Any) -> FleetEvent:
@@ -40,36 +41,37 @@ class FeedTests(SynchronousTestCase):
     def test_live(self) -> None:
         """Who subscribes without a position is told what happens from now on, until it ends."""
         self.feed.append(event(id="before"))
-        end = self.feed.subscribe(self.told.append)
+        subscription = self.feed.subscribe(self.told.append)
+        subscription.start()
         self.feed.append(event(id="now"))
-        end()
+        subscription.cancel()
         self.feed.append(event(id="after"))
         self.assertEqual(self.ids(), ["now"])
-        end()
+        subscription.cancel()
 
     def test_resume(self) -> None:
         """Who gives the position of an event is told all that followed it, and then what comes."""
         first = self.feed.append(event(id="a"))
         self.feed.append(event(id="b"))
         self.feed.append(event(id="c"))
-        self.feed.subscribe(self.told.append, first.position)
+        self.feed.subscribe(self.told.append, first.position).start()
         self.feed.append(event(id="d"))
         self.assertEqual(self.ids(), ["b", "c", "d"])
 
     def test_resumeAtTheEnd(self) -> None:
         """Who has all misses nothing."""
         self.feed.append(event())
-        self.feed.subscribe(self.told.append, self.feed.latest)
+        self.feed.subscribe(self.told.append, self.feed.latest).start()
         self.assertEqual(self.told, [])
 
     def test_lostByCount(self) -> None:
         """What is kept has a bound; who needs more is told that something is lost."""
         feed = Feed(0.0, mostEvents=3)
         positions = [feed.append(event(id=id)).position for id in "abcde"]
-        feed.subscribe(self.told.append, positions[1])
+        feed.subscribe(self.told.append, positions[1]).start()
         self.assertEqual(self.ids(), ["c", "d", "e"])
         self.told.clear()
-        feed.subscribe(self.told.append, positions[0])
+        feed.subscribe(self.told.append, positions[0]).start()
         self.assertEqual(self.ids(), [None, "c", "d", "e"])
 
     def test_lostBySize(self) -> None:
@@ -79,12 +81,13 @@ class FeedTests(SynchronousTestCase):
         for id in "abc":
             feed.append(event(id=id))
         feed.append(event(id="d", text="x" * 100))
-        end = feed.subscribe(self.told.append, before)
+        subscription = feed.subscribe(self.told.append, before)
+        subscription.start()
         self.assertEqual(self.ids(), [None, "b", "c", "d"])
-        end()
+        subscription.cancel()
         self.told.clear()
         feed.append(event(id="e", text="x" * 10_000))
-        feed.subscribe(self.told.append, before)
+        feed.subscribe(self.told.append, before).start()
         self.assertEqual(self.ids(), [None])
 
     def test_wideCharacters(self) -> None:
@@ -99,7 +102,7 @@ class FeedTests(SynchronousTestCase):
         feed.append(event(at=51.0, id="a"))
         for strange in ("49000-3", "51000-7", "99999999-0"):
             self.told.clear()
-            feed.subscribe(self.told.append, strange)
+            feed.subscribe(self.told.append, strange).start()
             self.assertIn(None, self.ids(), strange)
 
     def test_clockGoesBack(self) -> None:
@@ -115,18 +118,77 @@ class FeedTests(SynchronousTestCase):
         def broken(fed: FedEvent | None) -> None:
             raise RuntimeError("broken")
 
-        self.feed.subscribe(broken)
-        self.feed.subscribe(self.told.append)
+        self.feed.subscribe(broken).start()
+        self.feed.subscribe(self.told.append).start()
         self.feed.append(event(id="a"))
         self.assertEqual(self.ids(), ["a"])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     def test_endsWhileTold(self) -> None:
         """A subscription may end while something is told."""
-        end = self.feed.subscribe(lambda fed: end())
-        self.feed.subscribe(self.told.append)
+        subscription = self.feed.subscribe(lambda fed: subscription.cancel())
+        subscription.start()
+        self.feed.subscribe(self.told.append).start()
         self.feed.append(event(id="a"))
         self.feed.append(event(id="b"))
+        self.assertEqual(self.ids(), ["a", "b"])
+
+    def test_endsWhileToldWhatWas(self) -> None:
+        """A subscription may end at the first event that was before it; nothing is left of it."""
+        first = self.feed.append(event(id="a"))
+        for id in "bcd":
+            self.feed.append(event(id=id))
+
+        def receive(fed: FedEvent | None) -> None:
+            self.told.append(fed)
+            for subscription in self.feed.subscriptions:
+                subscription.cancel()
+
+        for after in (first.position, "9999-0"):
+            self.feed.subscribe(receive, after).start()
+            self.assertEqual(self.feed.subscriptions, [])
+        self.feed.append(event(id="e"))
+        self.assertEqual(self.ids(), ["b", None])
+
+    def test_happensWhileToldWhatWas(self) -> None:
+        """What a receiver makes happen is told it in its turn, once; so it is told the others."""
+        first = self.feed.append(event(id="a"))
+        self.feed.append(event(id="b"))
+        self.feed.append(event(id="c"))
+
+        def receive(fed: FedEvent | None) -> None:
+            self.told.append(fed)
+            if fed is not None and fed.event.id in ("b", "e"):
+                self.feed.append(event(id=f"after {fed.event.id}"))
+
+        others: list[FedEvent | None] = []
+        self.feed.subscribe(receive, first.position).start()
+        self.assertEqual(self.ids(), ["b", "c", "after b"])
+        self.feed.subscribe(others.append).start()
+        self.feed.append(event(id="e"))
+        self.assertEqual(self.ids(), ["b", "c", "after b", "e", "after e"])
+        self.assertEqual(others, self.told[3:])
+
+    def test_lostWhileToldWhatWas(self) -> None:
+        """Who makes more happen than is kept is told that events are lost, and goes on."""
+        feed = Feed(0.0, mostEvents=3)
+
+        def receive(fed: FedEvent | None) -> None:
+            self.told.append(fed)
+            if fed is not None and fed.event.id == "a":
+                for id in "bcdef":
+                    feed.append(event(id=id))
+
+        feed.subscribe(receive).start()
+        feed.append(event(id="a"))
+        self.assertEqual(self.ids(), ["a", None, "d", "e", "f"])
+
+    def test_tooLongToKeep(self) -> None:
+        """What is too long to be kept is told all the same."""
+        feed = Feed(0.0, mostOctets=OVERHEAD)
+        feed.subscribe(self.told.append).start()
+        feed.append(event(id="a", text="x" * 1000))
+        feed.append(event(id="b", text="x" * 1000))
         self.assertEqual(self.ids(), ["a", "b"])
 
     def test_notAPosition(self) -> None:

@@ -41,7 +41,7 @@ def events(
     error, and with --json by the object {"kind": "reset"}, too.
     """
     from thing.cli.following import Follower
-    from thing.fleet.feed import parsePosition
+    from thing.fleet.positions import parsePosition
 
     if after is not None:
         try:

@@ -5,7 +5,7 @@ It hears of sessions from the factories that it watches, and tells the status se
 page and other nodes. Sessions go on whether or not anybody asks.
 """
 
-from thing.fleet.interfaces import IPresence
+from thing.fleet.interfaces import IPresence, ISubscription
 from thing.fleet.memory import MemoryPresence
 from thing.fleet.model import (
     Ending,
@@ -29,6 +29,7 @@ __all__ = [
     "Filter",
     "FleetEvent",
     "IPresence",
+    "ISubscription",
     "Kind",
     "MemoryPresence",
     "NodeRecord",

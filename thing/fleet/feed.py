@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from functools import partial
 from itertools import takewhile
 from sys import getsizeof
 from typing import NamedTuple
 
-from twisted.logger import Logger
-
 from thing.fleet.model import FedEvent, FleetEvent
+from thing.fleet.positions import Position, formatPosition
+from thing.fleet.subscriptions import Receiver, Subscription
 
 MOST_EVENTS = 10_000
 """How many events are kept."""
@@ -19,17 +17,8 @@ MOST_EVENTS = 10_000
 MOST_OCTETS = 8 << 20
 """About how many octets they may have together: a few messages are longer than many others."""
 
-LONGEST_POSITION = 41
-"""How many characters a position has at most: two numbers of 64 bits."""
-
 OVERHEAD = 512
 """What an event costs besides its message, octets."""
-
-Position = tuple[int, int]
-"""Milliseconds since 1970, and a number among the events of that millisecond."""
-
-Receiver = Callable[[FedEvent | None], object]
-"""Is told an event, or None for events that are lost."""
 
 
 class _Kept(NamedTuple):
@@ -42,13 +31,11 @@ class _Kept(NamedTuple):
 
 class Feed:
     """
-    Keeps the latest events, and tells each to everybody who subscribed.
+    Keeps the latest events, and tells each to all subscriptions.
 
     A position is the time of day in milliseconds, and a number among those of
     that millisecond; it never goes back, whatever the clock does.
     """
-
-    _log = Logger()
 
     def __init__(
         self, since: float, mostEvents: int = MOST_EVENTS, mostOctets: int = MOST_OCTETS
@@ -64,7 +51,8 @@ class Feed:
         self._octets = 0
         self._latest: Position = (int(since * 1000), 0)
         self._lost = self._latest  # The latest that is kept no more.
-        self._receivers: dict[object, Receiver] = {}
+        self._places: dict[Subscription, Position] = {}  # Up to where each was told.
+        self._toldNow: set[Subscription] = set()
 
     def append(self, event: FleetEvent) -> FedEvent:
         """
@@ -80,51 +68,82 @@ class Feed:
         cost = costOf(event)
         self._kept.append(_Kept(self._latest, fed, cost))
         self._octets += cost
+        for subscription in list(self._places):
+            self._catchUp(subscription)
+        self._trim()
+        return fed
+
+    def _trim(self) -> None:
         while len(self._kept) > self._mostEvents or self._octets > self._mostOctets:
             oldest = self._kept.popleft()
             self._octets -= oldest.cost
             self._lost = oldest.position
-        for receiver in list(self._receivers.values()):
-            self._tell(receiver, fed)
-        return fed
 
-    def subscribe(self, receiver: Receiver, after: str | None = None) -> Callable[[], None]:
+    def subscribe(self, receiver: Receiver, after: str | None = None) -> Subscription:
         """
-        Be told what happens, in order, beginning with what is kept.
+        Make a subscription, which is told what happens, in order, beginning with what is kept.
 
         :param receiver: is told.
-        :param after: the position behind which to begin; None for now. One that was never
-            given out here, or whose followers are kept no more, brings None first.
-        :return: ends the subscription.
-        :raises ValueError: if it is no position.
+        :param after: the position behind which to begin; None for where it is started. One
+            that was never given out here, or whose followers are kept no more, brings None
+            first.
+        :return: the subscription; it is yet to be started.
+        :raises ValueError: if that is no position.
         """
-        if after is not None:
-            position = parsePosition(after)
-            if self._lost > position or position > self._latest:
-                self._tell(receiver, None)
-            for fed in self._following(position):
-                self._tell(receiver, fed)
-        key = object()
-        self._receivers[key] = receiver
-        return partial(self._unsubscribe, key)
+        return Subscription(self, receiver, after)
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """Those that are started, and not cancelled."""
+        return list(self._places)
+
+    def begin(self, subscription: Subscription) -> None:
+        """
+        Tell a subscription what is kept, and then what happens.
+
+        :param subscription: is started now.
+        """
+        after = subscription.after
+        self._places[subscription] = self._latest if after is None else after
+        self._catchUp(subscription)
+
+    def end(self, subscription: Subscription) -> None:
+        """
+        Tell a subscription nothing more.
+
+        :param subscription: is cancelled now.
+        """
+        del self._places[subscription]
+
+    def _catchUp(self, subscription: Subscription) -> None:
+        """Tell a subscription all that it was not told yet."""
+        if subscription in self._toldNow:
+            return  # Its receiver made something happen: it is told that next.
+        self._toldNow.add(subscription)
+        while subscription.active and self._places[subscription] != self._latest:
+            self._tellOn(subscription)
+        self._toldNow.discard(subscription)
+
+    def _tellOn(self, subscription: Subscription) -> None:
+        place = self._places[subscription]
+        if not self._lost <= place <= self._latest:
+            self._places[subscription] = min(max(place, self._lost), self._latest)
+            subscription.tell(None)
+            return
+        for kept in self._following(place):
+            if not subscription.active:
+                return
+            self._places[subscription] = kept.position
+            subscription.tell(kept.fed)
 
     @property
     def latest(self) -> str:
         """The position of the latest event."""
         return formatPosition(self._latest)
 
-    def _unsubscribe(self, key: object) -> None:
-        self._receivers.pop(key, None)
-
-    def _following(self, position: Position) -> list[FedEvent]:
-        later = takewhile(lambda kept: kept.position > position, reversed(self._kept))
-        return [kept.fed for kept in later][::-1]
-
-    def _tell(self, receiver: Receiver, fed: FedEvent | None) -> None:
-        try:
-            receiver(fed)
-        except Exception:
-            self._log.failure("A receiver of events failed")
+    def _following(self, place: Position) -> list[_Kept]:
+        later = list(takewhile(lambda kept: kept.position > place, reversed(self._kept)))
+        return later[::-1]
 
 
 def costOf(event: FleetEvent) -> int:
@@ -135,28 +154,3 @@ def costOf(event: FleetEvent) -> int:
     :return: octets; a character may take four of them.
     """
     return OVERHEAD + sum(getsizeof(part) for part in event.data.values() if isinstance(part, str))
-
-
-def parsePosition(text: str) -> Position:
-    """
-    Read a position.
-
-    :param text: ``milliseconds-number``.
-    :return: the two integers, to be compared.
-    :raises ValueError: if it is none.
-    """
-    moment, _, number = text.partition("-")
-    plain = all(part.isascii() and part.isdecimal() for part in (moment, number))
-    if len(text) > LONGEST_POSITION or not plain:
-        raise ValueError("a position is two whole numbers with a hyphen between them")
-    return int(moment), int(number)
-
-
-def formatPosition(position: Position) -> str:
-    """
-    Write a position.
-
-    :param position: the two integers.
-    :return: ``milliseconds-number``.
-    """
-    return f"{position[0]}-{position[1]}"

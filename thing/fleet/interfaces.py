@@ -68,15 +68,46 @@ class IPresence(Interface):
 
     def subscribe(receiver, after=None, room=None):  # type: ignore[no-untyped-def]
         """
-        Be told what happens, in order.
+        Make a subscription, which is told what happens, in order.
+
+        Nothing is told before it is started, so that the receiver has what ends it from the
+        first event on::
+
+            subscription = presence.subscribe(receive)
+            subscription.start()
+
+        Who implements this may hand out a :class:`~thing.fleet.subscriptions.Subscription`.
 
         :param receiver: called with each :class:`~thing.fleet.model.FedEvent`; with None
             when events that follow ``after`` are lost, so that what was known must be asked
-            anew. It must not raise.
-        :param after: the position behind which to begin; None for now.
+            anew. What it raises is logged, and keeps nobody else from being told.
+        :param after: the position behind which to begin; None for where it is started.
         :param room: tells whether the receiver takes more of what was; what would have to be
             read for it is left where it is until then. None for one that always does.
-        :return: a function of no arguments that ends the subscription.
+        :return: an :class:`ISubscription`.
+        :raises ValueError: if ``after`` is no position.
+        """
+
+
+class ISubscription(Interface):
+    """Somebody who is told what happens, from :meth:`start` until :meth:`cancel`."""
+
+    active = Attribute("Whether it is started, and not cancelled.")
+
+    def start():  # type: ignore[no-untyped-def]
+        """
+        Begin to be told.
+
+        What was may be told before this returns. Of a subscription that was started or
+        cancelled before, nothing is changed.
+        """
+
+    def cancel():  # type: ignore[no-untyped-def]
+        """
+        Be told nothing more, from now on.
+
+        It may be called at any time, by the receiver while it is told something, too, and
+        more than once.
         """
 
 

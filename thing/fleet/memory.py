@@ -11,10 +11,11 @@ from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
 from zope.interface import implementer
 
 from thing.events import Event, Terminated
-from thing.fleet.feed import Feed, Receiver
+from thing.fleet.feed import Feed
 from thing.fleet.interfaces import IPresence
 from thing.fleet.local import LocalRegistry, LocalSession
 from thing.fleet.model import Filter, FleetEvent, NodeRecord, Page, ThingRecord, Twins
+from thing.fleet.subscriptions import Receiver, Subscription
 from thing.session.factory import ThingFactory, cameAndWent
 from thing.session.protocol import ThingProtocol
 
@@ -116,15 +117,15 @@ class MemoryPresence:
         receiver: Receiver,
         after: str | None = None,
         room: Callable[[], bool] | None = None,
-    ) -> Callable[[], None]:
+    ) -> Subscription:
         """
-        Be told what happens, in order.
+        Make a subscription, which is told what happens, in order.
 
         :param receiver: is told.
-        :param after: the position behind which to begin; None for now.
+        :param after: the position behind which to begin; None for where it is started.
         :param room: is not asked: all that was is in memory already.
-        :return: ends the subscription.
-        :raises ValueError: if it is no position.
+        :return: the subscription; it is yet to be started.
+        :raises ValueError: if that is no position.
         """
         return self.feed.subscribe(receiver, after)
 

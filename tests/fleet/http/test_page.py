@@ -221,7 +221,7 @@ class PageCase(TestCase):
         settings = freshServer(allowAnonymous=True, ttl=TtlPolicy(default=LONG))
         factory = ThingFactory(settings, self.book)
         presence = kind(factory, node="north")
-        presence.subscribe(self.told.append)
+        presence.subscribe(self.told.append).start()
         self.things = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(self.things.stopListening)
         self.addCleanup(lambda: [one.abort() for one in list(factory.sessions)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -15,11 +16,13 @@ from tests.fleet.http.test_api import schemaOf
 from tests.fleet.http.web import Connection, WebCase, parseResponses, request
 from thing.fleet import FedEvent, FleetEvent, Kind
 from thing.fleet.feed import MOST_EVENTS, MOST_OCTETS
+from thing.fleet.http import sse
 from thing.fleet.http.sse import (
     COMMENT_INTERVAL,
     MAX_READERS,
     MAX_WAITING,
     STALL_TIMEOUT,
+    EventWriter,
     eventFilter,
 )
 
@@ -61,6 +64,10 @@ def eventsIn(connection: Connection) -> list[Told]:
 
 class EventsCase(WebCase):
     """Tests with readers of events."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        (self.own,) = self.home.feed.subscriptions  # The test's own.
 
     def happen(self, count: int = 1, text: str = "", id: str = "lamp") -> list[FedEvent]:
         """Let things send messages."""
@@ -150,7 +157,7 @@ class ReadingTests(EventsCase):
         self.assertEqual(self.ask("/events?after=1-0&after=1-0").status, 400)
         overruled = self.ask("/events?after=x", headers={"Last-Event-ID": "1-0"})
         self.assertEqual(overruled.status, 400, "what does not count must be right, too")
-        self.assertEqual(self.home.feed._receivers.keys(), {next(iter(self.home.feed._receivers))})
+        self.assertEqual(self.home.feed.subscriptions, [self.own])
 
     def test_failure(self) -> None:
         """A feed that fails takes no reader's place."""
@@ -212,13 +219,13 @@ class ReadingTests(EventsCase):
         self.assertEqual(len(self.site.api.readers), 1)
         reader.leave()
         self.assertEqual(self.site.api.readers, set())
-        self.assertEqual(len(self.home.feed._receivers), 1)  # The test's own.
+        self.assertEqual(self.home.feed.subscriptions, [self.own])
         self.happen(10)
 
     def test_leaveWhileTold(self) -> None:
         """Who goes away in the middle of an event hurts nobody."""
         readers = [self.follow() for _ in range(3)]
-        self.home.subscribe(lambda fed: readers[1].leave())
+        self.home.subscribe(lambda fed: readers[1].leave()).start()
         late = self.follow()
         self.happen(2)
         self.assertEqual(len(self.positions(readers[0])), 2)
@@ -289,7 +296,7 @@ class SlowTests(EventsCase):
         """Thousands of events with stuck readers take memory for the feed, and no more."""
         stuck = [self.follow() for _ in range(20)]
         self.told = []
-        self.home.feed._receivers.pop(next(iter(self.home.feed._receivers)))  # Keeps them all.
+        self.own.cancel()  # It keeps them all.
         tracemalloc.start()
         try:
             before, _ = tracemalloc.get_traced_memory()
@@ -389,6 +396,66 @@ class SlowTests(EventsCase):
         self.patch(FedEvent, "asDict", lambda fed: written.append(fed) or original(fed))
         self.happen(5)
         self.assertEqual(len(written), 5)
+
+
+class BeginningTests(EventsCase):
+    """Readers that do not get beyond what was."""
+
+    def assertNobodyFollows(self) -> None:
+        """No subscription is left behind, no reader, and no call."""
+        self.assertEqual(self.site.api.readers, set())
+        self.assertEqual(self.home.feed.subscriptions, [self.own])
+        before = len(self.told)
+        self.happen(3)
+        self.assertEqual(len(self.told), before + 3)
+
+    def replayWhile(self, happens: Callable[[], object]) -> Connection:
+        """A reader gets what was; something happens while it is told the first of it."""
+        feds = self.happen(10)
+        write, written = EventWriter.write, []
+
+        def writeFirst(writer: EventWriter, fed: FedEvent | None) -> bytes:
+            written.append(fed)
+            if len(written) == 1:
+                happens()
+            return write(writer, fed)
+
+        self.patch(EventWriter, "write", writeFirst)
+        reader = self.open(request("GET", f"/events?after={feds[0].position}"))
+        self.assertEqual(written, feds[1:2])
+        return reader
+
+    def test_cutOff(self) -> None:
+        """One that is cut off while it is told the first event is told no other."""
+        reader = self.replayWhile(lambda: next(iter(self.site.api.readers))._cut())
+        self.assertIs(reader.read() or reader.closed, ConnectionAborted)
+        self.assertEqual(self.site.api.cutOff, 1)
+        self.assertNobodyFollows()
+
+    def test_stopped(self) -> None:
+        """One that is stopped then, as the server closes, neither."""
+        self.replayWhile(lambda: next(iter(self.site.api.readers)).stop())
+        self.assertNobodyFollows()
+
+    def test_longerThanItsBound(self) -> None:
+        """One for whom more is kept than may ever wait is cut off in the midst of it."""
+        self.patch(sse, "MAX_CATCHING_UP", 200_000)
+        feds = self.happen(1000, "x" * 1000)
+        self.clock.advance(1)
+        reader = self.open(request("GET", f"/events?after={feds[0].position}"))
+        self.assertIs(reader.read() or reader.closed, ConnectionAborted)
+        self.assertEqual(self.site.api.cutOff, 1)
+        self.assertNobodyFollows()
+
+    def test_clockWasSetBack(self) -> None:
+        """What was before the clock was set back waits through no fault of the reader's."""
+        feds = self.happen(1000, "x" * 1000)
+        self.wallStep = -3600.0
+        reader = self.open(request("GET", f"/events?after={feds[0].position}"))
+        self.assertEqual(self.positions(reader), [fed.position for fed in feds[1:]])
+        self.assertEqual(self.site.api.cutOff, 0)
+        reader.leave()
+        self.assertNobodyFollows()
 
 
 class AnswerTests(EventsCase):

@@ -253,7 +253,7 @@ class PasswordTests(LinkCase):
         url = f"unix://{self.redis.path}?user=thing&password={password}"
         nodes = [await self.node(name, url=url) for name in ("a", "b")]
         await self.connected(*nodes)
-        nodes[0].presence.subscribe(nodes[0].told.append)
+        nodes[0].presence.subscribe(nodes[0].told.append).start()
         await self.connect(nodes[0], "lamp")
         await self.assertHere({"lamp": "a"}, *nodes)
         self.assertEqual(await nodes[1].presence.deliver("lamp", b"x", 9.0), b"answer to x")

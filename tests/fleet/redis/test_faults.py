@@ -17,7 +17,7 @@ class RedisFaultTests(FleetCase):
         """Three nodes with a thing each."""
         nodes = await self.three()
         for node in nodes:
-            node.presence.subscribe(node.told.append)
+            node.presence.subscribe(node.told.append).start()
             await self.connect(node, f"thing-{node.name}")
         await self.assertHere(self.truth, *nodes)
         return nodes

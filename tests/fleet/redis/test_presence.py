@@ -32,7 +32,7 @@ class SharedTests(FleetCase):
         """A thing that comes to one node is known to all, and so is its goodbye."""
         nodes = await self.three()
         for node in nodes:
-            node.presence.subscribe(node.told.append)
+            node.presence.subscribe(node.told.append).start()
         lamp = await self.connect(nodes[0], "lamp")
         await self.assertHere({"lamp": "a"}, *nodes)
         for node in nodes:
@@ -327,7 +327,7 @@ class AdmissionTests(FleetCase):
     async def test_twins(self) -> None:
         """Twins on different nodes that replace each other must wait, and it is told."""
         nodes = await self.three()
-        nodes[2].presence.subscribe(nodes[2].told.append)
+        nodes[2].presence.subscribe(nodes[2].told.append).start()
         for number in range(5):
             await self.connect(nodes[number % 2], "lamp")
             await self.assertHere({"lamp": "ab"[number % 2]}, *nodes)
@@ -404,7 +404,7 @@ class HostileTests(FleetCase):
         """What makes no sense is skipped and counted; the rest is told."""
         nodes = await self.three()
         node = nodes[0]
-        node.presence.subscribe(node.told.append)
+        node.presence.subscribe(node.told.append).start()
         await self.until(lambda: node.presence._tail._following)
         ask = self.redis.ask
         ask("XADD", "thing:feed", "*", "kind", "joined")
@@ -462,7 +462,7 @@ class HostileTests(FleetCase):
         things = [await self.connect(node, f"lamp-{node.name}") for node in nodes]
         everybody = {f"lamp-{node.name}": node.name for node in nodes}
         await self.assertHere(everybody, *nodes)
-        nodes[0].presence.subscribe(nodes[0].told.append)
+        nodes[0].presence.subscribe(nodes[0].told.append).start()
         await self.until(lambda: nodes[0].presence._tail._following)
         names = [name.decode() for name in self.redis.ask("KEYS", "thing:*")]
         self.assertGreater(len(names), 10)
@@ -505,15 +505,16 @@ class SubscriberTests(FleetCase):
         """Who was there before is told what it missed, on any node, and then what comes."""
         nodes = await self.three()
         seen: list[FedEvent | None] = []
-        end = nodes[0].presence.subscribe(seen.append)
+        subscription = nodes[0].presence.subscribe(seen.append)
+        subscription.start()
         await self.connect(nodes[0], "one")
         await self.until(lambda: len(seen) == 1)
-        end()
+        subscription.cancel()
         for name in ("two", "three", "four"):
             await self.connect(nodes[1], name)
         assert seen[0] is not None
         again: list[FedEvent | None] = []
-        nodes[2].presence.subscribe(again.append, seen[0].position)
+        nodes[2].presence.subscribe(again.append, seen[0].position).start()
         await self.until(lambda: len(again) == 3)
         await self.connect(nodes[0], "five")
         await self.until(lambda: len(again) == 4)
@@ -527,7 +528,7 @@ class SubscriberTests(FleetCase):
         await self.assertHere({"lamp": "a"}, *nodes)
         for after in ("0-0", "5-5", "9999999999999-7"):
             seen: list[FedEvent | None] = []
-            nodes[1].presence.subscribe(seen.append, after)
+            nodes[1].presence.subscribe(seen.append, after).start()
             await self.until(lambda seen=seen: len(seen) >= 1)
             self.assertIsNone(seen[0])
             name = f"door-{after}"
@@ -540,7 +541,7 @@ class SubscriberTests(FleetCase):
         nodes = await self.three()
         lamp = await self.connect(nodes[0], "lamp")
         seen: list[FedEvent | None] = []
-        nodes[1].presence.subscribe(seen.append)
+        nodes[1].presence.subscribe(seen.append).start()
         await self.until(lambda: nodes[1].presence._tail._following)
         lamp.sendMessage(b"0")
         await self.until(lambda: len(seen) >= 1)
@@ -549,7 +550,7 @@ class SubscriberTests(FleetCase):
         await self.until(lambda: len(seen) >= 1000)
         assert seen[0] is not None
         again: list[FedEvent | None] = []
-        nodes[2].presence.subscribe(again.append, seen[0].position)
+        nodes[2].presence.subscribe(again.append, seen[0].position).start()
         for number in range(1000, 1200):
             lamp.sendMessage(str(number).encode())
         await self.until(lambda: len(again) >= 1199 and len(seen) >= 1200)
@@ -562,7 +563,7 @@ class SubscriberTests(FleetCase):
         """Long messages do not make an answer of Redis longer than it can be in a moment."""
         nodes = await self.three()
         node = nodes[1]
-        node.presence.subscribe(node.told.append)
+        node.presence.subscribe(node.told.append).start()
         await self.until(lambda: node.presence._tail._following)
         lamp = await self.connect(nodes[0], "lamp")
         answers: list[int] = []
@@ -574,7 +575,7 @@ class SubscriberTests(FleetCase):
         first = node.told[0]
         assert first is not None
         again: list[FedEvent | None] = []
-        node.presence.subscribe(again.append, first.position)
+        node.presence.subscribe(again.append, first.position).start()
         await self.until(lambda: len(again) == 12)
         self.assertEqual(again, node.told[1:])
         self.assertLess(max(answers), 2 * 3_100_000)
@@ -589,16 +590,17 @@ class SubscriberTests(FleetCase):
         first = self.redis.ask(*add).decode()
         for _ in range(900):
             self.redis.ask(*add)
-        end = node.presence.subscribe(seen.append, first, lambda: room)
+        subscription = node.presence.subscribe(seen.append, first, lambda: room)
+        subscription.start()
         await self.later(0.5)
         self.assertEqual(seen, [])
         room = True
         await self.until(lambda: len(seen) == 900)
         self.assertNotIn(None, seen)
-        end()
+        subscription.cancel()
         room = False
         del seen[:]
-        node.presence.subscribe(seen.append, first, lambda: room)
+        node.presence.subscribe(seen.append, first, lambda: room).start()
         await self.later(0.5)
         for _ in range(500):
             self.redis.ask(*add)
@@ -620,11 +622,13 @@ class SubscriberTests(FleetCase):
         await self.connect(node, "door")
         seen: list[FedEvent | None] = []
         room = False
-        ends = [
+        subscriptions = [
             node.presence.subscribe(seen.append, first.decode(), lambda: room) for _ in range(2)
         ]
+        for subscription in subscriptions:
+            subscription.start()
         await self.later(0.3)
-        ends[0]()
+        subscriptions[0].cancel()
         node.presence._keeper.link.drop("a test")
         await self.until(lambda: seen == [None, None])  # It was lost, and it is back.
         await self.until(lambda: node.presence._tail._following)
@@ -640,17 +644,18 @@ class SubscriberTests(FleetCase):
         def broken(fed: object) -> None:
             raise RuntimeError("told to")
 
-        end = nodes[0].presence.subscribe(broken)
-        nodes[0].presence.subscribe(nodes[0].told.append)
+        subscription = nodes[0].presence.subscribe(broken)
+        subscription.start()
+        nodes[0].presence.subscribe(nodes[0].told.append).start()
         await self.connect(nodes[1], "lamp")
         await self.until(lambda: nodes[0].events() == [Kind.JOINED])
-        end()
+        subscription.cancel()
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
 
     async def test_tailIsCut(self) -> None:
         """When only the connection for the stream is lost, nothing is missed."""
         nodes = await self.three()
-        nodes[0].presence.subscribe(nodes[0].told.append)
+        nodes[0].presence.subscribe(nodes[0].told.append).start()
         await self.until(lambda: nodes[0].presence._tail._following)
         for number in range(5):
             nodes[0].presence._tail.link.drop("a test")

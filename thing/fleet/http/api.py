@@ -19,12 +19,12 @@ from thing.errors import (
     RequestFailed,
     ThingError,
 )
-from thing.fleet.feed import parsePosition
 from thing.fleet.http.answers import Answer, Problem, Sending, jsonAnswer, pageAnswer, textAnswer
 from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
 from thing.fleet.http.queries import Query, segments
 from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
 from thing.fleet.model import Filter, NotPresent, Status, Undelivered, messageData
+from thing.fleet.positions import parsePosition
 
 if TYPE_CHECKING:
     from thing.fleet.http.channel import StatusRequest

@@ -22,7 +22,7 @@ from thing.fleet.model import FedEvent, Kind
 
 if TYPE_CHECKING:
     from thing.fleet.http.channel import StatusRequest
-    from thing.fleet.interfaces import IPresence
+    from thing.fleet.interfaces import IPresence, ISubscription
 
 MAX_WAITING = 256 * 1024
 """How many octets of events may wait for one reader."""
@@ -106,7 +106,8 @@ class EventStream:
         self._over = False
         self._stalled: IDelayedCall | None = None
         self._comments: IDelayedCall | None = None
-        self._unsubscribe: Callable[[], None] | None = None
+        self._starting = False
+        self._subscription: ISubscription | None = None
 
     def start(self, presence: IPresence, after: str | None) -> None:
         """
@@ -116,8 +117,8 @@ class EventStream:
         :param after: the position behind which to begin; None for now.
         :raises ValueError: if it is no position; then nothing is answered.
         """
-        subscribed = presence.subscribe(self._receive, after, self._hasRoom)  # type: ignore[no-untyped-call]
-        self._unsubscribe = subscribed
+        subscription = presence.subscribe(self._receive, after, self._hasRoom)  # type: ignore[no-untyped-call]
+        self._subscription = subscription
         request = self._request
         request.notifyFinish().addBoth(self._finished)
         writeHead(request, Answer(b"", _TYPE, headers={"Connection": "close"}))
@@ -126,7 +127,9 @@ class EventStream:
         self._paused = False
         request.write(_COMMENT)
         self._comments = self._clock.callLater(COMMENT_INTERVAL, self._comment)
-        self._flush()
+        self._starting = True
+        subscription.start()
+        self._starting = False
 
     def stop(self) -> None:
         """End the answer in order."""
@@ -154,7 +157,7 @@ class EventStream:
             return
         cost = OVERHEAD if fed is None else costOf(fed.event)
         # What comes behind that waits through no fault of the reader's, either.
-        late = fed is None or fed.event.at < self._since or self._catchingUp > 0
+        late = self._starting or self._catchingUp > 0 or fed is None or fed.event.at < self._since
         self._pending.append((fed, cost, late))
         self._count(cost, late)
         self._flush()
@@ -197,8 +200,8 @@ class EventStream:
         self.waiting = self._catchingUp = 0
         for call in (self._stalled, self._comments):
             _cancel(call)
-        if self._unsubscribe is not None:
-            self._unsubscribe()
+        if self._subscription is not None:
+            self._subscription.cancel()  # type: ignore[no-untyped-call]
         self._ended(self, cutOff)
 
 

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, DeferredList
 from zope.interface import implementer
 
 from thing.events import Event, LastWordReceived
-from thing.fleet.feed import Feed, Receiver
+from thing.fleet.feed import Feed
 from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.local import LocalRegistry, LocalSession
 from thing.fleet.memory import Health
@@ -38,6 +38,7 @@ from thing.fleet.redis.queries import Queries
 from thing.fleet.redis.script import Bounds, Script
 from thing.fleet.redis.tail import Tail
 from thing.fleet.redis.writes import lastWordWrite, writeOf
+from thing.fleet.subscriptions import Receiver, Subscription
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
 
@@ -331,15 +332,15 @@ class RedisPresence(Service):
         receiver: Receiver,
         after: str | None = None,
         room: Callable[[], bool] | None = None,
-    ) -> Callable[[], None]:
+    ) -> Subscription:
         """
-        Be told what happens on all nodes, in order.
+        Make a subscription, which is told what happens on all nodes, in order.
 
         :param receiver: is told; while the registry is away, of this node only.
-        :param after: the position behind which to begin; None for now.
+        :param after: the position behind which to begin; None for where it is started.
         :param room: tells whether the receiver takes more of what was; None if it always does.
-        :return: ends the subscription.
-        :raises ValueError: if it is no position.
+        :return: the subscription; it is yet to be started.
+        :raises ValueError: if that is no position.
         """
         return self._tail.subscribe(receiver, after, room)
 

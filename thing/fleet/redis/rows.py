@@ -11,7 +11,6 @@ import math
 from dataclasses import fields
 from typing import Any
 
-from thing.fleet.feed import parsePosition
 from thing.fleet.model import (
     Ending,
     FedEvent,
@@ -22,6 +21,7 @@ from thing.fleet.model import (
     ThingRecord,
     Traffic,
 )
+from thing.fleet.positions import parsePosition
 from thing.fleet.redis.script import fromJson, pairsOf
 
 MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)

@@ -1,4 +1,4 @@
-"""Telling subscribers what the stream of a registry holds: what was, then what comes."""
+"""Telling subscriptions what the stream of a registry holds: what was, then what comes."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
-from thing.fleet.feed import Feed, Position, Receiver, formatPosition, parsePosition
-from thing.fleet.model import FedEvent
+from thing.fleet.feed import Feed
+from thing.fleet.positions import Position, formatPosition, parsePosition
 from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused
 from thing.fleet.redis.operations import Read
 from thing.fleet.redis.rows import MALFORMED, eventOf, positionOf
 from thing.fleet.redis.script import Script
+from thing.fleet.subscriptions import Receiver, Subscription
 
 BATCH = 200
 """How many entries are read at once."""
@@ -36,28 +37,38 @@ PATIENCE = 1.0
 """How long Redis is asked to wait for the next entry, seconds."""
 
 
-class _Subscriber:
-    """Somebody who is told, and up to where it was."""
+class _Follower:
+    """How far a subscription is."""
 
-    def __init__(
-        self, receiver: Receiver, after: str | None, room: Callable[[], bool] | None
-    ) -> None:
-        self.receiver = receiver
-        self.room = room
-        self.after = None if after is None else parsePosition(after)
+    def __init__(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+        self.after = subscription.after
+        """Behind which position of the stream it begins; None for its end."""
         self.at: Position | None = None
         """What it was told of the stream; None while it is not told of the stream at all."""
-        self.local: Callable[[], None] | None = None
-        """Ends its subscription to this node's own events."""
-        self.active = True
+        self.local: Subscription | None = None
+        """To this node's own events, while it is told of those."""
         self.reading: object = None
         """Stands for the reading of what was that goes on."""
         self.pause: Deferred[None] | None = None
         """Until it is asked again whether it takes more."""
 
-    def hasRoom(self) -> bool:
-        """Whether it takes more of what was."""
-        return self.room is None or self.room()
+    @property
+    def active(self) -> bool:
+        """Whether it is to be told anything."""
+        return self.subscription.active
+
+    def followLocally(self, feed: Feed) -> None:
+        """Be told of this node's own events, unless it is already."""
+        if self.active and self.local is None:
+            self.local = feed.subscribe(self.subscription.tell)
+            self.local.start()
+
+    def leaveLocal(self) -> None:
+        """Be told of this node's own events no more."""
+        if self.local is not None:
+            self.local.cancel()
+            self.local = None
 
     def wake(self) -> None:
         """End the pause, if there is one."""
@@ -67,7 +78,7 @@ class _Subscriber:
 
 class Tail:
     """
-    Tells subscribers what is in the stream.
+    Tells subscriptions what is in the stream.
 
     While the registry is away they are told what happens on this node. Each
     change between the two brings None, since something may be missing.
@@ -91,91 +102,101 @@ class Tail:
         self._script = script
         self._clock = clock
         self._key = f"{script.prefix}feed"
-        self._subscribers: set[_Subscriber] = set()
+        self._followers: dict[Subscription, _Follower] = {}
         self._connected = False
         self._following = False
         self._latest: Position | None = None
 
     def subscribe(
         self, receiver: Receiver, after: str | None, room: Callable[[], bool] | None = None
-    ) -> Callable[[], None]:
+    ) -> Subscription:
         """
-        Be told what happens, in order.
+        Make a subscription, which is told what happens, in order.
 
         :param receiver: is told.
-        :param after: the position behind which to begin; None for now.
+        :param after: the position behind which to begin; None for where it is started.
         :param room: tells whether it takes more of what was; None if it always does.
-        :return: ends the subscription.
-        :raises ValueError: if it is no position.
+        :return: the subscription; it is yet to be started.
+        :raises ValueError: if that is no position.
         """
-        subscriber = _Subscriber(receiver, after, room)
-        self._subscribers.add(subscriber)
+        return Subscription(self, receiver, after, room)
+
+    @property
+    def subscriptions(self) -> list[Subscription]:
+        """Those that are started, and not cancelled."""
+        return list(self._followers)
+
+    def begin(self, subscription: Subscription) -> None:
+        """
+        Tell a subscription what was, and then what happens.
+
+        :param subscription: is started now.
+        """
+        follower = self._followers[subscription] = _Follower(subscription)
         if self._connected:
-            self._read(subscriber)
-        else:
-            if after is not None:
-                self._tell(subscriber, None)
-            subscriber.local = self._feed.subscribe(receiver)
+            self._read(follower)
+            return
+        if follower.after is not None:
+            subscription.tell(None)
+        follower.followLocally(self._feed)
 
-        def end() -> None:
-            subscriber.active = False
-            subscriber.wake()
-            self._subscribers.discard(subscriber)
-            if subscriber.local is not None:
-                subscriber.local()
+    def end(self, subscription: Subscription) -> None:
+        """
+        Tell a subscription nothing more.
 
-        return end
+        :param subscription: is cancelled now.
+        """
+        follower = self._followers.pop(subscription)
+        follower.wake()
+        follower.leaveLocal()
 
     def connected(self) -> None:
         """Tell of the stream from now on: the registry is there, and right."""
         self._connected = True
-        for subscriber in list(self._subscribers):
-            if subscriber.local is not None:
-                subscriber.local()
-                subscriber.local = None
-            self._tell(subscriber, None)
-            subscriber.after = None
-            self._read(subscriber)
+        for follower in list(self._followers.values()):
+            follower.leaveLocal()
+            follower.after = None
+            follower.subscription.tell(None)
+            self._read(follower)
 
     def away(self) -> None:
         """Tell of this node only from now on."""
         self._connected = False
         self._latest = None
-        for subscriber in list(self._subscribers):
-            subscriber.at = subscriber.reading = None
-            subscriber.wake()
-            self._tell(subscriber, None)
-            if subscriber.active and subscriber.local is None:
-                subscriber.local = self._feed.subscribe(subscriber.receiver)
+        for follower in list(self._followers.values()):
+            follower.at = follower.reading = None
+            follower.wake()
+            follower.subscription.tell(None)
+            follower.followLocally(self._feed)
 
     # What was.
 
-    def _read(self, subscriber: _Subscriber) -> None:
-        """Tell a subscriber what was, and then let it be told what comes."""
-        if subscriber.active:
-            subscriber.reading = object()
-            Deferred.fromCoroutine(self._catchUp(subscriber)).addErrback(
+    def _read(self, follower: _Follower) -> None:
+        """Tell a subscription what was, and then let it be told what comes."""
+        if follower.active:
+            follower.reading = object()
+            Deferred.fromCoroutine(self._catchUp(follower)).addErrback(
                 lambda failure: self._log.failure("Reading the stream failed", failure)
             )
 
-    async def _catchUp(self, subscriber: _Subscriber) -> None:
-        reading = subscriber.reading
+    async def _catchUp(self, follower: _Follower) -> None:
+        reading = follower.reading
         try:
-            at = await self._begin(subscriber)
-            if subscriber.after is None and self._latest is None:
+            at = await self._begin(follower)
+            if follower.after is None and self._latest is None:
                 self._latest = at  # Nothing was that it is to be told.
-            while subscriber.active and subscriber.reading is reading:
+            while follower.active and follower.reading is reading:
                 if self._latest is not None and at >= self._latest:
-                    subscriber.at = at
+                    follower.at = at
                     self._follow()
                     return
-                if not subscriber.hasRoom():
-                    await self._waitFor(subscriber)
+                if not follower.subscription.hasRoom():
+                    await self._waitFor(follower)
                     if not await self._isThere(at):
-                        self._tell(subscriber, None)  # What follows it may be gone as well.
+                        follower.subscription.tell(None)  # What follows it may be gone as well.
                     continue
                 more, entries = await self._entriesAfter(self._history, at)
-                at = self._pass(entries, at, [subscriber])
+                at = self._pass(entries, at, [follower])
                 if not more:
                     # What was followed and is not there any more was taken away.
                     at = max(at, self._latest or at)
@@ -185,27 +206,27 @@ class Tail:
         except RegistryRefused as error:
             self._history.drop(str(error))
 
-    async def _waitFor(self, subscriber: _Subscriber) -> None:
-        """Wait until a subscriber may take more, or is to be told no more."""
+    async def _waitFor(self, follower: _Follower) -> None:
+        """Wait until a follower may take more, or is to be told no more."""
         seconds = ROOM_PAUSE
-        while subscriber.active and not subscriber.hasRoom():
-            subscriber.pause = deferLater(self._clock, seconds)
+        while follower.active and not follower.subscription.hasRoom():
+            follower.pause = deferLater(self._clock, seconds)
             seconds = min(2 * seconds, LONGEST_ROOM_PAUSE)
             try:
-                await subscriber.pause
+                await follower.pause
             except CancelledError:
                 return
             finally:
-                subscriber.pause = None
+                follower.pause = None
 
-    async def _begin(self, subscriber: _Subscriber) -> Position:
-        """Find out where a subscriber begins, and tell it if something is missing there."""
+    async def _begin(self, follower: _Follower) -> Position:
+        """Find out where a follower begins, and tell it if something is missing there."""
         newest = await self._newest()
-        if subscriber.after is None:
+        if follower.after is None:
             return newest
-        if not await self._isThere(subscriber.after):
-            self._tell(subscriber, None)  # It was never given out, or is kept no more.
-        return min(subscriber.after, newest)
+        if not await self._isThere(follower.after):
+            follower.subscription.tell(None)  # It was never given out, or is kept no more.
+        return min(follower.after, newest)
 
     async def _isThere(self, at: Position) -> bool:
         exact = formatPosition(at)
@@ -242,7 +263,7 @@ class Tail:
     async def _readOn(self) -> None:
         milliseconds = int(PATIENCE * 1000)
         try:
-            while self._latest is not None and self._subscribers and self._connected:
+            while self._latest is not None and self._followers and self._connected:
                 found = await self.link.call(
                     *("XREAD", "COUNT", 1, "BLOCK", milliseconds),
                     *("STREAMS", self._key, formatPosition(self._latest)),
@@ -253,7 +274,7 @@ class Tail:
                 while more and self._latest is not None:
                     more, entries = await self._entriesAfter(self.link, self._latest)
                     self._passOn(entries)
-            self._latest = self._latest if self._subscribers else None
+            self._latest = self._latest if self._followers else None
         except RegistryAway:
             return  # The connection comes back, or the registry is away altogether.
         except RegistryRefused as error:
@@ -264,14 +285,14 @@ class Tail:
     def _passOn(self, entries: list[Any]) -> None:
         """Tell some entries to all who have read what was."""
         if self._latest is not None:
-            there = [each for each in self._subscribers if each.at is not None]
+            there = [each for each in self._followers.values() if each.at is not None]
             self._latest = self._pass(entries, self._latest, there)
 
     def linkUp(self) -> None:
         """Read on, since the connection for it is there again: nothing is lost by that."""
         self._follow()
 
-    def _pass(self, entries: list[Any], at: Position, subscribers: list[_Subscriber]) -> Position:
+    def _pass(self, entries: list[Any], at: Position, followers: list[_Follower]) -> Position:
         """Tell some entries; give the position of the last."""
         for entry in entries:
             try:
@@ -283,20 +304,13 @@ class Tail:
             event = eventOf(entry)
             if event is None:
                 self.malformed += 1
-            for subscriber in subscribers:
-                if subscriber.at is None or position > subscriber.at:
-                    if subscriber.at is not None:
-                        subscriber.at = position
+            for follower in followers:
+                if follower.at is None or position > follower.at:
+                    if follower.at is not None:
+                        follower.at = position
                     if event is not None:
-                        self._tell(subscriber, event)
+                        follower.subscription.tell(event)
         return at
-
-    def _tell(self, subscriber: _Subscriber, event: FedEvent | None) -> None:
-        if subscriber.active:
-            try:
-                subscriber.receiver(event)
-            except Exception:
-                self._log.failure("A receiver of events failed")
 
 
 def _entriesOf(found: Any) -> list[Any]:
