@@ -1,6 +1,7 @@
 """What the release files hold, and what ``twistd`` makes of them."""
 
 import atexit
+import hashlib
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 from twisted.trial.unittest import TestCase
 
 from tests import PROJECT
+from thing.fleet.page import document
 
 # What a working tree may hold beside the source.
 NOT_SOURCE = shutil.ignore_patterns(
@@ -23,6 +25,11 @@ NOT_SOURCE = shutil.ignore_patterns(
 )
 
 TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twistd'; run()"
+
+PAGE = (
+    "import hashlib; from thing.fleet.page import document as made; "
+    "print(hashlib.sha256(made()).hexdigest())"
+)
 
 PLUGIN_ORIGIN = "import twisted.plugins.thing_service as plugin; print(plugin.__file__)"
 
@@ -152,6 +159,12 @@ class ReleaseFileTests(TestCase):
         """The wheel installs the ``thing`` command."""
         (name,) = (name for name in self.release.wheel if name.endswith("/entry_points.txt"))
         self.assertIn("thing = thing.cli:main", (self.release.site / name).read_text())
+
+    def test_wheelServesThePage(self) -> None:
+        """The wheel holds the page's sources: it makes the same document as the source."""
+        release = self.release
+        made = runPython("-c", PAGE, cwd=release.elsewhere, path=release.site)
+        self.assertEqual(made.strip(), hashlib.sha256(document()).hexdigest())
 
     def test_sdistHoldsTestsAndDocs(self) -> None:
         """A distributor can run the tests and build the documentation from the sdist."""

@@ -263,6 +263,16 @@ class PageCase(TestCase):
         if live:
             await self.browser.until("return seen.state() === 'live' && seen.loaded()")
 
+    async def openDetails(self, name: str) -> None:
+        """Click on a thing, in the table or else among what happens, as soon as it is there."""
+        click = """
+            const open = [...document.querySelectorAll('.open')]
+                .find(one => one.textContent === arguments[0]);
+            open?.click();
+            return open !== undefined;
+        """
+        await self.browser.until(click, name)
+
     async def untilNames(self, *names: str) -> None:
         """Wait until these are the things in the table."""
         await self.browser.until(
@@ -442,7 +452,7 @@ class TableTests(PageCase):
             ["⟨blank⟩", "../nodes?#", "<img src=x onerror=alert(1)>", "a" * 60, "gpj.⟨U+202E⟩exe"],
         )
         for name in ("../nodes?#", "<img src=x onerror=alert(1)>"):
-            await self.browser.run(f"openDetails({name!r})")
+            await self.openDetails(name)
             await self.browser.until(
                 "return document.querySelector('#facts dd')?.textContent === arguments[0]", name
             )
@@ -516,7 +526,7 @@ class DetailTests(PageCase):
         lamp.heard = Deferred()
         await self.open()
         await self.untilNames("lamp")
-        await self.browser.run("openDetails('lamp')")
+        await self.openDetails("lamp")
         await self.browser.run("document.querySelector('#message').value = 'on'")
         await self.browser.run("document.querySelector('#send').requestSubmit()")
         self.assertEqual(await lamp.heard, b"on")
@@ -528,7 +538,7 @@ class DetailTests(PageCase):
         await self.connect("lamp")
         await self.open()
         await self.untilNames("lamp")
-        await self.browser.run("openDetails('lamp')")
+        await self.openDetails("lamp")
         await self.browser.run("document.querySelector('#leave').click()")
         await self.untilFocus("leave-no")
         self.assertEqual(len(self.presence.local), 1)
@@ -544,7 +554,7 @@ class DetailTests(PageCase):
         await self.open()
         await self.browser.press("/", "lamp")
         await self.untilNames("lamp")
-        await self.browser.run("openDetails('door')")
+        await self.openDetails("door")
         await self.browser.run("location.reload()")
         await self.browser.until("return document.readyState === 'complete'")
         await self.browser.run(LOOK)
@@ -627,7 +637,7 @@ class LookTests(PageCase):
         door.time.stop()
         self.presence.complete = False
         await self.untilStatus("door", "flat-lined")
-        await self.browser.run("openDetails('door')")
+        await self.openDetails("door")
         grounds = set()
         for scheme in ("light", "dark"):
             await self.browser.emulate(scheme=scheme)
@@ -649,14 +659,14 @@ class LookTests(PageCase):
         self.assertIn("present", await self.browser.run(meta))
         await self.browser.run("document.querySelector('#things .open').click()")
         self.assertLessEqual(await self.browser.run(wide), 320)
-        await self.browser.run("closeDetails()")
+        await self.browser.run("document.querySelector('#close').click()")
 
     async def test_policy(self) -> None:
         """The page needs nothing that its strict policy forbids, nor anything from elsewhere."""
         await self.connect("lamp")
         await self.open()
         await self.untilNames("lamp")
-        await self.browser.run("openDetails('lamp')")
+        await self.openDetails("lamp")
         urls = "return performance.getEntriesByType('resource').map(one => one.name)"
         for url in await self.browser.run(urls):
             self.assertTrue(url.startswith(self.url), url)

@@ -6,7 +6,6 @@ import os
 import re
 import time
 from collections.abc import Callable
-from importlib.resources import files
 from typing import Any
 
 from twisted.application.service import IService, Service
@@ -26,6 +25,7 @@ from thing.fleet.http.metrics import Exporter
 from thing.fleet.interfaces import IPresence
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Meter
+from thing.fleet.page import document
 from thing.session.addresses import formatAddress
 
 
@@ -56,8 +56,7 @@ class StatusSite(HttpFactory):
         :param ready: tells whether the node takes things.
         :param wallClock: tells the time of day, seconds.
         """
-        page = files("thing.fleet").joinpath("page.html").read_bytes()
-        self.api = FleetApi(presence, Guard(token), page, ready, wallClock)
+        self.api = FleetApi(presence, Guard(token), document(), ready, wallClock)
         super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
 
     def close(self) -> Deferred[None]:

@@ -1,0 +1,67 @@
+// Asks the server, with the token if it wants one. All questions wait while the user is asked for
+// it; the dialog is in token.mjs, and what to ask is known elsewhere.
+
+import {Problem} from './link.mjs';
+import {visible} from './text.mjs';
+
+export const PATIENCE = 20000; // For an answer, milliseconds.
+
+export class Api {
+  #gate = null; // What all questions wait for.
+  #open = null; // Opens it.
+  denied = () => {}; // Told that a token is wanted; with whether the one that was given is wrong.
+
+  // fetch: as the browser's; token: the one to begin with, empty for none.
+  constructor(fetch, token) {
+    this.fetch = fetch;
+    this.token = token;
+  }
+
+  // The user gave a token: go on.
+  give(token) {
+    this.token = token;
+    this.#gate = null;
+    this.#open();
+  }
+
+  // Ask; return the answer and the server's date, or the response itself if patience is 0: a stream.
+  async request(method, path, {signal, headers = {}, body, patience = PATIENCE} = {}) {
+    while (this.#gate) await this.#gate;
+    const used = this.token;
+    const control = new AbortController();
+    const stop = () => control.abort();
+    const timer = patience ? setTimeout(stop, patience) : 0;
+    signal?.addEventListener('abort', stop, {once: true});
+    if (signal?.aborted) stop();
+    try {
+      const response = await this.fetch(path, {method, body, signal: control.signal, cache: 'no-store',
+        redirect: 'error', headers: used ? {...headers, Authorization: `Bearer ${used}`} : headers});
+      if (response.status === 401) {
+        if (used === this.token) this.#close(used !== '');
+        throw new Problem(401, 'A token is needed');
+      }
+      if (response.ok && !patience) return response;
+      const text = await response.text();
+      if (!response.ok) throw problemOf(response.status, text);
+      return {answer: JSON.parse(text), date: Date.parse(response.headers.get('Date')) / 1000};
+    } catch (error) {
+      if (error instanceof Problem) throw error;
+      throw new Problem(0, 'The server does not answer', String(error.message));
+    } finally {
+      clearTimeout(timer);
+      if (patience) signal?.removeEventListener('abort', stop);
+    }
+  }
+
+  #close(refused) {
+    this.#gate ??= new Promise((resolve) => { this.#open = resolve; });
+    this.denied(refused);
+  }
+}
+
+function problemOf(status, text) {
+  let found = {};
+  try { found = JSON.parse(text) ?? {}; } catch { /* A proxy's page, perhaps. */ }
+  return new Problem(status, visible(found.title ?? `The server answered ${status}`),
+    found.detail ? visible(found.detail) : '');
+}

@@ -1,0 +1,125 @@
+// The details of one thing: its facts, its heartbeats and its earlier sessions, and the question
+// that brings them. What the user does to it is in composer.mjs.
+
+import {cause, isBad} from './causes.mjs';
+import {paintSpark} from './chart.mjs';
+import {clearComposer, paintComposer} from './composer.mjs';
+import {$, make, on, paintStatus, setText} from './dom.mjs';
+import {schedule} from './frame.mjs';
+import {notOlder} from './order.mjs';
+import {api, beats, keepAddress, listing, pollers, selection, serverNow} from './state.mjs';
+import {focusRow} from './table.mjs';
+import {count, dateAndTime, duration, octets, roundTrip, visible} from './text.mjs';
+
+const details = pollers.add(async (signal) => {
+  const mine = selection.chosen;
+  if (!mine) return false;
+  try {
+    const {answer} = await api.request('GET', `things/${encodeURIComponent(mine.id)}`, {signal});
+    if (!mine.record || notOlder(answer, mine.record)) mine.record = answer;
+    mine.unknown = false;
+    beats.note(answer);
+  } catch (error) {
+    if (error.status !== 404) throw error;
+    mine.unknown = true;
+  }
+  schedule();
+  return true;
+});
+
+export function openDetails(id) {
+  if (selection.chosen?.id !== id) {
+    selection.chosen = {id, record: listing.get(id)?.record ?? null, unknown: false, painted: ''};
+    clearComposer();
+  }
+  $('details').hidden = false;
+  $('details').scrollTop = 0;
+  document.querySelector('main').inert = matchMedia('(max-width: 640px)').matches; // It is covered.
+  setText($('details-title'), visible(id));
+  $('details-title').focus();
+  details.restart();
+  keepAddress();
+  schedule();
+}
+
+export function closeDetails() {
+  if (!selection.chosen) return;
+  const {id} = selection.chosen;
+  selection.chosen = null;
+  $('details').hidden = true;
+  document.querySelector('main').inert = false;
+  if (!focusRow(id)) $('search').focus();
+  keepAddress();
+  schedule();
+}
+
+// Ask anew, if this is the thing that is shown.
+export function askAgain(id) {
+  if (selection.chosen?.id === id) details.restart();
+}
+
+export function paintDetails() {
+  if (!selection.chosen) return;
+  const {id, record, unknown} = selection.chosen;
+  const gone = unknown || record?.status === 'gone';
+  paintComposer(gone);
+  setText($('details-note'), unknown ? 'The server knows nothing of this thing.'
+    : record ? '' : 'Asking the server');
+  if (!record) {
+    $('details').dataset.status = 'unknown';
+    $('facts').replaceChildren();
+    return;
+  }
+  const status = gone ? 'gone' : record.status;
+  const why = gone ? listing.get(id)?.cause ?? record.endings[0]?.cause : undefined;
+  $('details').dataset.status = status;
+  $('details').toggleAttribute('data-bad', isBad(why));
+  paintStatus($('details-status'), status, why);
+  paintSpark($('details-spark'), record, 400, 56);
+  paintFacts(factsOf(record));
+  paintEndings(record.endings);
+}
+
+function factsOf(record) {
+  const traffic = record.traffic ?? {};
+  return {
+    Name: record.name === null ? 'none' : visible(record.name),
+    Key: record.fingerprint ? visible(record.fingerprint) : 'none',
+    Node: visible(record.node),
+    Address: visible(record.address),
+    Since: `${dateAndTime(record.since)} (${duration(serverNow() - record.since)})`,
+    'Last seen': `${dateAndTime(record.lastSeen)} (${duration(serverNow() - record.lastSeen)} ago)`,
+    'Time to live': duration(traffic.ttl ?? record.ttl ?? NaN),
+    Heartbeats: record.traffic ? count(traffic.heartbeats) : '–',
+    'Round trip': roundTrip(traffic.roundTripTime ?? NaN),
+    Messages: record.traffic ? `${count(traffic.messagesIn)} in, ${count(traffic.messagesOut)} out` : '–',
+    Octets: record.traffic ? `${octets(traffic.octetsIn)} in, ${octets(traffic.octetsOut)} out` : '–',
+    Cipher: record.aead ? `${visible(record.group)}, ${visible(record.aead)}${record.resumed ? ', resumed' : ''}` : '–',
+    Session: visible(record.session),
+    Epoch: `${record.epoch}, event ${record.sequence}`,
+  };
+}
+
+function paintFacts(facts) {
+  const list = $('facts');
+  if (!list.firstChild) {
+    list.append(...Object.keys(facts).flatMap((name) =>
+      [make('dt', {textContent: name}), make('dd')]));
+  }
+  Object.values(facts).forEach((text, at) => setText(list.children[2 * at + 1], text));
+}
+
+function paintEndings(endings) {
+  const {chosen} = selection;
+  if (JSON.stringify(endings) === chosen.painted) return;
+  chosen.painted = JSON.stringify(endings);
+  $('endings').replaceChildren(...endings.map((ending) => make('li', {},
+    make('strong', {textContent: cause(ending.cause).word}),
+    ` ${dateAndTime(ending.until)}, after ${duration(ending.until - ending.since)} at ${visible(ending.node)}`,
+    make('p', {className: 'muted', textContent: visible(ending.detail)}))));
+  if (!endings.length) $('endings').append(make('li', {className: 'muted', textContent: 'None is remembered.'}));
+}
+
+export function listenToDetails() {
+  on('close', 'click', closeDetails);
+}

@@ -1,0 +1,49 @@
+// The keyboard: what each key does, and where the focus goes in the table.
+
+import {closeDetails} from './details.mjs';
+import {$} from './dom.mjs';
+import {selection} from './state.mjs';
+
+function moveInTable(step) {
+  const opens = [...$('things').tBodies[0].querySelectorAll('.open')];
+  const at = opens.indexOf(document.activeElement);
+  const next = at < 0 ? opens.find((one) => one.tabIndex === 0) ?? opens[0]
+    : opens[Math.max(0, Math.min(opens.length - 1, at + step))];
+  next?.focus();
+}
+
+function keyPressed(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey || $('token-dialog').open) return;
+  if (event.key === 'Escape') {
+    if (selection.chosen) closeDetails();
+    else if (event.target === $('search')) $('things').querySelector('.open')?.focus();
+    return;
+  }
+  if (event.target.closest('input, textarea, select')) return;
+  const inTable = event.target.closest('#things tbody');
+  const free = inTable || event.target === document.body || event.target === $('scroll');
+  const keys = {'/': () => $('search').focus()};
+  if (free) Object.assign(keys, {j: () => moveInTable(1), k: () => moveInTable(-1)});
+  if (inTable) {
+    Object.assign(keys, {ArrowDown: keys.j, ArrowUp: keys.k, Home: () => moveInTable(-Infinity),
+      End: () => moveInTable(Infinity)});
+  }
+  if (!Object.hasOwn(keys, event.key)) return;
+  event.preventDefault();
+  keys[event.key]();
+}
+
+// One row is reached with Tab: that which had the focus last.
+function focusMoved(event) {
+  if (!event.target.matches('#things .open')) return;
+  for (const one of $('things').querySelectorAll('.open')) one.tabIndex = one === event.target ? 0 : -1;
+}
+
+export function listenToKeys() {
+  document.addEventListener('keydown', keyPressed);
+  document.addEventListener('focusin', focusMoved);
+  document.querySelector('.skip').addEventListener('click', (event) => {
+    event.preventDefault(); // The address keeps the view.
+    $('scroll').focus();
+  });
+}

@@ -1,0 +1,65 @@
+// Asks again and again, while the page is seen; slower while there is no answer. What is asked is
+// given by those who show it.
+
+import {pauseOfPoll} from './link.mjs';
+
+class Poller {
+  #failures = 0;
+  #timer = 0;
+  #control = null;
+
+  constructor(pollers, work) {
+    this.pollers = pollers;
+    this.work = work;
+  }
+
+  restart() {
+    this.stop();
+    if (this.pollers.isSeen()) this.#run();
+  }
+
+  stop() {
+    clearTimeout(this.#timer);
+    this.#control?.abort();
+    this.#control = null;
+  }
+
+  async #run() {
+    const control = this.#control = new AbortController();
+    try {
+      const nothing = await this.work(control.signal) === false;
+      if (nothing || control !== this.#control) return;
+      this.#failures = 0;
+      this.pollers.reached();
+    } catch (error) {
+      if (control !== this.#control) return;
+      this.#failures += 1;
+      this.pollers.failed(error);
+    }
+    this.#timer = setTimeout(() => this.#run(), pauseOfPoll(this.#failures));
+  }
+}
+
+// All of them. isSeen tells whether the page is; reached and failed are told how each try went.
+export class Pollers {
+  #all = [];
+
+  constructor({isSeen, reached, failed}) {
+    Object.assign(this, {isSeen, reached, failed});
+  }
+
+  // work asks once, given a signal that ends it; it returns false if there was nothing to ask.
+  add(work) {
+    const poller = new Poller(this, work);
+    this.#all.push(poller);
+    return poller;
+  }
+
+  restart() {
+    for (const poller of this.#all) poller.restart();
+  }
+
+  stop() {
+    for (const poller of this.#all) poller.stop();
+  }
+}

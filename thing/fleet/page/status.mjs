@@ -1,0 +1,55 @@
+// The top of the page and its title: whether the server is there, what is wrong if it is not, and
+// how much is here.
+
+import {$, announce, make, on, setAttribute, setText} from './dom.mjs';
+import {link, listing, tryNow} from './state.mjs';
+import {count, visible} from './text.mjs';
+
+let shown = ''; // The state that was announced last.
+let here = null; // How many things are; null while that is not known.
+
+export function paintState() {
+  const [state, name, symbol] = link.state();
+  setAttribute($('state'), 'data-state', state);
+  setText($('state-text'), name);
+  setAttribute($('state').querySelector('use'), 'href', `#i-${symbol}`);
+  const words = link.words(Date.now());
+  $('offline').hidden = !words;
+  $('offline').classList.toggle('bad', link.trouble !== null);
+  setText($('offline-text'), words);
+  if (state !== shown && ['live', 'offline'].includes(state)) {
+    if (shown) announce(state === 'live' ? 'Live again' : 'Offline: the server does not answer');
+    shown = state;
+  }
+  paintTitle();
+}
+
+export function paintTotals(nodes) {
+  here = nodes.reduce((sum, node) => sum + node.sessions, 0);
+  const up = nodes.filter((node) => node.status === 'up').length;
+  const parts = [[count(here), here === 1 ? ' thing here' : ' things here'],
+    [count(nodes.reduce((sum, node) => sum + node.handshakes, 0)), ' connecting'],
+    [`${up} of ${nodes.length}`, nodes.length === 1 ? ' node up' : ' nodes up']];
+  $('totals').replaceChildren(...parts.map(([number, words]) =>
+    make('span', {}, make('b', {className: 'number', textContent: number}), words)));
+  paintTitle();
+}
+
+function paintTitle() {
+  const place = listing.node ? `Fleet of ${visible(listing.node)}` : 'Fleet';
+  setText($('place'), place);
+  const state = link.state()[0] === 'offline' ? 'Offline · ' : here === null ? '' : `${count(here)} here · `;
+  if (document.title !== state + place) document.title = state + place;
+}
+
+// Whether all nodes' things are listed, or this one's only.
+export function paintComplete({complete, node}) {
+  setText($('incomplete-text'), 'The shared registry is away: only the things of node ' +
+    `${visible(node)} are shown, as far as it knows.`);
+  $('incomplete').hidden = complete;
+}
+
+export function listenToStatus() {
+  link.changed = paintState;
+  on('again', 'click', tryNow);
+}

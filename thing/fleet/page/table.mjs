@@ -1,0 +1,183 @@
+// The table: its head, its rows and its pages, and the question that brings them. Which things are
+// listed is decided in listing.mjs; this only shows them.
+
+import {paintSpark} from './chart.mjs';
+import {$, label, make, on, paintStatus, setAttribute, setText} from './dom.mjs';
+import {isBad} from './causes.mjs';
+import {schedule} from './frame.mjs';
+import {COLUMNS, comparison} from './order.mjs';
+import {api, keepAddress, link, listing, pollers, selection, serverNow, setServerTime, view}
+  from './state.mjs';
+import {paintComplete} from './status.mjs';
+import {count, counted, dateAndTime, duration, octets, roundTrip, visible} from './text.mjs';
+
+const things = pollers.add(async (signal) => {
+  const asked = performance.now();
+  const {answer, date} = await api.request('GET', `things?${view.question()}`, {signal});
+  if (signal.aborted) return;
+  setServerTime(answer, date);
+  listing.takePage(answer, asked, performance.now());
+  setAttribute($('things'), 'aria-busy', 'false');
+  schedule();
+  paintComplete(answer);
+});
+
+// Look at something else: from the first page on, unless the changes name another.
+export function look(changes) {
+  Object.assign(view, {trail: ['']}, changes);
+  listing.begin();
+  setAttribute($('things'), 'aria-busy', 'true');
+  keepAddress();
+  things.restart();
+  schedule();
+}
+
+function turn(forward) {
+  const {trail} = view, {loaded, following} = listing;
+  if (!loaded || (forward ? following === null : trail.length === 1)) return;
+  look({trail: forward ? [...trail, following] : trail.slice(0, -1)});
+  $('scroll').scrollTop = 0;
+}
+
+// The row of one entry of the listing.
+class Row {
+  constructor(entry) {
+    this.entry = entry;
+    this.element = $('row').content.firstElementChild.cloneNode(true);
+    this.element.classList.toggle('new', entry.isNew);
+    this.cells = Object.fromEntries([...this.element.children].map((cell) =>
+      [cell.classList[0].slice(2), cell]));
+    this.open = this.element.querySelector('.open');
+  }
+
+  paint() {
+    const {entry: {record, cause}, cells, element} = this;
+    const traffic = record.traffic ?? {};
+    const gone = record.status === 'gone';
+    setAttribute(element, 'data-status', record.status);
+    element.toggleAttribute('data-bad', gone && isBad(cause));
+    element.classList.toggle('chosen', selection.chosen?.id === record.id);
+    label(this.open, record.id);
+    paintStatus(cells.status.firstElementChild, record.status, cause);
+    label(cells.node, record.node);
+    const since = gone ? '–' : duration(serverNow() - record.since);
+    setText(cells.since, since);
+    setAttribute(cells.since, 'title', dateAndTime(record.since));
+    const beat = duration(serverNow() - record.lastSeen);
+    const ttl = traffic.ttl ?? record.ttl;
+    setText(cells.beat, gone || !ttl ? beat : `${beat} of ${Math.round(ttl)}`);
+    setAttribute(cells.beat, 'title', dateAndTime(record.lastSeen));
+    setText(cells.trip.querySelector('.number'), gone ? '' : roundTrip(traffic.roundTripTime ?? NaN));
+    paintSpark(cells.trip.querySelector('svg'), record, 84, 22);
+    const known = record.traffic !== null;
+    setText(cells.messages, known ? `${count(traffic.messagesIn)} / ${count(traffic.messagesOut)}` : '–');
+    setText(cells.octets, known ? `${octets(traffic.octetsIn)} / ${octets(traffic.octetsOut)}` : '–');
+    label(cells.address, record.address);
+    const [status, rest] = cells.id.lastElementChild.children;
+    paintStatus(status, record.status, cause);
+    setText(rest, `${visible(record.node)} · ${gone ? `${beat} ago` : since}`);
+  }
+}
+
+const rows = new Map(); // By entry.
+
+export function paintTable() {
+  for (const row of rows.values()) {
+    if (listing.get(row.entry.record.id) !== row.entry) remove(row);
+  }
+  const compare = comparison(view.sort, view.down);
+  const shown = [...listing.entries.values()].sort((one, other) => compare(one.record, other.record));
+  for (const entry of shown) {
+    if (!rows.has(entry)) rows.set(entry, new Row(entry));
+    rows.get(entry).paint();
+  }
+  arrange(shown.map((entry) => rows.get(entry).element));
+  paintPager(shown.length);
+}
+
+function remove(row) {
+  rows.delete(row.entry);
+  if (row.element.contains(document.activeElement)) {
+    const near = row.element.nextElementSibling ?? row.element.previousElementSibling;
+    (near?.querySelector('.open') ?? $('scroll')).focus({preventScroll: true});
+  }
+  row.element.remove();
+}
+
+// A row that has the focus is not moved: it would lose it.
+function arrange(elements) {
+  const body = $('things').tBodies[0];
+  const focused = document.activeElement;
+  elements.forEach((element, at) => {
+    if (body.children[at] !== element) body.insertBefore(element, body.children[at] ?? null);
+  });
+  if (focused !== document.activeElement && focused.isConnected) focused.focus({preventScroll: true});
+  const opens = [...body.querySelectorAll('.open')];
+  const current = opens.find((one) => one.tabIndex === 0) ?? opens[0];
+  for (const one of opens) one.tabIndex = one === current ? 0 : -1;
+}
+
+// Give the focus to the row of a thing; return whether there is one.
+export function focusRow(id) {
+  const open = rows.get(listing.get(id))?.open;
+  open?.focus();
+  return open !== undefined;
+}
+
+export function makeHead() {
+  for (const [key, words, title] of COLUMNS) {
+    const button = make('button', {type: 'button', textContent: words, title});
+    button.addEventListener('click', () => sortBy(key));
+    $('things').tHead.rows[0].append(make('th', {scope: 'col', className: `c-${key}`}, button));
+  }
+  sortBy('id', false);
+}
+
+function sortBy(key, down = view.sort === key && !view.down) {
+  Object.assign(view, {sort: key, down});
+  [...$('things').tHead.rows[0].cells].forEach((cell, at) => {
+    if (COLUMNS[at][0] === key) cell.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+    else cell.removeAttribute('aria-sort');
+  });
+  schedule();
+}
+
+function paintPager(shown) {
+  const {loaded, following} = listing;
+  const page = view.trail.length;
+  const alone = page === 1 && following === null;
+  setText($('range'), !loaded ? '' : alone ? counted(shown, 'thing')
+    : `Page ${page}, ${counted(shown, 'thing')}`);
+  setText($('sorted'), view.sort === 'id' || alone ? '' : '(sorted within this page)');
+  for (const [id, other, disabled] of [['previous', 'next', page === 1],
+    ['next', 'previous', following === null]]) {
+    if (disabled && document.activeElement === $(id)) $(other).focus(); // It would be lost.
+    $(id).disabled = disabled;
+  }
+  paintEmpty(shown);
+}
+
+function paintEmpty(shown) {
+  const {loaded} = listing;
+  $('empty').hidden = shown > 0;
+  $('things').hidden = shown === 0;
+  $('clear').hidden = !loaded || !view.filtered;
+  const [title, text] = !loaded
+    ? [link.trouble ? 'No answer yet' : 'Asking the server', '']
+    : view.filtered ? ['No thing matches', 'None of those here now has this text, status and node.']
+      : ['No thing is here yet', 'As soon as one connects, it appears here.'];
+  setText($('empty-title'), title);
+  setText($('empty-text'), text);
+}
+
+// opened is told the id of the thing whose row is clicked.
+export function listenToTable(opened) {
+  on('limit', 'change', () => look({limit: Number($('limit').value)}));
+  on('previous', 'click', () => turn(false));
+  on('next', 'click', () => turn(true));
+  on('things', 'click', (event) => {
+    const element = event.target.closest('tbody tr');
+    const row = [...rows.values()].find((one) => one.element === element);
+    if (row && !String(getSelection())) opened(row.entry.record.id);
+  });
+}

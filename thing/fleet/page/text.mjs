@@ -1,0 +1,55 @@
+// Text, numbers, sizes and times as people read them. Whatever comes from the server passes
+// through here before it is shown; nothing here knows what a thing or an event is.
+
+// What is not seen, or turns the text around it, is shown as its number.
+export function visible(text, keep = '') {
+  const shown = String(text ?? '').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => {
+    if (keep.includes(character)) return character;
+    return `⟨U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`;
+  });
+  return shown.trim() ? shown : '⟨blank⟩';
+}
+
+export function shortened(text, most) {
+  const whole = String(text ?? '');
+  return whole.length <= most ? whole
+    : `${whole.slice(0, most)} … (${count(whole.length)} characters)`;
+}
+
+export const count = (number) => Number(number ?? 0).toLocaleString('en');
+export const counted = (number, word) => `${count(number)} ${word}${number === 1 ? '' : 's'}`;
+
+export function duration(seconds) {
+  if (!Number.isFinite(seconds)) return '–';
+  const whole = Math.max(0, Math.floor(seconds));
+  if (whole < 60) return `${whole} s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)} min`;
+  const hours = Math.floor(whole / 3600), days = Math.floor(hours / 24);
+  if (hours < 10) return `${hours} h ${Math.floor(whole / 60) % 60} min`;
+  if (hours < 48) return `${hours} h`;
+  return days < 10 ? `${days} d ${hours % 24} h` : `${days} d`;
+}
+
+export function roundTrip(seconds) {
+  if (!Number.isFinite(seconds)) return '–';
+  const milliseconds = seconds * 1000;
+  if (milliseconds >= 10000) return `${seconds.toFixed(1)} s`;
+  return `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`;
+}
+
+export function octets(number) {
+  let rest = Number(number), unit = 0;
+  if (!Number.isFinite(rest)) return '–';
+  while (rest >= 999.5 && unit < 4) { rest /= 1000; unit += 1; }
+  return `${unit && rest < 9.95 ? rest.toFixed(1) : rest.toFixed(0)} ${['B', 'kB', 'MB', 'GB', 'TB'][unit]}`;
+}
+
+export function timeOfDay(seconds, options = {hour: '2-digit', minute: '2-digit', second: '2-digit'}) {
+  return Number.isFinite(seconds)
+    ? new Date(seconds * 1000).toLocaleString('en-GB', {hour12: false, ...options}) : '–';
+}
+
+export const hourAndMinute = (seconds) => timeOfDay(seconds, {hour: '2-digit', minute: '2-digit'});
+
+export const dateAndTime = (seconds) =>
+  timeOfDay(seconds, {dateStyle: 'medium', timeStyle: 'medium'});
