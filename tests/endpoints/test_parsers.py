@@ -61,6 +61,7 @@ from thing.events import Cause
 from thing.identity import CredentialKind
 from thing.session.clock import SteadyClock
 from thing.trust import IdentityKey
+from thing.trust.keywords import Keyword
 from twisted.plugins import thing_endpoints
 
 MANUAL = PROJECT / "docs" / "endpoints.rst"
@@ -384,16 +385,23 @@ class PluginTests(SynchronousTestCase):
         self.assertNotIn("twisted.internet.reactor", loaded)
 
 
+def said(field: Keyword) -> str:
+    """What the manual says of a field."""
+    default = f" [{field.defaultText}]" if field.defaultText else ""
+    return f"{field.doc[0].upper()}{field.doc[1:]}{default}."
+
+
 class ManualTests(SynchronousTestCase):
     """docs/endpoints.rst."""
 
     def test_everyField(self) -> None:
-        """The manual's two tables have just the fields that can be written, with their values."""
+        """The manual's two tables have just the fields that can be written, and their words."""
         titles = r"^(?:A server|A client|Over something else than TCP)\n"
         _, *sections, _ = re.split(titles, MANUAL.read_text(), flags=re.MULTILINE)
         for section, fields in zip(sections, (SERVER_FIELDS, CLIENT_FIELDS), strict=True):
-            written = re.findall(r"^   \* - ``(\w+)``\n     - (.+)$", section, re.MULTILINE)
-            self.assertEqual(written, [(field.name, field.value) for field in fields])
+            row = r"^   \* - ``(\w+)``\n     - (.+)\n     - (.+)$"
+            written = re.findall(row, section, re.MULTILINE)
+            self.assertEqual(written, [(each.name, each.value, said(each)) for each in fields])
 
     def test_noFieldTwice(self) -> None:
         """No two fields of one side have one name."""

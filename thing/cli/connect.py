@@ -12,7 +12,8 @@ from thing.cli.options import ClientOptions, clientOptions, secondsOption
 
 
 @click.command(epilog=EPILOG)
-@secondsOption("--ttl", help="The TTL to ask for.  [default: the server's]")
+# It has the words of the table of settings, which is not loaded just for the help.
+@secondsOption("--ttl", help="The TTL to ask for.  [default: the server's choice]")
 @click.option(
     "-q",
     "--quit-after",

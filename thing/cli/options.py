@@ -15,13 +15,13 @@ from thing.cli.target import Target, parseTarget
 from thing.errors import CredentialError
 from thing.trust.choice import CLIENT_KEYWORDS, serverCalled
 from thing.trust.home import homeDirectory
-from thing.trust.keywords import Keyword, asOption, readKeywords, yes
+from thing.trust.keywords import Keyword, Where, asOption, readKeywords, writtenIn, yes
 
 Decorator = Callable[[Callable[..., None]], Callable[..., None]]
 """What gives a command one more option."""
 
-_KEYWORDS = tuple(keyword for keyword in CLIENT_KEYWORDS if keyword.name != "resumption")
-"""What can be chosen here: who comes once does not come back."""
+_KEYWORDS = writtenIn(Where.COMMAND, CLIENT_KEYWORDS)
+"""What can be chosen here."""
 
 _SPELLED = {"knownServers": "--known-hosts", "firstUse": "--trust-on-first-use"}
 """The keywords that are named here as ssh's users would name them."""
@@ -114,7 +114,7 @@ def _spelled(name: str) -> str:
 
 
 def _trustOption(keyword: Keyword) -> Decorator:
-    doc = keyword.doc.replace("`", "")
+    doc = keyword.plainDoc
     help = _HELP.get(keyword.name) or f"{doc[0].upper()}{doc[1:]}."
     names = _spelled(keyword.name), keyword.name
     if keyword.read is yes:

@@ -1,27 +1,37 @@
-"""What ``twistd thing`` can be told: its options, and their help."""
+"""
+What ``twistd thing`` can be told: its options, and their help.
+
+They are made from the tables of trust (:mod:`thing.trust.choice`) and of the session
+(:mod:`thing.session.settable`). What concerns the process alone is here.
+"""
 
 from __future__ import annotations
 
-import math
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from thing.core.heartbeat import TtlPolicy
-from thing.core.settings import Settings
 from thing.daemon.forward import MIN_BUFFERED
 from thing.daemon.logs import FORMATS, formatProblem
 from thing.daemon.reuseport import canReuse
 from thing.daemon.service import CannotStart
-from thing.errors import LocalProtocolError, ThingError
-from thing.session.limits import Limits
+from thing.errors import CredentialError, LocalProtocolError
+from thing.session.settable import SERVER_SETTINGS, Topic, settingsOf
 from thing.trust.choice import SERVER_KEYWORDS
-from thing.trust.keywords import Keyword, asOption, readKeywords, yes
+from thing.trust.keywords import (
+    Keyword,
+    Where,
+    asOption,
+    checkCompany,
+    readKeywords,
+    seconds,
+    writtenIn,
+    yes,
+)
 
 DEFAULT_PORT = "tcp:9000"
 """Where the server listens if nobody says where."""
@@ -39,247 +49,101 @@ TWINS = ("replace", "refuse", "allow")
 """The values of :class:`thing.fleet.Twins`, which is not imported just for the help."""
 
 
-def _seconds(text: str) -> float:
-    """A positive duration."""
-    seconds = _secondsOrZero(text)
-    if seconds == 0:
-        raise ValueError("not more than zero")
-    return seconds
+def _presence(value: str) -> str:
+    if value != IN_MEMORY and "://" not in value:
+        raise ValueError(f"{value!r} is not {IN_MEMORY}, nor a URL")
+    return value
 
 
-def _secondsOrZero(text: str) -> float:
-    seconds = float(text)
-    if not (math.isfinite(seconds) and seconds >= 0):
-        raise ValueError("not a duration")
-    return seconds
+def _node(value: str) -> str:
+    if not NODE_NAME.fullmatch(value):
+        raise ValueError(
+            f"{value!r} is not a name of 1 to 64 letters, digits, dots, hyphens and underscores"
+        )
+    return value
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if count < 1:
-        raise ValueError("not a positive number")
-    return count
+def _oneOf(words: Sequence[str], wanted: str) -> Callable[[str], str]:
+    """What reads one of these words."""
+
+    def read(value: str) -> str:
+        if value not in words:
+            raise ValueError(f"{value!r} is not {wanted}")
+        return value
+
+    return read
 
 
-def _presence(text: str) -> str:
-    if text == IN_MEMORY or "://" in text:
-        return text
-    raise ValueError("neither")
+_DECIDING = tuple(keyword.name for keyword in SERVER_KEYWORDS if keyword.decides)
+
+_PORT = Keyword("port", "PORT", "number or endpoint, repeatable", shown=DEFAULT_PORT)
+_REUSE_PORT = Keyword("reusePort", "yes", "share TCP ports with other processes", yes)
+_SERVED = (
+    Keyword(
+        "factory",
+        "NAME",
+        "a ThingFactory, as package.module.Class",
+        str,
+        needs=_DECIDING,
+        excludes=("forward",),
+    ),
+    Keyword("forward", "ENDPOINT", "another server: carry octets to and fro", str, needs=_DECIDING),
+)
+_FLEET = (
+    Keyword(
+        "twins",
+        "WHAT",
+        "if a thing connects a second time",
+        _oneOf(TWINS, f"one of {', '.join(TWINS)}"),
+        default=TWINS[0],
+    ),
+    Keyword("presence", "WHERE", "memory, or a Redis URL", _presence, default=IN_MEMORY),
+    Keyword("node", "NAME", "of this process", _node, shown="the host's name and a number"),
+    Keyword("status", "PORT", "HTTP to ask: number or endpoint", str),
+    Keyword("statusToken", "FILE", "holds the token that HTTP needs then", str, needs=("status",)),
+)
+_DRAIN_TIMEOUT = Keyword(
+    "drainTimeout", "SECONDS", "for clients to leave at SIGTERM", seconds, default=DRAIN_TIMEOUT
+)
+_LOG_FORMAT = Keyword(
+    "logFormat",
+    "FORMAT",
+    "text or json",
+    _oneOf(FORMATS, " or ".join(FORMATS)),
+    default=FORMATS[0],
+)
+_PROCESS = (_REUSE_PORT, *_SERVED, *_FLEET, _DRAIN_TIMEOUT, _LOG_FORMAT)
+"""What concerns the process, but for the port: that may be repeated, and has a short name."""
+
+_SETTINGS = writtenIn(Where.DAEMON, SERVER_SETTINGS)
+_TRUST = writtenIn(Where.DAEMON, SERVER_KEYWORDS)
 
 
-def _node(text: str) -> str:
-    if not NODE_NAME.fullmatch(text):
-        raise ValueError("not a name")
-    return text
+def _about(topic: Topic) -> tuple[Keyword, ...]:
+    return tuple(each for each in _SETTINGS if each.topic is topic)
 
 
-def _twins(text: str) -> str:
-    if text not in TWINS:
-        raise ValueError("not a policy")
-    return text
-
-
-def _logFormat(text: str) -> str:
-    if text not in FORMATS:
-        raise ValueError("not a format")
-    return text
-
-
-_WANTED: dict[Callable[[str], Any], str] = {
-    _seconds: "a number of seconds above zero",
-    _secondsOrZero: "a number of seconds, zero or more",
-    _count: "a whole number above zero",
-    _presence: f"{IN_MEMORY}, nor a URL",
-    _node: "a name of 1 to 64 letters, digits, dots, hyphens and underscores",
-    _twins: f"one of {', '.join(TWINS)}",
-    _logFormat: " or ".join(FORMATS),
-}
-
-
-@dataclass(frozen=True)
-class _Option:
-    """One option and its line in the help."""
-
-    name: str
-    value: str
-    """What the help calls its value; nothing for a flag."""
-    doc: str
-    default: Any = None
-    coerce: Callable[[str], Any] = str
-    shown: str = ""
-    """What the help says of a default that cannot be printed."""
-    short: str | None = None
-
-    def parse(self, text: str) -> Any:
-        """
-        Read the value.
-
-        :param text: as it was typed.
-        :return: the value.
-        :raises UsageError: if it is none.
-        """
-        try:
-            return self.coerce(text)
-        except ValueError:
-            raise UsageError(f"--{self.name}: {text!r} is not {_WANTED[self.coerce]}") from None
-
-    @property
-    def line(self) -> str:
-        """The line in the help."""
-        name = f"--{self.name}={self.value}" if self.value else f"--{self.name}"
-        default = self.shown
-        if isinstance(self.default, (int, float)):
-            default = f"{self.default:.12g}"
-        elif not default and self.value and self.default is not None:
-            default = str(self.default)
-        short = f"-{self.short}," if self.short else "   "
-        return f"  {short} {name:31}{self.doc}" + (f" [{default}]" if default else "")
-
-
-def _trustOption(keyword: Keyword) -> _Option:
-    return _Option(
-        asOption(keyword.name)[2:],
-        "" if keyword.read is yes else keyword.value,
-        keyword.doc.replace("`", ""),
-        shown="made, see below" if keyword.name == "identity" else keyword.defaultText,
-    )
-
-
-_TRUST = {keyword.name: _trustOption(keyword) for keyword in SERVER_KEYWORDS}
-"""The option of each keyword of :mod:`thing.trust.choice`."""
-
-_DECIDING = tuple(_TRUST[keyword.name].name for keyword in SERVER_KEYWORDS if keyword.decides)
-
-_TTL = TtlPolicy()
-_LIMITS = Limits()
-_SETTINGS = Settings()
-
-_PORT = _Option("port", "PORT", "number or endpoint, repeatable", None, str, DEFAULT_PORT, "p")
-_REUSE_PORT = _Option("reuse-port", "", "share TCP ports with other processes")
-
-_GROUPS: tuple[tuple[str, tuple[_Option, ...]], ...] = (
+GROUPS: tuple[tuple[str, tuple[Keyword, ...]], ...] = (
     ("Where to listen:", (_PORT, _REUSE_PORT)),
-    (
-        "The server's keys, and whom to admit; without a choice the demo admits everybody:",
-        tuple(_TRUST.values()),
-    ),
-    (
-        "What to serve; without a choice the demo:",
-        (
-            _Option("factory", "NAME", "a ThingFactory, as package.module.Class"),
-            _Option("forward", "ENDPOINT", "another server: carry octets to and fro"),
-        ),
-    ),
-    (
-        "Liveness:",
-        (
-            _Option("ttl", "SECONDS", "TTL, if the client asks for none", _TTL.default, _seconds),
-            _Option("min-ttl", "SECONDS", "shortest TTL granted", _TTL.minimum, _seconds),
-            _Option("max-ttl", "SECONDS", "longest TTL granted", _TTL.maximum, _seconds),
-            _Option(
-                "beats-per-second",
-                "N",
-                "of all clients; TTLs grow to hold it",
-                int(_TTL.beatsPerSecond),
-                _count,
-            ),
-            _Option(
-                "pause-limit",
-                "SECONDS",
-                "reading may be held back so long",
-                None,
-                _seconds,
-                "TTL/3",
-            ),
-        ),
-    ),
-    (
-        "Who is here:",
-        (
-            _Option("twins", "WHAT", "if a thing connects a second time", TWINS[0], _twins),
-            _Option("presence", "WHERE", "memory, or a Redis URL", IN_MEMORY, _presence),
-            _Option("node", "NAME", "of this process", None, _node, "the host's and a number"),
-            _Option("status", "PORT", "HTTP to ask: number or endpoint"),
-            _Option("status-token", "FILE", "holds the token that HTTP needs then"),
-        ),
-    ),
-    (
-        "Time limits:",
-        (
-            _Option(
-                "handshake-timeout",
-                "SECONDS",
-                "for a handshake",
-                _SETTINGS.handshakeTimeout,
-                _seconds,
-            ),
-            _Option(
-                "close-timeout", "SECONDS", "for an orderly close", _SETTINGS.closeTimeout, _seconds
-            ),
-            _Option(
-                "drain-timeout",
-                "SECONDS",
-                "for clients to leave at SIGTERM",
-                DRAIN_TIMEOUT,
-                _secondsOrZero,
-            ),
-            _Option(
-                "retry-after",
-                "SECONDS",
-                "told to clients that are sent away",
-                _LIMITS.retryAfter,
-                _secondsOrZero,
-            ),
-        ),
-    ),
-    (
-        "Capacity:",
-        (
-            _Option("max-sessions", "N", "with handshakes", _LIMITS.sessions, _count),
-            _Option(
-                "max-sessions-per-address",
-                "N",
-                "of them, from one address",
-                _LIMITS.sessionsPerAddress,
-                _count,
-            ),
-            _Option("max-handshakes", "N", "in progress at once", _LIMITS.handshakes, _count),
-            _Option(
-                "max-handshakes-per-address",
-                "N",
-                "of them, from one address",
-                _LIMITS.handshakesPerAddress,
-                _count,
-            ),
-            _Option(
-                "puzzle-after",
-                "N",
-                "failed lately: newcomers solve puzzles",
-                _LIMITS.puzzleAfter,
-                _count,
-            ),
-            _Option(
-                "returns-per-second",
-                "N",
-                "of those sent away at SIGTERM",
-                _LIMITS.returnsPerSecond,
-                _count,
-            ),
-            _Option("max-message", "OCTETS", "longest message taken", _SETTINGS.maxMessage, _count),
-            _Option(
-                "max-buffered", "OCTETS", "waiting for one client", _SETTINGS.maxBuffered, _count
-            ),
-        ),
-    ),
+    ("The server's keys, and whom to admit; without a choice the demo admits everybody:", _TRUST),
+    ("What to serve; without a choice the demo:", _SERVED),
+    ("Liveness:", _about(Topic.LIVENESS)),
+    ("Who is here:", _FLEET),
+    ("Time limits:", (*_about(Topic.TIME), _DRAIN_TIMEOUT)),
+    ("Capacity:", _about(Topic.CAPACITY)),
     (
         "Other:",
         (
-            _Option("log-format", "FORMAT", "text or json", FORMATS[0], _logFormat, FORMATS[0]),
-            _Option("version", "", "show Twisted's version"),
-            _Option("help", "", "show this"),
+            _LOG_FORMAT,
+            Keyword("version", "yes", "show Twisted's version", yes),
+            Keyword("help", "yes", "show this", yes),
         ),
     ),
 )
+"""All that can be told, as the help has it."""
+
+_MADE = {"identity": "made, see below"}
+"""What the help says of defaults that are the daemon's own."""
 
 _EPILOGUE = """\
 The default key is made at the first start: server_key in $THING_HOME, else in
@@ -291,6 +155,31 @@ SIGTERM lets the clients leave in order; SIGHUP reads the files of keys anew.
 """
 
 
+def _option(keyword: Keyword) -> str:
+    """The name of a keyword's option."""
+    return asOption(keyword.name).removeprefix("--")
+
+
+def _reader(keyword: Keyword) -> Callable[[str], Any]:
+    """What reads the value of an option, and tells what is wrong with it."""
+
+    def read(value: str) -> Any:
+        try:
+            return keyword.read(value)
+        except ValueError as error:
+            raise UsageError(f"--{_option(keyword)}: {error}") from None
+
+    return read
+
+
+def _line(keyword: Keyword) -> str:
+    """A keyword's line in the help."""
+    short = "-p," if keyword is _PORT else "   "
+    name = asOption(keyword.name) + ("" if keyword.read is yes else f"={keyword.value}")
+    default = _MADE.get(keyword.name, keyword.defaultText)
+    return f"  {short} {name:31}{keyword.plainDoc}" + (f" [{default}]" if default else "")
+
+
 class Options(UsageOptions):
     """
     The options of ``twistd thing``.
@@ -299,17 +188,17 @@ class Options(UsageOptions):
     after its text.
     """
 
-    _options = tuple(option for _, group in _GROUPS for option in group)
-
+    # The strings of trust stay strings: they are read again when the files have changed.
     optParameters = [
-        [option.name, option.short, option.default, option.doc, option.parse]
-        for option in _options
-        if option.value and option is not _PORT
+        *([_option(each), None, None, each.doc] for each in _TRUST if each.read is not yes),
+        *(
+            [_option(each), None, each.default, each.doc, _reader(each)]
+            for each in (*_SETTINGS, *_PROCESS)
+            if each.read is not yes
+        ),
     ]
     optFlags = [
-        [option.name, None, option.doc]
-        for option in _options
-        if not option.value and (option in _TRUST.values() or option is _REUSE_PORT)
+        [_option(each), None, each.doc] for each in (*_TRUST, *_PROCESS) if each.read is yes
     ]
 
     def __init__(self) -> None:
@@ -350,31 +239,27 @@ class Options(UsageOptions):
         :raises UsageError: if options do not go together.
         """
         self["port"] = self["port"] or [DEFAULT_PORT]
-        if self._has("factory") and self._has("forward"):
-            raise UsageError("--factory and --forward exclude each other")
-        for served in ("factory", "forward"):
-            if self._has(served) and not self.decided:
-                choices = " or ".join(f"--{each}" for each in _DECIDING)
-                raise UsageError(f"--{served} needs {choices}")
-        if self._has("forward") and self["max-buffered"] < MIN_BUFFERED:
-            raise UsageError(f"--forward needs a --max-buffered of {MIN_BUFFERED} or more")
-        self._checkProcess()
+        given = {each.name for each in (*_TRUST, *_PROCESS) if self._has(each)}
         try:
-            _ = self.ttlPolicy
+            for keyword in _PROCESS:
+                if keyword.name in given:
+                    checkCompany(keyword, given, asOption)
+            self._checkProcess()
+            settingsOf(SERVER_SETTINGS, self.settings)
             readKeywords(SERVER_KEYWORDS, self.trust, asOption)
         except LocalProtocolError as error:
             raise UsageError(error.detail) from None
-        except ThingError as error:
+        except CredentialError as error:
             raise UsageError(str(error)) from None
-        for option in _TRUST.values():
-            if option.value == "FILE" and self[option.name] is not None:
+        for keyword in _TRUST:
+            if keyword.value == "FILE" and self._has(keyword):
                 # A daemon may change its directory before it reads them again.
-                self[option.name] = os.path.abspath(self[option.name])
+                self[_option(keyword)] = os.path.abspath(self[_option(keyword)])
 
     def _checkProcess(self) -> None:
         """Check what concerns the process and not the protocol."""
-        if self._has("status-token") and not self._has("status"):
-            raise UsageError("--status-token is of no use without --status")
+        if self["forward"] is not None and self["max-buffered"] < MIN_BUFFERED:
+            raise UsageError(f"--forward needs a --max-buffered of {MIN_BUFFERED} or more")
         problem = formatProblem(self["log-format"], self.parent)
         if problem:
             raise UsageError(problem)
@@ -386,28 +271,24 @@ class Options(UsageOptions):
     def trust(self) -> dict[str, str]:
         """What was chosen, by the keywords of :mod:`thing.trust.choice`."""
         return {
-            keyword: self[option.name] if option.value else "yes"
-            for keyword, option in _TRUST.items()
-            if self._has(option.name)
+            each.name: "yes" if each.read is yes else self[_option(each)]
+            for each in _TRUST
+            if self._has(each)
         }
 
     @property
-    def ttlPolicy(self) -> TtlPolicy:
-        """
-        What TTL is granted.
-
-        :raises LocalProtocolError: if the numbers do not go together.
-        """
-        return TtlPolicy(self["ttl"], self["min-ttl"], self["max-ttl"], self["beats-per-second"])
+    def settings(self) -> dict[str, Any]:
+        """What was chosen or is the default, by the keywords of :mod:`thing.session.settable`."""
+        return {each.name: self[_option(each)] for each in _SETTINGS}
 
     @property
     def decided(self) -> bool:
         """Whether it was said whom to admit."""
-        return any(map(self._has, _DECIDING))
+        return any(each.decides and self._has(each) for each in _TRUST)
 
-    def _has(self, name: str) -> bool:
+    def _has(self, keyword: Keyword) -> bool:
         """Whether an option was given; an empty value, as of an unset variable, is given, too."""
-        return self[name] not in (None, 0)
+        return self[_option(keyword)] not in (None, 0)
 
     def getUsage(self, width: int | None = None) -> str:
         """
@@ -416,5 +297,5 @@ class Options(UsageOptions):
         :param width: ignored: the lines are short.
         :return: the text.
         """
-        groups = ("\n".join([title, *(o.line for o in group)]) for title, group in _GROUPS)
+        groups = ("\n".join([title, *map(_line, group)]) for title, group in GROUPS)
         return "\n" + "\n\n".join(groups) + "\n\n" + _EPILOGUE

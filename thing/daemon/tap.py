@@ -24,8 +24,8 @@ from thing.daemon.service import CannotStart, ThingService
 from thing.daemon.systemd import Supervisor
 from thing.errors import ThingError
 from thing.session.factory import ThingFactory
-from thing.session.limits import Limits
 from thing.session.live import LiveTrust
+from thing.session.settable import SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust import IdentityKey
 from thing.trust.choice import ServerChoice
 from thing.trust.home import makeHome
@@ -55,8 +55,8 @@ def makeService(options: Options) -> ThingService:
         supervisor = Supervisor.fromEnvironment(os.environ)
         makeFactory = _chooseFactory(reactor, options)
         choice = ServerChoice.read(_completed(options))
-        settings = choice.settings(**_makeSettings(options))
-        factory = makeFactory(settings, choice.authorizer, limits=_makeLimits(options))
+        settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
+        factory = makeFactory(settings, choice.authorizer, limits=limitsOf(options.settings))
         factory.trust = LiveTrust(choice, factory)
         presence, companions = _makePresence(reactor, factory, options)
         if options["status"] is not None:
@@ -140,29 +140,6 @@ def _completed(options: Options) -> dict[str, str]:
     if "identity" not in trust and "certificate" not in trust:
         trust["identity"] = _defaultIdentity()
     return trust
-
-
-def _makeSettings(options: Options) -> dict[str, Any]:
-    return {
-        "ttl": options.ttlPolicy,
-        "handshakeTimeout": options["handshake-timeout"],
-        "closeTimeout": options["close-timeout"],
-        "pauseLimit": options["pause-limit"],
-        "maxMessage": options["max-message"],
-        "maxBuffered": options["max-buffered"],
-    }
-
-
-def _makeLimits(options: Options) -> Limits:
-    return Limits(
-        sessions=options["max-sessions"],
-        sessionsPerAddress=options["max-sessions-per-address"],
-        handshakes=options["max-handshakes"],
-        handshakesPerAddress=options["max-handshakes-per-address"],
-        puzzleAfter=options["puzzle-after"],
-        retryAfter=options["retry-after"],
-        returnsPerSecond=options["returns-per-second"],
-    )
 
 
 def _makePresence(

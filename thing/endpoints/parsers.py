@@ -1,17 +1,16 @@
 """
 The endpoint descriptions ``thing:...`` of Twisted's ``serverFromString`` and ``clientFromString``.
 
-One table for each says what can be written: :data:`SERVER_FIELDS` and
-:data:`CLIENT_FIELDS`. What is wrong in a description fails when it is parsed.
+What can be written is in :data:`SERVER_FIELDS` and :data:`CLIENT_FIELDS`: the tables of trust and
+of the session, and where to listen or connect, which is here. What is wrong in a description
+fails when it is parsed.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from enum import IntEnum
 from typing import Any
 
 from twisted.internet.endpoints import (
@@ -22,17 +21,13 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndpoint
 
-from thing.core.groups import GroupName
-from thing.core.heartbeat import TtlPolicy
-from thing.core.records import Aead
-from thing.core.settings import Settings
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import CredentialError, LocalProtocolError
 from thing.session.clock import SteadyClock
-from thing.session.limits import Limits
 from thing.session.live import LiveTrust
+from thing.session.settable import CLIENT_SETTINGS, SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, ClientChoice, ServerChoice
-from thing.trust.keywords import Keyword, readKeywords, seconds
+from thing.trust.keywords import Keyword, Where, count, duration, port, readKeywords, writtenIn
 
 BACKLOG = 50
 """How many connections may wait to be accepted, as in Twisted's own descriptions."""
@@ -40,53 +35,10 @@ BACKLOG = 50
 CONNECT_TIMEOUT = 30.0
 """How long each attempt to connect may take, seconds, as in Twisted's own descriptions."""
 
-_TTL = TtlPolicy()
-_LIMITS = Limits()
-_SETTINGS = Settings()
-
-
-def _seconds(value: str) -> float:
-    duration = seconds(value)
-    if duration == 0:
-        raise ValueError(f"{value!r} is not more than zero seconds")
-    return duration
-
-
-def _count(value: str) -> int:
-    if re.fullmatch("0*[1-9][0-9]{0,8}", value) is None:
-        raise ValueError(f"{value!r} is not a whole number above zero")
-    return int(value)
-
-
-def _port(value: str) -> int:
-    if re.fullmatch("[0-9]{1,5}", value) is None or int(value) > 0xFFFF:
-        raise ValueError(f"{value!r} is not a port")
-    return int(value)
-
-
-def _names(registry: type[IntEnum]) -> Callable[[str], tuple[IntEnum, ...]]:
-    """What reads names of a registry, with commas between, the preferred first."""
-
-    def read(value: str) -> tuple[IntEnum, ...]:
-        try:
-            return tuple(registry[name.strip().upper()] for name in value.split(","))
-        except KeyError:
-            known = ", ".join(registry.__members__)
-            raise ValueError(f"{value!r}: known are {known}") from None
-
-    return read
-
-
-def _namesOf(members: Sequence[IntEnum]) -> str:
-    return ",".join(member.name for member in members)
-
-
 _SERVER_STREAM: tuple[Keyword, ...] = (
-    Keyword("port", "N", "the TCP port; the first field, too", _port),
-    Keyword("interface", "ADDRESS", "the address to listen on", default="all of IPv4"),
-    Keyword(
-        "backlog", "N", "connections that may wait to be accepted", _count, default=f"{BACKLOG}"
-    ),
+    Keyword("port", "N", "the TCP port; the first field, too", port),
+    Keyword("interface", "ADDRESS", "the address to listen on", shown="all of IPv4"),
+    Keyword("backlog", "N", "connections that may wait to be accepted", count, default=BACKLOG),
     Keyword(
         "endpoint",
         "ENDPOINT",
@@ -97,13 +49,13 @@ _SERVER_STREAM: tuple[Keyword, ...] = (
 
 _CLIENT_STREAM: tuple[Keyword, ...] = (
     Keyword("host", "HOST", "the server's name or address; the first field, too"),
-    Keyword("port", "N", "its TCP port; the second field, too", _port, needs=("host",)),
+    Keyword("port", "N", "its TCP port; the second field, too", port, needs=("host",)),
     Keyword(
         "timeout",
         "SECONDS",
         "for each attempt to connect",
-        _seconds,
-        default=f"{CONNECT_TIMEOUT:g}",
+        duration,
+        default=CONNECT_TIMEOUT,
     ),
     Keyword("bindAddress", "ADDRESS", "the own address to connect from"),
     Keyword(
@@ -114,110 +66,10 @@ _CLIENT_STREAM: tuple[Keyword, ...] = (
     ),
 )
 
-_SESSION: tuple[Keyword, ...] = (
-    Keyword(
-        "handshakeTimeout",
-        "SECONDS",
-        "for a handshake",
-        _seconds,
-        default=f"{_SETTINGS.handshakeTimeout:g}",
-    ),
-    Keyword(
-        "closeTimeout",
-        "SECONDS",
-        "for an orderly close",
-        _seconds,
-        default=f"{_SETTINGS.closeTimeout:g}",
-    ),
-    Keyword(
-        "pauseLimit",
-        "SECONDS",
-        "how long reading may be held back",
-        _seconds,
-        default="a third of the TTL",
-    ),
-    Keyword(
-        "groups",
-        "NAMES",
-        "the key exchange groups, the preferred first, commas between",
-        _names(GroupName),
-        default=_namesOf(_SETTINGS.groups),
-    ),
-    Keyword(
-        "aeads",
-        "NAMES",
-        "the AEADs, the preferred first, commas between",
-        _names(Aead),
-        default=_namesOf(_SETTINGS.aeads),
-    ),
-)
-"""Keywords that are settings of the same name."""
-
-_SERVER_TTL = {
-    Keyword(
-        "ttl", "SECONDS", "if the client asks for none", _seconds, default=f"{_TTL.default:g}"
-    ): "default",
-    Keyword(
-        "minTtl", "SECONDS", "the shortest granted", _seconds, default=f"{_TTL.minimum:g}"
-    ): "minimum",
-    Keyword(
-        "maxTtl", "SECONDS", "the longest granted", _seconds, default=f"{_TTL.maximum:g}"
-    ): "maximum",
-    Keyword(
-        "beatsPerSecond",
-        "N",
-        "of all clients; TTLs grow to hold it",
-        _count,
-        default=f"{_TTL.beatsPerSecond:g}",
-    ): "beatsPerSecond",
-}
-"""Keywords, and the fields of :class:`TtlPolicy` that they are."""
-
-_SERVER_LIMITS = {
-    Keyword(
-        "maxSessions", "N", "at once, with handshakes", _count, default=f"{_LIMITS.sessions}"
-    ): "sessions",
-    Keyword(
-        "maxSessionsPerAddress",
-        "N",
-        "of them, from one network address",
-        _count,
-        default=f"{_LIMITS.sessionsPerAddress}",
-    ): "sessionsPerAddress",
-    Keyword(
-        "maxHandshakes", "N", "in progress at once", _count, default=f"{_LIMITS.handshakes}"
-    ): "handshakes",
-    Keyword(
-        "maxHandshakesPerAddress",
-        "N",
-        "of them, from one network address",
-        _count,
-        default=f"{_LIMITS.handshakesPerAddress}",
-    ): "handshakesPerAddress",
-    Keyword(
-        "retryAfter",
-        "SECONDS",
-        "told to clients that are turned away",
-        seconds,
-        default=f"{_LIMITS.retryAfter:g}",
-    ): "retryAfter",
-}
-"""Keywords, and the fields of :class:`Limits` that they are."""
-
-_CLIENT_TTL = Keyword(
-    "ttl", "SECONDS", "the TTL to ask for", _seconds, default="the server's choice"
-)
-
-SERVER_FIELDS = (
-    *_SERVER_STREAM,
-    *SERVER_KEYWORDS,
-    *_SERVER_TTL,
-    *_SESSION,
-    *_SERVER_LIMITS,
-)
+SERVER_FIELDS = writtenIn(Where.ENDPOINT, (*_SERVER_STREAM, *SERVER_KEYWORDS, *SERVER_SETTINGS))
 """All that a server's description may have."""
 
-CLIENT_FIELDS = (*_CLIENT_STREAM, *CLIENT_KEYWORDS, _CLIENT_TTL, *_SESSION)
+CLIENT_FIELDS = writtenIn(Where.ENDPOINT, (*_CLIENT_STREAM, *CLIENT_KEYWORDS, *CLIENT_SETTINGS))
 """All that a client's description may have."""
 
 
@@ -236,13 +88,13 @@ def parseServer(
     with _plainly():
         given = _nameAll(SERVER_FIELDS, ("port",), positional, named)
         trust, rest = _split(SERVER_KEYWORDS, given)
-        chosen = readKeywords((*_SERVER_STREAM, *_SERVER_TTL, *_SESSION, *_SERVER_LIMITS), rest)
+        chosen = readKeywords((*_SERVER_STREAM, *SERVER_SETTINGS), rest)
         choice = ServerChoice.read(_absolute(SERVER_KEYWORDS, trust))
         endpoint = ThingServerEndpoint(
             _listenOn(reactor, chosen),
-            choice.settings(ttl=TtlPolicy(**_fields(_SERVER_TTL, chosen)), **_settings(chosen)),
+            choice.settings(**settingsOf(SERVER_SETTINGS, chosen)),
             choice.authorizer,
-            limits=Limits(**_fields(_SERVER_LIMITS, chosen)),
+            limits=limitsOf(chosen),
             clock=SteadyClock.of(reactor),
         )
         endpoint.factory.trust = LiveTrust(choice, endpoint.factory)
@@ -264,13 +116,13 @@ def parseClient(
     with _plainly():
         given = _nameAll(CLIENT_FIELDS, ("host", "port"), positional, named)
         trust, rest = _split(CLIENT_KEYWORDS, given)
-        chosen = readKeywords((*_CLIENT_STREAM, _CLIENT_TTL, *_SESSION), rest)
+        chosen = readKeywords((*_CLIENT_STREAM, *CLIENT_SETTINGS), rest)
         endpoint = _connectBy(reactor, chosen)
         server = (chosen["host"], chosen["port"]) if "host" in chosen else None
         choice = ClientChoice.read(trust, server)
         return ThingClientEndpoint(
             endpoint,
-            choice.settings(requestedTtl=chosen.get("ttl"), **_settings(chosen)),
+            choice.settings(**settingsOf(CLIENT_SETTINGS, chosen)),
             choice.authorizer,
             clock=SteadyClock.of(reactor),
         )
@@ -325,17 +177,6 @@ def _split(
         {name: value for name, value in given.items() if name in names},
         {name: value for name, value in given.items() if name not in names},
     )
-
-
-def _fields(keywords: Mapping[Keyword, str], chosen: Mapping[str, Any]) -> dict[str, Any]:
-    """What was chosen, by the fields' own names."""
-    return {
-        field: chosen[keyword.name] for keyword, field in keywords.items() if keyword.name in chosen
-    }
-
-
-def _settings(chosen: Mapping[str, Any]) -> dict[str, Any]:
-    return {each.name: chosen[each.name] for each in _SESSION if each.name in chosen}
 
 
 def _listenOn(reactor: Any, chosen: Mapping[str, Any]) -> IStreamServerEndpoint:

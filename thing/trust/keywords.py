@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Flag, IntEnum, auto
-from typing import Any
+from typing import Any, TypeVar
 
 from thing.errors import CredentialError
 from thing.trust.keys import parseFingerprint
@@ -245,6 +245,20 @@ class Keyword:
     def plainDoc(self) -> str:
         """:attr:`doc` for a terminal."""
         return self.doc.replace("`", "")
+
+
+AnyKeyword = TypeVar("AnyKeyword", bound=Keyword)
+
+
+def writtenIn(place: Where, table: Iterable[AnyKeyword]) -> tuple[AnyKeyword, ...]:
+    """
+    Find what of a table can be written in a place.
+
+    :param place: the place.
+    :param table: the table.
+    :return: the keywords, in the same order.
+    """
+    return tuple(keyword for keyword in table if place in keyword.where)
 
 
 def asOption(name: str) -> str:
