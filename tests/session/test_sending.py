@@ -18,7 +18,7 @@ from tests.session import test_driver, test_protocol
 from thing.errors import ErrorCode
 from thing.events import Cause
 from thing.session.sinks import QUICK, QUICK_BATCH, WRITE_BATCH
-from thing.session.transports import sendsAtOnce
+from thing.session.transports import canSendDirectly
 
 
 @implementer(ITransport, IConsumer, IWriteDescriptor)
@@ -259,13 +259,13 @@ class WhichTransportTests(SynchronousTestCase):
     def test_sockets(self) -> None:
         """Twisted's own transports for sockets are."""
         for kind in (Connection, UnixServer):
-            self.assertTrue(sendsAtOnce(kind.__new__(kind)))
+            self.assertTrue(canSendDirectly(kind.__new__(kind)))
 
     def test_tls(self) -> None:
         """A socket that speaks TLS is not: it would be gone past."""
         transport = Connection.__new__(Connection)
         directlyProvides(transport, ISSLTransport)
-        self.assertFalse(sendsAtOnce(transport))
+        self.assertFalse(canSendDirectly(transport))
 
     def test_wrapped(self) -> None:
         """A wrapper is not, though it lends all that the transport below it has."""
@@ -274,11 +274,11 @@ class WhichTransportTests(SynchronousTestCase):
         wrapper.transport = transport
         directlyProvides(wrapper, IWriteDescriptor)
         self.assertTrue(callable(wrapper.writeSomeData))
-        self.assertFalse(sendsAtOnce(wrapper))
+        self.assertFalse(canSendDirectly(wrapper))
 
     def test_others(self) -> None:
         """A transport that has only what the interfaces ask is not."""
-        self.assertFalse(sendsAtOnce(MemoryTransport("any", 1)))
+        self.assertFalse(canSendDirectly(MemoryTransport("any", 1)))
         self.assertTrue(issubclass(Connection, FileDescriptor))
 
 

@@ -32,7 +32,7 @@ from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import Termination
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
-from thing.session.transports import sendAtOnce
+from thing.session.transports import setNoDelay
 
 CONNECT_TIMEOUT = 10.0
 """How long the backend may take to accept a connection, seconds."""
@@ -188,7 +188,7 @@ class Link(Protocol):
 
     def connectionMade(self) -> None:
         """Let the backend's slowness be felt by the client, and begin."""
-        sendAtOnce(self.transport)
+        setNoDelay(self.transport)
         self._session.factory.links.add(self)
         self.transport.registerProducer(self._session, True)
         self._session.linked(self)

@@ -1,4 +1,8 @@
-"""When a client beats: a steady schedule, in step with no other client's."""
+"""
+When a client beats: a steady schedule, in step with no other client's.
+
+What a heartbeat is, and what follows from one that is missed, is decided in the core.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ class Beating:
     :ivar interval: from one heartbeat to the next, seconds.
     """
 
-    __slots__ = ("_beats", "_clock", "_first", "_last", "interval")
+    __slots__ = ("_clock", "_firstBeat", "_lastBeat", "_loop", "interval")
     _log = Logger()
 
     def __init__(self, beat: Callable[[], object], clock: IReactorTime) -> None:
@@ -28,10 +32,10 @@ class Beating:
         from twisted.internet.task import LoopingCall  # It takes long to import.
 
         self._clock = clock
-        self._beats = LoopingCall(beat)
-        self._beats.clock = clock
-        self._first: IDelayedCall | None = None
-        self._last = 0.0
+        self._loop = LoopingCall(beat)
+        self._loop.clock = clock
+        self._firstBeat: IDelayedCall | None = None
+        self._lastBeat = 0.0
         self.interval = 0.0
 
     def start(self, interval: float, jitter: float) -> None:
@@ -42,13 +46,13 @@ class Beating:
         :param jitter: which moment, from 0 up to 1.
         """
         self.interval = interval
-        self._after(jitter * interval)
+        self._startAfter(jitter * interval)
 
     def sent(self) -> None:
         """Note that a heartbeat is on its way."""
-        self._last = self._clock.seconds()
+        self._lastBeat = self._clock.seconds()
 
-    def keep(self, interval: float) -> None:
+    def changeInterval(self, interval: float) -> None:
         """
         Beat in another interval from now on, counted from the last beat.
 
@@ -56,20 +60,20 @@ class Beating:
         """
         self.stop()
         self.interval = interval
-        self._after(max(0.0, self._last + interval - self._clock.seconds()))
+        self._startAfter(max(0.0, self._lastBeat + interval - self._clock.seconds()))
 
-    def _after(self, wait: float) -> None:
-        self._first = self._clock.callLater(wait, self._goOn)
+    def _startAfter(self, wait: float) -> None:
+        self._firstBeat = self._clock.callLater(wait, self._startLoop)
 
-    def _goOn(self) -> None:
-        self._first = None
-        self._beats.start(self.interval).addErrback(
+    def _startLoop(self) -> None:
+        self._firstBeat = None
+        self._loop.start(self.interval).addErrback(
             lambda failure: self._log.failure("A heartbeat failed", failure=failure)
         )
 
     def stop(self) -> None:
         """Beat no more."""
-        first, self._first = self._first, None
+        first, self._firstBeat = self._firstBeat, None
         callOff(first)
-        if self._beats.running:
-            self._beats.stop()
+        if self._loop.running:
+            self._loop.stop()

@@ -52,7 +52,8 @@ def callOff(call: IDelayedCall | None) -> None:
         call.cancel()
 
 
-def _counts(entry: int, call: SteadyCall) -> bool:
+def _isCurrent(entry: int, call: SteadyCall) -> bool:
+    """Whether an entry is its call's last, and the call is still to come."""
     return call.entry == entry and call.active()
 
 
@@ -60,7 +61,7 @@ def _counts(entry: int, call: SteadyCall) -> bool:
 class SteadyCall:
     """A call that comes when the steady clock says so; made by :class:`SteadyClock`."""
 
-    __slots__ = ("_args", "_call", "_clock", "_due", "_named", "_over", "entry")
+    __slots__ = ("_args", "_call", "_clock", "_due", "_kwargs", "_overError", "entry")
 
     def __init__(
         self,
@@ -68,21 +69,21 @@ class SteadyCall:
         due: float,
         call: Callable[..., object],
         args: tuple[object, ...],
-        named: dict[str, object],
+        kwargs: dict[str, object],
     ) -> None:
         """
         :param clock: whose time it is.
         :param due: when, in the clock's seconds.
         :param call: what to call.
         :param args: with what.
-        :param named: with what, by name.
+        :param kwargs: with what, by name.
         """
         self._clock = clock
         self._due = due
         self._call: Callable[..., object] | None = call
         self._args = args
-        self._named = named or None
-        self._over: type[Exception] = AlreadyCalled
+        self._kwargs = kwargs or None
+        self._overError: type[Exception] = AlreadyCalled
         self.entry = 0
 
     def getTime(self) -> float:
@@ -100,8 +101,8 @@ class SteadyCall:
         :raises AlreadyCalled: if it came, or was cancelled.
         """
         self._checkActive()
-        self._over = AlreadyCancelled
-        self._call = self._named = None
+        self._overError = AlreadyCancelled
+        self._call = self._kwargs = None
         self._args = ()
         self._clock.cancelled()
 
@@ -128,15 +129,15 @@ class SteadyCall:
 
     def run(self) -> None:
         """Call; the clock does that when it is time."""
-        call, args, named = self._call, self._args, self._named
-        self._call = self._named = None
+        call, args, kwargs = self._call, self._args, self._kwargs
+        self._call = self._kwargs = None
         self._args = ()
         assert call is not None, "a call that is over does not come"
-        call(*args, **(named or {}))
+        call(*args, **(kwargs or {}))
 
     def _checkActive(self) -> None:
         if self._call is None:
-            raise self._over()
+            raise self._overError()
 
 
 @implementer(IReactorTime)
@@ -201,12 +202,12 @@ class SteadyClock:
     def getDelayedCalls(self) -> list[IDelayedCall]:
         """:return: all calls that are to come."""
         return [
-            cast(IDelayedCall, call) for _, entry, call in self._entries if _counts(entry, call)
+            cast(IDelayedCall, call) for _, entry, call in self._entries if _isCurrent(entry, call)
         ]
 
     def rearm(self) -> None:
         """Ask to be woken anew, because the reactor's clock was set or the machine slept."""
-        self._sleep()
+        self._disarm()
         self._arm()
 
     # What the calls tell.
@@ -227,26 +228,26 @@ class SteadyClock:
         self._active -= 1
         if self._active and len(self._entries) < 2 * self._active + FORGET_ABOVE:
             return
-        self._entries = [each for each in self._entries if _counts(*each[1:])]
+        self._entries = [each for each in self._entries if _isCurrent(*each[1:])]
         heapify(self._entries)
         if not self._entries:
-            self._sleep()
+            self._disarm()
 
     # The reactor.
 
     def _arm(self) -> None:
         """Be woken for the first entry that counts."""
-        while self._entries and not _counts(*self._entries[0][1:]):
+        while self._entries and not _isCurrent(*self._entries[0][1:]):
             heappop(self._entries)
         if not self._entries:
             return
         due = self._entries[0][0]
         if self._wake is None or due < self._wakesAt:
-            self._sleep()
+            self._disarm()
             self._wakesAt = due
             self._wake = self.reactor.callLater(max(0.0, due - self.seconds()), self._woken)
 
-    def _sleep(self) -> None:
+    def _disarm(self) -> None:
         wake, self._wake = self._wake, None
         callOff(wake)
 
@@ -257,7 +258,7 @@ class SteadyClock:
         try:
             while self._entries and self._entries[0][0] <= now and self._entries[0][1] <= last:
                 _, entry, call = heappop(self._entries)
-                if not _counts(entry, call):
+                if not _isCurrent(entry, call):
                     continue
                 if call.getTime() > now:
                     self._entered += 1  # It was moved meanwhile.

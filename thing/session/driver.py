@@ -1,8 +1,9 @@
 """
 The thin layer between one Connection and Twisted: its transport, its timers, its owner.
 
-All that the protocol decides is decided in :mod:`thing.core`; here bytes are
-carried, one timer is kept at the next deadline, and events become calls.
+Octets come in from the transport, the core makes events of them, and those go to the owner; what
+the core has for the peer goes out through a sink. All that the protocol decides is decided in
+:mod:`thing.core`.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from thing.session.clock import callOff
 from thing.session.deadline import DeadlineTimer
 from thing.session.producers import PacedProducer
 from thing.session.sinks import WRITE_BATCH, Sink, openSink
-from thing.session.transports import abort, loseWrite, tune
+from thing.session.transports import abort, closeWriteSide, tuneSocket
 
 HELD_HIGH = 65536
 """With this many octets held back by the application the transport is paused."""
@@ -118,7 +119,7 @@ class Driver:
         self._readingPaused = False
         self._producer = PacedProducer(core, self.guard)
 
-    # The transport's side.
+    # In: the transport's octets.
 
     def attach(self, transport: ITransport) -> None:
         """
@@ -127,7 +128,7 @@ class Driver:
         :param transport: the stream to the peer.
         """
         self._transport = transport
-        tune(transport)
+        tuneSocket(transport)
         self._sink = openSink(transport, self._send, self._now)
 
     def start(self) -> None:
@@ -139,11 +140,6 @@ class Driver:
             self._sink = openSink(self._transport, self._send, self._now)
         self.follow(self.core.start(self._now()))
 
-    def cut(self) -> None:
-        """Cut the stream of a connection that is over already."""
-        if self._transport is not None:
-            abort(self._transport)
-
     def received(self, data: bytes) -> None:
         """
         Octets came in.
@@ -154,8 +150,7 @@ class Driver:
 
     def disconnected(self) -> None:
         """The transport is gone: no timer, no waiter and no producer is left behind."""
-        # Nothing may reach for it, whatever the events bring about.
-        self._transport = None
+        self._transport = None  # Whatever the events bring about, nothing reaches for it.
         if self._sink is not None:
             self._sink.stopProducing()
         self._events.append(iter(self.core.receiveEnd(self._now())))
@@ -166,7 +161,12 @@ class Driver:
         linger, self._linger = self._linger, None
         callOff(linger)
 
-    # Driving.
+    def cut(self) -> None:
+        """Cut the stream of a connection that is over already."""
+        if self._transport is not None:
+            abort(self._transport)
+
+    # Events: what the core tells.
 
     def follow(self, events: Iterable[Event]) -> None:
         """
@@ -196,11 +196,11 @@ class Driver:
             latest = pending[-1]
             try:
                 for event in latest:
-                    own = _OWN.get(type(event))
-                    if own is None:
+                    handler = _HANDLERS.get(type(event))
+                    if handler is None:
                         self._deliver(event)
                     else:
-                        own(self, event)
+                        handler(self, event)
                     if not pending or pending[-1] is not latest:
                         break  # What the event brought about comes first, or did already.
                 else:
@@ -224,27 +224,35 @@ class Driver:
         self._log.failure("The application failed; its session ends")
         self.follow(self.core.reject(ErrorCode.INTERNAL_ERROR, self._now(), "a failed callback"))
 
-    def _handleProved(self, event: PeerProved) -> None:
-        self._authorize(event.identity)
-
     def _handleCompleted(self, event: HandshakeCompleted) -> None:
         if self.core.role is Role.CLIENT:
             self._beating = Beating(self._beat, self._clock)
             self._beating.start(event.session.interval, self._owner.jitter())
         self._deliver(event)
 
-    def _handleSent(self, event: HeartbeatSent) -> None:
+    def _handleBeatSent(self, event: HeartbeatSent) -> None:
         if self._beating is not None:
             self._beating.sent()
         self._deliver(event)
 
-    def _handleAcknowledged(self, event: HeartbeatAcknowledged) -> None:
+    def _handleBeatAcknowledged(self, event: HeartbeatAcknowledged) -> None:
         if self._beating is not None and event.interval != self._beating.interval:
-            self._beating.keep(event.interval)
+            self._beating.changeInterval(event.interval)
         self._deliver(event)
 
-    def _handleTerminated(self, event: Terminated) -> None:
-        self._finish(event.termination)
+    # Out: what the core has for the peer.
+
+    def send(self, data: bytes) -> bool:
+        """
+        Send an application message.
+
+        :param data: the message.
+        :return: whether it is on its way.
+        :raises LocalProtocolError: as :meth:`thing.core.connection.Connection.sendMessage`.
+        """
+        queued = self.core.sendMessage(data)
+        self.flush()
+        return queued
 
     def flush(self) -> None:
         """Send what the core has; in the middle of dealing with events, once that is done."""
@@ -274,51 +282,6 @@ class Driver:
         finally:
             self._sending = False
 
-    def _timedOut(self, late: float) -> None:
-        self._owner.loopLagged(late)
-        self.follow(self.core.handleTimer(self._now()))
-
-    # Authorization.
-
-    def _authorize(self, identity: Identity) -> None:
-        self.proved = identity
-        deciding = self._owner.authorize(identity)
-        self._deciding = deciding
-        deciding.addCallbacks(partial(self.guard, self._admitted), self._refused)
-
-    def _admitted(self, identity: Identity) -> None:
-        self._deciding = None
-        if self.core.state is State.AUTHORIZING:
-            self.follow(self.core.admit(identity, self._now()))
-
-    def _refused(self, failure: Failure) -> None:
-        self._deciding = None
-        if self.core.state is not State.AUTHORIZING:
-            return  # The session ended first, and with it the question.
-        error = failure.value
-        if not isinstance(error, NotAuthorized):
-            self._log.failure("The authorizer failed", failure=failure)
-            error = NotAuthorized("the authorizer failed", ErrorCode.INTERNAL_ERROR)
-        self.follow(self.core.reject(error.code, self._now(), error.detail, error.retryAfter))
-
-    def _beat(self) -> None:
-        if isinstance(self.core, ClientConnection):
-            self.follow(self.core.beat(self._now()))
-
-    # The application's data.
-
-    def send(self, data: bytes) -> bool:
-        """
-        Send an application message.
-
-        :param data: the message.
-        :return: whether it is on its way.
-        :raises LocalProtocolError: as :meth:`thing.core.connection.Connection.sendMessage`.
-        """
-        queued = self.core.sendMessage(data)
-        self.flush()
-        return queued
-
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
         Let a producer send as fast as the peer takes it.
@@ -332,6 +295,8 @@ class Driver:
     def unregisterProducer(self) -> None:
         """Forget the producer."""
         self._producer.unregister()
+
+    # Data that the application does not take now.
 
     def hold(self) -> None:
         """Deliver no data to the application; heartbeats go on."""
@@ -357,9 +322,42 @@ class Driver:
             self.core.readingResumed(self._now())
             self._transport.resumeProducing()
 
+    # Time.
+
+    def _timedOut(self, late: float) -> None:
+        self._owner.loopLagged(late)
+        self.follow(self.core.handleTimer(self._now()))
+
+    def _beat(self) -> None:
+        if isinstance(self.core, ClientConnection):
+            self.follow(self.core.beat(self._now()))
+
+    # Who the peer is.
+
+    def _handleProved(self, event: PeerProved) -> None:
+        self.proved = event.identity
+        deciding = self._owner.authorize(event.identity)
+        self._deciding = deciding
+        deciding.addCallbacks(partial(self.guard, self._admitted), self._refused)
+
+    def _admitted(self, identity: Identity) -> None:
+        self._deciding = None
+        if self.core.state is State.AUTHORIZING:
+            self.follow(self.core.admit(identity, self._now()))
+
+    def _refused(self, failure: Failure) -> None:
+        self._deciding = None
+        if self.core.state is not State.AUTHORIZING:
+            return  # The session ended first, and with it the question.
+        error = failure.value
+        if not isinstance(error, NotAuthorized):
+            self._log.failure("The authorizer failed", failure=failure)
+            error = NotAuthorized("the authorizer failed", ErrorCode.INTERNAL_ERROR)
+        self.follow(self.core.reject(error.code, self._now(), error.detail, error.retryAfter))
+
     # The end.
 
-    def _finish(self, termination: Termination) -> None:
+    def _handleTerminated(self, event: Terminated) -> None:
         """Stop everything, say the final word, tell the application, close the transport."""
         if self._beating is not None:
             self._beating.stop()
@@ -370,9 +368,9 @@ class Driver:
         if self._sink is not None:
             self._sink.close(finalWord)
         self.guard(self._producer.stop)
-        self.guard(self._deliver, Terminated(termination))
+        self.guard(self._deliver, event)
         if self._transport is not None:
-            self._close(self._transport, termination, bool(finalWord))
+            self._close(self._transport, event.termination, bool(finalWord))
 
     def _close(self, transport: Any, termination: Termination, finalWord: bool) -> None:
         """See to it that the transport closes in time, the final word first."""
@@ -382,16 +380,16 @@ class Driver:
             return
         self._linger = self._clock.callLater(LINGER, abort, transport)
         if finalWord:
-            loseWrite(transport)
+            closeWriteSide(transport)
         else:
             transport.loseConnection()
 
 
-_OWN: dict[type[Any], Callable[[Driver, Any], None]] = {
+_HANDLERS: dict[type[Any], Callable[[Driver, Any], None]] = {
     PeerProved: Driver._handleProved,
     HandshakeCompleted: Driver._handleCompleted,
-    HeartbeatSent: Driver._handleSent,
-    HeartbeatAcknowledged: Driver._handleAcknowledged,
+    HeartbeatSent: Driver._handleBeatSent,
+    HeartbeatAcknowledged: Driver._handleBeatAcknowledged,
     Terminated: Driver._handleTerminated,
 }
 """The events that the driver itself has to do with; all others are the protocol's alone."""

@@ -52,7 +52,7 @@ from thing.events import (
 from thing.identity import Identity
 from thing.session.driver import Driver
 from thing.session.requests import Requests
-from thing.session.transports import awaitsHeader
+from thing.session.transports import awaitsProxyHeader
 from thing.trust.interfaces import IKeyContinuity
 
 if TYPE_CHECKING:
@@ -513,7 +513,7 @@ class ThingProtocol(Protocol):
         self.connected = 1
         self.transport = transport
         self._presumed = transport.getPeer()
-        if awaitsHeader(transport):
+        if awaitsProxyHeader(transport):
             self.connectedFrom = None  # The balancer has no limit: it stands for all the others.
         self.factory.connected(self)
         self._driver.attach(transport)

@@ -16,7 +16,7 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 from thing.core.messages import FRAGMENT_LIMIT
-from thing.session.transports import sendsAtOnce
+from thing.session.transports import canSendDirectly
 
 WRITE_BATCH = 65536
 """About how many octets of records go to the transport at once."""
@@ -147,7 +147,7 @@ class DirectSink(Sink):
 
     def suits(self) -> bool:
         """:return: whether its transport can still be sent over at once: not once TLS began."""
-        return self._transport is None or sendsAtOnce(self._transport)
+        return self._transport is None or canSendDirectly(self._transport)
 
     def send(self, data: bytes, urgent: bool) -> None:
         """
@@ -190,6 +190,6 @@ def openSink(transport: Any, more: Callable[[], object], seconds: Callable[[], f
     :param seconds: tells the time, seconds.
     :return: the sink, which is the transport's producer.
     """
-    if sendsAtOnce(transport):
+    if canSendDirectly(transport):
         return DirectSink(transport, more, seconds)
     return WritingSink(transport, more)

@@ -1,4 +1,8 @@
-"""What a driver needs to know of the transports that it may be given."""
+"""
+What can be asked of the transports that a session may be given, which differ in what they can do.
+
+Nothing here holds a transport; what sends over one is in :mod:`thing.session.sinks`.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +25,7 @@ MOST_LAYERS = 8
 """How many transports may lie in one another: a few, and never one in itself."""
 
 
-def sendsAtOnce(transport: Any) -> bool:
+def canSendDirectly(transport: Any) -> bool:
     """
     Whether a transport has ``writeSomeData``, which sends to the kernel now.
 
@@ -39,7 +43,7 @@ def sendsAtOnce(transport: Any) -> bool:
     )
 
 
-def loseWrite(transport: Any) -> None:
+def closeWriteSide(transport: Any) -> None:
     """
     Close our half only: closing with octets unread would reset the stream, and lose the last word.
 
@@ -61,19 +65,19 @@ def abort(transport: Any) -> None:
     getattr(transport, "abortConnection", transport.loseConnection)()
 
 
-def sendAtOnce(transport: Any) -> None:
+def setNoDelay(transport: Any) -> None:
     """
     Have small messages sent without waiting for more, where the transport can be told.
 
     :param transport: any stream transport.
     """
-    setNoDelay = getattr(transport, "setTcpNoDelay", None)
-    if setNoDelay is not None:
+    setTcpNoDelay = getattr(transport, "setTcpNoDelay", None)
+    if setTcpNoDelay is not None:
         with suppress(OSError):  # Some unix sockets' transports have the method, too.
-            setNoDelay(True)
+            setTcpNoDelay(True)
 
 
-def awaitsHeader(transport: Any) -> bool:
+def awaitsProxyHeader(transport: Any) -> bool:
     """
     Tell whether a PROXY header comes before the first data, and in it where they come from.
 
@@ -87,13 +91,13 @@ def awaitsHeader(transport: Any) -> bool:
     return False
 
 
-def tune(transport: ITransport) -> None:
+def tuneSocket(transport: ITransport) -> None:
     """
     Keep the kernel from hoarding what a heartbeat would have to wait behind.
 
     :param transport: any stream transport.
     """
-    sendAtOnce(transport)
+    setNoDelay(transport)
     getHandle = getattr(transport, "getHandle", None)
     handle = getHandle() if getHandle is not None else None
     if not isinstance(handle, socket.socket):
