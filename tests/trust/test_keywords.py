@@ -13,7 +13,7 @@ from thing.trust.keywords import (
     Keyword,
     Where,
     asOption,
-    checkCompany,
+    checkCombination,
     count,
     duration,
     members,
@@ -87,14 +87,14 @@ class KeywordTests(SynchronousTestCase):
         self.assertEqual(writtenIn(Where.ENDPOINT, table), (both, endpoint))
         self.assertEqual(writtenIn(Where.COMMAND, table), ())
 
-    def test_company(self) -> None:
+    def test_combination(self) -> None:
         """A keyword is refused beside what it excludes, or without any of what it needs."""
         keyword = Keyword("oneThing", "X", "", needs=("a", "bC"), excludes=("d",))
         for chosen in ({"oneThing", "a"}, {"oneThing", "bC"}):
-            checkCompany(keyword, chosen)
+            checkCombination(keyword, chosen)
         for chosen, said in (
             ({"oneThing"}, "--one-thing needs --a or --b-c"),
             ({"oneThing", "a", "d"}, "--one-thing and --d exclude each other"),
         ):
-            error = self.assertRaises(CredentialError, checkCompany, keyword, chosen, asOption)
+            error = self.assertRaises(CredentialError, checkCombination, keyword, chosen, asOption)
             self.assertEqual(str(error), said)

@@ -1,4 +1,9 @@
-"""What ``thing connect`` and ``thing ping`` are told alike: the server, the keys, the patience."""
+"""
+What ``thing connect`` and ``thing ping`` are told alike: the server, the keys, the patience.
+
+The options about trust are made from :data:`~thing.trust.choice.CLIENT_KEYWORDS`. They are
+checked here; files are read in :mod:`thing.cli.servers`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +18,7 @@ import click
 from thing.cli.keys import FILE, defaultKeyFile
 from thing.cli.target import Target, parseTarget
 from thing.errors import CredentialError
-from thing.trust.choice import CLIENT_KEYWORDS, serverCalled
+from thing.trust.choice import CLIENT_KEYWORDS, expectedServer
 from thing.trust.home import homeDirectory
 from thing.trust.keywords import Keyword, Where, asOption, readKeywords, writtenIn, yes
 
@@ -62,7 +67,7 @@ class ClientOptions:
         return any(keyword.decides and keyword.name in self.trust for keyword in _KEYWORDS)
 
     @property
-    def completed(self) -> dict[str, str]:
+    def trustWithDefaults(self) -> dict[str, str]:
         """:attr:`trust`, and the default files where nothing was said."""
         trust = {"resumption": "no", **self.trust}
         if not self.decided:
@@ -192,11 +197,11 @@ def _check(client: ClientOptions) -> None:
         if client.anonymous and name in client.trust:
             raise click.UsageError(f"--anonymous and {_spelled(name)} exclude each other")
     try:
-        chosen = readKeywords(CLIENT_KEYWORDS, client.completed, _spelled)
+        chosen = readKeywords(CLIENT_KEYWORDS, client.trustWithDefaults, _spelled)
     except CredentialError as error:
         raise click.UsageError(str(error)) from None
     try:
-        serverCalled(chosen, client.target.server, _spelled)
+        expectedServer(chosen, client.target.server, _spelled)
     except CredentialError as error:
         if client.decided:
             raise click.UsageError(str(error)) from None

@@ -1,4 +1,8 @@
-"""Which server a command believes, and what the user reads about that, as ssh would say it."""
+"""
+Which server a command believes, and what the user reads about that, as ssh would say it.
+
+The files that the options name are read here; whether they go together was checked before.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +27,7 @@ def choiceOf(options: ClientOptions) -> ClientChoice:
     :return: what it comes to.
     :raises CredentialError: if a file cannot be read or understood.
     """
-    trust = options.completed
+    trust = options.trustWithDefaults
     if not options.decided and not os.path.lexists(trust["knownServers"]):
         makeHome()
         createFile(trust["knownServers"], b"", 0o600)

@@ -1,4 +1,8 @@
-"""What a user writes to name a server: a host and a port, or an endpoint string."""
+"""
+What a user writes to name a server: a host and a port, or an endpoint string.
+
+It is understood here, and made an endpoint; nothing is looked up or connected.
+"""
 
 from __future__ import annotations
 

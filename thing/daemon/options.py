@@ -26,7 +26,7 @@ from thing.trust.keywords import (
     Keyword,
     Where,
     asOption,
-    checkCompany,
+    checkCombination,
     readKeywords,
     seconds,
     writtenIn,
@@ -239,11 +239,11 @@ class Options(UsageOptions):
         :raises UsageError: if options do not go together.
         """
         self["port"] = self["port"] or [DEFAULT_PORT]
-        given = {each.name for each in (*_TRUST, *_PROCESS) if self._has(each)}
+        given = {each.name for each in (*_TRUST, *_PROCESS) if self._isGiven(each)}
         try:
             for keyword in _PROCESS:
                 if keyword.name in given:
-                    checkCompany(keyword, given, asOption)
+                    checkCombination(keyword, given, asOption)
             self._checkProcess()
             settingsOf(SERVER_SETTINGS, self.settings)
             readKeywords(SERVER_KEYWORDS, self.trust, asOption)
@@ -252,7 +252,7 @@ class Options(UsageOptions):
         except CredentialError as error:
             raise UsageError(str(error)) from None
         for keyword in _TRUST:
-            if keyword.value == "FILE" and self._has(keyword):
+            if keyword.value == "FILE" and self._isGiven(keyword):
                 # A daemon may change its directory before it reads them again.
                 self[_option(keyword)] = os.path.abspath(self[_option(keyword)])
 
@@ -273,7 +273,7 @@ class Options(UsageOptions):
         return {
             each.name: "yes" if each.read is yes else self[_option(each)]
             for each in _TRUST
-            if self._has(each)
+            if self._isGiven(each)
         }
 
     @property
@@ -284,9 +284,9 @@ class Options(UsageOptions):
     @property
     def decided(self) -> bool:
         """Whether it was said whom to admit."""
-        return any(each.decides and self._has(each) for each in _TRUST)
+        return any(each.decides and self._isGiven(each) for each in _TRUST)
 
-    def _has(self, keyword: Keyword) -> bool:
+    def _isGiven(self, keyword: Keyword) -> bool:
         """Whether an option was given; an empty value, as of an unset variable, is given, too."""
         return self[_option(keyword)] not in (None, 0)
 

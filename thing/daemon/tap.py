@@ -1,4 +1,9 @@
-"""The body of ``twistd thing``: the service that its options describe."""
+"""
+The body of ``twistd thing``: the service that its options describe.
+
+Options are read and checked in :mod:`thing.daemon.options`; here they become a factory,
+endpoints, and the services beside it.
+"""
 
 from __future__ import annotations
 
@@ -54,7 +59,7 @@ def makeService(options: Options) -> ThingService:
         # Not sooner: it takes from the environment what Twisted's systemd: endpoint reads there.
         supervisor = Supervisor.fromEnvironment(os.environ)
         makeFactory = _chooseFactory(reactor, options)
-        choice = ServerChoice.read(_completed(options))
+        choice = ServerChoice.read(_trustWithDefaults(options))
         settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
         factory = makeFactory(settings, choice.authorizer, limits=limitsOf(options.settings))
         factory.trust = LiveTrust(choice, factory)
@@ -132,7 +137,7 @@ def _namedFactory(name: str) -> type[ThingFactory]:
     return found
 
 
-def _completed(options: Options) -> dict[str, str]:
+def _trustWithDefaults(options: Options) -> dict[str, str]:
     """What was chosen, and for the rest a key of our own, and everybody."""
     trust = options.trust
     if not options.decided:

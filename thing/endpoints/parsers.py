@@ -85,11 +85,11 @@ def parseServer(
     :return: the endpoint.
     :raises ValueError: if it is wrong in any way; the message is one plain line.
     """
-    with _plainly():
-        given = _nameAll(SERVER_FIELDS, ("port",), positional, named)
+    with _errorsAsValueError():
+        given = _namedFields(SERVER_FIELDS, ("port",), positional, named)
         trust, rest = _split(SERVER_KEYWORDS, given)
         chosen = readKeywords((*_SERVER_STREAM, *SERVER_SETTINGS), rest)
-        choice = ServerChoice.read(_absolute(SERVER_KEYWORDS, trust))
+        choice = ServerChoice.read(_withAbsolutePaths(SERVER_KEYWORDS, trust))
         endpoint = ThingServerEndpoint(
             _listenOn(reactor, chosen),
             choice.settings(**settingsOf(SERVER_SETTINGS, chosen)),
@@ -113,8 +113,8 @@ def parseClient(
     :return: the endpoint.
     :raises ValueError: if it is wrong in any way; the message is one plain line.
     """
-    with _plainly():
-        given = _nameAll(CLIENT_FIELDS, ("host", "port"), positional, named)
+    with _errorsAsValueError():
+        given = _namedFields(CLIENT_FIELDS, ("host", "port"), positional, named)
         trust, rest = _split(CLIENT_KEYWORDS, given)
         chosen = readKeywords((*_CLIENT_STREAM, *CLIENT_SETTINGS), rest)
         endpoint = _connectBy(reactor, chosen)
@@ -129,7 +129,7 @@ def parseClient(
 
 
 @contextmanager
-def _plainly() -> Iterator[None]:
+def _errorsAsValueError() -> Iterator[None]:
     """Turn the errors of a choice into what Twisted's parsers raise."""
     try:
         yield
@@ -139,7 +139,7 @@ def _plainly() -> Iterator[None]:
         raise ValueError(error.detail) from None
 
 
-def _nameAll(
+def _namedFields(
     table: Sequence[Keyword],
     names: Sequence[str],
     positional: Sequence[str],
@@ -159,7 +159,7 @@ def _nameAll(
     return {**dict(zip(free, positional, strict=False)), **named}
 
 
-def _absolute(keywords: Sequence[Keyword], given: Mapping[str, str]) -> dict[str, str]:
+def _withAbsolutePaths(keywords: Sequence[Keyword], given: Mapping[str, str]) -> dict[str, str]:
     """The same with whole paths: a daemon changes its directory before it reads files again."""
     files = {keyword.name for keyword in keywords if keyword.value == "FILE"}
     return {

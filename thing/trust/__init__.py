@@ -2,7 +2,8 @@
 Who may be believed: our own key, and the decision about a peer's.
 
 A server asks an :class:`IAuthorizer` about each client, a client about the
-server. Files, keys and certificates are read here; who has a session, and what
+server. Files of keys, certificates and lists are read here and nowhere else, and
+what the core has proved is judged, not proved again. Who has a session, and what
 is said in it, is never asked.
 """
 

@@ -1,4 +1,8 @@
-"""One authorizer made of several: one for each kind of credential."""
+"""
+One authorizer made of several: one for each kind of credential.
+
+Here is just who is asked; what each kind is worth is in the module of that kind.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
 """
 Trust as people write it: plain strings, in an endpoint's description or on a command line.
 
-One table for each role says what can be chosen: :data:`SERVER_KEYWORDS` and
+One table for each role says what can be chosen, what goes together, and what each
+keyword builds (:mod:`thing.trust.parts`): :data:`SERVER_KEYWORDS` and
 :data:`CLIENT_KEYWORDS`. Everything that can be wrong is found when the choice
 is read, and not when the first peer connects.
 """
@@ -366,7 +367,7 @@ class ClientChoice:
         """
         chosen = readKeywords(CLIENT_KEYWORDS, given)
         checkDecided(CLIENT_KEYWORDS, chosen, "which server to believe")
-        host, port = serverCalled(chosen, server)
+        host, port = expectedServer(chosen, server)
         built = Parts(
             role=Role.CLIENT,
             chosen=chosen,
@@ -397,7 +398,7 @@ class ClientChoice:
         )
 
 
-def serverCalled(
+def expectedServer(
     chosen: Mapping[str, Any], server: Server | None, spelled: Callable[[str], str] = str
 ) -> tuple[str, int]:
     """

@@ -294,11 +294,11 @@ def readKeywords(
             raise CredentialError(f"{spelled(name)}: {error}") from None
     chosen = {name: value for name, value in values.items() if value is not False}
     for name in chosen:
-        checkCompany(keywords[name], chosen, spelled)
+        checkCombination(keywords[name], chosen, spelled)
     return chosen
 
 
-def checkCompany(
+def checkCombination(
     keyword: Keyword, chosen: Container[str], spelled: Callable[[str], str] = str
 ) -> None:
     """

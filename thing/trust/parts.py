@@ -1,7 +1,8 @@
 """
 What the keywords of trust build: each its own part of a server's or a client's choice.
 
-Which keywords there are, and what goes together, is in the tables of :mod:`thing.trust.choice`.
+Which keywords there are, and what goes together, is in the tables of :mod:`thing.trust.choice`;
+how a file is read and a peer judged, in the module of each kind of credential.
 """
 
 from __future__ import annotations

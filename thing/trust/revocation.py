@@ -69,10 +69,10 @@ class RevokedKeys:
         """
         content = readFile(self.path, MAX_FILE)
         if not content.startswith(_MAGIC):
-            self._list = _readText(self.path, content)
+            self._revoked = _readText(self.path, content)
             return
         try:
-            self._list = _readList(content)
+            self._revoked = _readList(content)
         except CredentialError as error:
             raise CredentialError(f"{self.path}: the revocation list is damaged: {error}") from None
 
@@ -94,15 +94,15 @@ class RevokedKeys:
         :raises RemoteProtocolError: if there should be an OpenSSH certificate, but is none.
         """
         blob = _blobOf(identity)
-        if blob and self._list.hasKey(blob):
+        if blob and self._revoked.hasKey(blob):
             return f"the key {identity.fingerprint} is revoked by {self.path}"
         if identity.kind is not CredentialKind.SSH_CERTIFICATE:
             return None
         certificate = readSshCertificate(identity.credential)
         authority, _ = signerOf(identity.credential)
-        if self._list.hasKey(authority):
+        if self._revoked.hasKey(authority):
             return f"the authority {blobFingerprint(authority)} is revoked by {self.path}"
-        if self._list.hasCertificate(authority, certificate):
+        if self._revoked.hasCertificate(authority, certificate):
             return f"the certificate is revoked by {self.path}"
         return None
 
@@ -115,7 +115,7 @@ def _blobOf(identity: Identity) -> bytes:
 
 
 @dataclass
-class _List:
+class _Revoked:
     """What a file revokes; an authority is its key's blob, or empty for all of them."""
 
     keys: set[bytes] = field(default_factory=set)
@@ -169,9 +169,9 @@ def _isWithin(serial: int, ranges: list[tuple[int, int]]) -> bool:
     return at >= 0 and serial <= ranges[at][1]
 
 
-def _readText(path: str, content: bytes) -> _List:
+def _readText(path: str, content: bytes) -> _Revoked:
     """The keys in a text file."""
-    found = _List()
+    found = _Revoked()
     for number, text in textLines(path, content):
         try:
             key = parseAnyKey(text)
@@ -182,7 +182,7 @@ def _readText(path: str, content: bytes) -> _List:
     return found
 
 
-def _readList(content: bytes) -> _List:
+def _readList(content: bytes) -> _Revoked:
     """What a binary revocation list revokes."""
     reader = Reader(content[len(_MAGIC) :])
     version = reader.integer(4)
@@ -191,7 +191,7 @@ def _readList(content: bytes) -> _List:
     reader.take(3 * 8)  # The list's number, its date and its flags.
     reader.string()
     reader.string()
-    found = _List()
+    found = _Revoked()
     signed = False
     while reader.remaining:
         kind, section = reader.integer(1), Reader(reader.string())
@@ -209,7 +209,7 @@ def _readList(content: bytes) -> _List:
     return found
 
 
-def _readCertificates(found: _List, section: Reader) -> None:
+def _readCertificates(found: _Revoked, section: Reader) -> None:
     """A section of certificates: by whom, and which."""
     authority = section.string()
     if authority:
@@ -223,7 +223,7 @@ def _readCertificates(found: _List, section: Reader) -> None:
             _CERTIFICATE_SECTIONS[kind](found, authority, inner)
 
 
-def _readKey(found: _List, section: Reader) -> None:
+def _readKey(found: _Revoked, section: Reader) -> None:
     blob = section.string()
     _checkKey(blob)
     found.keys.add(blob)
@@ -235,11 +235,11 @@ def _checkKey(blob: bytes) -> None:
         raise CredentialError("a certificate where a key belongs")
 
 
-def _readDigest(name: str) -> Callable[[_List, Reader], None]:
+def _readDigest(name: str) -> Callable[[_Revoked, Reader], None]:
     """How fingerprints of that hash are read."""
     size = hashlib.new(name, usedforsecurity=False).digest_size
 
-    def read(found: _List, section: Reader) -> None:
+    def read(found: _Revoked, section: Reader) -> None:
         digest = section.string()
         if len(digest) != size:
             raise CredentialError("a fingerprint of a wrong length")
@@ -257,7 +257,7 @@ def _readExtension(section: Reader) -> None:
     section.string()
 
 
-def _readSerials(found: _List, authority: bytes, section: Reader) -> None:
+def _readSerials(found: _Revoked, authority: bytes, section: Reader) -> None:
     data = section.take(section.remaining)
     if len(data) % 8:
         raise CredentialError("a serial number is cut")
@@ -265,11 +265,11 @@ def _readSerials(found: _List, authority: bytes, section: Reader) -> None:
     found.addSerials(authority, ((number, number) for number in numbers))
 
 
-def _readRange(found: _List, authority: bytes, section: Reader) -> None:
+def _readRange(found: _Revoked, authority: bytes, section: Reader) -> None:
     found.addSerials(authority, [(section.integer(8), section.integer(8))])
 
 
-def _readBitmap(found: _List, authority: bytes, section: Reader) -> None:
+def _readBitmap(found: _Revoked, authority: bytes, section: Reader) -> None:
     offset, bitmap = section.integer(8), section.string()
     if len(bitmap) > MAX_BITMAP or bitmap[:1] > b"\x7f":
         raise CredentialError("a bitmap is too long or negative")
@@ -278,11 +278,11 @@ def _readBitmap(found: _List, authority: bytes, section: Reader) -> None:
     found.addSerials(authority, ((offset + run.start(), offset + run.end() - 1) for run in runs))
 
 
-def _readKeyId(found: _List, authority: bytes, section: Reader) -> None:
+def _readKeyId(found: _Revoked, authority: bytes, section: Reader) -> None:
     found.keyIds.setdefault(authority, set()).add(section.string())
 
 
-_SECTIONS: dict[int, Callable[[_List, Reader], None]] = {
+_SECTIONS: dict[int, Callable[[_Revoked, Reader], None]] = {
     1: _readCertificates,
     2: _readKey,
     3: _readDigest("sha1"),
@@ -291,7 +291,7 @@ _SECTIONS: dict[int, Callable[[_List, Reader], None]] = {
 }
 """How each section is read; what reads a part of it is called until it is read whole."""
 
-_CERTIFICATE_SECTIONS: dict[int, Callable[[_List, bytes, Reader], None]] = {
+_CERTIFICATE_SECTIONS: dict[int, Callable[[_Revoked, bytes, Reader], None]] = {
     0x20: _readSerials,
     0x21: _readRange,
     0x22: _readBitmap,

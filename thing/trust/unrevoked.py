@@ -1,8 +1,8 @@
 """
-Revocation wraps whatever admits: an authorizer of any kind, and a list of what is believed no more.
+Revocation around whatever admits: an authorizer of any kind, and a list of what is revoked.
 
-What a list has is known by :mod:`thing.trust.revocation`; who is admitted otherwise, by the
-authorizer inside.
+What a list has, :mod:`thing.trust.revocation` knows; who is admitted otherwise, the authorizer
+inside. Here is when the one is asked, and when the other.
 """
 
 from __future__ import annotations
