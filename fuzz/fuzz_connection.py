@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fuzz import run
 from tests.helpers import PLENTY, clientSettings, give, makePair, recordFor, serverSettings
 from thing.core.client import ClientConnection
-from thing.core.connection import Connection
+from thing.core.dialogue import Dialogue
 from thing.core.extensions import GivenTicket
 from thing.core.messages import REQUESTS_OUTSTANDING
 from thing.core.preshared import Resumable
@@ -90,7 +90,7 @@ def steps(data: bytes) -> Iterator[tuple[int, bytes]]:
         at = end
 
 
-def call(side: Connection, kind: int, octets: bytes, now: float) -> list[Event]:
+def call(side: Dialogue, kind: int, octets: bytes, now: float) -> list[Event]:
     """
     Let this side's program do one thing, if it is legal now.
 
@@ -118,7 +118,7 @@ def call(side: Connection, kind: int, octets: bytes, now: float) -> list[Event]:
     return []
 
 
-def ask(side: Connection, octets: bytes) -> None:
+def ask(side: Dialogue, octets: bytes) -> None:
     """
     Let this side's program ask something, unless too much is unanswered.
 
@@ -132,7 +132,7 @@ def ask(side: Connection, octets: bytes) -> None:
             assert error.code is ErrorCode.BUFFER_FULL
 
 
-def reply(side: Connection, unanswered: list[int]) -> None:
+def reply(side: Dialogue, unanswered: list[int]) -> None:
     """
     Let this side's program answer the newest request, if there is one.
 
@@ -143,7 +143,7 @@ def reply(side: Connection, unanswered: list[int]) -> None:
         side.reply(unanswered.pop(), ReplyStatus.DONE, b"answer")
 
 
-def drive(side: Connection, kind: int, octets: bytes, now: float) -> list[Event]:
+def drive(side: Dialogue, kind: int, octets: bytes, now: float) -> list[Event]:
     """
     Let one thing happen to a Connection.
 
@@ -183,7 +183,7 @@ def oneInput(data: bytes) -> None:
         client.handleTimer(0.0)
         give(server, client.dataToSend(0.0, PLENTY), 0.0)
         give(client, server.dataToSend(0.0, PLENTY), 0.0)
-    side: Connection = server if data[0] % 2 else client
+    side: Dialogue = server if data[0] % 2 else client
     side.dataToSend(0.0, PLENTY)
     now = 0.0
     over = False

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesisSettings
 
 from thing.core.client import ClientConnection
-from thing.core.connection import Connection
 from thing.core.credentials import SignatureScheme
+from thing.core.dialogue import Dialogue
 from thing.core.groups import X25519, GroupName, Random, ServerExchange
 from thing.core.handshake import ClientHandshake, ServerHandshake
 from thing.core.keyschedule import (
@@ -191,7 +191,7 @@ def makePair(
     return pair
 
 
-def give(side: Connection, data: bytes, now: float, chunk: int = PLENTY) -> list[Event]:
+def give(side: Dialogue, data: bytes, now: float, chunk: int = PLENTY) -> list[Event]:
     """Give octets to one side, cut into chunks, and admit its peer when it is proved."""
     events: list[Event] = []
     for at in range(0, len(data), chunk):
@@ -203,8 +203,8 @@ def give(side: Connection, data: bytes, now: float, chunk: int = PLENTY) -> list
 
 
 def pump(
-    client: Connection,
-    server: Connection,
+    client: Dialogue,
+    server: Dialogue,
     now: float = 0.0,
     chunk: int = PLENTY,
     limit: int = PLENTY,
@@ -261,14 +261,14 @@ def ending(events: Iterable[Event]) -> Termination:
 # The tests' way around the connections' own rules: seal what they would not, read what they sent.
 
 
-def recordFor(receiver: Connection, message: bytes) -> bytes:
+def recordFor(receiver: Dialogue, message: bytes) -> bytes:
     """The record that ``receiver`` takes for its peer's next one, with this message in it."""
-    if receiver._receiveKey is None:
+    if receiver._reader.key is None:
         return len(message).to_bytes(2, "big") + message
-    return copy.copy(receiver._receiveKey).seal(message)
+    return copy.copy(receiver._reader.key).seal(message)
 
 
-def sendTo(receiver: Connection, *messages: Message, now: float = 0.0) -> list[Event]:
+def sendTo(receiver: Dialogue, *messages: Message, now: float = 0.0) -> list[Event]:
     """Let ``receiver`` have messages that its peer's own code would perhaps not send now."""
     events: list[Event] = []
     for message in messages:
@@ -289,7 +289,7 @@ def splitRecords(data: bytes) -> list[bytes]:
 
 
 def carryRecords(
-    client: Connection, server: Connection, onTheWay: Callable[[int, bytes], bytes]
+    client: Dialogue, server: Dialogue, onTheWay: Callable[[int, bytes], bytes]
 ) -> None:
     """
     Carry records both ways, one by one, until neither side has any.
@@ -310,8 +310,8 @@ def flip(record: bytes, at: int) -> bytes:
     return record[:at] + bytes((record[at] ^ 1 << at % 8,)) + record[at + 1 :]
 
 
-C = TypeVar("C", bound=Connection)
-S = TypeVar("S", bound=Connection)
+C = TypeVar("C", bound=Dialogue)
+S = TypeVar("S", bound=Dialogue)
 
 
 def tampered(
@@ -350,8 +350,8 @@ def tampered(
 class Eavesdropper:
     """Reads what a side sends, with the side's own keys as they were when it was made."""
 
-    def __init__(self, side: Connection) -> None:
-        self._key: TrafficKey | None = copy.copy(side._sendKey)
+    def __init__(self, side: Dialogue) -> None:
+        self._key: TrafficKey | None = copy.copy(side._writer.key)
 
     def read(self, data: bytes) -> list[Message]:
         """Decode records; follows key updates."""
@@ -385,7 +385,7 @@ def nextKeyMessage(
 
 
 def runTimers(
-    side: Connection, start: float, until: float, lag: float = 0.0
+    side: Dialogue, start: float, until: float, lag: float = 0.0
 ) -> list[tuple[float, Event]]:
     """
     Call a side's timer whenever it asks, as an idle driver would.

@@ -17,6 +17,7 @@ from tests.helpers import (
     clientSettings,
     ending,
     establishedPair,
+    flip,
     give,
     makePair,
     nextKeyMessage,
@@ -29,7 +30,7 @@ from tests.helpers import (
     splitRecords,
 )
 from thing.core import records
-from thing.core.connection import Connection
+from thing.core.dialogue import Dialogue
 from thing.core.heartbeat import TtlPolicy
 from thing.core.layout import Message
 from thing.core.messages import (
@@ -59,8 +60,10 @@ from thing.events import (
     HeartbeatLate,
     HeartbeatReceived,
     KeyUpdated,
+    LastWordReceived,
     MessageReceived,
     NextKeyAnnounced,
+    RequestReceived,
     Terminated,
     TicketReceived,
 )
@@ -133,11 +136,11 @@ class DataTests(TestCase):
         """A peer that never ends its message is stopped at the limit."""
         _, server = establishedPair(server=serverSettings(maxMessage=10 * FRAGMENT_LIMIT))
         for number in range(11):
-            self.assertLessEqual(len(server._message or b""), 10 * FRAGMENT_LIMIT)
+            self.assertLessEqual(len(server._inbox._begun or b""), 10 * FRAGMENT_LIMIT)
             events = sendTo(server, CDT(MORE, bytes(FRAGMENT_LIMIT)))
             self.assertEqual(bool(events), number == 10)
         self.assertIs(ending(events).code, ErrorCode.MESSAGE_TOO_LONG)
-        self.assertIsNone(server._message)
+        self.assertIsNone(server._inbox._begun)
 
     def test_emptyLastFragment(self) -> None:
         """A message may end with an empty fragment."""
@@ -150,7 +153,7 @@ class DataTests(TestCase):
         for flags, data in ((2, b"x"), (3, b"x"), (0x80, b""), (MORE, b"")):
             for role in Role:
                 client, server = establishedPair()
-                side: Connection = client if role is Role.CLIENT else server
+                side: Dialogue = client if role is Role.CLIENT else server
                 message = SDT(flags, data) if role is Role.CLIENT else CDT(flags, data)
                 self.assertIs(ending(sendTo(side, message)).code, ErrorCode.MALFORMED_MESSAGE)
 
@@ -309,6 +312,64 @@ class HoldTests(TestCase):
         self.assertEqual(received(events), [b"held"])
         self.assertIs(ending(events).cause, Cause.FLAT_LINED)
 
+    def test_brokenRuleKeepsTheOrder(self) -> None:
+        """What was held when a rule was broken is told in the order in which it came."""
+        for stream in (False, True):
+            client, server = establishedPair(server=serverSettings(stream=stream))
+            server.hold()
+            client.sendMessage(b"ONE ")
+            client.request(b"ASK")
+            client.setLastWord(b"WORD")
+            client.sendMessage(b"TWO ")
+            client.sendMessage(b"THREE ")
+            pump(client, server)
+            client.sendMessage(b"x")
+            events = give(server, flip(client.dataToSend(0.0, PLENTY), 20), 0.0)
+            after = [MessageReceived(b"TWO "), MessageReceived(b"THREE ")]
+            self.assertEqual(
+                events[:-1],
+                [
+                    MessageReceived(b"ONE "),
+                    RequestReceived(1, b"ASK"),
+                    LastWordReceived(b"WORD"),
+                    *([MessageReceived(b"TWO THREE ")] if stream else after),
+                ],
+            )
+            self.assertIs(ending(events).code, ErrorCode.RECORD_UNREADABLE)
+            self.assertEqual(server.held, 0)
+
+    def test_nothingBehindGoodbye(self) -> None:
+        """What a peer sends behind its goodbye is not told, however the session ends."""
+        for release in (False, True):
+            _, server = establishedPair()
+            server.hold()
+            self.assertEqual(sendTo(server, CDT(0, b"held"), CGB(), CDT(0, b"never")), [])
+            events: list[Event] = []
+            if release:
+                for event in server.release(0.0):
+                    events.append(event)
+                    if isinstance(event, GoodbyeReceived):
+                        server.hold()
+            events += sendTo(server, CHR(ErrorCode.CLOSE_TIMEOUT))
+            self.assertEqual(received(events), [b"held"])
+            self.assertIs(ending(events).cause, Cause.ABORTED)
+
+    def test_urgentBehindOctets(self) -> None:
+        """What is not held waits for the octets before it, but not for held ones behind them."""
+        client, server = establishedPair(server=serverSettings(stream=True))
+        for octets in (b"1", b"2"):
+            client.sendMessage(octets)
+        data = client.dataToSend(0.0, PLENTY)
+        client.beat(0.0)
+        data += client.dataToSend(0.0, PLENTY)
+        client.sendMessage(b"3")
+        data += client.dataToSend(0.0, PLENTY)
+        events = server.receiveData(data, 0.0)
+        self.assertEqual(next(events), MessageReceived(b"12"))
+        server.hold()
+        self.assertEqual([type(event) for event in events], [HeartbeatReceived])
+        self.assertEqual(received(list(server.release(0.0))), [b"3"])
+
     def test_truncationLosesNothing(self) -> None:
         """What came before the stream ended is told before the end."""
         client, server = establishedPair()
@@ -405,7 +466,7 @@ class KeyUpdateTests(TestCase):
         """An update right after another is refused: it would cost the receiver for nothing."""
         for role, update in ((Role.SERVER, CKU()), (Role.CLIENT, SKU())):
             pair = establishedPair()
-            side: Connection = pair[0] if role is Role.CLIENT else pair[1]
+            side: Dialogue = pair[0] if role is Role.CLIENT else pair[1]
             self.assertEqual(sendTo(side, update), [KeyUpdated(1)])
             termination = ending(sendTo(side, update))
             self.assertIs(termination.code, ErrorCode.KEY_UPDATE_REPEATED)
@@ -429,14 +490,14 @@ class KeyUpdateTests(TestCase):
     def test_forwardOnly(self) -> None:
         """After an update the key before it is gone from memory."""
         client, server = establishedPair()
-        assert client._sendKey is not None
-        before = client._sendKey._secret
+        assert client._writer.key is not None
+        before = client._writer.key._secret
         client.sendMessage(b"x")
         pump(client, server)
         client.updateKey(0.0)
         pump(client, server)
         for side in (client, server):
-            for key in (side._sendKey, side._receiveKey):
+            for key in (side._writer.key, side._reader.key):
                 assert key is not None
                 self.assertNotEqual(key._secret, before)
 
@@ -604,7 +665,7 @@ class GoodbyeTests(TestCase):
         client, _ = establishedPair()
         client.goodbye(0.0)
         client.goodbye(20.0)
-        self.assertEqual(client._deadline.due if client._deadline else None, 30.0)
+        self.assertEqual(client._liveness.next(False), 30.0)
         self.assertEqual(names(Eavesdropper(client).read(client.dataToSend(20.0, PLENTY))), ["CGB"])
         client.goodbye(21.0)
         self.assertFalse(client.hasDataToSend)
@@ -658,7 +719,7 @@ class GoodbyeTests(TestCase):
             client, server = establishedPair(
                 clientSettings(closeTimeout=5.0), serverSettings(closeTimeout=7.0)
             )
-            side: Connection = client
+            side: Dialogue = client
             client.goodbye(1.0)
             timeout = 5.0
             if state is not State.LEAVING:
@@ -1031,10 +1092,10 @@ class SecretTests(TestCase):
             pending += gc.get_referents(each)
         return found
 
-    def secretsOf(self, side: Connection) -> set[bytes]:
-        assert side._exporterSecret is not None and side._sendKey is not None
-        assert side._receiveKey is not None
-        return {side._exporterSecret, side._sendKey._secret, side._receiveKey._secret}
+    def secretsOf(self, side: Dialogue) -> set[bytes]:
+        assert side._exporterSecret is not None and side._writer.key is not None
+        assert side._reader.key is not None
+        return {side._exporterSecret, side._writer.key._secret, side._reader.key._secret}
 
     def test_dropped(self) -> None:
         """After the end no secret can be reached from a Connection, however it ended."""
@@ -1093,7 +1154,7 @@ class SecretTests(TestCase):
         for side in (client, server):
             shown = " ".join(
                 repr(each)
-                for each in (side, side._sendKey, side._receiveKey, side._limits, side.session)
+                for each in (side, side._writer.key, side._reader.key, side._limits, side.session)
             )
             for secret in self.secretsOf(side):
                 self.assertNotIn(secret.hex(), shown)

@@ -197,7 +197,7 @@ class ScheduleTests(TestCase):
         label = plainLabel(self.hashed, b"channel", EMPTY)
         context = hashlib.sha256(b"context").digest()
         self.assertEqual(
-            exportKeyingMaterial(self.hashed, b"channel", b"context", 100),
+            exportKeyingMaterial(self.hashed, "channel", b"context", 100),
             plainLabel(label, b"exporter", context, 100),
         )
 

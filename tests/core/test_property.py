@@ -28,7 +28,7 @@ from tests.helpers import (
     serverSettings,
     splitRecords,
 )
-from thing.core.connection import Connection
+from thing.core.dialogue import Dialogue
 from thing.core.messages import (
     FRAGMENT_LIMIT,
     LAST_WORD_LIMIT,
@@ -374,7 +374,7 @@ class ConversationTests(TestCase):
         )
 
 
-def recorded(chosen: list[tuple[str, int]]) -> tuple[Connection, list[bytes], list[bytes]]:
+def recorded(chosen: list[tuple[str, int]]) -> tuple[Dialogue, list[bytes], list[bytes]]:
     """
     What a client says in a session, as records, and which messages it sends.
 
@@ -404,7 +404,7 @@ ACTIONS = st.lists(
 class HostileNetworkTests(TestCase):
     """Networks that change what they carry."""
 
-    def assertUnharmed(self, server: Connection, stream: bytes, messages: list[bytes]) -> None:
+    def assertUnharmed(self, server: Dialogue, stream: bytes, messages: list[bytes]) -> None:
         """The server takes a stream without an exception and tells no wrong message."""
         events = give(server, stream, 0.0, chunk=1000)
         got = [event.data for event in only(MessageReceived, events)]
@@ -470,7 +470,7 @@ class HostileNetworkTests(TestCase):
             client.handleTimer(0.0)
             give(server, client.dataToSend(0.0, 0), 0.0)
             give(client, server.dataToSend(0.0, 0), 0.0)
-        side: Connection = client if role is Role.CLIENT else server
+        side: Dialogue = client if role is Role.CLIENT else server
         before = side.session
         give(side, data, 0.0, chunk)
         self.assertIs(side.session, before)

@@ -309,9 +309,11 @@ class ResumedTests(TicketCase):
         self.assertEqual(server.session.peer, firstServer.session.peer)
         self.assertNotEqual(client.session.sessionId, first.session.sessionId)
         self.assertNotEqual(first._exporterSecret, client._exporterSecret)
-        for name in ("_sendKey", "_receiveKey"):
-            one, other = getattr(first, name), getattr(client, name)
-            self.assertNotEqual(one._secret, other._secret, name)
+        for one, other in (
+            (first._writer.key, client._writer.key),
+            (first._reader.key, client._reader.key),
+        ):
+            self.assertNotEqual(one._secret, other._secret)
         kinds = [type(event) for event in again.server]
         self.assertEqual(kinds, [PeerProved, HandshakeCompleted])
 

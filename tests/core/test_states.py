@@ -23,7 +23,7 @@ from tests.helpers import (
     splitRecords,
 )
 from thing.core.client import ClientConnection
-from thing.core.connection import Connection
+from thing.core.dialogue import Dialogue
 from thing.core.layout import Message
 from thing.core.messages import (
     CCC,
@@ -122,7 +122,7 @@ HANDSHAKE = {kind for kind in MessageType if kind < MessageType.CHB}
 class Scene:
     """A Connection in some state, and its peer's next handshake record."""
 
-    side: Connection
+    side: Dialogue
     following: bytes = b""
 
     def record(self, kind: MessageType) -> bytes:

@@ -370,8 +370,8 @@ class PauseTests(PairCase):
                 if paused == "client":
                     side, other = other, side
                 core = side._driver.core
-                assert core._watch is not None
-                limit = core._watch._pauseAllowed
+                assert core._liveness._watch is not None
+                limit = core._liveness._watch._pauseAllowed
                 side.pauseProducing()
                 for _ in range(300):
                     other.sendMessage(bytes(4096))

@@ -16,7 +16,7 @@ from zope.interface import implementer
 
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from tests.pairs import Pair, PairCase, Recorder, firings, freshClient, freshServer
-from thing.core.connection import MAX_RETRY_AFTER
+from thing.core.endings import MAX_RETRY_AFTER
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import Role
 from thing.core.settings import ClientSettings

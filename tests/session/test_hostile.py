@@ -269,7 +269,7 @@ class RawClient:
 
     def records(self, *messages: Message) -> bytes:
         """Seal messages."""
-        key = self.core._sendKey
+        key = self.core._writer.key
         assert key is not None
         sealed = b""
         for message in messages:
@@ -321,11 +321,11 @@ class FloodTests(PairCase):
         core = pair.server._driver.core
         for _ in range(5000):
             raw.server.dataReceived(raw.records(CDT(MORE, b"x")))
-            self.assertLessEqual(len(core._message or b""), 5000)
+            self.assertLessEqual(len(core._inbox._begun or b""), 5000)
         self.assertIsNone(pair.server.termination)
         raw.server.dataReceived(raw.records(CDT(MORE, b"x")))
         self.assertIs(pair.server.end.code, ErrorCode.MESSAGE_TOO_LONG)
-        self.assertIsNone(core._message)
+        self.assertIsNone(core._inbox._begun)
 
     def test_emptyFragments(self) -> None:
         """Fragments that hold nothing and promise more are refused."""
@@ -430,7 +430,7 @@ class FloodTests(PairCase):
         legal = (data, MessageType.CLW)
         for number in range(256):
             pair, raw = self.rawClient()
-            key = raw.core._sendKey
+            key = raw.core._writer.key
             assert key is not None
             raw.server.dataReceived(key.seal(bytes((number,)) + bytes(40)))
             self.assertEqual(pair.server.termination is None, number in legal, f"{number:#04x}")

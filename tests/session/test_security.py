@@ -42,7 +42,8 @@ from tests.helpers import (
 )
 from thing.core import handshake as handshakeModule
 from thing.core.client import ClientConnection
-from thing.core.connection import MAX_RETRY_AFTER, Connection
+from thing.core.dialogue import Dialogue
+from thing.core.endings import MAX_RETRY_AFTER
 from thing.core.groups import GROUPS, Group, GroupName, Random, ServerExchange
 from thing.core.handshake import ClientHandshake, ServerHandshake
 from thing.core.layout import Message
@@ -103,7 +104,7 @@ def anotherPair(seed: str) -> tuple[ClientConnection, ServerConnection]:
     )
 
 
-def output(side: Connection, now: float = 0.0) -> bytes:
+def output(side: Dialogue, now: float = 0.0) -> bytes:
     """All that a side has to send."""
     return side.dataToSend(now, 1 << 30)
 
@@ -116,7 +117,7 @@ def messages(events: Iterable[object]) -> list[bytes]:
 class EndingTests(SynchronousTestCase):
     """Can SFL, or any other end of a session, be exploited?"""
 
-    def assertUnreadable(self, side: Connection, data: bytes) -> None:
+    def assertUnreadable(self, side: Dialogue, data: bytes) -> None:
         """The octets end the session, and it does not look like the end that they wanted."""
         termination = ending(give(side, data, 0.0))
         self.assertIs(termination.cause, Cause.PROTOCOL_ERROR)
@@ -237,7 +238,7 @@ class EndingTests(SynchronousTestCase):
         client.sendMessage(b"question")
         server.sendMessage(b"answer")
         client.goodbye(0.0)
-        told: dict[Connection, list[object]] = {client: [], server: []}
+        told: dict[Dialogue, list[object]] = {client: [], server: []}
         carried = {client: 0, server: 0}
         budget = {client: fromClient, server: fromServer}
         while client.hasDataToSend or server.hasDataToSend:
@@ -548,7 +549,7 @@ class PeerTests(SynchronousTestCase):
         self.assertEqual(sendTo(server, piece), [])
         self.assertEqual(sendTo(server, piece, piece), [])
         self.assertIs(ending(sendTo(server, CDT(MORE, b"x"))).code, ErrorCode.MESSAGE_TOO_LONG)
-        self.assertIsNone(server._message)
+        self.assertIsNone(server._inbox._begun)
 
     def test_floodOfNothing(self) -> None:
         """Messages without content, held back by the program, count as what they cost."""
@@ -648,7 +649,7 @@ class ImpostorTests(SynchronousTestCase):
         for side in establishedPair():
             self.assertIsNone(side._handshakeOrNone)
             side.abort(0.0)
-            kept = (side._sendKey, side._receiveKey, side._exporterSecret)
+            kept = (side._writer.key, side._reader.key, side._exporterSecret)
             self.assertEqual(kept, (None, None, None))
 
     def test_pastGenerations(self) -> None:
@@ -659,7 +660,7 @@ class ImpostorTests(SynchronousTestCase):
         give(server, past, 0.0)
         client.updateKey(0.0)
         give(server, output(client), 0.0)
-        stolen = server._receiveKey
+        stolen = server._reader.key
         assert stolen is not None
         failure = self.assertRaises(RemoteProtocolError, stolen.open, past[:2], past[2:])
         self.assertIs(failure.code, ErrorCode.RECORD_UNREADABLE)
@@ -726,7 +727,7 @@ class ObserverTests(SynchronousTestCase):
         """What a program may print of a session or its settings holds none of its secrets."""
         client, server = establishedPair()
         for side in (client, server):
-            sends, takes, exporter = side._sendKey, side._receiveKey, side._exporterSecret
+            sends, takes, exporter = side._writer.key, side._reader.key, side._exporterSecret
             assert sends is not None and takes is not None and exporter is not None
             shown = f"{sends!r} {takes!r} {side!r} {side._limits!r} {side.session!r}"
             for secret in (sends._secret, takes._secret, exporter):

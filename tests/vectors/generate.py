@@ -396,7 +396,7 @@ class Observer:
             "context": EXPORTER_CONTEXT,
             "result": keyschedule.exportKeyingMaterial(
                 self._session.exporterSecret,
-                EXPORTER_LABEL.encode(),
+                EXPORTER_LABEL,
                 EXPORTER_CONTEXT,
                 EXPORTER_LENGTH,
             ),

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from thing.core.connection import Connection, heededRetryAfter, known
+from thing.core import endings
 from thing.core.credentials import verifyCredential
+from thing.core.dialogue import Dialogue
 from thing.core.handshake import ClientHandshake
 from thing.core.heartbeat import Pulse, checkSchedule
 from thing.core.keyschedule import (
@@ -48,7 +49,7 @@ from thing.events import (
 )
 
 
-class ClientConnection(Connection[ClientHandshake]):
+class ClientConnection(Dialogue[ClientHandshake]):
     """
     One server, as the client sees it.
 
@@ -60,11 +61,10 @@ class ClientConnection(Connection[ClientHandshake]):
     _rejectOut = CHR
     _inOrder = frozenset({MessageType.SDT, MessageType.SRQ, MessageType.SRP, MessageType.SGB})
     _dataIn = MessageType.SDT
+    _farewellIn = MessageType.SGB
     _dataOut = MessageType.CDT
     _requestOut = CRQ
     _replyOut = CRP
-    _updateIn = MessageType.SKU
-    _updateOut = MessageType.CKU
 
     __slots__ = (
         "_nextKeyKnown", "_peerKinds", "_pulse", "_search", "_sentAway", "credential", "lastWord",
@@ -191,7 +191,7 @@ class ClientConnection(Connection[ClientHandshake]):
         :param now: the time, seconds.
         :return: what follows: that one is sent, or nothing.
         """
-        if self.state in BEATING_STATES and self._watch is not None:
+        if self.state in BEATING_STATES and self._liveness.watched:
             chb = self._pulse.beat(now)
             if chb is not None:
                 self._urgent(chb)
@@ -207,9 +207,7 @@ class ClientConnection(Connection[ClientHandshake]):
         suu = SUU.decode(octets[1:])
         rtt = self._pulse.acknowledged(suu, self._now)
         ttl, interval = suu.ttl / 1000, suu.interval / 1000
-        if self._watch is not None:
-            self._ttl = ttl
-            self._watch.renew(self._now, ttl)
+        self._liveness.renew(self._now, ttl)
         self._events.append(HeartbeatAcknowledged(suu.sequence, rtt, ttl, interval))
 
     # The last word.
@@ -254,22 +252,23 @@ class ClientConnection(Connection[ClientHandshake]):
         return self._takeEvents()
 
     def _leave(self) -> None:
-        if self.state is State.LEAVING and self._deadline is None:
+        if self.state is State.LEAVING and not self._liveness.limited:
             self._outbox.farewell(MessageType.CGB)
             self._beginClose()
 
     def _receiveSGA(self, octets: bytes) -> None:
         sga = SGA.decode(octets[1:])
-        self._watch = None  # Nothing is renewed any more: the close deadline takes over.
+        self._liveness.unwatch()  # Nothing is renewed any more: the close deadline takes over.
         self._leave()
         self._sentAway = GoingAway(
-            known(EndReason, sga.reason), heededRetryAfter(sga.retryAfter), sga.grace / 1000
+            endings.known(EndReason, sga.reason),
+            endings.heededRetryAfter(sga.retryAfter),
+            sga.grace / 1000,
         )
         self._events.append(self._sentAway)
 
     def _receiveSGB(self, octets: bytes) -> None:
         SGB.decode(octets[1:])
-        self._notInside("goodbye")
         self._finalWord(CFL())
         away = self._sentAway
         if away is None:
@@ -279,15 +278,7 @@ class ClientConnection(Connection[ClientHandshake]):
 
     def _receiveSFL(self, octets: bytes) -> None:
         sfl = SFL.decode(octets[1:])
-        self._end(
-            Termination(
-                Cause.FLAT_LINED,
-                byPeer=True,
-                reason=known(EndReason, sfl.reason),
-                retryAfter=heededRetryAfter(sfl.retryAfter),
-                lastHeartbeat=sfl.lastHeartbeat,
-            )
-        )
+        self._end(endings.flatLinedByPeer(sfl))
 
     _handlers = {
         MessageType.SHI: _receiveSHI,
@@ -299,9 +290,9 @@ class ClientConnection(Connection[ClientHandshake]):
         MessageType.SGA: _receiveSGA,
         MessageType.SGB: _receiveSGB,
         MessageType.SFL: _receiveSFL,
-        MessageType.SDT: Connection._receiveData,
-        MessageType.SRQ: Connection._receiveRequest,
-        MessageType.SRP: Connection._receiveReply,
-        MessageType.SKU: Connection._receiveUpdate,
-        MessageType.SHR: Connection._receiveReject,
+        MessageType.SDT: Dialogue._receiveData,
+        MessageType.SRQ: Dialogue._receiveRequest,
+        MessageType.SRP: Dialogue._receiveReply,
+        MessageType.SKU: Dialogue._receiveUpdate,
+        MessageType.SHR: Dialogue._receiveReject,
     }

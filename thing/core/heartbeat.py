@@ -159,12 +159,13 @@ class Deadline:
 
 
 class Verdict(Enum):
-    """What :meth:`Watch.check` finds."""
+    """What a look at the clock finds."""
 
     ALIVE = "nothing to report"
     LATE = "overdue for the first time since it was last heard"
     DEAD = "silent for a TTL, and reading once more brought nothing"
     PAUSED_TOO_LONG = "this side held reading back for longer than it may"
+    OUT_OF_TIME = "a handshake or an orderly close took too long"
 
 
 class Watch:

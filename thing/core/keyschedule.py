@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from thing.core.layout import OPAQUE16, UINT8
 from thing.core.messages import Role
+from thing.errors import ErrorCode, LocalProtocolError
 
 HASH_LENGTH = 32
 """The length of a hash, a MAC and every secret, octets."""
@@ -259,15 +260,18 @@ def nextTrafficSecret(secret: bytes) -> bytes:
     return expandLabel(secret, b"traffic upd")
 
 
-def exportKeyingMaterial(exporterSecret: bytes, label: bytes, context: bytes, length: int) -> bytes:
+def exportKeyingMaterial(exporterSecret: bytes, label: str, context: bytes, length: int) -> bytes:
     """
     Keying material for the application (RFC 8446, section 7.5).
 
     :param exporterSecret: the session's exporter secret.
-    :param label: what the material is for.
+    :param label: what the material is for; ASCII, at most 128 characters.
     :param context: what it is bound to.
-    :param length: how many octets.
+    :param length: how many octets, 1 to 8160.
     :return: the material, the same on both sides.
+    :raises LocalProtocolError: ``BAD_ARGUMENT`` for a label or a length out of bounds.
     """
-    forLabel = expandLabel(exporterSecret, label, _EMPTY_HASH)
+    if not (label.isascii() and 0 < len(label) <= 128 and 0 < length <= 8160):
+        raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "exporter label or length")
+    forLabel = expandLabel(exporterSecret, label.encode("ascii"), _EMPTY_HASH)
     return expandLabel(forLabel, b"exporter", hashlib.sha256(context).digest(), length)

@@ -204,6 +204,14 @@ class Message:
             parts = [field.write(getattr(self, name)) for field, name in pairs]
             return self._remember(b"".join((self.PREFIX, *parts)))
 
+    def typed(self) -> bytes:
+        """
+        Encode the message.
+
+        :return: its type octet and its body.
+        """
+        return bytes((self.TYPE,)) + self.encode()
+
     def _remember(self, octets: bytes) -> bytes:
         object.__setattr__(self, "_octets", octets)
         return octets

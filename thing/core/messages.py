@@ -111,6 +111,9 @@ class MessageType(IntEnum):
     CHR = 0x50
     SHR = 0x51
 
+    # Members are looked up at every record; Enum's own hash is a call of Python's.
+    __hash__ = int.__hash__
+
     @property
     def sender(self) -> Role:
         """The role that sends this message."""

@@ -13,6 +13,17 @@ from thing.core.messages import FRAGMENT_LIMIT, MORE, MessageType
 from thing.errors import ErrorCode, LocalProtocolError
 
 
+def frozen(data: bytes) -> bytes:
+    """
+    Have octets that cannot change any more while they wait.
+
+    :param data: anything like bytes.
+    :return: the same octets; bytes themselves need no copy.
+    :raises TypeError: unless it is bytes or like bytes.
+    """
+    return data if type(data) is bytes else bytes(memoryview(data))
+
+
 class Outbox:
     """
     One side's queue; it is true while anything waits.
@@ -61,7 +72,9 @@ class Outbox:
 
         :param message: the message.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
+        :raises TypeError: unless it is bytes or like bytes.
         """
+        message = frozen(message)
         cost = len(message) or 1  # Empty messages take room, too.
         if self.queued + cost > self._limit:
             raise self._full()

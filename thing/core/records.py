@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from thing.core.keyschedule import expandLabel, nextTrafficSecret
-from thing.core.messages import FRAGMENT_LIMIT, MessageType
+from thing.core.messages import FRAGMENT_LIMIT
 from thing.errors import ErrorCode, RemoteProtocolError
 
 HEADER_LENGTH = 2
@@ -202,7 +202,7 @@ class TrafficKey:
             raise RemoteProtocolError(ErrorCode.RECORD_UNREADABLE) from None
 
 
-def clearRecord(kind: MessageType, body: bytes) -> bytes:
+def clearRecord(kind: int, body: bytes) -> bytes:
     """
     Frame a message of the clear part of the handshake.
 

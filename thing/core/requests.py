@@ -6,10 +6,28 @@ Specification, "Requests and replies". What they say is of no concern here.
 
 from __future__ import annotations
 
-from thing.core.messages import REQUESTS_OUTSTANDING
+from thing.core.messages import REQUEST_LIMIT, REQUESTS_OUTSTANDING
+from thing.core.outbox import frozen
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 
 _NUMBERS = 1 << 32
+
+
+def contentOf(data: bytes) -> bytes:
+    """
+    Check what a request or a reply says.
+
+    :param data: what it says, at most ``REQUEST_LIMIT`` octets.
+    :return: the same, which cannot change any more.
+    :raises LocalProtocolError: ``BAD_ARGUMENT`` if it is too long.
+    :raises TypeError: unless it is bytes or like bytes.
+    """
+    content = frozen(data)
+    if len(content) > REQUEST_LIMIT:
+        raise LocalProtocolError(
+            ErrorCode.BAD_ARGUMENT, f"a request or a reply has {REQUEST_LIMIT} octets at most"
+        )
+    return content
 
 
 class RequestLedger:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from thing.core.connection import Connection
 from thing.core.credentials import Credential
+from thing.core.dialogue import Dialogue
 from thing.core.handshake import ServerHandshake
-from thing.core.heartbeat import BEATS_PER_TTL, Deadline, scheduleOf, toMilliseconds
+from thing.core.heartbeat import BEATS_PER_TTL, scheduleOf, toMilliseconds
 from thing.core.keyschedule import (
     CURRENT_KEY_CONTEXT,
     NEXT_KEY_CONTEXT,
@@ -50,7 +50,7 @@ Grant = Callable[[float | None], float]
 """Decides a TTL: what the client asked for, or None, to what it gets; seconds."""
 
 
-class ServerConnection(Connection[ServerHandshake]):
+class ServerConnection(Dialogue[ServerHandshake]):
     """
     One client, as the server sees it.
 
@@ -65,11 +65,10 @@ class ServerConnection(Connection[ServerHandshake]):
         {MessageType.CDT, MessageType.CRQ, MessageType.CRP, MessageType.CLW, MessageType.CGB}
     )
     _dataIn = MessageType.CDT
+    _farewellIn = MessageType.CGB
     _dataOut = MessageType.SDT
     _requestOut = SRQ
     _replyOut = SRP
-    _updateIn = MessageType.CKU
-    _updateOut = MessageType.SKU
 
     __slots__ = (
         "_difficulty", "_exchanged", "_goingAway", "_grant", "_requestedTtl", "_settings",
@@ -163,16 +162,14 @@ class ServerConnection(Connection[ServerHandshake]):
         self.lastHeartbeat = sequence
         if self._goingAway is not None or self._machine.state is State.AWAIT_CFL:
             return  # No longer renewed, so not acknowledged either.
-        assert self._watch is not None, "a session is watched"
         ttl = self._grant(self._requestedTtl)
-        self._ttl = ttl
-        self._watch.renew(self._now, ttl)
+        self._liveness.renew(self._now, ttl)
         self._outbox.urgent(SUU.whole(sequence, *scheduleOf(ttl)))
         rtt = self.roundTripTime = None if microseconds == UNKNOWN_RTT else microseconds / 1e6
         self._events.append(HeartbeatReceived(sequence, rtt, ttl))
 
     def _outOfTime(self) -> None:
-        if self.state is State.GOING_AWAY and not self._held:
+        if self.state is State.GOING_AWAY and not self._inbox.held:
             self._peerIsDead()  # It did not heed SGA; else its goodbye may be held back here.
         else:
             super()._outOfTime()
@@ -192,7 +189,6 @@ class ServerConnection(Connection[ServerHandshake]):
 
     def _receiveLastWord(self, octets: bytes) -> None:
         clw = CLW.decode(octets[1:])
-        self._notInside("a last word")
         if len(clw.data) > LAST_WORD_LIMIT:
             raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a last word")
         self.lastWord = clw.data
@@ -216,17 +212,15 @@ class ServerConnection(Connection[ServerHandshake]):
         self._now = now
         self._machine.step(Step.GO_AWAY)
         if self.state is State.GOING_AWAY and self._goingAway is None:
-            assert self._watch is not None, "a session is watched"
-            grace = min(grace, self._watch.remaining(now))
+            grace = min(grace, self._liveness.remaining(now))
             self._goingAway = SGA(reason, toMilliseconds(retryAfter), toMilliseconds(grace))
             self._urgent(self._goingAway)
-            self._watch = None  # Nothing is renewed any more: one deadline until the end.
-            self._deadline = Deadline(now + grace, grace)
+            self._liveness.unwatch()  # Nothing is renewed any more: one deadline until the end.
+            self._liveness.limit(now, grace, patience=grace)
         return self._takeEvents()
 
     def _receiveCGB(self, octets: bytes) -> None:
         CGB.decode(octets[1:])
-        self._notInside("goodbye")
         self._outbox.farewell(MessageType.SGB)
         self._beginClose()  # SGA's grace was for CGB; the close has its own time.
         self._events.append(GoodbyeReceived())
@@ -246,10 +240,10 @@ class ServerConnection(Connection[ServerHandshake]):
         MessageType.CHB: _receiveCHB,
         MessageType.CGB: _receiveCGB,
         MessageType.CFL: _receiveCFL,
-        MessageType.CDT: Connection._receiveData,
-        MessageType.CRQ: Connection._receiveRequest,
-        MessageType.CRP: Connection._receiveReply,
+        MessageType.CDT: Dialogue._receiveData,
+        MessageType.CRQ: Dialogue._receiveRequest,
+        MessageType.CRP: Dialogue._receiveReply,
         MessageType.CLW: _receiveLastWord,
-        MessageType.CKU: Connection._receiveUpdate,
-        MessageType.CHR: Connection._receiveReject,
+        MessageType.CKU: Dialogue._receiveUpdate,
+        MessageType.CHR: Dialogue._receiveReject,
     }

@@ -248,7 +248,7 @@ class Driver:
 
         :param data: the message.
         :return: whether it is on its way.
-        :raises LocalProtocolError: as :meth:`thing.core.connection.Connection.sendMessage`.
+        :raises LocalProtocolError: as :meth:`thing.core.dialogue.Dialogue.sendMessage`.
         """
         queued = self.core.sendMessage(data)
         self.flush()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from thing.core.connection import MAX_RETRY_AFTER
+from thing.core.endings import MAX_RETRY_AFTER
 
 LIMITS_HIT = (
     "draining",

@@ -1,0 +1,241 @@
+"""What was received and waits: order, fragments, octets that belong together, and what is left."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+from twisted.trial.unittest import TestCase
+
+from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
+from thing.core.inbox import HELD_OVERHEAD, Inbox
+from thing.core.messages import CDT, CGB, CLW, CRQ, MORE, MessageType
+from thing.core.outbox import Outbox
+from thing.errors import ErrorCode, RemoteProtocolError
+
+ASK = CRQ(1, b"?").typed()
+BYE = CGB().typed()
+
+LIMIT = 1000
+"""The longest message that the inboxes here take, octets."""
+
+
+def fragment(data: bytes, more: bool = False) -> bytes:
+    """A CDT."""
+    return CDT(MORE if more else 0, data).typed()
+
+
+def inboxWith(*messages: bytes, stream: bool = False) -> Inbox:
+    """An inbox in which messages wait."""
+    inbox = Inbox(MessageType.CDT, MessageType.CGB, LIMIT, stream)
+    for message in messages:
+        inbox.put(MessageType(message[0]), message)
+    return inbox
+
+
+def taken(inbox: Inbox) -> list[bytes]:
+    """All that leaves now."""
+    found = []
+    while inbox.next is not None:
+        content = inbox.take()
+        if content is not None:
+            found.append(content)
+    return found
+
+
+class OrderTests(TestCase):
+    """One way out."""
+
+    def test_empty(self) -> None:
+        """At first nothing waits, and nothing leaves."""
+        inbox = inboxWith()
+        self.assertEqual((inbox.next, inbox.held, inbox.messages), (None, 0, 0))
+        self.assertEqual(list(inbox.rest()), [])
+
+    def test_order(self) -> None:
+        """All leaves in the order in which it came: data as content, anything else as it was."""
+        inbox = inboxWith(fragment(b"1"), ASK, fragment(b""), fragment(b"2"), BYE)
+        self.assertEqual(taken(inbox), [b"1", ASK, b"", b"2", BYE])
+        self.assertEqual((inbox.messages, inbox.held), (3, 0))
+
+    def test_next(self) -> None:
+        """What leaves next is known before it leaves."""
+        inbox = inboxWith(fragment(b"1"), ASK)
+        self.assertIs(inbox.next, MessageType.CDT)
+        inbox.take()
+        self.assertIs(inbox.next, MessageType.CRQ)
+
+    def test_holding(self) -> None:
+        """While it holds, nothing leaves, and what comes waits behind the rest."""
+        for stream in (False, True):
+            inbox = inboxWith(fragment(b"1"), ASK, stream=stream)
+            inbox.holding = True
+            self.assertIsNone(inbox.next)
+            inbox.put(MessageType.CGB, BYE)
+            inbox.holding = False
+            self.assertEqual(taken(inbox), [b"1", ASK, BYE])
+
+    def test_held(self) -> None:
+        """What waits is counted by its octets, and each message for more."""
+        inbox = inboxWith(fragment(b"12345"), ASK)
+        both = len(fragment(b"12345")) + len(ASK) + 2 * HELD_OVERHEAD
+        self.assertEqual(inbox.held, both)
+        inbox.take()
+        self.assertEqual(inbox.held, len(ASK) + HELD_OVERHEAD)
+        inbox.clear()
+        self.assertEqual((inbox.held, inbox.next), (0, None))
+
+
+class MessageTests(TestCase):
+    """Fragments become messages."""
+
+    def test_fragments(self) -> None:
+        """A message leaves when its last fragment does."""
+        inbox = inboxWith(fragment(b"a", more=True), fragment(b"b", more=True))
+        self.assertEqual(taken(inbox), [])
+        self.assertEqual((inbox.held, inbox.messages), (0, 0))
+        inbox.put(MessageType.CDT, fragment(b"c"))
+        self.assertEqual(taken(inbox), [b"abc"])
+        self.assertEqual(inbox.messages, 1)
+
+    def test_limit(self) -> None:
+        """A message as long as the limit is taken; one octet more is not, in however many parts."""
+        half = fragment(bytes(LIMIT // 2), more=True)
+        self.assertEqual(taken(inboxWith(half, fragment(bytes(LIMIT // 2)))), [bytes(LIMIT)])
+        for tooLong in ((half, fragment(bytes(LIMIT // 2 + 1))), (fragment(bytes(LIMIT + 1)),)):
+            error = self.assertRaises(RemoteProtocolError, taken, inboxWith(*tooLong))
+            self.assertIs(error.code, ErrorCode.MESSAGE_TOO_LONG)
+
+    def test_nothingInside(self) -> None:
+        """Nothing else stands inside a message, as a stream neither."""
+        for stream in (False, True):
+            for other in (ASK, BYE, CLW(b"").typed()):
+                inbox = inboxWith(fragment(b"half", more=True), other, stream=stream)
+                error = self.assertRaises(RemoteProtocolError, taken, inbox)
+                self.assertIs(error.code, ErrorCode.MALFORMED_MESSAGE)
+                self.assertIn(MessageType(other[0]).name, error.detail)
+
+    def test_flags(self) -> None:
+        """Flags without a meaning, and a fragment that adds nothing but wants more, are refused."""
+        for flags, data in ((2, b"x"), (3, b"x"), (0x80, b""), (MORE, b"")):
+            for stream in (False, True):
+                inbox = inboxWith(CDT(flags, data).typed(), stream=stream)
+                error = self.assertRaises(RemoteProtocolError, inbox.take)
+                self.assertIs(error.code, ErrorCode.MALFORMED_MESSAGE)
+        inbox = inboxWith(bytes((MessageType.CDT,)))
+        self.assertRaises(RemoteProtocolError, inbox.take)
+
+
+class StreamTests(TestCase):
+    """Octets that came together leave together."""
+
+    def test_joined(self) -> None:
+        """Octets leave at once up to whatever else stands behind them."""
+        inbox = inboxWith(
+            fragment(b"1", more=True), fragment(b"2"), fragment(b"3"), ASK, fragment(b"4"),
+            stream=True,
+        )  # fmt: skip
+        self.assertEqual(taken(inbox), [b"123", ASK, b"4"])
+        self.assertEqual(inbox.messages, 3)
+
+    def test_noLimit(self) -> None:
+        """There is no longest message in a stream."""
+        inbox = inboxWith(*[fragment(bytes(LIMIT), more=True)] * 3, stream=True)
+        self.assertEqual(taken(inbox), [bytes(3 * LIMIT)])
+
+    def test_empty(self) -> None:
+        """A message without octets counts, and is not told."""
+        inbox = inboxWith(fragment(b""), fragment(b""), stream=True)
+        self.assertEqual(taken(inbox), [])
+        self.assertEqual(inbox.messages, 2)
+
+    def test_beforeBroken(self) -> None:
+        """Octets before a broken fragment leave before it is refused."""
+        inbox = inboxWith(fragment(b"1"), CDT(2, b"x").typed(), fragment(b"2"), stream=True)
+        self.assertEqual(inbox.take(), b"1")
+        self.assertRaises(RemoteProtocolError, inbox.take)
+
+
+class RestTests(TestCase):
+    """What is left when the session is over."""
+
+    def rest(self, *messages: bytes, stream: bool = False) -> list[bytes]:
+        """What is told of messages that are held when the session ends."""
+        inbox = inboxWith(*messages, stream=stream)
+        inbox.holding = True
+        found = []
+        try:
+            for kind, content in inbox.rest():
+                self.assertIn(kind, (MessageType.CDT, MessageType.CRQ))
+                found.append(content)
+        except RemoteProtocolError:
+            found.append(b"refused")
+        return found
+
+    def test_inOrder(self) -> None:
+        """It leaves as it would have before: held or not, whole and in order."""
+        messages = (fragment(b"1"), fragment(b"2"), ASK, fragment(b"3"))
+        self.assertEqual(self.rest(*messages), [b"1", b"2", ASK, b"3"])
+        self.assertEqual(self.rest(*messages, stream=True), [b"12", ASK, b"3"])
+
+    def test_incomplete(self) -> None:
+        """Half a message is none, but octets of a stream are what they are."""
+        messages = (fragment(b"1"), fragment(b"2", more=True))
+        self.assertEqual(self.rest(*messages), [b"1"])
+        self.assertEqual(self.rest(*messages, stream=True), [b"12"])
+
+    def test_goodbye(self) -> None:
+        """The goodbye itself, and what comes behind it, is not told any more."""
+        self.assertEqual(self.rest(fragment(b"1"), BYE, fragment(b"2")), [b"1"])
+
+    def test_behindGoodbye(self) -> None:
+        """Once the goodbye has left, nothing is left."""
+        inbox = inboxWith(BYE, fragment(b"2"))
+        self.assertEqual(inbox.take(), BYE)
+        self.assertEqual(list(inbox.rest()), [])
+
+    def test_broken(self) -> None:
+        """What breaks a rule is refused, after all that came before it."""
+        messages = (fragment(b"1"), CDT(9, b"").typed(), fragment(b"2"))
+        for stream in (False, True):
+            self.assertEqual(self.rest(*messages, stream=stream), [b"1", b"refused"])
+
+
+class MirrorTests(TestCase):
+    """The outbox and the inbox."""
+
+    @given(
+        st.lists(st.one_of(st.binary(max_size=50), st.just(None)), max_size=8),
+        st.sets(st.integers(0, 30)),
+        st.booleans(),
+        st.booleans(),
+    )
+    def test_mirror(
+        self, sent: list[bytes | None], pauses: set[int], stream: bool, rest: bool
+    ) -> None:
+        """What one outbox takes leaves an inbox the same, whenever it holds, whatever the end."""
+        outbox = Outbox(MessageType.CDT, 1 << 24)
+        for message in sent:
+            if message is None:
+                outbox.whole(MessageType.CRQ, ASK[1:])
+            else:
+                outbox.data(message * 1000)
+        inbox = Inbox(MessageType.CDT, MessageType.CGB, 1 << 24, stream)
+        got: list[bytes] = []
+        step = 0
+        while (message := outbox.take()) is not None:
+            inbox.holding = step in pauses
+            step += 1
+            inbox.put(MessageType(message[0]), message)
+            got += taken(inbox)
+        if rest:
+            got += [content for _, content in inbox.rest()]
+        else:
+            inbox.holding = False
+            got += taken(inbox)
+        expected = [ASK if each is None else each * 1000 for each in sent]
+        if stream:
+            self.assertEqual(b"".join(got), b"".join(expected))
+            self.assertEqual(got.count(ASK), expected.count(ASK))
+        else:
+            self.assertEqual(got, expected)
+        self.assertEqual(inbox.held, 0)
