@@ -70,7 +70,8 @@ class LoadClient(ThingProtocol):
         assert self.session is not None
         tell("up", self.sessionId)
         if self.factory.choices.patient:
-            self._driver.core._liveness._watch = Patient(self.session.ttl, self.factory.clock.seconds())
+            watch = Patient(self.session.ttl, self.factory.clock.seconds())
+            self._driver.core._liveness._watch = watch
         self.factory.begin(self)
 
     def heartbeatAcknowledged(self, sequence: int, roundTripTime: float) -> None:
