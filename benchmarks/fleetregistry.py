@@ -16,13 +16,13 @@ from peers import REDIS_SOCKET
 from workloads import HYBRID
 
 from thing.events import Cause, Termination
-from thing.fleet.local import LocalSession
 from thing.fleet.model import FleetEvent, Kind, NodeRecord, endingData, messageData
 from thing.fleet.redis.address import PREFIX
 from thing.fleet.redis.keeper import LEASE
 from thing.fleet.redis.operations import Admit, Held, Join, Mine, Operation, Renew, Restore, Sweep
 from thing.fleet.redis.script import BATCH, MOST_FED, MOST_FED_OCTETS, MOST_GONE, Script, asJson
 from thing.fleet.redis.writes import heldNow, writeOf
+from thing.fleet.sessions import LocalSession
 
 THINGS = 4000
 """With how many things it is measured."""
@@ -48,7 +48,7 @@ def sessionOf(number: int, epoch: int, session: str) -> LocalSession:
     """
     name = f"thing-{number:07}"
     peer = SimpleNamespace(name=name, fingerprint=f"SHA256:{number:043}")
-    agreed = SimpleNamespace(peer=peer, group=HYBRID, aead="AES-256-GCM", resumed=False)
+    agreed = SimpleNamespace(peer=peer, group=HYBRID, aead="AES-256-GCM", resumed=False, ttl=30.0)
     protocol: Any = SimpleNamespace(
         session=agreed, sessionId=f"{session}{number:024x}", lastWord=b"", ttl=30.0
     )

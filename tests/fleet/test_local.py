@@ -17,7 +17,7 @@ from thing import EndReason, ErrorCode, IdentityKey
 from thing.events import Cause
 from thing.fleet import Filter, Kind, MemoryPresence, NotPresent, Status, Twins, memory
 from thing.fleet.damper import FIRST_WAIT, TAKEOVERS
-from thing.fleet.local import MOST_ENDINGS
+from thing.fleet.directory import MOST_ENDINGS
 
 
 class JoinTests(PresenceCase):
@@ -245,7 +245,7 @@ class LeaveTests(PresenceCase):
     def test_forgotten(self) -> None:
         """Only so many that are gone are remembered; who went first is forgotten first."""
         presence = self.presence()
-        presence.local._mostGone = 2
+        presence.local._directory._mostGone = 2
         for name in ("a", "b", "c", "a"):
             pair = self.connect(presence, name)
             pair.client.goodbye()

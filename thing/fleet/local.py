@@ -8,11 +8,9 @@ registry that is shared by many nodes, the journal decides about the order.
 
 from __future__ import annotations
 
-from bisect import bisect_right, insort
-from collections import Counter, OrderedDict, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import Deferred
@@ -31,69 +29,27 @@ from thing.events import (
     Terminated,
 )
 from thing.fleet.damper import Damper
+from thing.fleet.directory import MOST_GONE, Directory
 from thing.fleet.model import (
-    Ending,
     Filter,
     FleetEvent,
     Kind,
     NotPresent,
-    Status,
     ThingRecord,
-    Traffic,
     Twins,
     endingData,
     keyOf,
     messageData,
-    searchText,
 )
+from thing.fleet.sessions import LocalSession, joinedData, markOf
 from thing.identity import Identity
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
 from thing.trust.interfaces import IAuthorizer
 
-MOST_GONE = 100_000
-"""How many things that are gone are remembered; who went first is forgotten first."""
-
-MOST_ENDINGS = 5
-"""How many ends of earlier sessions are remembered of each thing."""
-
 LEAVE_GRACE = 2.0
 """How long a session that is replaced or revoked may take to say goodbye, seconds."""
-
-
-@dataclass(slots=True, eq=False)
-class LocalSession:
-    """A session of this node."""
-
-    protocol: ThingProtocol
-    id: str
-    key: str
-    """What :func:`~thing.fleet.model.keyOf` says of its identity."""
-    since: float
-    """Time of day."""
-    address: str
-    epoch: int
-    sequence: int = 0
-    late: bool = False
-
-    @property
-    def session(self) -> str:
-        """The session id, hexadecimal."""
-        return self.protocol.sessionId
-
-
-@dataclass(slots=True)
-class _Known:
-    """A thing that is or was here."""
-
-    here: LocalSession | None = None
-    last: ThingRecord | None = None
-    """Once it is gone."""
-    text: str = ""
-    """What it is searched by."""
-    epoch: int = 0
-    endings: deque[Ending] = field(default_factory=lambda: deque(maxlen=MOST_ENDINGS))
 
 
 class Journal(Protocol):
@@ -148,11 +104,7 @@ class LocalRegistry:
         self.told: Counter[Kind] = Counter()
         self.takeovers = 0
         self._wallClock = wallClock
-        self._mostGone = mostGone
-        self._known: dict[str, _Known] = {}
-        self._ids: list[str] = []  # Of all that are known, sorted.
-        self._idsHere: list[str] = []  # Of those that are here, likewise.
-        self._gone: OrderedDict[str, None] = OrderedDict()  # Who went first is first.
+        self._directory = Directory(node, wallClock, mostGone)
         self._bySession: dict[ThingProtocol, LocalSession] = {}
         self._damper = Damper()
         factory.observers.append(self.observe)
@@ -184,8 +136,7 @@ class LocalRegistry:
         if identity.anonymous or self.twins is Twins.ALLOW:
             return None
         id = str(identity)
-        known = self._known.get(id)
-        here = None if known is None else known.here
+        here = self._directory.here(id)
         if here is not None:
             inUse = ErrorCode.IDENTITY_IN_USE
             if here.key != keyOf(identity):
@@ -208,7 +159,7 @@ class LocalRegistry:
         identity = protocol.peer
         assert identity is not None, "the session is up"
         if identity.anonymous or self.twins is Twins.ALLOW:
-            return f"{identity}{_mark(protocol.sessionId)}"
+            return f"{identity}{markOf(protocol.sessionId)}"
         return str(identity)
 
     # What happens.
@@ -230,14 +181,7 @@ class LocalRegistry:
 
     def _join(self, protocol: ThingProtocol) -> None:
         id, identity = self.idOf(protocol), protocol.peer
-        assert identity is not None and protocol.session is not None, "the session is up"
-        known = self._known.get(id)
-        if known is None:
-            known = self._known[id] = _Known()
-            insort(self._ids, id)
-        older = known.here
-        if older is None:
-            insort(self._idsHere, id)
+        assert identity is not None, "the session is up"
         now = self._wallClock()
         session = LocalSession(
             protocol,
@@ -246,20 +190,11 @@ class LocalRegistry:
             now,
             formatAddress(protocol.address),
             # The clock makes it larger than what an earlier process gave, or another node.
-            max(known.epoch + 1, int(now * 1000)),
+            max(self._directory.epoch(id) + 1, int(now * 1000)),
         )
-        known.epoch = session.epoch
-        known.here, known.last = session, None
-        known.text = searchText(id, identity.name, identity.fingerprint, session.address)
-        self._gone.pop(id, None)
+        older = self._directory.enter(session)
         self._bySession[protocol] = session
-        data = {
-            "name": identity.name,
-            "fingerprint": identity.fingerprint,
-            "address": session.address,
-            "ttl": protocol.session.ttl,
-            "resumed": protocol.session.resumed,
-        }
+        data = joinedData(session)
         if older is None:
             self.tell(session, Kind.JOINED, data)
             return
@@ -269,22 +204,13 @@ class LocalRegistry:
             "fromEpoch": older.epoch,
         }
         self.tell(session, Kind.MOVED, data)
-        self._replaced(older, known)
+        self._replaced(older)
         self.takenOver(session)
 
-    def _replaced(self, older: LocalSession, known: _Known) -> None:
+    def _replaced(self, older: LocalSession) -> None:
         """A session's thing is elsewhere now: it counts no more, and is told to go."""
         self._bySession.pop(older.protocol, None)
-        known.endings.appendleft(
-            Ending(
-                older.session,
-                self.node,
-                older.since,
-                self._wallClock(),
-                "REPLACED",
-                EndReason.REPLACED.sentence,
-            )
-        )
+        self._directory.remember(older, "REPLACED", EndReason.REPLACED.sentence)
         with suppress(LocalProtocolError):  # It may be leaving already.
             older.protocol.goAway(EndReason.REPLACED, LEAVE_GRACE)
 
@@ -314,9 +240,7 @@ class LocalRegistry:
         """
         session.epoch = max(session.epoch, epoch)
         session.sequence = max(session.sequence, sequence)
-        known = self._known.get(session.id)
-        if known is not None:
-            known.epoch = max(known.epoch, epoch)
+        self._directory.raiseEpoch(session.id, epoch)
 
     def supersede(self, id: str, session: str, epoch: int) -> None:
         """
@@ -326,13 +250,11 @@ class LocalRegistry:
         :param session: the session of this node that is over by that, hexadecimal.
         :param epoch: of the other session.
         """
-        known = self._known.get(id)
-        if known is None or known.here is None or known.here.session != session:
-            return
-        older = known.here
-        known.epoch = max(known.epoch, epoch)
-        self._forgetHere(older, known)
-        self._replaced(older, known)
+        older = self._directory.here(id)
+        if older is not None and older.session == session:
+            self._directory.raiseEpoch(id, epoch)
+            self._directory.leave(older)
+            self._replaced(older)
 
     def _late(self, session: LocalSession, event: HeartbeatLate) -> None:
         session.late = True
@@ -349,40 +271,14 @@ class LocalRegistry:
 
     def _left(self, session: LocalSession, event: Terminated) -> None:
         termination = event.termination
-        known = self._known[session.id]
         lastWord = session.protocol.lastWord
         if lastWord and termination.cause is not Cause.GOODBYE:
             self.tell(session, Kind.LAST_WORD, messageData(lastWord))
         data = endingData(termination)
         self.tell(session, Kind.LEFT, data | {"since": session.since})
-        known.endings.appendleft(
-            Ending(
-                session.session,
-                self.node,
-                session.since,
-                self._wallClock(),
-                data["cause"],
-                data["detail"],
-            )
-        )
-        self._forgetHere(session, known)
-
-    def _forgetHere(self, session: LocalSession, known: _Known) -> None:
-        """A session's thing is not here any more, though it may be remembered."""
-        known.last = self._record(session, known)
-        known.here = None
-        _takeOut(self._idsHere, session.id)
+        self._directory.remember(session, data["cause"], data["detail"])
+        self._directory.leave(session)
         self._bySession.pop(session.protocol, None)
-        if session.id.endswith(_mark(session.session)):
-            self._forget(session.id)  # Of a session's own name nobody will come again.
-            return
-        self._gone[session.id] = None
-        if len(self._gone) > self._mostGone:
-            self._forget(self._gone.popitem(last=False)[0])
-
-    def _forget(self, id: str) -> None:
-        del self._known[id]
-        _takeOut(self._ids, id)
 
     def tell(self, session: LocalSession, kind: Kind, data: dict[str, Any]) -> None:
         """
@@ -433,10 +329,10 @@ class LocalRegistry:
         :return: its session.
         :raises NotPresent: if it is not here.
         """
-        known = self._known.get(id)
-        if known is None or known.here is None:
+        here = self._directory.here(id)
+        if here is None:
             raise NotPresent(f"{id} is not here")
-        return known.here
+        return here
 
     def find(self, id: str) -> ThingRecord | None:
         """
@@ -445,8 +341,7 @@ class LocalRegistry:
         :param id: which.
         :return: the record, or None.
         """
-        known = self._known.get(id)
-        return None if known is None else self._recordOf(known)
+        return self._directory.find(id)
 
     def list(self, after: str, wanted: Filter) -> Iterator[tuple[str, ThingRecord | None]]:
         """
@@ -457,44 +352,7 @@ class LocalRegistry:
         :return: of each that is looked at its id, and its record if it is wanted; made as they
             are asked for.
         """
-        ids = self._ids if wanted.status is Status.GONE else self._idsHere
-        for at in range(bisect_right(ids, after), len(ids)):
-            known = self._known[ids[at]]
-            status, node = _statusOf(known), known.last.node if known.last else self.node
-            fits = wanted.admits(status, node, known.text)
-            yield ids[at], self._recordOf(known) if fits else None
-
-    def _recordOf(self, known: _Known) -> ThingRecord:
-        if known.here is not None:
-            return self._record(known.here, known)
-        assert known.last is not None, "who is not here was"
-        return known.last
-
-    def _record(self, session: LocalSession, known: _Known) -> ThingRecord:
-        protocol = session.protocol
-        agreed = protocol.session
-        assert agreed is not None, "the session was up"
-        gone = protocol.termination is not None or known.here is not session
-        now = self._wallClock()
-        silence = None if gone else protocol.silence
-        return ThingRecord(
-            id=session.id,
-            name=agreed.peer.name,
-            fingerprint=agreed.peer.fingerprint,
-            status=Status.GONE if gone else _statusOf(known),
-            node=self.node,
-            session=session.session,
-            epoch=session.epoch,
-            sequence=session.sequence,
-            since=session.since,
-            lastSeen=now if silence is None else now - silence,
-            address=session.address,
-            group=agreed.group,
-            aead=agreed.aead,
-            resumed=agreed.resumed,
-            traffic=None if gone else trafficOf(protocol),
-            endings=tuple(known.endings),
-        )
+        return self._directory.list(after, wanted)
 
     # What can be done.
 
@@ -522,38 +380,3 @@ class LocalRegistry:
         """
         with suppress(LocalProtocolError):  # It is leaving already.
             self.session(id).protocol.goAway(EndReason.CLOSING)
-
-
-def _takeOut(ids: list[str], id: str) -> None:
-    """Take an id that is there out of a sorted list."""
-    del ids[bisect_right(ids, id) - 1]
-
-
-def _mark(session: str) -> str:
-    """What a thing of one session only has behind its name."""
-    return f"#{session[:16]}"
-
-
-def _statusOf(known: _Known) -> Status:
-    if known.here is None:
-        return Status.GONE
-    return Status.LATE if known.here.late else Status.PRESENT
-
-
-def trafficOf(protocol: ThingProtocol) -> Traffic:
-    """
-    Tell what is measured of a session.
-
-    :param protocol: the session.
-    :return: the figures of now.
-    """
-    return Traffic(
-        roundTripTime=protocol.roundTripTime,
-        silence=protocol.silence,
-        heartbeats=protocol.heartbeats,
-        octetsIn=protocol.octetsReceived,
-        octetsOut=protocol.octetsSent,
-        messagesIn=protocol.messagesReceived,
-        messagesOut=protocol.messagesSent,
-        ttl=protocol.ttl,
-    )

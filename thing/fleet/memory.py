@@ -13,8 +13,9 @@ from zope.interface import implementer
 from thing.events import Event, Terminated
 from thing.fleet.feed import Feed
 from thing.fleet.interfaces import IPresence
-from thing.fleet.local import LocalRegistry, LocalSession
+from thing.fleet.local import LocalRegistry
 from thing.fleet.model import Filter, FleetEvent, NodeRecord, Page, ThingRecord, Twins
+from thing.fleet.sessions import LocalSession
 from thing.fleet.subscriptions import Receiver, Subscription
 from thing.session.factory import ThingFactory, cameAndWent
 from thing.session.protocol import ThingProtocol

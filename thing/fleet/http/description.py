@@ -1,4 +1,4 @@
-"""The API in the words of OpenAPI 3.1: what is served at ``/openapi.json``."""
+"""The API's paths in the words of OpenAPI 3.1, and all that ``/openapi.json`` serves."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 from thing.core.messages import REQUEST_LIMIT
 from thing.fleet.http.guard import MIN_TOKEN
+from thing.fleet.http.schemas import POSITION, SCHEMAS, TEXT, Json, listOf, objectOf, reference
 from thing.fleet.model import Kind, Status
-
-Json = dict[str, Any]
 
 MOST_LISTED = 1000
 """How many things one page lists at most."""
@@ -22,200 +21,6 @@ LONGEST_WAIT = 60.0
 
 WAIT = 10.0
 """How long it is waited for by default, seconds."""
-
-_TEXT: Json = {"type": "string"}
-_COUNT: Json = {"type": "integer", "minimum": 0}
-_SECONDS: Json = {"type": "number", "minimum": 0}
-_TIME: Json = {"type": "number", "description": "Seconds since 1970."}
-
-
-def _schema(name: str) -> Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _orNone(schema: Json) -> Json:
-    return {"oneOf": [schema, {"type": "null"}]}
-
-
-def _listOf(schema: Json, **more: Any) -> Json:
-    return {"type": "array", "items": schema, **more}
-
-
-def _object(properties: Json, optional: Iterable[str] = (), **more: Any) -> Json:
-    required = [name for name in properties if name not in set(optional)]
-    return {"type": "object", "properties": properties, "required": required, **more}
-
-
-_MESSAGE = {
-    "oneOf": [
-        _object({"text": _TEXT}, additionalProperties=False),
-        _object(
-            {"base64": {"type": "string", "contentEncoding": "base64"}},
-            additionalProperties=False,
-        ),
-    ],
-    "description": "Octets: as text if they are UTF-8, else in base64.",
-}
-
-_POSITION: Json = {
-    "type": "string",
-    "pattern": "^[0-9]{1,19}-[0-9]{1,19}$",
-    "examples": ["1800000000000-0"],
-}
-
-_NUMBER = {"type": ["string", "integer", "null"]}
-
-_EVENT_DATA: Json = {
-    # joined, moved
-    "name": _orNone(_TEXT),
-    "fingerprint": _TEXT,
-    "address": _TEXT,
-    "ttl": _SECONDS,
-    "resumed": {"type": "boolean"},
-    "fromNode": _TEXT,
-    "fromSession": _TEXT,
-    "fromEpoch": _COUNT,
-    # late, renewed
-    "silence": _SECONDS,
-    "roundTripTime": _orNone(_SECONDS),
-    # left
-    "cause": _TEXT,
-    "detail": _TEXT,
-    "code": _NUMBER,
-    "reason": _NUMBER,
-    "byPeer": {"type": "boolean"},
-    "since": _TIME,
-    # message, lastWord
-    "text": _TEXT,
-    "base64": {"type": "string", "contentEncoding": "base64"},
-    # twins
-    "wait": _SECONDS,
-}
-
-_SCHEMAS: Json = {
-    "Problem": _object(
-        {
-            "title": {"type": "string", "description": "One plain sentence."},
-            "status": {"type": "integer", "minimum": 400, "maximum": 599},
-            "acknowledged": {
-                "type": "boolean",
-                "description": "False if a message may or may not have arrived.",
-            },
-            "parameter": {"type": "string", "description": "Which parameter is wrong."},
-        },
-        optional=("acknowledged", "parameter"),
-        description="Why there is no good answer (RFC 9457).",
-    ),
-    "Message": _MESSAGE,
-    "Traffic": _object(
-        {
-            "roundTripTime": _orNone(_SECONDS),
-            "silence": _orNone(_SECONDS),
-            "heartbeats": _COUNT,
-            "octetsIn": _COUNT,
-            "octetsOut": _COUNT,
-            "messagesIn": _COUNT,
-            "messagesOut": _COUNT,
-            "ttl": _orNone(_SECONDS),
-        },
-        description="What the node that has the session measures of it.",
-    ),
-    "Ending": _object(
-        {
-            "session": _TEXT,
-            "node": _TEXT,
-            "since": _TIME,
-            "until": _TIME,
-            "cause": _TEXT,
-            "detail": _TEXT,
-        },
-        description="How an earlier session ended.",
-    ),
-    "Thing": _object(
-        {
-            "id": {"type": "string", "minLength": 1},
-            "name": _orNone(_TEXT),
-            "fingerprint": _TEXT,
-            "status": {"enum": [status.value for status in Status]},
-            "node": _TEXT,
-            "session": {"type": "string", "description": "The session id, hexadecimal."},
-            "epoch": _COUNT,
-            "sequence": _COUNT,
-            "since": _TIME,
-            "lastSeen": _TIME,
-            "address": _TEXT,
-            "group": _TEXT,
-            "aead": _TEXT,
-            "resumed": {"type": "boolean"},
-            "traffic": _orNone(_schema("Traffic")),
-            "endings": _listOf(_schema("Ending")),
-        },
-        description="What is known of one thing, here or gone.",
-    ),
-    "Event": _object(
-        {
-            "position": _POSITION,
-            "kind": {"enum": [kind.value for kind in Kind]},
-            "id": {"type": "string", "minLength": 1},
-            "epoch": _COUNT,
-            "sequence": _COUNT,
-            "node": _TEXT,
-            "session": _TEXT,
-            "at": _TIME,
-            **_EVENT_DATA,
-        },
-        optional=_EVENT_DATA,
-        description="Something that happened to a thing; what else is told depends on the kind.",
-    ),
-    "Things": _object(
-        {
-            "things": _listOf(_schema("Thing")),
-            "following": _orNone(
-                {"type": "string", "description": "Give it as after, for the next page."}
-            ),
-            "complete": {
-                "type": "boolean",
-                "description": "False if the shared registry is away, and only this node told.",
-            },
-            "node": {"type": "string", "description": "Which node answered."},
-        }
-    ),
-    "Node": _object(
-        {
-            "node": _TEXT,
-            "since": _TIME,
-            "status": {"enum": ["up", "draining", "lost"]},
-            "sessions": _COUNT,
-            "handshakes": {**_COUNT, "description": "In progress."},
-            "completed": {**_COUNT, "description": "Handshakes, since the node started."},
-            "terminations": {
-                "type": "object",
-                "additionalProperties": _COUNT,
-                "description": "By cause, since the node started.",
-            },
-            "minutes": _listOf(
-                {
-                    "type": "array",
-                    "prefixItems": [_TIME, {"type": "object", "additionalProperties": _COUNT}],
-                    "minItems": 2,
-                    "maxItems": 2,
-                },
-                description="The terminations of each of the last minutes, by cause.",
-            ),
-            "loopLag": _SECONDS,
-            "registry": _TEXT,
-            "version": _TEXT,
-        },
-        description="How a node is.",
-    ),
-    "Nodes": _object(
-        {"nodes": _listOf(_schema("Node"), minItems=1), "complete": {"type": "boolean"}}
-    ),
-    "Reply": _object(
-        {"acknowledged": {"const": True}, "reply": _schema("Message")},
-        description="The thing's program took the message; often it answers nothing.",
-    ),
-}
 
 _PROBLEMS = {
     400: "Something in the request cannot be understood.",
@@ -240,7 +45,7 @@ _PROBLEM_HEADERS = {
 def _problem(status: int, description: str = "") -> Json:
     found: Json = {
         "description": description or _PROBLEMS[status],
-        "content": {"application/problem+json": {"schema": _schema("Problem")}},
+        "content": {"application/problem+json": {"schema": reference("Problem")}},
     }
     if status in _PROBLEM_HEADERS:
         found["headers"] = _PROBLEM_HEADERS[status]
@@ -297,7 +102,7 @@ _PATHS: Json = {
         "get": _operation(
             "page",
             "The page: a table of things in a browser",
-            {200: _good("The document.", _TEXT, "text/html")},
+            {200: _good("The document.", TEXT, "text/html")},
             public=True,
         )
     },
@@ -329,7 +134,7 @@ _PATHS: Json = {
             "List things in the order of their ids",
             {
                 200: {
-                    **_good("Some of them.", _schema("Things")),
+                    **_good("Some of them.", reference("Things")),
                     "links": {
                         "thing": {"operationId": "thing", "parameters": _FIRST},
                         "send": {"operationId": "send", "parameters": _FIRST},
@@ -337,19 +142,19 @@ _PATHS: Json = {
                 }
             },
             parameters=[
-                _query("after", "Begin behind this id.", _TEXT),
+                _query("after", "Begin behind this id.", TEXT),
                 _query(
                     "limit",
                     "How many at most.",
                     {"type": "integer", "minimum": 1, "maximum": MOST_LISTED, "default": LISTED},
                 ),
-                _query("q", "Part of the id, the name, the fingerprint or the address.", _TEXT),
+                _query("q", "Part of the id, the name, the fingerprint or the address.", TEXT),
                 _query(
                     "status",
                     "Only these; without it, all but those that are gone.",
                     {"enum": [status.value for status in Status]},
                 ),
-                _query("node", "Only those of this node.", _TEXT),
+                _query("node", "Only those of this node.", TEXT),
             ],
         )
     },
@@ -358,7 +163,7 @@ _PATHS: Json = {
         "get": _operation(
             "thing",
             "Tell what is known of one thing",
-            {200: _good("This is known.", _schema("Thing"))},
+            {200: _good("This is known.", reference("Thing"))},
             [404],
         ),
         "delete": _operation(
@@ -373,7 +178,7 @@ _PATHS: Json = {
         "post": _operation(
             "send",
             "Send a message to a thing, and wait until its program has taken it",
-            {200: _good("It has.", _schema("Reply"))},
+            {200: _good("It has.", reference("Reply"))},
             [404, 409, 413, 502, 503, 504],
             parameters=[
                 _query(
@@ -401,15 +206,15 @@ _PATHS: Json = {
                 200: _good(
                     "Each event's name is its kind, its id a position, its data an Event as JSON; "
                     "one called reset, with neither, says that some were lost.",
-                    _object(
+                    objectOf(
                         {
                             "event": {"enum": ["reset", *(kind.value for kind in Kind)]},
-                            "id": _POSITION,
+                            "id": POSITION,
                             "data": {
                                 "type": "string",
                                 "contentMediaType": "application/json",
                                 "contentSchema": {
-                                    "anyOf": [_schema("Event"), {"maxProperties": 0}]
+                                    "anyOf": [reference("Event"), {"maxProperties": 0}]
                                 },
                             },
                         },
@@ -420,18 +225,18 @@ _PATHS: Json = {
             },
             [503],
             parameters=[
-                _query("id", "Only of these things.", _listOf(_TEXT)),
+                _query("id", "Only of these things.", listOf(TEXT)),
                 _query(
                     "kind",
                     "Only of these kinds.",
-                    _listOf({"enum": [kind.value for kind in Kind]}),
+                    listOf({"enum": [kind.value for kind in Kind]}),
                 ),
-                _query("after", "Begin behind this position.", _POSITION),
+                _query("after", "Begin behind this position.", POSITION),
                 {
                     "name": "Last-Event-ID",
                     "in": "header",
                     "description": "The same, as browsers say it; it has precedence.",
-                    "schema": _POSITION,
+                    "schema": POSITION,
                 },
             ],
         )
@@ -440,14 +245,14 @@ _PATHS: Json = {
         "get": _operation(
             "nodes",
             "Tell how the nodes are, the one that answers first",
-            {200: _good("So they are.", _schema("Nodes"))},
+            {200: _good("So they are.", reference("Nodes"))},
         )
     },
     "/metrics": {
         "get": _operation(
             "metrics",
             "Figures of this node, for Prometheus",
-            {200: _good("The figures.", _TEXT, "text/plain")},
+            {200: _good("The figures.", TEXT, "text/plain")},
         )
     },
 }
@@ -466,7 +271,7 @@ DESCRIPTION: Json = {
     "security": [{"token": []}],
     "paths": _PATHS,
     "components": {
-        "schemas": _SCHEMAS,
+        "schemas": SCHEMAS,
         "securitySchemes": {
             "token": {
                 "type": "http",

@@ -18,7 +18,7 @@ from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
-from thing.fleet.local import LocalRegistry, LocalSession
+from thing.fleet.local import LocalRegistry
 from thing.fleet.model import NodeRecord, NotPresent, Twins
 from thing.fleet.redis.address import Address
 from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
@@ -37,6 +37,7 @@ from thing.fleet.redis.operations import (
 from thing.fleet.redis.outbox import Outbox, Write
 from thing.fleet.redis.script import BATCH, Outcome, Script, asJson, outcomeOf, pairsOf
 from thing.fleet.redis.writes import heldNow
+from thing.fleet.sessions import LocalSession
 
 LEASE = 10.0
 """For how long a node counts as alive after it last said so, seconds."""

@@ -11,10 +11,10 @@ from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from thing.fleet.local import LocalSession
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
 from thing.fleet.redis.operations import Change
 from thing.fleet.redis.script import Outcome, outcomeOf
+from thing.fleet.sessions import LocalSession
 
 WINDOW = 128
 """How many writes may be unanswered at once."""

@@ -15,7 +15,7 @@ from zope.interface import implementer
 from thing.events import Event, LastWordReceived
 from thing.fleet.feed import Feed
 from thing.fleet.interfaces import ISharedPresence
-from thing.fleet.local import LocalRegistry, LocalSession
+from thing.fleet.local import LocalRegistry
 from thing.fleet.memory import Health
 from thing.fleet.model import (
     Filter,
@@ -38,6 +38,7 @@ from thing.fleet.redis.queries import Queries
 from thing.fleet.redis.script import Bounds, Script
 from thing.fleet.redis.tail import Tail
 from thing.fleet.redis.writes import lastWordWrite, writeOf
+from thing.fleet.sessions import LocalSession
 from thing.fleet.subscriptions import Receiver, Subscription
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol

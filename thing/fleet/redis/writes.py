@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from thing.fleet.local import LocalSession
 from thing.fleet.model import Ending, FleetEvent, Kind, messageData
 from thing.fleet.redis.operations import Held, Leave, Tell, Word
 from thing.fleet.redis.outbox import Write
 from thing.fleet.redis.script import asJson
+from thing.fleet.sessions import LocalSession, joinedData
 
 _STATUS = {Kind.LATE: "late", Kind.RENEWED: "present"}
 """What an event makes of a thing's status."""
@@ -86,15 +86,7 @@ def heldNow(session: LocalSession, now: float) -> Held:
     :param now: the time of day, seconds.
     :return: all that is kept of it.
     """
-    agreed = session.protocol.session
-    assert agreed is not None, "the session is up"
-    data = {
-        "name": agreed.peer.name,
-        "fingerprint": agreed.peer.fingerprint,
-        "address": session.address,
-        "ttl": session.protocol.ttl,
-        "resumed": agreed.resumed,
-    }
+    data = joinedData(session) | {"ttl": session.protocol.ttl}  # Another may be agreed by now.
     return _held(session, session.sequence + 1, 0, moment(now), data)
 
 

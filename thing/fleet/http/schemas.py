@@ -1,0 +1,229 @@
+"""What the API's answers hold, in the words of JSON Schema; its paths are described elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from thing.fleet.model import Kind, Status
+
+Json = dict[str, Any]
+
+TEXT: Json = {"type": "string"}
+"""Any text."""
+
+_COUNT: Json = {"type": "integer", "minimum": 0}
+_SECONDS: Json = {"type": "number", "minimum": 0}
+_TIME: Json = {"type": "number", "description": "Seconds since 1970."}
+
+
+def reference(name: str) -> Json:
+    """
+    Name one of :data:`SCHEMAS`.
+
+    :param name: which.
+    :return: a schema for what fits that.
+    """
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _orNone(schema: Json) -> Json:
+    return {"oneOf": [schema, {"type": "null"}]}
+
+
+def listOf(schema: Json, **more: Any) -> Json:
+    """
+    Make the schema of a list.
+
+    :param schema: of each of its items.
+    :param more: what else is to be said.
+    :return: the schema.
+    """
+    return {"type": "array", "items": schema, **more}
+
+
+def objectOf(properties: Json, optional: Iterable[str] = (), **more: Any) -> Json:
+    """
+    Make the schema of an object.
+
+    :param properties: a schema for each of its members.
+    :param optional: those of them that it may lack.
+    :param more: what else is to be said.
+    :return: the schema.
+    """
+    required = [name for name in properties if name not in set(optional)]
+    return {"type": "object", "properties": properties, "required": required, **more}
+
+
+_MESSAGE = {
+    "oneOf": [
+        objectOf({"text": TEXT}, additionalProperties=False),
+        objectOf(
+            {"base64": {"type": "string", "contentEncoding": "base64"}},
+            additionalProperties=False,
+        ),
+    ],
+    "description": "Octets: as text if they are UTF-8, else in base64.",
+}
+
+POSITION: Json = {
+    "type": "string",
+    "pattern": "^[0-9]{1,19}-[0-9]{1,19}$",
+    "examples": ["1800000000000-0"],
+}
+"""The position of an event."""
+
+_NUMBER = {"type": ["string", "integer", "null"]}
+
+_EVENT_DATA: Json = {
+    # joined, moved
+    "name": _orNone(TEXT),
+    "fingerprint": TEXT,
+    "address": TEXT,
+    "ttl": _SECONDS,
+    "resumed": {"type": "boolean"},
+    "fromNode": TEXT,
+    "fromSession": TEXT,
+    "fromEpoch": _COUNT,
+    # late, renewed
+    "silence": _SECONDS,
+    "roundTripTime": _orNone(_SECONDS),
+    # left
+    "cause": TEXT,
+    "detail": TEXT,
+    "code": _NUMBER,
+    "reason": _NUMBER,
+    "byPeer": {"type": "boolean"},
+    "since": _TIME,
+    # message, lastWord
+    "text": TEXT,
+    "base64": {"type": "string", "contentEncoding": "base64"},
+    # twins
+    "wait": _SECONDS,
+}
+
+SCHEMAS: Json = {
+    "Problem": objectOf(
+        {
+            "title": {"type": "string", "description": "One plain sentence."},
+            "status": {"type": "integer", "minimum": 400, "maximum": 599},
+            "acknowledged": {
+                "type": "boolean",
+                "description": "False if a message may or may not have arrived.",
+            },
+            "parameter": {"type": "string", "description": "Which parameter is wrong."},
+        },
+        optional=("acknowledged", "parameter"),
+        description="Why there is no good answer (RFC 9457).",
+    ),
+    "Message": _MESSAGE,
+    "Traffic": objectOf(
+        {
+            "roundTripTime": _orNone(_SECONDS),
+            "silence": _orNone(_SECONDS),
+            "heartbeats": _COUNT,
+            "octetsIn": _COUNT,
+            "octetsOut": _COUNT,
+            "messagesIn": _COUNT,
+            "messagesOut": _COUNT,
+            "ttl": _orNone(_SECONDS),
+        },
+        description="What the node that has the session measures of it.",
+    ),
+    "Ending": objectOf(
+        {
+            "session": TEXT,
+            "node": TEXT,
+            "since": _TIME,
+            "until": _TIME,
+            "cause": TEXT,
+            "detail": TEXT,
+        },
+        description="How an earlier session ended.",
+    ),
+    "Thing": objectOf(
+        {
+            "id": {"type": "string", "minLength": 1},
+            "name": _orNone(TEXT),
+            "fingerprint": TEXT,
+            "status": {"enum": [status.value for status in Status]},
+            "node": TEXT,
+            "session": {"type": "string", "description": "The session id, hexadecimal."},
+            "epoch": _COUNT,
+            "sequence": _COUNT,
+            "since": _TIME,
+            "lastSeen": _TIME,
+            "address": TEXT,
+            "group": TEXT,
+            "aead": TEXT,
+            "resumed": {"type": "boolean"},
+            "traffic": _orNone(reference("Traffic")),
+            "endings": listOf(reference("Ending")),
+        },
+        description="What is known of one thing, here or gone.",
+    ),
+    "Event": objectOf(
+        {
+            "position": POSITION,
+            "kind": {"enum": [kind.value for kind in Kind]},
+            "id": {"type": "string", "minLength": 1},
+            "epoch": _COUNT,
+            "sequence": _COUNT,
+            "node": TEXT,
+            "session": TEXT,
+            "at": _TIME,
+            **_EVENT_DATA,
+        },
+        optional=_EVENT_DATA,
+        description="Something that happened to a thing; what else is told depends on the kind.",
+    ),
+    "Things": objectOf(
+        {
+            "things": listOf(reference("Thing")),
+            "following": _orNone(
+                {"type": "string", "description": "Give it as after, for the next page."}
+            ),
+            "complete": {
+                "type": "boolean",
+                "description": "False if the shared registry is away, and only this node told.",
+            },
+            "node": {"type": "string", "description": "Which node answered."},
+        }
+    ),
+    "Node": objectOf(
+        {
+            "node": TEXT,
+            "since": _TIME,
+            "status": {"enum": ["up", "draining", "lost"]},
+            "sessions": _COUNT,
+            "handshakes": {**_COUNT, "description": "In progress."},
+            "completed": {**_COUNT, "description": "Handshakes, since the node started."},
+            "terminations": {
+                "type": "object",
+                "additionalProperties": _COUNT,
+                "description": "By cause, since the node started.",
+            },
+            "minutes": listOf(
+                {
+                    "type": "array",
+                    "prefixItems": [_TIME, {"type": "object", "additionalProperties": _COUNT}],
+                    "minItems": 2,
+                    "maxItems": 2,
+                },
+                description="The terminations of each of the last minutes, by cause.",
+            ),
+            "loopLag": _SECONDS,
+            "registry": TEXT,
+            "version": TEXT,
+        },
+        description="How a node is.",
+    ),
+    "Nodes": objectOf(
+        {"nodes": listOf(reference("Node"), minItems=1), "complete": {"type": "boolean"}}
+    ),
+    "Reply": objectOf(
+        {"acknowledged": {"const": True}, "reply": reference("Message")},
+        description="The thing's program took the message; often it answers nothing.",
+    ),
+}
+"""By name, as ``#/components/schemas`` has them; nobody may change them."""
