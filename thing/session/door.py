@@ -1,0 +1,260 @@
+"""
+:class:`Door`: who is here of a factory's connections, and whether a newcomer may stay.
+
+It counts and it decides, and no more: it knows no protocol and no transport, has no clock,
+and does nothing to anybody. How much is allowed is in :mod:`thing.session.limits`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from thing.session.limits import Limits
+
+
+class Member(Protocol):
+    """What the door knows of a connection."""
+
+    network: str
+    """By what network it is counted; empty for one that is of none."""
+
+    @property
+    def proved(self) -> bool:
+        """Whether the peer has proved who it is."""
+
+
+M = TypeVar("M", bound=Member)
+
+
+@dataclass(frozen=True, slots=True)
+class Displace(Generic[M]):
+    """The newcomer may stay, and another must go for it without a word."""
+
+    limit: str
+    """Which limit is reached, one of ``LIMITS_HIT``."""
+
+    detail: str
+    """The same in words, for this side's log."""
+
+    displaced: M
+    """Who must go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The newcomer must go, and is told when to come back."""
+
+    limit: str
+    """Which limit is exceeded, one of ``LIMITS_HIT``."""
+
+    detail: str
+    """The same in words, for this side's log."""
+
+    retryAfter: float
+    """How long it should stay away, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """The newcomer must go without a word."""
+
+    limit: str
+    """Which limit is exceeded, one of ``LIMITS_HIT``."""
+
+    detail: str
+    """The same in words, for this side's log."""
+
+
+Verdict = Displace[M] | Wait | Go | None
+"""About a newcomer; None if it comes in, and nobody minds."""
+
+
+class Door(Generic[M]):
+    """
+    Counts the connections of one factory, and judges newcomers.
+
+    Of a newcomer the first rule decides that holds when it is counted with the others. Before
+    there is anything of it, :meth:`knock`:
+
+    ===============  ==============================================  ==========
+    limit            holds if                                        verdict
+    ===============  ==============================================  ==========
+    ``connections``  ``sessions`` and ``handshakes`` together are    go
+                     connected without it
+    ===============  ==============================================  ==========
+
+    Once it is connected, :meth:`judge`:
+
+    ==========================  ===================================  ==========
+    limit                       holds if                             verdict
+    ==========================  ===================================  ==========
+    ``draining``                everybody is asked to leave          turned away
+    ``sessions``                more than ``sessions`` are up or in  turned away
+                                handshakes
+    ``sessions_per_address``    more than ``sessionsPerAddress`` of  turned away
+                                its network are connected
+    ``handshakes_per_address``  more than ``handshakesPerAddress``   turned away
+                                of its network are in handshakes
+    ``handshakes``              more than ``handshakes`` are in      come in, and another
+                                handshakes, and not it alone         is displaced
+    none                        always                               come in
+    ==========================  ===================================  ==========
+
+    Displaced is the oldest handshake whose peer has proved nothing, else the oldest.
+
+    When a PROXY header tells where it really comes from, :meth:`readdress`: the two rules of
+    its network, anew.
+
+    Who is turned away waits, from ``retryAfter`` to twice that, at random. But with
+    ``handshakes`` connected that are neither up nor in handshakes, so on their way out, it goes:
+    even the refusals pile up. Whose network is empty is of none: no rule of networks holds.
+
+    :ivar limits: how much is allowed; may be replaced at any time.
+    :ivar jitter: gives random numbers from 0 up to 1; may be replaced.
+    :ivar draining: whether everybody is asked to leave.
+    :ivar connected: how many streams are there, refused ones included.
+    :ivar handshakes: who is in a handshake, the oldest first, and since when.
+    :ivar up: whose session is up.
+    :ivar perNetwork: how many streams of each network are there.
+    :ivar handshakesPerNetwork: how many of each are in handshakes.
+    """
+
+    def __init__(self, limits: Limits, jitter: Callable[[], float]) -> None:
+        """
+        :param limits: how much is allowed.
+        :param jitter: gives random numbers from 0 up to 1.
+        """
+        self.limits = limits
+        self.draining = False
+        self.connected = 0
+        self.handshakes: dict[M, float] = {}
+        self.up: set[M] = set()
+        self.perNetwork: Counter[str] = Counter()
+        self.handshakesPerNetwork: Counter[str] = Counter()
+        self.jitter = jitter
+
+    # Counting.
+
+    def enter(self, member: M, now: float, over: bool = False) -> None:
+        """
+        Count a connection from now on.
+
+        :param member: whose stream is there.
+        :param now: the time, seconds.
+        :param over: whether it has ended before it began, so that no handshake comes.
+        """
+        self.connected += 1
+        self.perNetwork[member.network] += 1
+        if not over:
+            self.handshakes[member] = now
+            self.handshakesPerNetwork[member.network] += 1
+
+    def establish(self, member: M) -> None:
+        """
+        Count a session that is up, and no handshake any more.
+
+        :param member: whose it is.
+        """
+        self._endHandshake(member)
+        self.up.add(member)
+
+    def end(self, member: M) -> None:
+        """
+        Count a session or a handshake no more; its stream may still be there.
+
+        :param member: whose it is.
+        """
+        self._endHandshake(member)
+        self.up.discard(member)
+
+    def leave(self, member: M) -> None:
+        """
+        Count a connection no more.
+
+        :param member: who has entered, and whose stream is gone.
+        """
+        self.connected -= 1
+        _countDown(self.perNetwork, member.network)
+
+    def _endHandshake(self, member: M) -> None:
+        if member in self.handshakes:
+            del self.handshakes[member]
+            _countDown(self.handshakesPerNetwork, member.network)
+
+    # Judging.
+
+    def knock(self) -> Go | None:
+        """
+        Judge a newcomer of whom there is nothing yet, and nothing is counted.
+
+        :return: the verdict; None to have it enter.
+        """
+        most = self.limits.sessions + self.limits.handshakes
+        return Go("connections", f"limit of {most} connections") if self.connected >= most else None
+
+    def judge(self, newcomer: M) -> Verdict[M]:
+        """
+        Judge a newcomer.
+
+        :param newcomer: who has entered.
+        :return: the verdict.
+        """
+        limits = self.limits
+        if self.draining:
+            return self._turnAway("draining", "draining")
+        if len(self.handshakes) + len(self.up) > limits.sessions:
+            return self._turnAway("sessions", f"limit of {limits.sessions} sessions")
+        return self._judgeNetwork(newcomer.network) or self._judgeHandshakes(newcomer)
+
+    def readdress(self, member: M, network: str) -> Wait | Go | None:
+        """
+        Count a connection by another network from now on, and judge it by that.
+
+        :param member: who has entered.
+        :param network: where it really comes from.
+        :return: the verdict.
+        """
+        before, member.network = member.network, network
+        _countDown(self.perNetwork, before)
+        self.perNetwork[network] += 1
+        if member in self.handshakes:
+            _countDown(self.handshakesPerNetwork, before)
+            self.handshakesPerNetwork[network] += 1
+        return self._judgeNetwork(network)
+
+    def _judgeNetwork(self, network: str) -> Wait | Go | None:
+        limits = self.limits
+        if network and self.perNetwork[network] > limits.sessionsPerAddress:
+            detail = f"limit of {limits.sessionsPerAddress} sessions of one address"
+            return self._turnAway("sessions_per_address", detail)
+        if network and self.handshakesPerNetwork[network] > limits.handshakesPerAddress:
+            detail = f"limit of {limits.handshakesPerAddress} handshakes of one address"
+            return self._turnAway("handshakes_per_address", detail)
+        return None
+
+    def _judgeHandshakes(self, newcomer: M) -> Displace[M] | None:
+        """Let it in; if there are too many the oldest goes, not the quick and honest newcomer."""
+        most = self.limits.handshakes
+        if len(self.handshakes) <= most:
+            return None
+        others = [member for member in self.handshakes if member is not newcomer]
+        if not others:
+            return None
+        oldest = next((each for each in others if not each.proved), others[0])
+        return Displace("handshakes", f"limit of {most} handshakes", oldest)
+
+    def _turnAway(self, limit: str, detail: str) -> Wait | Go:
+        """Tell it when to come back, as long as such words are few."""
+        leaving = self.connected - len(self.handshakes) - len(self.up)
+        if leaving >= self.limits.handshakes:
+            return Go(limit, detail)
+        return Wait(limit, detail, self.limits.retryAfter * (1 + self.jitter()))
+
+
+def _countDown(counts: Counter[str], network: str) -> None:
+    counts[network] -= 1
+    if not counts[network]:
+        del counts[network]
