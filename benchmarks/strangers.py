@@ -48,7 +48,8 @@ from thing import (
 from thing.core.client import ClientConnection
 from thing.core.messages import CDH, MessageType
 from thing.core.records import clearRecord
-from thing.session.factory import Busy
+from thing.session.door import Door, Verdict, Wait
+from thing.session.link import Link
 from thing.trust.keys import parsePublicKey
 
 TIMEOUT = 2.0
@@ -79,19 +80,19 @@ SHARE_LENGTH = 1120
 # The server.
 
 
-class RefusingNewest(ThingFactory):
-    """Does as Thing did once: beyond the limit of handshakes the newest is turned away."""
+class NewestGoes(Door[Link[ThingProtocol]]):
+    """Judges as Thing did once: beyond the limit of handshakes the newest is turned away."""
 
-    def refusal(self, protocol: ThingProtocol) -> Busy | None:
+    def judge(self, newcomer: Link[ThingProtocol]) -> Verdict[Link[ThingProtocol]]:
         """
-        Decide whether a new connection must be turned away.
+        Judge a newcomer.
 
-        :param protocol: whose stream is there.
-        :return: why and for how long, or None.
+        :param newcomer: who has entered.
+        :return: the verdict.
         """
-        if len(self._handshaking) > Limits().handshakes:
-            return Busy("too many handshakes", 1.0)
-        return super().refusal(protocol)
+        if len(self.handshakes) > Limits().handshakes:
+            return Wait("handshakes", "too many handshakes", 1.0)
+        return super().judge(newcomer)
 
 
 WITHOUT = Limits(
@@ -102,10 +103,10 @@ WITHOUT = Limits(
     puzzleAfter=NO_LIMIT,
 )
 
-POLICIES: dict[str, tuple[type[ThingFactory], Limits]] = {
-    "as it comes": (ThingFactory, Limits()),
-    "newest refused": (RefusingNewest, WITHOUT),
-    "no defence": (ThingFactory, WITHOUT),
+POLICIES: dict[str, tuple[type[Door[Link[ThingProtocol]]], Limits]] = {
+    "as it comes": (Door, Limits()),
+    "newest refused": (NewestGoes, WITHOUT),
+    "no defence": (Door, WITHOUT),
 }
 """How a server may meet a flood, by name."""
 
@@ -124,13 +125,13 @@ def serve(policy: str, directory: Path) -> None:
     beginLogging()
     census = Census()
     kind, limits = POLICIES[policy]
-    factory = kind(
+    factory = ThingFactory(
         ServerSettings(
             credential=IdentityKey.load(directory / "thing-server"), handshakeTimeout=TIMEOUT
         ),
         AuthorizedThings(directory / "authorized"),
-        limits=limits,
     )
+    factory.door = kind(limits, factory.jitter)
     factory.protocol = type("Server", (ThingServer,), {"job": "beat", "census": census})
     port = reactor.listenTCP(0, factory, interface="127.0.0.1")
     StandardIO(Control(census, {"flood": port.getHost().port}))

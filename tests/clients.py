@@ -28,7 +28,7 @@ from thing.core.settings import ClientSettings
 from thing.errors import LocalProtocolError
 from thing.events import Cause, Termination
 from thing.session.factory import ThingFactory
-from thing.session.protocol import ThingProtocol
+from thing.session.protocol import ThingProtocol, linkOf
 from thing.trust.authorized import Anyone
 
 """Where the tests package is importable from."""
@@ -71,7 +71,7 @@ class LoadClient(ThingProtocol):
         tell("up", self.sessionId)
         if self.factory.choices.patient:
             watch = Patient(self.session.ttl, self.factory.clock.seconds())
-            self._driver.core._liveness._watch = watch
+            linkOf(self).core._liveness._watch = watch
         self.factory.begin(self)
 
     def heartbeatAcknowledged(self, sequence: int, roundTripTime: float) -> None:

@@ -23,6 +23,9 @@ from thing.session.limits import Limits
 from thing.session.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 
+ADDRESS = IPv4Address("TCP", "192.0.2.1", 1)
+"""Where either side sees the other, unless a test says so."""
+
 CALLBACKS = (
     "connectionMade",
     "handshakeCompleted",
@@ -82,8 +85,6 @@ class Recorder(ThingProtocol):
 
 def _recording(name: str) -> Callable[..., None]:
     def callback(self: Recorder, *args: object) -> None:
-        if name == "connectionLost":
-            ThingProtocol.connectionLost(self, *args)  # type: ignore[arg-type]
         self.calls.append((name, *args))
         if name in self.doing:
             self.doing[name](*args)
@@ -276,6 +277,7 @@ class Pair:
         kernelSize: int = 1 << 18,
         serverFactory: ThingFactory | None = None,
         jitter: Callable[[], float] = lambda: 0.5,
+        address: object = ADDRESS,
     ) -> None:
         self.clock = clock or Clock()
         self.clientClock = clientClock or self.clock
@@ -295,16 +297,16 @@ class Pair:
             jitter=jitter,
         )
         self.clientFactory.protocol = Recorder
-        self.server = self._build(self.serverFactory)
-        self.client = self._build(self.clientFactory)
+        self.server = self._build(self.serverFactory, address)
+        self.client = self._build(self.clientFactory, address)
         self.serverEnd = self.endType("server", kernelSize)
         self.clientEnd = self.endType("client", kernelSize)
         self.serverEnd.peer, self.clientEnd.peer = self.clientEnd, self.serverEnd
         self.serverEnd.protocol, self.clientEnd.protocol = self.server, self.client
 
     @staticmethod
-    def _build(factory: ThingFactory) -> Any:
-        return factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+    def _build(factory: ThingFactory, address: Any = ADDRESS) -> Any:
+        return factory.buildProtocol(address)
 
     def connect(self) -> Pair:
         """Tell both protocols that the stream is there."""
@@ -398,7 +400,7 @@ class PairCase(SynchronousTestCase):
         self.assertEqual(pair.clientClock.getDelayedCalls(), [])
         for factory in (pair.serverFactory, pair.clientFactory):
             self.assertEqual(factory.sessions, set())
-            self.assertEqual(factory._handshaking, {})
-            self.assertEqual(factory._handshakesPerAddress, {})
-            self.assertEqual(factory._connected, 0)
-            self.assertEqual(factory._perAddress, {})
+            self.assertEqual(factory.door.handshakes, {})
+            self.assertEqual(factory.door.handshakesPerNetwork, {})
+            self.assertEqual(factory.door.connected, 0)
+            self.assertEqual(factory.door.perNetwork, {})

@@ -175,7 +175,7 @@ class Soak:
         )
         drained = self.factory.drain(plan.patience / 2)
         yield drained
-        yield self.until("all gone", lambda: not self.factory._connected)
+        yield self.until("all gone", lambda: not self.factory.door.connected)
         live = [one for one in self.processes if one not in self.frozen]
         yield self.until("clients ended", lambda: all(process.over for process in live))
 

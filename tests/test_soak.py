@@ -31,5 +31,5 @@ class SoakTests(TestCase):
         factory = soak.factory
         self.assertEqual(factory.completed, soak.plan.sessions)
         self.assertEqual(sum(factory.terminations.values()), soak.plan.sessions)
-        self.assertEqual((factory.sessions, factory._handshaking), (set(), {}))
-        self.assertEqual((factory._connected, factory._perAddress), (0, {}))
+        self.assertEqual((factory.sessions, factory.door.handshakes), (set(), {}))
+        self.assertEqual((factory.door.connected, factory.door.perNetwork), (0, {}))

@@ -33,6 +33,7 @@ from thing import (
     ThingProtocol,
 )
 from thing.daemon.forward import CONNECT_TIMEOUT, ForwardFactory, ForwardProtocol, Link
+from thing.session.protocol import linkOf
 
 TIMEOUT = 60.0
 """How long any test here may take, seconds."""
@@ -401,7 +402,7 @@ class BackpressureTests(ForwardCase):
         pieces = Pieces(client, data)
         await full
         self.assertFalse(pieces.done.called)
-        self.assertLess(session._driver.core.held, 1 << 18)
+        self.assertLess(linkOf(session).core.held, 1 << 18)
         self.assertLess(transportBuffer(link.transport), 1 << 18)
         self.assertLess(client.queued, 1 << 18)
         backend.transport.resumeProducing()

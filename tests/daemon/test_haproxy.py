@@ -108,8 +108,8 @@ class AddressTests(SynchronousTestCase):
 
     def counted(self) -> dict[str, int]:
         """How many connections of each address are counted, in handshakes and at all."""
-        self.assertEqual(self.things._perAddress, self.things._handshakesPerAddress)
-        return dict(self.things._perAddress)
+        self.assertEqual(self.things.door.perNetwork, self.things.door.handshakesPerNetwork)
+        return dict(self.things.door.perNetwork)
 
     def test_headers(self) -> None:
         """It is the client's address in a header of either version, of either kind."""
@@ -153,7 +153,7 @@ class AddressTests(SynchronousTestCase):
         other, _ = self.connect(factory, header("192.0.2.2"), b"\x00")
         self.assertIsNone(other.wrappedProtocol.termination)
         refused.connectionLost(None)
-        self.assertEqual(self.things._perAddress, {"192.0.2.1": 2, "192.0.2.2": 1})
+        self.assertEqual(self.things.door.perNetwork, {"192.0.2.1": 2, "192.0.2.2": 1})
 
     def test_sessions(self) -> None:
         """So is who has too many sessions."""
@@ -175,9 +175,9 @@ class AddressTests(SynchronousTestCase):
         """Who was turned away before its header came is counted where it belongs, and once."""
         factory = self.factory(sessions=0)
         protocol, _ = self.connect(factory, header(), b"\x00")
-        self.assertEqual(self.things._perAddress, {"192.0.2.1": 1})
+        self.assertEqual(self.things.door.perNetwork, {"192.0.2.1": 1})
         protocol.connectionLost(None)
-        self.assertEqual(self.things._perAddress, {})
+        self.assertEqual(self.things.door.perNetwork, {})
         self.assertEqual(self.things.terminations[Cause.REJECTED], 1)
 
     def test_nonsense(self) -> None:

@@ -20,6 +20,7 @@ from twisted.logger import FileLogObserver, ILogObserver, formatEvent, globalLog
 from twisted.trial.unittest import TestCase
 
 from tests.certificates import writeCertificate
+from tests.helpers import SERVER_CREDENTIAL
 from tests.trust.test_keys import DirectoryMixin
 from thing import (
     Anyone,
@@ -36,7 +37,7 @@ from thing import (
 from thing.core.credentials import Credential
 from thing.daemon.service import CannotStart, ThingService
 from thing.session.addresses import formatAddress
-from thing.session.live import LiveTrust
+from thing.trust.live import LiveTrust
 
 TIMEOUT = 20.0
 """How long anything here may take, seconds."""
@@ -357,6 +358,14 @@ class FakeChoice:
     files: tuple[str, ...] = ()
     things: int | None = None
 
+    @property
+    def credentials(self) -> tuple[Credential, ...]:
+        return (self.current or SERVER_CREDENTIAL,)
+
+    @property
+    def nextCredential(self) -> Credential | None:
+        return self.following
+
     def again(self) -> FakeChoice:
         self.read()
         return self
@@ -378,7 +387,9 @@ class ReloadTests(ServiceCase):
         again: Callable[[], object] = lambda: None,
     ) -> None:
         """Have the service read these keys, when it reads again."""
-        service.factory.trust = LiveTrust(FakeChoice(current, following, again), service.factory)
+        service.factory.trust = LiveTrust(
+            FakeChoice(current, following, again), service.factory.clock
+        )
 
     async def test_newKey(self) -> None:
         """New sessions see the new key; a session that is up goes on with the old one."""

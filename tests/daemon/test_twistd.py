@@ -176,10 +176,15 @@ class Deaf(Client):
         else:
             self.unread += data
 
-    def connectionLost(self, *args: Any) -> None:
-        super().dataReceived(self.unread)
-        super().connectionLost(*args)
-        self.gone.callback(None)
+    def connectionMade(self) -> None:
+        lost, hear = self.connectionLost, super().dataReceived
+
+        def connectionLost(*args: Any) -> None:
+            hear(self.unread)  # Before the session learns that its stream has ended.
+            lost(*args)
+            self.gone.callback(None)
+
+        self.connectionLost = connectionLost  # type: ignore[method-assign]
 
 
 class TwistdCase(DirectoryMixin, TestCase):

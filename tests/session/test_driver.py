@@ -20,6 +20,7 @@ from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import Cause
 from thing.session.driver import HELD_HIGH, LINGER
 from thing.session.producers import QUEUE_HIGH
+from thing.session.protocol import linkOf
 from thing.session.sinks import WRITE_BATCH
 
 SHORT = TtlPolicy(default=3.0, minimum=0.5)
@@ -115,7 +116,7 @@ class HeartbeatTests(PairCase):
         pair = self.pair(freshServer(ttl=SHORT)).up()
         pair.advance(3)
         pair.serverFactory.settings = freshServer(ttl=TtlPolicy(default=30.0))
-        pair.server._driver.core._grant = lambda _: 30.0  # type: ignore[union-attr]
+        linkOf(pair.server).core._grant = lambda _: 30.0  # type: ignore[union-attr]
         pair.advance(1.5)
         before = len(pair.client.of("heartbeatSent"))
         pair.advance(100, 0.5)
@@ -129,7 +130,7 @@ class HeartbeatTests(PairCase):
         for jitter in (0.0, 0.1, 0.5):
             pair = self.pair(freshServer(ttl=SHORT), jitter=lambda jitter=jitter: jitter).up()
             grants = iter(range(1, 10**6))
-            pair.server._driver.core._grant = (  # type: ignore[union-attr]
+            linkOf(pair.server).core._grant = (  # type: ignore[union-attr]
                 lambda _, grants=grants: 3.0 + next(grants) / 1000
             )
             pair.advance(90, 0.25)
@@ -255,7 +256,7 @@ class PauseTests(PairCase):
             pair.server.pauseProducing()
             self.fill(pair, size, count)
             pair.pump()
-            core = pair.server._driver.core
+            core = linkOf(pair.server).core
             self.assertFalse(pair.serverEnd.reading)
             # One chunk from the transport may come on top, at worst in the smallest records.
             chunk = 65536 // 22
@@ -369,7 +370,7 @@ class PauseTests(PairCase):
                 side, other = pair.server, pair.client
                 if paused == "client":
                     side, other = other, side
-                core = side._driver.core
+                core = linkOf(side).core
                 assert core._liveness._watch is not None
                 limit = core._liveness._watch._pauseAllowed
                 side.pauseProducing()
@@ -471,7 +472,7 @@ class Producer:
 
     def resumeProducing(self) -> None:
         self.paused = False
-        if "pause" in self.told or self.consumer._driver._producer.streaming:
+        if "pause" in self.told or linkOf(self.consumer).driver._producer.streaming:
             self.told.append("resume")
             self.go()
         else:
@@ -715,7 +716,7 @@ class CloseTests(PairCase):
                 for side in (pair.client, pair.server):
                     if streaming is not None and side.session is not None:
                         Producer(side).start(streaming)
-                    states.add(side._driver.core.state)
+                    states.add(linkOf(side).core.state)
                 ended = [firings(side.goodbye()) for side in (pair.client, pair.server)]
                 pair.advance(4.0)
                 for side in (pair.client, pair.server):
@@ -741,7 +742,7 @@ class CloseTests(PairCase):
                 for _ in range(stage):
                     pair.step(16, 16)
                 pair.freeze()
-                states.update(one._driver.core.state for one in (pair.client, pair.server))
+                states.update(linkOf(one).core.state for one in (pair.client, pair.server))
                 pair.advance(4.125)
                 self.assertIsNotNone(side.termination)
                 pair.advance(LINGER)
@@ -764,10 +765,10 @@ class CloseTests(PairCase):
         """
         pair = self.pair(freshServer(closeTimeout=4.0, ttl=TtlPolicy(default=60.0))).up()
         ended = firings(pair.server.goodbye())
-        while pair.client._driver.core.state is State.ESTABLISHED:
+        while linkOf(pair.client).core.state is State.ESTABLISHED:
             pair.serverEnd.step(1 << 20)
         pair.clock.advance(3.875)
-        while pair.server._driver.core.state is State.GOING_AWAY:
+        while linkOf(pair.server).core.state is State.GOING_AWAY:
             pair.clientEnd.step(1 << 20)
         pair.freeze()
         pair.advance(4.125)
@@ -828,7 +829,7 @@ class CloseTests(PairCase):
         pair.server.reject(ErrorCode.INTERNAL_ERROR)
         for _ in range(10):
             pair.server.dataReceived(bytes(65536))
-        self.assertEqual(pair.server._driver.core._reader.buffered, 0)
+        self.assertEqual(linkOf(pair.server).core._reader.buffered, 0)
         self.assertNotIn("messageReceived", pair.server.names())
 
     def test_closesAtOnce(self) -> None:
@@ -891,8 +892,8 @@ class GoneTests(PairCase):
         """What was held breaks a rule: there is nobody any more to be told."""
         for holding in ("client", "server"):
             pair, side, other, producer = self.held(holding)
-            other._driver.core._outbox.whole(MessageType.CDT, b"\x07x")
-            other._driver.flush()
+            linkOf(other).core._outbox.whole(MessageType.CDT, b"\x07x")
+            linkOf(other).driver.flush()
             pair.pump()
             other.abort()
             self.assertTold(pair, side, producer)
@@ -928,7 +929,7 @@ class GoneTests(PairCase):
             lambda side: side.abort(),
             lambda side: side.updateKey(),
             lambda side: side.reject(ErrorCode.ABORTED),
-            lambda side: side.cutOff("late"),
+            lambda side: linkOf(side).cutOff("late"),
             lambda side: side.pauseProducing(),
             lambda side: side.resumeProducing(),
             lambda side: side.stopProducing(),
@@ -960,7 +961,7 @@ class GoneTests(PairCase):
         transport.protocol = pair.server
         pair.server.doing["connectionMade"] = transport.loseConnection
         pair.server.makeConnection(transport)
-        pair.server.cutOff("a limit that it would exceed")
+        linkOf(pair.server).cutOff("a limit that it would exceed")
         self.assertEqual(pair.server.names(), ["connectionMade", "terminated", "connectionLost"])
         self.assertEqual(pair.clock.getDelayedCalls(), [])
 

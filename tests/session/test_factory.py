@@ -25,9 +25,10 @@ from thing.errors import EndReason, ErrorCode, HandshakeFailed
 from thing.events import Cause
 from thing.identity import Identity
 from thing.session.addresses import formatAddress
-from thing.session.factory import REFUSALS_LOGGED, ThingFactory
+from thing.session.factory import ThingFactory
+from thing.session.journal import REFUSALS_LOGGED
 from thing.session.limits import Limits
-from thing.session.protocol import ThingProtocol
+from thing.session.protocol import ThingProtocol, linkOf
 from thing.trust.authorized import Anyone
 from thing.trust.interfaces import IAuthorizer
 
@@ -45,8 +46,8 @@ class FleetCase(PairCase):
 
     def join(self, factory: ThingFactory, host: str = "192.0.2.1", pump: bool = True) -> Pair:
         """One more client, from an address."""
-        pair = self.pair(serverFactory=factory, clock=self.clock)
-        pair.server.connectedFrom = IPv4Address("TCP", host, 1)
+        address = IPv4Address("TCP", host, 1)
+        pair = self.pair(serverFactory=factory, clock=self.clock, address=address)
         pair.connect()
         if pump:
             pair.pump()
@@ -70,7 +71,7 @@ class FleetCase(PairCase):
     def asked(self, factory: ThingFactory) -> int:
         """How hard a puzzle is asked of the next client that begins, bits."""
         pair = self.stranger(factory)
-        core = pair.server._driver.core
+        core = linkOf(pair.server).core
         puzzle = core.state is State.AWAIT_SECOND_CHI
         difficulty = core._handshake._asked[1].difficulty if puzzle else 0
         pair.server.abort()
@@ -86,7 +87,7 @@ class FactoryTests(FleetCase):
             factory = ThingFactory(settings, Anyone(), clock=Clock())
             protocol = factory.buildProtocol(None)
             assert protocol is not None
-            self.assertIs(protocol._driver.core.role, role)
+            self.assertIs(linkOf(protocol).core.role, role)
             self.assertIs(type(protocol), ThingProtocol)
             self.assertIs(protocol.factory, factory)
 
@@ -115,7 +116,7 @@ class FactoryTests(FleetCase):
         """A connection that never was a session is counted while it is there, then forgotten."""
         factory = self.factory()
         pair = self.join(factory, pump=False)
-        self.assertEqual((len(factory._handshaking), factory._connected), (1, 1))
+        self.assertEqual((len(factory.door.handshakes), factory.door.connected), (1, 1))
         pair.server.dataReceived(b"GET / HTTP/1.1\r\n\r\n")
         self.assertEqual(factory.terminations, Counter({Cause.REJECTED: 1}))
         self.assertEqual(factory.sessions, set())
@@ -198,8 +199,8 @@ class LimitsTests(FleetCase):
         """Streams without a network address, as unix sockets, are not counted by address."""
         factory = self.factory(limits=Limits(sessionsPerAddress=1))
         for _ in range(3):
-            pair = self.pair(serverFactory=factory, clock=self.clock)
-            pair.server.connectedFrom = UNIXAddress("/run/thing")
+            address = UNIXAddress("/run/thing")
+            pair = self.pair(serverFactory=factory, clock=self.clock, address=address)
             pair.connect().pump()
             self.assertIsNotNone(pair.client.session)
 
@@ -297,7 +298,7 @@ class FloodTests(FleetCase):
             for _ in range(7):
                 self.join(factory, pump=False).freeze()
             self.assertIsNotNone(self.join(factory).client.session)
-            self.assertLessEqual(len(factory._handshaking), 5)
+            self.assertLessEqual(len(factory.door.handshakes), 5)
         self.assertEqual(len(factory.sessions), 10)
 
     def test_provedStay(self) -> None:
@@ -330,7 +331,7 @@ class FloodTests(FleetCase):
         factory = self.factory(limits=Limits(handshakesPerAddress=1))
         for host in ("::ffff:192.0.2.1", "::ffff:192.0.2.2"):
             self.assertIsNotNone(self.join(factory, host).client.session)
-        self.assertEqual(set(factory._perAddress), {"192.0.2.1", "192.0.2.2"})
+        self.assertEqual(set(factory.door.perNetwork), {"192.0.2.1", "192.0.2.2"})
 
     def test_perAddress(self) -> None:
         """Handshakes of one address beyond its limit are refused; others are not touched."""
@@ -371,8 +372,8 @@ class FloodTests(FleetCase):
         for pair in strangers:
             pair.freeze()
         self.clock.pump([0.125] * 17)
-        self.assertEqual(factory._handshaking, {})
-        self.assertEqual(factory._handshakesPerAddress, {})
+        self.assertEqual(factory.door.handshakes, {})
+        self.assertEqual(factory.door.handshakesPerNetwork, {})
         codes = [pair.server.end.code for pair in strangers]
         self.assertEqual(codes.count(ErrorCode.HANDSHAKE_TIMEOUT), 5)
         self.assertEqual(codes.count(ErrorCode.SERVER_BUSY), 5)
@@ -445,7 +446,7 @@ class PuzzleTests(FleetCase):
         factory = self.factory(limits=Limits(puzzleAfter=3, puzzleBits=5))
         for _ in range(3):
             self.stranger(factory).server.dataReceived(b"\xff" * 600)
-        self.assertEqual(factory._handshaking, {})
+        self.assertEqual(factory.door.handshakes, {})
         self.assertEqual(self.asked(factory), 5)
 
     def test_silentDoNotCount(self) -> None:
@@ -497,7 +498,7 @@ class PuzzleTests(FleetCase):
         factory = self.factory(limits=Limits(puzzleAfter=1, puzzleBits=8))
         self.stranger(factory)
         pair = self.join(factory)
-        self.assertIs(pair.client._driver.core.state, State.SOLVING)
+        self.assertIs(linkOf(pair.client).core.state, State.SOLVING)
         self.solve(pair)
         pair.client.sendMessage(b"here I am")
         pair.pump()
@@ -507,7 +508,7 @@ class PuzzleTests(FleetCase):
         """A client that solves lets other things happen: nothing is searched inside a callback."""
         factory = self.factory(limits=Limits(puzzleAfter=0, puzzleBits=1))
         pair = self.join(factory)
-        self.assertIs(pair.client._driver.core.state, State.SOLVING)
+        self.assertIs(linkOf(pair.client).core.state, State.SOLVING)
         pair.client.abort()
         self.assertIs(pair.client.end.cause, Cause.ABORTED)
 
@@ -523,11 +524,11 @@ class PuzzleTests(FleetCase):
             clock=self.clock,
         ).connect()
         pair.pump()
-        self.assertIs(pair.client._driver.core.state, State.SOLVING)
+        self.assertIs(linkOf(pair.client).core.state, State.SOLVING)
         self.clock.advance(2.0)
         for side in (pair.client, pair.server):
             self.assertIs(side.end.code, ErrorCode.HANDSHAKE_TIMEOUT)
-        self.assertEqual(factory._handshaking, {})
+        self.assertEqual(factory.door.handshakes, {})
 
     def test_cutOffWhileSolving(self) -> None:
         """A client that is cut off while it solves ends, and stops searching."""
@@ -566,7 +567,7 @@ class SocketTests(TestCase):
             ends.append((yield protocol.goodbye()))
         self.assertIs(ends[0].cause, Cause.GOODBYE)
         self.assertIs(ends[1].code, ErrorCode.RETRY_REFUSED)
-        while server._connected:
+        while server.door.connected:
             yield deferLater(reactor, 0.01)
         self.assertEqual(server.completed, 1)
 
@@ -643,7 +644,7 @@ class DrainTests(FleetCase):
                 self.assertIs(pair.server.end.code, ErrorCode.SERVER_BUSY)
             self.assertIsNotNone(pair.client.termination)
             self.assertIsNone(pair.client.session)
-        self.assertEqual(factory._handshaking, {})
+        self.assertEqual(factory.door.handshakes, {})
 
     def test_stubborn(self) -> None:
         """A client that does not answer is flat-lined when the grace is over."""

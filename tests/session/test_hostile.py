@@ -50,6 +50,7 @@ from thing.events import Cause, PeerProved
 from thing.session.driver import LINGER
 from thing.session.factory import ThingFactory
 from thing.session.limits import Limits
+from thing.session.protocol import linkOf
 from thing.session.sinks import WRITE_BATCH
 from thing.trust.authorized import Anyone
 
@@ -318,7 +319,7 @@ class FloodTests(PairCase):
         pair = Pair(freshServer(maxMessage=5000))
         raw = RawClient(pair)
         self.addCleanup(self.finish, pair)
-        core = pair.server._driver.core
+        core = linkOf(pair.server).core
         for _ in range(5000):
             raw.server.dataReceived(raw.records(CDT(MORE, b"x")))
             self.assertLessEqual(len(core._inbox._begun or b""), 5000)
@@ -443,7 +444,7 @@ class FloodTests(PairCase):
         self.assertIs(pair.server.end.code, ErrorCode.RECORD_TOO_LONG)
         for _ in range(100):
             raw.server.dataReceived(bytes(65536))
-        self.assertEqual(pair.server._driver.core._reader.buffered, 0)
+        self.assertEqual(linkOf(pair.server).core._reader.buffered, 0)
 
 
 class StrangerTests(PairCase):
@@ -491,7 +492,7 @@ class StrangerTests(PairCase):
         server.dataReceived(bytes(pair.clientEnd.outgoing))
         server.dataReceived((HANDSHAKE_LIMIT + 1).to_bytes(2, "big"))
         self.assertIs(server.end.code, ErrorCode.RECORD_TOO_LONG)
-        self.assertEqual(server._driver.core._reader.buffered, 0)
+        self.assertEqual(linkOf(server).core._reader.buffered, 0)
 
     def test_oversizedSession(self) -> None:
         """The same for a length beyond a session's limit."""
@@ -524,7 +525,7 @@ class StrangerTests(PairCase):
                 strangers.append(server)
             gc.collect()
             each = (tracemalloc.get_traced_memory()[0] - before) / count
-            self.assertEqual(len(factory._handshaking), count)
+            self.assertEqual(len(factory.door.handshakes), count)
             self.assertLess(each, 32_000)
             for server in strangers:
                 server.connectionLost()
@@ -691,9 +692,9 @@ class SocketTests(TestCase):
         for raw in self.raws:
             if not raw.closed:
                 raw.transport.abortConnection()
-        yield self.until(lambda: self.factory._connected == 0)
+        yield self.until(lambda: self.factory.door.connected == 0)
         self.assertEqual(self.factory.sessions, set())
-        self.assertEqual(self.factory._handshaking, {})
+        self.assertEqual(self.factory.door.handshakes, {})
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertEqual(self.flushLoggedErrors(), [])
 
@@ -716,7 +717,7 @@ class SocketTests(TestCase):
         """Connections that never send are served the deadline, and honest clients meanwhile."""
         for _ in range(100):
             yield self.raw()
-        yield self.until(lambda: len(self.factory._handshaking) == 100)
+        yield self.until(lambda: len(self.factory.door.handshakes) == 100)
         yield self.assertServes()
         self.clock.advance(10.0)
         yield self.until(lambda: all(raw.closed for raw in self.raws))
@@ -736,7 +737,7 @@ class SocketTests(TestCase):
             yield self.assertServes()
             self.clock.advance(1.0)
         yield self.until(lambda: all(raw.closed for raw in self.raws))
-        self.assertEqual(self.factory._handshaking, {})
+        self.assertEqual(self.factory.door.handshakes, {})
 
     @inlineCallbacks
     def test_connectAndLeave(self) -> Generator[Any, Any, None]:
@@ -744,8 +745,8 @@ class SocketTests(TestCase):
         for _ in range(100):
             raw = yield self.raw()
             raw.transport.abortConnection()
-        yield self.until(lambda: self.factory._connected == 0)
-        self.assertEqual(self.factory._handshaking, {})
+        yield self.until(lambda: self.factory.door.connected == 0)
+        self.assertEqual(self.factory.door.handshakes, {})
 
     @inlineCallbacks
     def test_flippedOnTheWire(self) -> Generator[Any, Any, None]:
@@ -855,7 +856,7 @@ class SocketTests(TestCase):
         for _ in range(100):
             yield self.raw()
         yield self.until(lambda: self.factory.terminations[Cause.REJECTED] == 80)
-        self.assertEqual(len(self.factory._handshaking), 20)
+        self.assertEqual(len(self.factory.door.handshakes), 20)
         yield self.assertServes()
         self.assertEqual(self.factory.terminations[Cause.REJECTED], 81)
         self.clock.advance(10.0)

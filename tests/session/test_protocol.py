@@ -20,7 +20,7 @@ from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, LocalProtocolError, NotAuthorized
 from thing.events import Cause, Session, Termination
 from thing.identity import Identity
-from thing.session.protocol import ThingProtocol
+from thing.session.protocol import ThingProtocol, linkOf
 from thing.trust.interfaces import IAuthorizer
 
 SHORT = TtlPolicy(default=3.0)
@@ -581,8 +581,8 @@ class WithinCallbackTests(PairCase):
             pair.server.makeConnection(pair.serverEnd)
             pair.pump()
             self.assertFalse(pair.serverEnd.connected)
-            self.assertEqual(pair.serverFactory._handshaking, {})
-            self.assertEqual(pair.serverFactory._connected, 0)
+            self.assertEqual(pair.serverFactory.door.handshakes, {})
+            self.assertEqual(pair.serverFactory.door.connected, 0)
             self.assertNotIn("connectionMade", pair.server.names())
             pair.server.transport = None  # Its calls are not those of a whole session.
 
@@ -798,7 +798,7 @@ class AuthorizerTests(PairCase):
         deciding = Deciding(lambda one: one)
         pair = self.pair(authorizer=deciding, kernelSize=10).connect()
         while not deciding.asked:
-            self.assertIsNot(pair.server._driver.core.state, State.ESTABLISHED)
+            self.assertIsNot(linkOf(pair.server).core.state, State.ESTABLISHED)
             pair.step(10, 10)
         pair.pump()
         self.assertEqual(len(deciding.asked), 1)

@@ -57,6 +57,7 @@ from thing.events import (
     RequestReceived,
     Terminated,
 )
+from thing.session.protocol import linkOf
 
 DONE, FAILED, NOT_TAKEN = ReplyStatus
 
@@ -595,7 +596,7 @@ class AskingTests(PairCase):
         (error,) = fired
         self.assertIsInstance(error, RequestTimedOut)
         self.assertIn("2.5 s", str(error))
-        ledger = pair.client._driver.core._requests
+        ledger = linkOf(pair.client).core._requests
         self.assertEqual(ledger._made, {1})
         answer.callback(b"late")
         pair.pump()
@@ -705,7 +706,7 @@ class AskingTests(PairCase):
             error = self.assertRaises(LocalProtocolError, pair.client.request, *arguments)
             self.assertIs(error.code, ErrorCode.BAD_ARGUMENT)
         self.assertRaises(TypeError, pair.client.request, "text")
-        self.assertEqual(pair.client._driver.core._requests.next, 1)
+        self.assertEqual(linkOf(pair.client).core._requests.next, 1)
 
     def test_handlersAreCancelled(self) -> None:
         """Who is at work on an answer when the session ends is cancelled, without a log entry."""
@@ -783,4 +784,4 @@ class AskingTests(PairCase):
         pair.client.abort()
         pair.pump()
         self.assertEqual(seen, [b"held"])
-        self.assertEqual(pair.server._requests._answering, {})
+        self.assertEqual(linkOf(pair.server).requests._answering, {})

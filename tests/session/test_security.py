@@ -392,7 +392,7 @@ class StrangerTests(SynchronousTestCase):
         for _ in range(110):
             self.clock.advance(0.1)
         self.assertIs(transport.protocol.termination.code, ErrorCode.HANDSHAKE_TIMEOUT)
-        self.assertEqual(factory._handshaking, {})
+        self.assertEqual(factory.door.handshakes, {})
 
     def test_keyExchanges(self) -> None:
         """A flood of first messages costs no more key exchanges than are free of a puzzle."""
@@ -411,7 +411,7 @@ class StrangerTests(SynchronousTestCase):
         for _ in range(50):
             self.stranger(factory, chi + chi)
         self.assertEqual(self.group.begun, 0)  # type: ignore[attr-defined]
-        self.assertEqual((self.transports, factory._handshaking), ([], {}))
+        self.assertEqual((self.transports, factory.door.handshakes), ([], {}))
 
     def test_memoryOfAFlood(self) -> None:
         """
@@ -428,12 +428,12 @@ class StrangerTests(SynchronousTestCase):
             before = tracemalloc.get_traced_memory()[0]
             for _ in range(20 * most):
                 self.stranger(factory, data)
-                self.assertLessEqual(len(factory._handshaking), most)
+                self.assertLessEqual(len(factory.door.handshakes), most)
             gc.collect()
             grown = tracemalloc.get_traced_memory()[0] - before
         finally:
             tracemalloc.stop()
-        buffered = [one._driver.core._reader.buffered for one in factory._handshaking]
+        buffered = [one.core._reader.buffered for one in factory.door.handshakes]
         self.assertEqual(len(buffered), most)
         self.assertLessEqual(max(buffered), HANDSHAKE_LIMIT + 2)
         self.assertLess(grown, most * 32_000)
@@ -446,15 +446,15 @@ class StrangerTests(SynchronousTestCase):
         for end in range(len(chi) + 1):
             self.stranger(factory, chi[:end])
             self.stranger(factory, chi + chi[: end // 2])
-        self.assertEqual(len(factory._handshaking), 2 * len(chi) + 2)
+        self.assertEqual(len(factory.door.handshakes), 2 * len(chi) + 2)
         self.clock.pump([0.5] * 21)
-        self.assertEqual(factory._handshaking, {})
+        self.assertEqual(factory.door.handshakes, {})
         self.clock.advance(LINGER)
         for transport in self.transports:
             self.assertTrue(transport.disconnecting)
             transport.protocol.connectionLost()
         self.assertEqual(self.clock.getDelayedCalls(), [])
-        self.assertEqual((factory._connected, factory._handshakesPerAddress), (0, {}))
+        self.assertEqual((factory.door.connected, factory.door.handshakesPerNetwork), (0, {}))
 
     def test_oneAddress(self) -> None:
         """One network address cannot take all places."""

@@ -83,7 +83,7 @@ class SocketCase(TestCase):
 
     @inlineCallbacks
     def noSessions(self) -> Generator[Any, Any, None]:
-        yield self.until(lambda: not self.factory._connected)
+        yield self.until(lambda: not self.factory.door.connected)
         self.assertEqual(self.factory.sessions, set())
         self.assertEqual(self.flushLoggedErrors(), [])
 

@@ -22,7 +22,7 @@ from thing.errors import ThingError
 from thing.identity import CredentialKind
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
-from thing.session.live import fingerprintOf
+from thing.trust.live import fingerprintOf
 
 FLAT_LINE_TIME = 1.0
 """What may pass between the end of the drain timeout and the last flat line, seconds."""

@@ -29,11 +29,11 @@ from thing.daemon.service import CannotStart, ThingService
 from thing.daemon.systemd import Supervisor
 from thing.errors import ThingError
 from thing.session.factory import ThingFactory
-from thing.session.live import LiveTrust
 from thing.session.settable import SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust import IdentityKey
 from thing.trust.choice import ServerChoice
 from thing.trust.home import makeHome
+from thing.trust.live import LiveTrust
 
 if TYPE_CHECKING:
     from thing.fleet import IPresence
@@ -62,7 +62,7 @@ def makeService(options: Options) -> ThingService:
         choice = ServerChoice.read(_trustWithDefaults(options))
         settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
         factory = makeFactory(settings, choice.authorizer, limits=limitsOf(options.settings))
-        factory.trust = LiveTrust(choice, factory)
+        factory.trust = LiveTrust(choice, factory.clock)
         presence, companions = _makePresence(reactor, factory, options)
         if options["status"] is not None:
             companions.insert(0, _makeStatus(reactor, presence, options))

@@ -24,10 +24,10 @@ from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndp
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import CredentialError, LocalProtocolError
 from thing.session.clock import SteadyClock
-from thing.session.live import LiveTrust
 from thing.session.settable import CLIENT_SETTINGS, SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, ClientChoice, ServerChoice
 from thing.trust.keywords import Keyword, Where, count, duration, port, readKeywords, writtenIn
+from thing.trust.live import LiveTrust
 
 BACKLOG = 50
 """How many connections may wait to be accepted, as in Twisted's own descriptions."""
@@ -97,7 +97,7 @@ def parseServer(
             limits=limitsOf(chosen),
             clock=SteadyClock.of(reactor),
         )
-        endpoint.factory.trust = LiveTrust(choice, endpoint.factory)
+        endpoint.factory.trust = LiveTrust(choice, endpoint.factory.clock)
         return endpoint
 
 

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
 )
 from twisted.internet.protocol import Factory, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
@@ -25,7 +26,7 @@ from thing.endpoints.reasons import reasonOf
 from thing.endpoints.transport import StreamTransport
 from thing.errors import HandshakeFailed
 from thing.session.factory import ThingFactory
-from thing.session.protocol import ThingProtocol
+from thing.session.protocol import ThingProtocol, linkOf
 
 
 class StreamProtocol(ThingProtocol):
@@ -40,6 +41,7 @@ class StreamProtocol(ThingProtocol):
     application: IProtocolFactory
     transport: Any
     wrapped: IProtocol | None = None
+    _log = Logger()
     _carried: StreamTransport | None = None
     _bug: Failure | None = None
     _waiter: Deferred[IProtocol] | None = None
@@ -56,7 +58,7 @@ class StreamProtocol(ThingProtocol):
             return fail(self._bug)
         if self.wrapped is not None:
             return succeed(self.wrapped)
-        if self._closed and self.termination is not None:
+        if linkOf(self).closed and self.termination is not None:
             return fail(HandshakeFailed(self.termination))
         self._waiter = Deferred(self._cancelled)
         return self._waiter
@@ -72,7 +74,7 @@ class StreamProtocol(ThingProtocol):
         :param callback: what to call.
         :param args: with what.
         """
-        self._driver.guard(self._tell, callback, *args)
+        linkOf(self).driver.guard(self._tell, callback, *args)
 
     def _tell(self, callback: Callable[..., object], *args: object) -> None:
         """Call the application in its own logging context, and remember its first failure."""

@@ -17,7 +17,8 @@ from thing.fleet.local import LocalRegistry
 from thing.fleet.model import Filter, FleetEvent, NodeRecord, Page, ThingRecord, Twins
 from thing.fleet.sessions import LocalSession
 from thing.fleet.subscriptions import Receiver, Subscription
-from thing.session.factory import ThingFactory, cameAndWent
+from thing.session.factory import ThingFactory
+from thing.session.journal import isHealthCheck
 from thing.session.protocol import ThingProtocol
 
 MINUTES = 60
@@ -149,7 +150,9 @@ class Health:
 
     def _observe(self, protocol: ThingProtocol, event: Event) -> None:
         # A balancer's checks, every two seconds, would hide what people look for here.
-        if not isinstance(event, Terminated) or cameAndWent(protocol):
+        if not isinstance(event, Terminated):
+            return
+        if isHealthCheck(event.termination, protocol.silent):
             return
         minute = int(self._wallClock() // 60) * 60
         if not self._minutes or self._minutes[-1][0] != minute:

@@ -1,107 +1,45 @@
 """
 :class:`ThingProtocol`: one session, as its user sees it.
 
-One class serves both roles; the factory's settings say which. Override the
-callbacks that you need, call the methods; everything else is the protocol's.
+What it tells is in :mod:`thing.session.callbacks`; here is what can be asked of it and done with
+it. All of that is delegated: the session itself is in its link (:mod:`thing.session.link`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Awaitable
+from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IConsumer, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.core.client import ClientConnection
 from thing.core.server import ServerConnection
-from thing.core.states import ESTABLISHED_STATES, State
-from thing.errors import (
-    EndReason,
-    ErrorCode,
-    HandshakeFailed,
-    LocalProtocolError,
-    ReplyStatus,
-    RequestFailed,
-    ThingError,
-)
-from thing.events import (
-    Event,
-    GoingAway,
-    GoodbyeReceived,
-    HandshakeCompleted,
-    HeartbeatAcknowledged,
-    HeartbeatLate,
-    HeartbeatReceived,
-    HeartbeatSent,
-    KeyUpdated,
-    LastWordReceived,
-    MessageReceived,
-    NextKeyAnnounced,
-    ReplyReceived,
-    RequestReceived,
-    Session,
-    Terminated,
-    Termination,
-    TicketReceived,
-)
+from thing.core.states import ESTABLISHED_STATES
+from thing.errors import EndReason, ErrorCode, LocalProtocolError, ReplyStatus, RequestFailed
+from thing.events import Session, Termination
 from thing.identity import Identity
-from thing.session.driver import Driver
-from thing.session.requests import Requests
-from thing.session.transports import awaitsProxyHeader
-from thing.trust.interfaces import IKeyContinuity
-
-if TYPE_CHECKING:
-    from thing.session.factory import ThingFactory
+from thing.session.callbacks import SessionCallbacks
+from thing.session.link import Link, SessionFactory
 
 
 @implementer(IConsumer, IPushProducer)
-class ThingProtocol(Protocol):
+class ThingProtocol(SessionCallbacks):
     """
     One session, for either role; subclass it and override callbacks.
 
-    The callbacks come in this order: :meth:`connectionMade` when the stream is
-    there and nothing is secure yet; :meth:`handshakeCompleted` once, when both
-    sides have proved themselves; messages and heartbeats; :meth:`terminated`
-    once; :meth:`connectionLost` once, last. A subclass that overrides
-    ``connectionLost`` calls the inherited one first. An exception in a callback
-    is logged and ends the session with ``INTERNAL_ERROR``; only one in
-    :meth:`requestReceived` fails no more than that request.
+    The callbacks, their order, and what becomes of an exception in one are described at
+    :class:`~thing.session.callbacks.SessionCallbacks`. None of them needs to call the one that
+    it overrides. One class serves both roles; the factory's settings say which.
 
-    ``handshakeCompleted`` bears the name of Twisted's ``IHandshakeListener``,
-    but the interface is not provided: over an outer TLS transport it would be
-    called for TLS's handshake, too.
+    A subclass may use any name that is not public here.
 
-    :ivar factory: the :class:`ThingFactory` that built it.
-    :ivar connectedFrom: where the connection came from; None while a PROXY header
-        is to tell it.
+    :ivar factory: the :class:`~thing.session.factory.ThingFactory` that built it.
     """
 
-    factory: ThingFactory
-    _driver: Driver
-    _requests: Requests
-    connectedFrom: IAddress | None
-    _presumed: IAddress | None
-    _closed: bool
-    _established: list[Deferred[Session]]
-    _ended: list[Deferred[Termination]]
-    _log = Logger()
-
-    # Callbacks.
-
-    def handshakeCompleted(self) -> None:
-        """Say that the session is up: the peer is proved and admitted, data may be sent."""
-
-    def messageReceived(self, message: bytes) -> None:
-        """
-        Take an application message, or with ``stream`` set some of the stream's bytes.
-
-        :param message: the message.
-        """
+    factory: SessionFactory[Any]
+    __link: Link[Any]
 
     def requestReceived(self, data: bytes) -> bytes | Awaitable[bytes | None] | None:
         """
@@ -118,121 +56,32 @@ class ThingProtocol(Protocol):
             a coroutine that gives it, and is cancelled if the session ends first.
         :raises RequestFailed: with ``NOT_TAKEN``, to say so to the peer; it is not logged.
         """
-        if self._core.stream:
+        if self.__link.core.stream:
             raise RequestFailed(ReplyStatus.NOT_TAKEN)
         self.messageReceived(data)
         return None
-
-    def lastWordReceived(self, lastWord: bytes) -> None:
-        """
-        Server: note what the client leaves, to be made public if it is lost.
-
-        :param lastWord: the message, which replaces the one before; empty withdraws it.
-        """
-
-    def heartbeatSent(self, sequence: int) -> None:
-        """
-        Client: note that a heartbeat is on its way.
-
-        :param sequence: its number, from one.
-        """
-
-    def heartbeatReceived(self, sequence: int, roundTripTime: float | None) -> None:
-        """
-        Server: note that a heartbeat renewed the session.
-
-        :param sequence: its number, from one.
-        :param roundTripTime: what the client measured last, seconds, or None.
-        """
-
-    def heartbeatAcknowledged(self, sequence: int, roundTripTime: float) -> None:
-        """
-        Client: note that the server renewed the session.
-
-        :param sequence: the heartbeat's number.
-        :param roundTripTime: from heartbeat to acknowledgement, seconds.
-        """
-
-    def heartbeatLate(self, silence: float) -> None:
-        """
-        Note that the peer missed a heartbeat (server) or an acknowledgement (client).
-
-        :param silence: since the last one, seconds; at one TTL the session ends.
-        """
-
-    def goingAway(self, reason: EndReason | int, retryAfter: float) -> None:
-        """
-        Client: note that the server asked to be left; the goodbye follows by itself.
-
-        :param reason: why.
-        :param retryAfter: how long to stay away, seconds; zero gives no advice.
-        """
-
-    def goodbyeReceived(self) -> None:
-        """Server: note that the client said goodbye; what is queued still goes to it, no more."""
-
-    def serverKeyAnnounced(self, identity: Identity) -> None:
-        """
-        Client: note the key that the server will use next, signed by the one it uses now.
-
-        An authorizer that provides
-        :class:`~thing.trust.interfaces.IKeyContinuity` has been told already.
-
-        :param identity: the next key.
-        """
-
-    def keyUpdated(self, generation: int) -> None:
-        """
-        Note that the peer moved to its next traffic key.
-
-        :param generation: how many times it did so in this session.
-        """
-
-    def terminated(self, termination: Termination) -> None:
-        """
-        Say how the session ended; the stream may take a moment longer to close.
-
-        :param termination: how, why and by whom.
-        """
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Clean up after the stream; overriding methods call this one first.
-
-        :param reason: why the transport closed; :meth:`terminated` knows better.
-        """
-        self._driver.disconnected()
-        self.factory.disconnected(self)
-        self._closed = True
-        assert self.termination is not None, "without a stream there is no session"
-        established, self._established = self._established, []
-        for failing in established:
-            failing.errback(HandshakeFailed(self.termination))
-        ended, self._ended = self._ended, []
-        for waiter in ended:
-            waiter.callback(self.termination)
 
     # What can be asked.
 
     @property
     def session(self) -> Session | None:
         """What was agreed on: session id, peer, group, AEAD, TTL; None before Established."""
-        return self._core.session
+        return self.__link.core.session
 
     @property
     def proved(self) -> bool:
         """Whether the peer has proved who it is; it may not be admitted yet."""
-        return self._core.state is State.AUTHORIZING or self.session is not None
+        return self.__link.proved
 
     @property
     def provedIdentity(self) -> Identity | None:
         """What the peer has proved, without the name that an authorizer gave; None before."""
-        return self._driver.proved
+        return self.__link.driver.proved
 
     @property
     def silent(self) -> bool:
         """Whether nothing has come from the peer yet, except a PROXY header."""
-        return self._presumed is not None
+        return self.__link.silent
 
     @property
     def peer(self) -> Identity | None:
@@ -247,17 +96,22 @@ class ThingProtocol(Protocol):
     @property
     def termination(self) -> Termination | None:
         """How the session ended; None while it has not."""
-        return self._core.termination
+        return self.__link.core.termination
+
+    @property
+    def connectedFrom(self) -> IAddress | None:
+        """Where the connection came from; None while a PROXY header is to tell it."""
+        return self.__link.connectedFrom
 
     @property
     def address(self) -> IAddress | None:
         """The peer's transport address; behind a PROXY header the one that it tells."""
-        return self.transport.getPeer() if self.transport is not None else self.connectedFrom
+        return self.__link.address
 
     @property
     def roundTripTime(self) -> float | None:
         """What the client's last acknowledged heartbeat measured, seconds; None before one."""
-        return self._core.roundTripTime
+        return self.__link.core.roundTripTime
 
     @property
     def silence(self) -> float | None:
@@ -266,48 +120,48 @@ class ThingProtocol(Protocol):
 
         None before it is up, and when the peer's silence does not count any more.
         """
-        return self._core.silence(self.factory.clock.seconds())
+        return self.__link.core.silence(self.factory.clock.seconds())
 
     @property
     def octetsReceived(self) -> int:
         """How many octets of the stream were taken, records and handshake included."""
-        return self._core.octetsReceived
+        return self.__link.core.octetsReceived
 
     @property
     def octetsSent(self) -> int:
         """How many octets were given to the transport, records and handshake included."""
-        return self._core.octetsSent
+        return self.__link.core.octetsSent
 
     @property
     def messagesReceived(self) -> int:
         """How many messages and requests came in."""
-        return self._core.messagesReceived
+        return self.__link.core.messagesReceived
 
     @property
     def messagesSent(self) -> int:
         """How many messages and requests were given to send."""
-        return self._core.messagesSent
+        return self.__link.core.messagesSent
 
     @property
     def lastWord(self) -> bytes:
         """What the client leaves, to be made public if it is lost; empty for nothing."""
-        return self._core.lastWord
+        return self.__link.core.lastWord
 
     @property
     def heartbeats(self) -> int:
         """Server: how many heartbeats came."""
-        core = self._core
+        core = self.__link.core
         return core.lastHeartbeat if isinstance(core, ServerConnection) else 0
 
     @property
     def ttl(self) -> float | None:
         """The TTL as the server granted it last, seconds; None before Established."""
-        return self._core.ttl
+        return self.__link.core.ttl
 
     @property
     def queued(self) -> int:
         """How many octets of application data wait to be sent."""
-        return self._core.queued
+        return self.__link.core.queued
 
     def whenEstablished(self) -> Deferred[Session]:
         """
@@ -317,14 +171,7 @@ class ThingProtocol(Protocol):
             :class:`~thing.errors.HandshakeFailed` once the stream is closed;
             always one of the two, once.
         """
-        waiter: Deferred[Session] = Deferred()
-        if self._core.session is not None:
-            waiter.callback(self._core.session)
-        elif self._closed and self.termination is not None:
-            waiter.errback(HandshakeFailed(self.termination))
-        else:
-            self._established.append(waiter)
-        return waiter
+        return self.__link.whenEstablished()
 
     def whenTerminated(self) -> Deferred[Termination]:
         """
@@ -334,11 +181,7 @@ class ThingProtocol(Protocol):
 
         :return: fires with how the session ended; never fails.
         """
-        if self._closed and self.termination is not None:
-            return succeed(self.termination)
-        waiter: Deferred[Termination] = Deferred()
-        self._ended.append(waiter)
-        return waiter
+        return self.__link.whenTerminated()
 
     def exportKeyingMaterial(self, label: str, context: bytes, length: int) -> bytes:
         """
@@ -350,7 +193,7 @@ class ThingProtocol(Protocol):
         :return: the same octets on both sides.
         :raises LocalProtocolError: if the session is not up, or an argument is out of bounds.
         """
-        return self._core.exportKeyingMaterial(label, context, length)
+        return self.__link.core.exportKeyingMaterial(label, context, length)
 
     # What can be done.
 
@@ -365,7 +208,7 @@ class ThingProtocol(Protocol):
             ``BUFFER_FULL`` if with it more than ``maxBuffered`` octets would wait.
         :raises TypeError: unless it is bytes or like bytes.
         """
-        return self._driver.send(message)
+        return self.__link.driver.send(message)
 
     def request(self, data: bytes, timeout: float = 10.0) -> Deferred[bytes]:
         """
@@ -386,7 +229,7 @@ class ThingProtocol(Protocol):
             if with it more than ``maxBuffered`` octets would wait.
         :raises TypeError: unless it is bytes or like bytes.
         """
-        return self._requests.ask(data, timeout)
+        return self.__link.requests.ask(data, timeout)
 
     def setLastWord(self, lastWord: bytes) -> bool:
         """
@@ -400,11 +243,11 @@ class ThingProtocol(Protocol):
             too long; ``BUFFER_FULL`` if with it more than ``maxBuffered`` octets would wait.
         :raises TypeError: unless it is bytes or like bytes.
         """
-        core = self._core
+        core = self.__link.core
         if not isinstance(core, ClientConnection):
             raise LocalProtocolError(ErrorCode.WRONG_STATE, "only a client leaves a last word")
         left = core.setLastWord(lastWord)
-        self._driver.flush()
+        self.__link.driver.flush()
         return left
 
     def goodbye(self) -> Deferred[Termination]:
@@ -419,14 +262,15 @@ class ThingProtocol(Protocol):
             lingers; a server waits as long again for the client's goodbye.
         """
         ended = self.whenTerminated()
-        core, now = self._core, self.factory.clock.seconds()
+        link, now = self.__link, self.factory.clock.seconds()
+        core = link.core
         if core.state not in ESTABLISHED_STATES:
             self.abort()
         elif isinstance(core, ClientConnection):
-            self._driver.follow(core.goodbye(now))
+            link.driver.follow(core.goodbye(now))
         else:
             self.goAway(EndReason.CLOSING)
-        self._driver.release()  # The peer's goodbye comes behind what is held.
+        link.driver.release()  # The peer's goodbye comes behind what is held.
         return ended
 
     def loseConnection(self) -> None:
@@ -444,15 +288,26 @@ class ThingProtocol(Protocol):
         :param retryAfter: how long the client should stay away, seconds.
         :raises LocalProtocolError: ``WRONG_STATE`` on a client, or unless the session is up.
         """
-        core = self._core
+        core, now = self.__link.core, self.factory.clock.seconds()
         if not isinstance(core, ServerConnection):
             raise LocalProtocolError(ErrorCode.WRONG_STATE, "only a server goes away")
         grace = self.factory.settings.closeTimeout if grace is None else grace
-        self._driver.follow(core.goAway(reason, self.factory.clock.seconds(), grace, retryAfter))
+        self.__link.driver.follow(core.goAway(reason, now, grace, retryAfter))
 
     def abort(self) -> None:
         """End the session at once; the peer sees a truncated stream."""
-        self._driver.follow(self._core.abort(self.factory.clock.seconds()))
+        link = self.__link
+        link.driver.follow(link.core.abort(self.factory.clock.seconds()))
+
+    def reject(self, code: ErrorCode, detail: str = "", retryAfter: float = 0.0) -> None:
+        """
+        End the session at once and tell the peer a code.
+
+        :param code: what the peer is told.
+        :param detail: why, for this side's log only.
+        :param retryAfter: how long a client should stay away, seconds.
+        """
+        self.__link.reject(code, detail, retryAfter)
 
     def updateKey(self) -> None:
         """
@@ -460,8 +315,8 @@ class ThingProtocol(Protocol):
 
         :raises LocalProtocolError: ``WRONG_STATE`` unless the session is up.
         """
-        self._core.updateKey(self.factory.clock.seconds())
-        self._driver.flush()
+        self.__link.core.updateKey(self.factory.clock.seconds())
+        self.__link.driver.flush()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -471,11 +326,11 @@ class ThingProtocol(Protocol):
         :param streaming: which of the two.
         :raises RuntimeError: if there is one already.
         """
-        self._driver.registerProducer(producer, streaming)
+        self.__link.driver.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """Forget the producer (``IConsumer``)."""
-        self._driver.unregisterProducer()
+        self.__link.driver.unregisterProducer()
 
     def write(self, data: bytes) -> None:
         """
@@ -492,11 +347,11 @@ class ThingProtocol(Protocol):
         More than 64 KiB held back stops the reading, too, and then the session
         ends unless it is resumed within ``pauseLimit`` (by default a third of the TTL).
         """
-        self._driver.hold()
+        self.__link.driver.hold()
 
     def resumeProducing(self) -> None:
         """Deliver messages again (``IPushProducer``)."""
-        self._driver.release()
+        self.__link.driver.release()
 
     def stopProducing(self) -> None:
         """End the session (``IPushProducer``); what was held back is delivered first."""
@@ -512,19 +367,7 @@ class ThingProtocol(Protocol):
         """
         self.connected = 1
         self.transport = transport
-        self._presumed = transport.getPeer()
-        if awaitsProxyHeader(transport):
-            self.connectedFrom = None  # The balancer has no limit: it stands for all the others.
-        self.factory.connected(self)
-        self._driver.attach(transport)
-        if self.termination is not None:  # It was turned away before there was a stream.
-            self._driver.cut()
-            return
-        self._driver.guard(self.connectionMade)
-        busy = self.factory.refusal(self)
-        if busy:
-            self.reject(ErrorCode.SERVER_BUSY, busy.detail, busy.retryAfter)
-        self._driver.start()
+        self.__link.connect(transport)
 
     def dataReceived(self, data: bytes) -> None:
         """
@@ -532,118 +375,27 @@ class ThingProtocol(Protocol):
 
         :param data: the octets.
         """
-        if self._presumed is not None:
-            self._learnAddress()
-        self._driver.received(data)
+        self.__link.received(data)
 
-    def _learnAddress(self) -> None:
-        """Before the first data: a PROXY header was read by now, if there is one."""
-        presumed, self._presumed = self._presumed, None
-        address = self.address
-        if address is None or address == presumed:
-            return
-        busy = self.factory.moved(self, address)
-        if busy:
-            self.reject(ErrorCode.SERVER_BUSY, busy.detail, busy.retryAfter)
 
-    # The factory's and the driver's side; not to be overridden.
+def join(protocol: ThingProtocol, link: Link[Any]) -> None:
+    """
+    Make a protocol ready for its connection.
 
-    def attach(self, driver: Driver, address: IAddress | None) -> None:
-        """
-        Make ready for a connection; the factory calls this.
+    :param protocol: a new one.
+    :param link: its link.
+    """
+    protocol._ThingProtocol__link = link  # type: ignore[attr-defined]
+    # Before the user's, which may be anything, the books are put right; see Link.
+    protocol.connectionLost = link.connectionLost  # type: ignore[method-assign]
 
-        :param driver: drives the Connection.
-        :param address: the peer's address.
-        """
-        self._driver = driver
-        self._requests = Requests(driver, self.factory.clock)
-        self.connectedFrom = address
-        self._presumed = None
-        self._closed = False
-        self._established = []
-        self._ended = []
 
-    def reject(self, code: ErrorCode, detail: str = "", retryAfter: float = 0.0) -> None:
-        """
-        End the connection and tell the peer a code.
+def linkOf(protocol: ThingProtocol) -> Link[Any]:
+    """
+    Tell what is behind a protocol; for the rooms of Thing alone.
 
-        :param code: what the peer is told.
-        :param detail: why, for this side's log only.
-        :param retryAfter: how long a client should stay away, seconds.
-        """
-        now = self.factory.clock.seconds()
-        self._driver.follow(self._core.reject(code, now, detail, retryAfter))
-
-    def cutOff(self, detail: str) -> None:
-        """
-        End the connection as a busy server, at once: the peer sees its stream end.
-
-        :param detail: why, for this side's log only.
-        """
-        self.reject(ErrorCode.SERVER_BUSY, detail)
-        self._driver.cut()
-
-    def deliver(self, event: Event) -> None:
-        """
-        Turn an event into a callback; the driver calls this.
-
-        :param event: the event.
-        """
-        if self.factory.observers:
-            self.factory.observe(self, event)
-        self._DELIVERIES[type(event)](self, event)
-
-    @property
-    def _core(self) -> ServerConnection | ClientConnection:
-        return self._driver.core
-
-    def _deliverCompleted(self, event: HandshakeCompleted) -> None:
-        self.factory.established(self)
-        self.handshakeCompleted()
-        waiters, self._established = self._established, []
-        for waiter in waiters:
-            waiter.callback(event.session)
-
-    def _deliverNextKey(self, event: NextKeyAnnounced) -> None:
-        if IKeyContinuity.providedBy(self.factory.authorizer):
-            try:
-                kept = self.factory.authorizer.nextKeyAnnounced(event.current, event.following)
-                if isinstance(kept, Deferred):
-                    kept.addErrback(self._nextKeyNotKept)
-            except ThingError:
-                self._nextKeyNotKept(Failure())  # type: ignore[no-untyped-call]
-        self.serverKeyAnnounced(event.following)
-
-    def _nextKeyNotKept(self, failure: Failure) -> None:
-        self._log.warn("The server's next key is not kept: {error}", error=str(failure.value))
-
-    def _deliverTicket(self, event: TicketReceived) -> None:
-        assert isinstance(self._core, ClientConnection), "only a client is given tickets"
-        self.factory.keepTicket(event.ticket, self._core.credential)
-
-    def _deliverTerminated(self, event: Terminated) -> None:
-        self.factory.ended(self, event.termination)
-        self._requests.end(event.termination)
-        self.terminated(event.termination)
-
-    _DELIVERIES: ClassVar[dict[type[Any], Callable[[ThingProtocol, Any], None]]] = {
-        HandshakeCompleted: _deliverCompleted,
-        MessageReceived: lambda self, e: self.messageReceived(e.data),
-        RequestReceived: lambda self, e: self._requests.answer(
-            e.number, e.data, self.requestReceived
-        ),
-        ReplyReceived: lambda self, e: self._requests.replied(e),
-        LastWordReceived: lambda self, e: self.lastWordReceived(e.data),
-        HeartbeatSent: lambda self, e: self.heartbeatSent(e.sequence),
-        HeartbeatReceived: lambda self, e: self.heartbeatReceived(e.sequence, e.roundTripTime),
-        HeartbeatAcknowledged: lambda self, e: self.heartbeatAcknowledged(
-            e.sequence, e.roundTripTime
-        ),
-        HeartbeatLate: lambda self, e: self.heartbeatLate(e.silence),
-        GoingAway: lambda self, e: self.goingAway(e.reason, e.retryAfter),
-        GoodbyeReceived: lambda self, e: self.goodbyeReceived(),
-        KeyUpdated: lambda self, e: self.keyUpdated(e.generation),
-        NextKeyAnnounced: _deliverNextKey,
-        TicketReceived: _deliverTicket,
-        Terminated: _deliverTerminated,
-    }
+    :param protocol: which a factory has built.
+    :return: its link.
+    """
+    link: Link[Any] = protocol._ThingProtocol__link  # type: ignore[attr-defined]
+    return link

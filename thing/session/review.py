@@ -1,28 +1,76 @@
-"""Keys are live: who is not authorized any more loses its session, too."""
+"""
+:class:`Review`: who is not authorized any more loses the session that is up, too.
+
+Here the authorizer is asked again about everybody who is here. When that is to be done is
+decided elsewhere: by whoever replaces the authorizer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, NotAuthorized
-
-if TYPE_CHECKING:
-    from thing.identity import Identity
-    from thing.session.factory import ThingFactory
-    from thing.session.protocol import ThingProtocol
+from thing.events import Termination
+from thing.identity import Identity
 
 AT_ONCE = 16
 """How many questions an authorizer is asked at a time: it may look into a database."""
 
 LEAVE_GRACE = 2.0
 """How long a session that must end may take to say goodbye, seconds."""
+
+
+class Reviewed(Protocol):
+    """A session that is up: what is asked about it, and how it is asked to leave."""
+
+    @property
+    def sessionId(self) -> str:
+        """The session id in hexadecimal."""
+
+    @property
+    def peer(self) -> Identity | None:
+        """Who the peer is, by the name that it was admitted with."""
+
+    @property
+    def provedIdentity(self) -> Identity | None:
+        """What the peer has proved."""
+
+    @property
+    def termination(self) -> Termination | None:
+        """How the session ended; None while it has not."""
+
+    def goAway(self, reason: EndReason, grace: float) -> None:
+        """
+        Ask the client to leave.
+
+        :param reason: why.
+        :param grace: how long it may take, seconds.
+        :raises LocalProtocolError: if the session is not up, or is leaving already.
+        """
+
+
+class Sessions(Protocol):
+    """
+    The sessions of a server, as a factory has them.
+
+    :ivar reviews: how often they were asked about.
+    """
+
+    reviews: int
+    clock: IReactorTime
+    authorizer: Any
+
+    @property
+    def sessions(self) -> Collection[Reviewed]:
+        """The sessions that are up."""
 
 
 class Review:
@@ -36,8 +84,8 @@ class Review:
 
     _log = Logger()
 
-    def __init__(self, factory: ThingFactory) -> None:
-        """:param factory: whose sessions to ask about."""
+    def __init__(self, factory: Sessions) -> None:
+        """:param factory: whose sessions to ask about, with its authorizer."""
         self._factory = factory
 
     def run(self) -> Deferred[int]:
@@ -59,35 +107,35 @@ class Review:
 
         return DeferredList(tasks).addCallback(count)
 
-    def _questions(self, sessions: list[ThingProtocol]) -> Iterator[Deferred[None]]:
-        for protocol in sessions:
-            if protocol.termination is None:
-                asked = maybeDeferred(self._factory.authorizer.authorize, protocol.provedIdentity)
+    def _questions(self, sessions: list[Reviewed]) -> Iterator[Deferred[None]]:
+        for session in sessions:
+            if session.termination is None:
+                asked = maybeDeferred(self._factory.authorizer.authorize, session.provedIdentity)
                 yield asked.addCallbacks(
-                    partial(self._admitted, protocol), partial(self._refused, protocol)
+                    partial(self._admitted, session), partial(self._refused, session)
                 )
 
-    def _admitted(self, protocol: ThingProtocol, identity: Identity) -> None:
-        before = protocol.peer
+    def _admitted(self, session: Reviewed, identity: Identity) -> None:
+        before = session.peer
         if before is not None and identity.name != before.name:
-            self._end(protocol, EndReason.CLOSING, f"its name is {identity} now")
+            self._end(session, EndReason.CLOSING, f"its name is {identity} now")
 
-    def _refused(self, protocol: ThingProtocol, failure: Failure) -> None:
+    def _refused(self, session: Reviewed, failure: Failure) -> None:
         error: Any = failure.value
         if not isinstance(error, NotAuthorized):
             self._log.failure("The authorizer failed; the session stays", failure=failure)
         elif error.code is not ErrorCode.SERVER_BUSY:
-            self._end(protocol, EndReason.REVOKED, error.detail)
+            self._end(session, EndReason.REVOKED, error.detail)
 
-    def _end(self, protocol: ThingProtocol, reason: EndReason, why: str) -> None:
+    def _end(self, session: Reviewed, reason: EndReason, why: str) -> None:
         try:
-            protocol.goAway(reason, LEAVE_GRACE)
+            session.goAway(reason, LEAVE_GRACE)
         except LocalProtocolError:
             return  # It is leaving already.
         self._left += 1
         self._log.info(
             "Session {sessionId} with {peer} must end: {why}",
-            sessionId=protocol.sessionId,
-            peer=str(protocol.peer),
+            sessionId=session.sessionId,
+            peer=str(session.peer),
             why=why,
         )

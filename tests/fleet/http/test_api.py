@@ -20,6 +20,7 @@ from thing.fleet import Undelivered
 from thing.fleet.http.answers import encode, pageAnswer
 from thing.fleet.http.api import FleetApi
 from thing.fleet.http.description import DESCRIPTION
+from thing.session.protocol import linkOf
 
 Json = dict[str, Any]
 
@@ -324,9 +325,9 @@ class MessageTests(ApiCase):
         self.answering(lambda data: answer)
         connection = self.open(request("POST", pathOf("lamp", "/messages"), body=b"x"))
         self.pair.pump()
-        self.assertEqual(len(self.pair.server._requests._waiting), 1)
+        self.assertEqual(len(linkOf(self.pair.server).requests._waiting), 1)
         connection.leave()
-        self.assertEqual(len(self.pair.server._requests._waiting), 0)
+        self.assertEqual(len(linkOf(self.pair.server).requests._waiting), 0)
         answer.callback(b"too late")
         self.pair.pump()
         self.assertEqual(connection.read(), b"")

@@ -17,8 +17,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.trust.test_keys import DirectoryMixin, write
 from thing import CredentialKind, Identity, IdentityKey, NotAuthorized
 from thing.endpoints.stream import ApplicationFactory, StreamFactory
-from thing.session.live import INTERVAL, LiveTrust
 from thing.trust.choice import ServerChoice
+from thing.trust.live import INTERVAL, LiveTrust
 
 
 class LiveTests(DirectoryMixin, SynchronousTestCase):
@@ -38,7 +38,7 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.factory = StreamFactory(
             self.choice.settings(), self.choice.authorizer, clock=self.clock
         )
-        self.factory.trust = LiveTrust(self.choice, self.factory)
+        self.factory.trust = LiveTrust(self.choice, self.clock)
         application = ApplicationFactory(self.factory, Factory.forProtocol(Protocol))
         application.doStart()
         self.addCleanup(self.stop, application)
@@ -49,7 +49,7 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def observe(self, event: Any) -> None:
-        if event["log_namespace"].startswith("thing.session.live"):
+        if event["log_namespace"].startswith("thing.trust.live"):
             self.logged.append(formatEvent(event))
 
     def authorize(self, *keys: IdentityKey) -> None:

@@ -1,18 +1,22 @@
-"""Keys are live: a server trusts what its files have now, in the sessions that are up, too."""
+"""
+:class:`LiveTrust`: a server trusts what its files of keys have now.
+
+Here the files are looked at and read again. What becomes of a new choice, in the sessions that
+are up above all, is up to those who follow it.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from thing.core.credentials import Credential, readCredential
-from thing.core.settings import ServerSettings
 from thing.errors import ThingError
-from thing.session.factory import ThingFactory
-from thing.session.review import Review
 from thing.trust.choice import ServerChoice
 
 INTERVAL = 1.0
@@ -26,22 +30,24 @@ class LiveTrust:
     """
     Reads a server's files of keys again when they have changed, or when it is told to.
 
-    On any error all stays as it was, and the log says why. Whose key is not admitted any
-    more loses the session that is up (:class:`~thing.session.review.Review`).
+    On any error all stays as it was, and the log says why.
+
+    :ivar followers: told each new choice. A follower puts it to use, and gives a Deferred that
+        fires with how many sessions were asked to leave for it; what it raises is such an error.
     """
 
     _log = Logger()
 
-    def __init__(self, choice: ServerChoice, factory: ThingFactory) -> None:
+    def __init__(self, choice: ServerChoice, clock: IReactorTime) -> None:
         """
         :param choice: what the server chose.
-        :param factory: its sessions; the settings and the authorizer are replaced there.
+        :param clock: tells when to look.
         """
+        self.followers: list[Callable[[ServerChoice], Deferred[int]]] = []
         self._choice = choice
-        self._factory = factory
         self._read = self._seen = self._stamps()
         self._looking = LoopingCall(self.look)
-        self._looking.clock = factory.clock
+        self._looking.clock = clock
 
     def start(self) -> None:
         """Look at the files from now on."""
@@ -69,22 +75,19 @@ class LiveTrust:
         self._read = self._stamps()
         try:
             choice = self._choice.again()
-            settings = self._factory.settings
-            assert isinstance(settings, ServerSettings), "a server's sessions"
-            settings = choice.applied(settings)
+            reviews = [follow(choice) for follow in self.followers]
         except Exception as error:
             self._log.error("Not reloaded, all stays as it was: {reason}", reason=_reasonOf(error))
             return succeed(0)
         self._choice = choice
-        self._factory.settings, self._factory.authorizer = settings, choice.authorizer
-        following = settings.nextCredential
+        following = choice.nextCredential
         self._log.info(
             "Reloaded: the server's key is {fingerprint}{next}{admitted}",
-            fingerprint=fingerprintOf(settings.credential),
+            fingerprint=fingerprintOf(choice.credentials[0]),
             next="" if following is None else f", the next one {fingerprintOf(following)}",
             admitted="" if choice.things is None else f"; keys authorized: {choice.things}",
         )
-        return Review(self._factory).run()
+        return gatherResults(reviews).addCallback(sum)
 
     def _stamps(self) -> list[Stamp]:
         return [_stampOf(path) for path in self._choice.files]

@@ -1,0 +1,306 @@
+"""Whatever a user's subclass overrides, forgets, or calls its own: the books stay right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionLost
+from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.ssl import CertificateOptions
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.protocols.haproxy import proxyEndpoint
+from twisted.protocols.policies import WrappingFactory
+from twisted.protocols.tls import TLSMemoryBIOFactory
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.pairs import CallbackBug, Pair, firings, freshServer
+from thing.events import Cause
+from thing.session.door import Door
+from thing.session.driver import Driver
+from thing.session.factory import ThingFactory
+from thing.session.limits import Limits
+from thing.session.link import Link
+from thing.session.protocol import ThingProtocol
+from thing.session.reception import Reception
+from thing.session.requests import Requests
+from thing.trust.authorized import Anyone
+
+PLACES = 3
+
+
+class Forgetful(ThingProtocol):
+    """Overrides connectionLost, and calls no other; so do Twisted's own protocols."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.cleaned = True
+
+
+class Failing(ThingProtocol):
+    """Fails as soon as it is told that the stream is gone."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        raise CallbackBug("connectionLost")
+
+
+class Calling(ThingProtocol):
+    """Calls the inherited method, as it once had to."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        super().connectionLost(reason)
+        self.cleaned = True
+
+
+class Deaf(ThingProtocol):
+    """Takes what comes in, and gives it to nobody."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the octets."""
+
+
+class FailingAtOnce(ThingProtocol):
+    """Fails when it is given its transport."""
+
+    def makeConnection(self, transport: Any) -> None:
+        raise CallbackBug("makeConnection")
+
+
+class FailingLater(ThingProtocol):
+    """Fails when it has been given its transport."""
+
+    def makeConnection(self, transport: Any) -> None:
+        super().makeConnection(transport)
+        raise CallbackBug("makeConnection")
+
+
+def serverFactory(protocol: type[ThingProtocol], clock: Clock) -> ThingFactory:
+    """A server that has room for a few, and builds this."""
+    limits = Limits(sessions=PLACES, handshakes=PLACES)
+    factory = ThingFactory(freshServer(), Anyone(), limits=limits, clock=clock)
+    factory.protocol = protocol
+    return factory
+
+
+class BooksCase(SynchronousTestCase):
+    """Tests that look at the books of a factory."""
+
+    def assertEmpty(self, factory: ThingFactory) -> None:
+        """Nobody is here, and nothing is counted."""
+        door = factory.door
+        self.assertEqual((door.connected, door.handshakes, door.up), (0, {}, set()))
+        self.assertEqual((door.perNetwork, door.handshakesPerNetwork), ({}, {}))
+        self.assertEqual(factory.sessions, set())
+
+
+class OverridingTests(BooksCase):
+    """A server of three places, filled ten times over by a subclass that does not cooperate."""
+
+    def fill(self, protocol: type[ThingProtocol], errors: int) -> list[Pair]:
+        """Fill all places with sessions, and end them; return what came last."""
+        clock = Clock()
+        factory = serverFactory(protocol, clock)
+        for times in range(1, 11):
+            pairs = [Pair(serverFactory=factory, clock=clock) for _ in range(PLACES)]
+            told = [firings(pair.server.whenTerminated()) for pair in pairs]
+            for pair in pairs:
+                pair.up()
+            self.assertEqual(len(factory.sessions), PLACES)
+            for pair in pairs:
+                pair.client.abort()
+                pair.pump()
+            self.assertEqual(told, [[pair.server.termination] for pair in pairs])
+            self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), errors * PLACES)
+            self.assertEmpty(factory)
+            self.assertEqual(factory.terminations, {Cause.TRUNCATED: PLACES * times})
+        self.assertEqual(factory.limitsHit, {})
+        return pairs
+
+    def test_forgets(self) -> None:
+        """One that does not call the inherited connectionLost; it is called all the same."""
+        for pair in self.fill(Forgetful, 0):
+            self.assertTrue(pair.server.cleaned)  # type: ignore[attr-defined]
+
+    def test_raises(self) -> None:
+        """One whose connectionLost raises; that is logged."""
+        self.fill(Failing, 1)
+
+    def test_calls(self) -> None:
+        """One that calls the inherited connectionLost; nothing is counted twice."""
+        for pair in self.fill(Calling, 0):
+            self.assertTrue(pair.server.cleaned)  # type: ignore[attr-defined]
+
+    def test_nothingStays(self) -> None:
+        """What stands before the user's method is gone when that is called."""
+        for pair in self.fill(Forgetful, 0):
+            self.assertNotIn("connectionLost", vars(pair.server))
+
+    def test_waitersFail(self) -> None:
+        """Who waits for a session that never comes is told, too."""
+        clock = Clock()
+        factory = serverFactory(Failing, clock)
+        pair = Pair(serverFactory=factory, clock=clock).connect()
+        waiting = firings(pair.server.whenEstablished())
+        pair.client.abort()
+        pair.pump()
+        self.assertEqual([error.termination for error in waiting], [pair.server.termination])
+        self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 1)
+        self.assertEmpty(factory)
+
+    def test_deaf(self) -> None:
+        """One that takes no octets holds its place no longer than a handshake may take."""
+        clock = Clock()
+        factory = serverFactory(Deaf, clock)
+        for _ in range(10):
+            pairs = [Pair(serverFactory=factory, clock=clock).connect() for _ in range(PLACES)]
+            told = [firings(pair.server.whenTerminated()) for pair in pairs]
+            pairs[0].advance(11.0, 1.0)
+            for pair in pairs:
+                pair.advance(3.0, 1.0)
+            self.assertEqual(told, [[pair.server.termination] for pair in pairs])
+            self.assertEmpty(factory)
+
+    def test_makeConnection(self) -> None:
+        """One whose makeConnection fails, before the inherited one or after, holds no place."""
+        for protocol in (FailingAtOnce, FailingLater):
+            clock = Clock()
+            factory = serverFactory(protocol, clock)
+            for _ in range(10 * PLACES):
+                server = factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+                assert server is not None
+                told = firings(server.whenTerminated())
+                self.assertRaises(CallbackBug, server.makeConnection, StringTransport())
+                server.connectionLost(Failure(ConnectionLost()))
+                self.assertEqual(told, [server.termination])
+                self.assertEmpty(factory)
+            self.assertEqual(clock.getDelayedCalls(), [])
+
+
+class WrappedTests(BooksCase):
+    """The same under the wrappers that Twisted puts between a transport and a protocol."""
+
+    def assertBooked(self, wrap: Callable[[ThingFactory], Factory]) -> None:
+        """However often such protocols come and go, there is room for the next ones."""
+        for protocol, errors in ((Forgetful, 0), (Failing, 1)):
+            factory = serverFactory(protocol, Clock())
+            wrapping = wrap(factory)
+            for _ in range(10):
+                wrapped: list[Any] = []
+                for _ in range(PLACES):
+                    outer: Any = wrapping.buildProtocol(IPv4Address("TCP", "192.0.2.1", 1))
+                    outer.makeConnection(StringTransport())
+                    wrapped.append(outer)
+                self.assertEqual(factory.handshakes, PLACES)
+                told = [firings(outer.wrappedProtocol.whenTerminated()) for outer in wrapped]
+                for outer in wrapped:
+                    outer.connectionLost(Failure(ConnectionLost()))
+                self.assertEqual([len(each) for each in told], [1] * PLACES)
+                self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), errors * PLACES)
+                self.assertEmpty(factory)
+
+    def test_policies(self) -> None:
+        """A wrapper of twisted.protocols.policies."""
+        self.assertBooked(WrappingFactory)
+
+    def test_tls(self) -> None:
+        """An outer TLS."""
+        options = CertificateOptions()
+        self.assertBooked(lambda factory: TLSMemoryBIOFactory(options, False, factory))
+
+    def test_haproxy(self) -> None:
+        """The PROXY protocol's."""
+
+        class Endpoint:
+            def listen(self, factory: Factory) -> None:
+                self.factory = factory
+
+        def wrap(factory: ThingFactory) -> Factory:
+            endpoint = Endpoint()
+            proxyEndpoint(endpoint).listen(factory)  # type: ignore[arg-type]
+            return endpoint.factory
+
+        self.assertBooked(wrap)
+
+
+FORMER_NAMES = (
+    *("_closed", "_core", "_deliverCompleted", "_deliverNextKey", "_deliverTerminated"),
+    *("_deliverTicket", "_DELIVERIES", "_driver", "_ended", "_established", "_learnAddress"),
+    *("_log", "_presumed", "_requests", "attach", "cutOff", "deliver"),
+)
+"""What a ThingProtocol had for itself once, under everyday names."""
+
+PUBLIC_NAMES = frozenset(dir(ThingProtocol))
+
+
+def everydayNames() -> list[str]:
+    """Every name that something behind a protocol has, and its user may think of, too."""
+    behind = {name for kind in (Door, Driver, Link, Reception, Requests) for name in dir(kind)}
+    behind |= {name for kind in (Door, Reception) for name in kind.__init__.__code__.co_names}
+    dunder = {name for name in behind if name.startswith("__")}
+    return sorted((behind | set(FORMER_NAMES)) - dunder - PUBLIC_NAMES)
+
+
+class NameTests(SynchronousTestCase):
+    """A subclass may use any name that is not public."""
+
+    def assertWorks(self, body: dict[str, object], onInstance: dict[str, object]) -> None:
+        """A session between two of a class with this body and these attributes does all it can."""
+
+        def __init__(self: ThingProtocol) -> None:
+            vars(self).update(onInstance)
+
+        taken: list[bytes] = []
+        body = {
+            **body,
+            "__init__": __init__,
+            "messageReceived": lambda self, message: taken.append(message),
+        }
+        pair = Pair()
+        Mine: Any = type("Mine", (ThingProtocol,), body)
+        pair.serverFactory.protocol = pair.clientFactory.protocol = Mine
+        pair.server = pair.serverEnd.protocol = pair._build(pair.serverFactory)
+        pair.client = pair.clientEnd.protocol = pair._build(pair.clientFactory)
+        pair.up()
+        answered = [firings(side.request(b"how are you?")) for side in (pair.client, pair.server)]
+        pair.client.sendMessage(b"hello")
+        pair.pump()
+        pair.advance(20.0, 1.0)
+        ended = firings(pair.client.goodbye())
+        pair.pump()
+        self.assertEqual(answered, [[b""], [b""]])
+        self.assertIn(b"hello", taken)
+        self.assertEqual([end.cause for end in ended], [Cause.GOODBYE])
+        for side in (pair.client, pair.server):
+            for name, value in onInstance.items():
+                self.assertIs(vars(side)[name], value)
+            self.assertIs(side.termination.cause, Cause.GOODBYE)  # type: ignore[union-attr]
+
+    def test_attributes(self) -> None:
+        """Attributes of such names, in the class and in its instances."""
+        names = everydayNames()
+        self.assertIn("_driver", names)
+        self.assertIn("cutOff", names)
+        things: dict[str, object] = {name: object() for name in names}
+        self.assertWorks(things, {})
+        self.assertWorks({}, things)
+
+    def test_methods(self) -> None:
+        """Methods of such names are never called."""
+
+        def trap(self: object, *args: object) -> None:
+            raise AssertionError("a private method of the application's was called")
+
+        self.assertWorks(dict.fromkeys(everydayNames(), trap), {})
+
+    def test_onlyOne(self) -> None:
+        """All that is not public is one attribute, under a name that nobody takes by chance."""
+        protocol = Pair().server
+        private = {
+            name
+            for name in {*dir(ThingProtocol), *dir(protocol)} - set(dir(type(protocol)))
+            if name.startswith("_") and not name.startswith("__")
+        }
+        own = {name for name in dir(ThingProtocol) if name[0] == "_" and name[1] != "_"}
+        self.assertEqual((private, own), ({"_ThingProtocol__link"}, set()))

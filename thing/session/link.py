@@ -1,0 +1,387 @@
+"""
+:class:`Link`: what joins one user's protocol to its driver and to its factory.
+
+It owns the driver, turns events into the user's callbacks, and sees to it that the books are
+right and every waiter is told, whatever the user's methods do. What is sent goes past it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Generic, Protocol, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.protocol import connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from thing.core.client import ClientConnection
+from thing.core.credentials import Credential
+from thing.core.server import ServerConnection
+from thing.core.settings import ClientSettings, ServerSettings
+from thing.core.states import State
+from thing.errors import ErrorCode, HandshakeFailed, ThingError
+from thing.events import (
+    Event,
+    GoingAway,
+    GoodbyeReceived,
+    HandshakeCompleted,
+    HeartbeatAcknowledged,
+    HeartbeatLate,
+    HeartbeatReceived,
+    HeartbeatSent,
+    KeyUpdated,
+    LastWordReceived,
+    MessageReceived,
+    NextKeyAnnounced,
+    ReplyReceived,
+    RequestReceived,
+    ResumptionTicket,
+    Session,
+    Terminated,
+    Termination,
+    TicketReceived,
+)
+from thing.identity import Identity
+from thing.session.addresses import networkOf
+from thing.session.callbacks import SessionCallbacks
+from thing.session.driver import Driver
+from thing.session.limits import Limits
+from thing.session.reception import Reception
+from thing.session.requests import Requests
+from thing.session.transports import awaitsProxyHeader
+from thing.trust.interfaces import IKeyContinuity
+
+P = TypeVar("P", bound=SessionCallbacks)
+
+
+class SessionFactory(Protocol[P]):
+    """
+    What a protocol and its link know of the factory that built them.
+
+    Each is as :class:`~thing.session.factory.ThingFactory` says.
+    """
+
+    settings: ServerSettings | ClientSettings
+    authorizer: Any
+    limits: Limits
+    clock: IReactorTime
+    jitter: Callable[[], float]
+    sessions: set[P]
+    observers: list[Callable[[P, Event], None]]
+
+    def authorize(self, identity: Identity) -> Deferred[Identity]:
+        """
+        Decide whether to go on with a peer.
+
+        :param identity: what it has proved.
+        :return: fires with the identity and its name, or fails.
+        """
+
+    def observe(self, protocol: P, event: Event) -> None:
+        """
+        Tell the observers.
+
+        :param protocol: whose event it is.
+        :param event: the event.
+        """
+
+    def keepTicket(self, ticket: ResumptionTicket, credential: Credential) -> None:
+        """
+        Keep a ticket for the next connection.
+
+        :param ticket: what the server gave.
+        :param credential: what the client showed for it.
+        """
+
+    def loopLagged(self, seconds: float) -> None:
+        """
+        Note how late a timer came.
+
+        :param seconds: how late.
+        """
+
+
+class Link(Generic[P]):
+    """
+    Joins one protocol to its driver, whose owner it is, and to its factory.
+
+    The transport reaches its :meth:`connectionLost` before the user's: it stands in the
+    protocol's instance until then.
+
+    :ivar protocol: the user's.
+    :ivar factory: whose connection it is.
+    :ivar core: the Connection.
+    :ivar driver: drives it.
+    :ivar connectedFrom: where the connection came from; None while a PROXY header is to tell it.
+    :ivar network: by what network it is counted.
+    :ivar closed: whether the stream is gone.
+    """
+
+    __slots__ = (
+        "_ended", "_entered", "_established", "_presumed", "_reception", "_requests",
+        "closed", "connectedFrom", "core", "driver", "factory", "network", "protocol",
+    )  # fmt: skip
+    _log = Logger()
+
+    def __init__(
+        self,
+        protocol: P,
+        core: ServerConnection | ClientConnection,
+        factory: SessionFactory[P],
+        reception: Reception[Link[P]],
+        address: IAddress | None,
+    ) -> None:
+        """
+        :param protocol: the user's.
+        :param core: the Connection, not started.
+        :param factory: whose connection it is.
+        :param reception: receives it.
+        :param address: the peer's.
+        """
+        self.protocol = protocol
+        self.core = core
+        self.factory = factory
+        self.driver = Driver(core, self, factory.clock)
+        self.connectedFrom = address
+        self.network = networkOf(address)
+        self.closed = False
+        self._reception = reception
+        self._requests: Requests | None = None
+        self._presumed: IAddress | None = None
+        self._entered = False
+        self._established: tuple[Deferred[Session], ...] = ()
+        self._ended: tuple[Deferred[Termination], ...] = ()
+
+    # The transport's side.
+
+    def connect(self, transport: Any) -> None:
+        """
+        Begin.
+
+        :param transport: the stream to the peer.
+        """
+        self._presumed = transport.getPeer()
+        if awaitsProxyHeader(transport):
+            # The balancer has no limit: it stands for all the others.
+            self.connectedFrom, self.network = None, networkOf(None)
+        self._entered = True
+        self._reception.enter(self)
+        self.driver.attach(transport)
+        if self.termination is not None:  # It was turned away before there was a stream.
+            self.driver.cut()
+            return
+        self.driver.guard(self.protocol.connectionMade)
+        self._reception.judge(self)
+        self.driver.start()
+
+    def received(self, data: bytes) -> None:
+        """
+        Take octets.
+
+        :param data: the octets.
+        """
+        if self._presumed is not None:
+            self._learnAddress()
+        self.driver.received(data)
+
+    def _learnAddress(self) -> None:
+        """Before the first data: a PROXY header was read by now, if there is one."""
+        presumed, self._presumed = self._presumed, None
+        address = self.address
+        if address is None or address == presumed:
+            return
+        self.connectedFrom = address
+        self._reception.readdress(self, networkOf(address))
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        Put the books right and tell all waiters, then have the user clean up.
+
+        :param reason: why the transport closed.
+        """
+        with suppress(AttributeError):
+            del self.protocol.connectionLost  # From the instance: now it is the class's.
+        self.driver.disconnected()
+        self.closed = True
+        if self._entered:
+            self._reception.leave(self)
+        assert self.termination is not None, "without a stream there is no session"
+        established, self._established = self._established, ()
+        for failing in established:
+            failing.errback(HandshakeFailed(self.termination))
+        ended, self._ended = self._ended, ()
+        for waiter in ended:
+            waiter.callback(self.termination)
+        try:
+            self.protocol.connectionLost(reason)
+        except Exception:
+            self._log.failure("The application failed after its session had ended")
+
+    # What can be asked.
+
+    @property
+    def address(self) -> IAddress | None:
+        """The peer's transport address; behind a PROXY header the one that it tells."""
+        transport = self.protocol.transport
+        return self.connectedFrom if transport is None else transport.getPeer()
+
+    @property
+    def session(self) -> Session | None:
+        """What was agreed on; None before Established."""
+        return self.core.session
+
+    @property
+    def proved(self) -> bool:
+        """Whether the peer has proved who it is; it may not be admitted yet."""
+        return self.core.state is State.AUTHORIZING or self.core.session is not None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing has come from the peer yet, except a PROXY header."""
+        return self._presumed is not None
+
+    @property
+    def termination(self) -> Termination | None:
+        """How the connection ended; None while it has not."""
+        return self.core.termination
+
+    @property
+    def requests(self) -> Requests:
+        """Both sides' requests; most sessions have none."""
+        if self._requests is None:
+            self._requests = Requests(self.driver, self.factory.clock)
+        return self._requests
+
+    def whenEstablished(self) -> Deferred[Session]:
+        """:return: as :meth:`thing.session.protocol.ThingProtocol.whenEstablished`."""
+        waiter: Deferred[Session] = Deferred()
+        if self.core.session is not None:
+            waiter.callback(self.core.session)
+        elif self.closed and self.termination is not None:
+            waiter.errback(HandshakeFailed(self.termination))
+        else:
+            self._established += (waiter,)
+        return waiter
+
+    def whenTerminated(self) -> Deferred[Termination]:
+        """:return: as :meth:`thing.session.protocol.ThingProtocol.whenTerminated`."""
+        if self.closed and self.termination is not None:
+            return succeed(self.termination)
+        waiter: Deferred[Termination] = Deferred()
+        self._ended += (waiter,)
+        return waiter
+
+    # What can be done.
+
+    def reject(self, code: ErrorCode, detail: str = "", retryAfter: float = 0.0) -> None:
+        """
+        End the connection and tell the peer a code.
+
+        :param code: what the peer is told.
+        :param detail: why, for this side's log only.
+        :param retryAfter: how long a client should stay away, seconds.
+        """
+        now = self.factory.clock.seconds()
+        self.driver.follow(self.core.reject(code, now, detail, retryAfter))
+
+    def cutOff(self, detail: str) -> None:
+        """
+        End the connection as a busy server, at once: the peer sees its stream end.
+
+        :param detail: why, for this side's log only.
+        """
+        self.reject(ErrorCode.SERVER_BUSY, detail)
+        self.driver.cut()
+
+    # The driver's side.
+
+    def authorize(self, identity: Identity) -> Deferred[Identity]:
+        """
+        Have the factory decide whether to go on with the peer.
+
+        :param identity: what it has proved.
+        :return: fires with the identity and its name, or fails.
+        """
+        return self.factory.authorize(identity)
+
+    def jitter(self) -> float:
+        """:return: a random number from 0 up to 1, for the schedule of heartbeats."""
+        return self.factory.jitter()
+
+    def loopLagged(self, seconds: float) -> None:
+        """
+        Tell the factory how late a timer came.
+
+        :param seconds: how late.
+        """
+        self.factory.loopLagged(seconds)
+
+    def deliver(self, event: Event) -> None:
+        """
+        Turn an event into a callback; observers are told first.
+
+        :param event: the event.
+        """
+        if self.factory.observers:
+            self.factory.observe(self.protocol, event)
+        _DELIVERIES[type(event)](self, event)
+
+    def _deliverCompleted(self, event: HandshakeCompleted) -> None:
+        self.factory.sessions.add(self.protocol)
+        self._reception.establish(self, event.session)
+        self.protocol.handshakeCompleted()
+        waiters, self._established = self._established, ()
+        for waiter in waiters:
+            waiter.callback(event.session)
+
+    def _deliverRequest(self, event: RequestReceived) -> None:
+        self.requests.answer(event.number, event.data, self.protocol.requestReceived)
+
+    def _deliverNextKey(self, event: NextKeyAnnounced) -> None:
+        if IKeyContinuity.providedBy(self.factory.authorizer):
+            try:
+                kept = self.factory.authorizer.nextKeyAnnounced(event.current, event.following)
+                if isinstance(kept, Deferred):
+                    kept.addErrback(self._nextKeyNotKept)
+            except ThingError:
+                self._nextKeyNotKept(Failure())  # type: ignore[no-untyped-call]
+        self.protocol.serverKeyAnnounced(event.following)
+
+    def _nextKeyNotKept(self, failure: Failure) -> None:
+        self._log.warn("The server's next key is not kept: {error}", error=str(failure.value))
+
+    def _deliverTicket(self, event: TicketReceived) -> None:
+        assert isinstance(self.core, ClientConnection), "only a client is given tickets"
+        self.factory.keepTicket(event.ticket, self.core.credential)
+
+    def _deliverTerminated(self, event: Terminated) -> None:
+        self.factory.sessions.discard(self.protocol)
+        self._reception.end(self, event.termination)
+        if self._requests is not None:
+            self._requests.end(event.termination)
+        self.protocol.terminated(event.termination)
+
+
+_DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], None]] = {
+    HandshakeCompleted: Link._deliverCompleted,
+    MessageReceived: lambda link, e: link.protocol.messageReceived(e.data),
+    RequestReceived: Link._deliverRequest,
+    ReplyReceived: lambda link, e: link.requests.replied(e),
+    LastWordReceived: lambda link, e: link.protocol.lastWordReceived(e.data),
+    HeartbeatSent: lambda link, e: link.protocol.heartbeatSent(e.sequence),
+    HeartbeatReceived: lambda link, e: link.protocol.heartbeatReceived(e.sequence, e.roundTripTime),
+    HeartbeatAcknowledged: lambda link, e: link.protocol.heartbeatAcknowledged(
+        e.sequence, e.roundTripTime
+    ),
+    HeartbeatLate: lambda link, e: link.protocol.heartbeatLate(e.silence),
+    GoingAway: lambda link, e: link.protocol.goingAway(e.reason, e.retryAfter),
+    GoodbyeReceived: lambda link, e: link.protocol.goodbyeReceived(),
+    KeyUpdated: lambda link, e: link.protocol.keyUpdated(e.generation),
+    NextKeyAnnounced: Link._deliverNextKey,
+    TicketReceived: Link._deliverTicket,
+    Terminated: Link._deliverTerminated,
+}
+"""What becomes of each event that a driver delivers."""
