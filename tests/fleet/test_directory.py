@@ -63,7 +63,6 @@ class DirectoryTests(SynchronousTestCase):
         """Who left is known as gone, and here again when it comes back."""
         lamp, _ = self.enter("lamp", "door")
         self.assertIs(self.directory.here("lamp"), lamp)
-        lamp.protocol.termination = object()
         self.directory.leave(lamp)
         self.assertIsNone(self.directory.here("lamp"))
         self.assertEqual((self.ids(), self.ids(Status.GONE)), (["door"], ["lamp"]))

@@ -379,6 +379,21 @@ class TwinTests(PresenceCase):
         self.assertGreater(self.told[-1].event.epoch, epoch + 7)
         presence.local.supersede("nobody", "x", 1)
 
+    def test_superseded(self) -> None:
+        """A thing that was given up is gone from here, and how its session ended is known."""
+        presence = self.presence()
+        pair = self.connect(presence)
+        presence.local.supersede("lamp", pair.server.sessionId, 10**15)
+        record = presence.local.find("lamp")
+        assert record is not None
+        self.assertEqual((record.status, record.traffic), (Status.GONE, None))
+        self.assertEqual([ending.cause for ending in record.endings], ["REPLACED"])
+        for status in (Status.PRESENT, None):
+            page = self.successResultOf(presence.things("", 10, Filter(status=status)))
+            self.assertEqual(page.things, ())
+        page = self.successResultOf(presence.things("", 10, Filter(status=Status.GONE)))
+        self.assertEqual(page.things, (record,))
+
 
 class EpochTests(PresenceCase):
     """Epochs never go back."""

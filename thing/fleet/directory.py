@@ -167,8 +167,8 @@ class Directory:
         :param session: the session that it had.
         """
         known = self._known[session.id]
-        known.last = self._record(session, known)
         known.here = None
+        known.last = self._record(session, known)
         _takeOut(self._idsHere, session.id)
         if session.onlyItsOwn:
             self._forget(session.id)  # Of a session's own name nobody will come again.
@@ -193,7 +193,7 @@ class Directory:
         protocol = session.protocol
         agreed = protocol.session
         assert agreed is not None, "the session was up"
-        gone = protocol.termination is not None or known.here is not session
+        gone = known.here is not session or protocol.termination is not None
         now = self._wallClock()
         silence = None if gone else protocol.silence
         return ThingRecord(

@@ -253,8 +253,8 @@ class LocalRegistry:
         older = self._directory.here(id)
         if older is not None and older.session == session:
             self._directory.raiseEpoch(id, epoch)
-            self._directory.leave(older)
             self._replaced(older)
+            self._directory.leave(older)
 
     def _late(self, session: LocalSession, event: HeartbeatLate) -> None:
         session.late = True
