@@ -174,8 +174,9 @@ class ReleaseFileTests(TestCase):
         self.assertEqual(files - self.release.sdist, set())
 
     def test_sdistHoldsTheFilesOfTheProject(self) -> None:
-        """The sdist holds the licence, the news and what builds the package."""
+        """The sdist holds the licence, the news, what builds the package and what guides."""
         expected = {"LICENSE", "CHANGELOG.rst", "README.rst", "setup.cfg", "pyproject.toml"}
+        expected |= {"CONTRIBUTING.rst", "SECURITY.rst", "noxfile.py"}
         self.assertEqual(expected - self.release.sdist, set())
 
     def assertTwistdKnowsThing(self, root: Path) -> None:
