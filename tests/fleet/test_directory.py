@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from thing.fleet import Filter, Status
+from thing.fleet import Filter, Status, directory
 from thing.fleet.directory import MOST_ENDINGS, Directory
 from thing.fleet.sessions import LocalSession, markOf
 
@@ -48,8 +48,8 @@ class DirectoryTests(SynchronousTestCase):
 
     def ids(self, status: Status | None = None, after: str = "") -> list[str]:
         """Which things are listed."""
-        listed = self.directory.list(after, Filter(status=status))
-        return [id for id, record in listed if record is not None]
+        page = self.directory.page(after, 10, Filter(status=status))
+        return [record.id for record in page.things]
 
     def test_order(self) -> None:
         """Things are listed in the order of their ids, behind any."""
@@ -58,6 +58,29 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.ids(after="a"), ["b", "c"])
         self.assertEqual(self.ids(after="bb"), ["c"])
         self.assertEqual(self.ids(after="c"), [])
+
+    def test_pages(self) -> None:
+        """A page has no more than was asked for, and names the last id if another follows."""
+        self.enter(*"abcd")
+        found, after = [], ""
+        for size in (2, 1, 1):
+            page = self.directory.page(after, size, Filter())
+            found.append(([record.id for record in page.things], page.following))
+            after = page.following or ""
+        self.assertEqual(found, [(["a", "b"], "b"), (["c"], "c"), (["d"], None)])
+
+    def test_longSearch(self) -> None:
+        """Who looks for few among many gets short pages, and goes on behind what was looked at."""
+        self.patch(directory, "MOST_SCANNED", 3)
+        self.enter(*"abcdefg")
+        wanted = Filter(text="SHA256:y")
+        followers = []
+        after: str | None = ""
+        while after is not None:
+            page = self.directory.page(after, 10, wanted)
+            self.assertEqual(page.things, ())
+            followers.append(after := page.following)
+        self.assertEqual(followers, ["c", "f", None])
 
     def test_hereAndGone(self) -> None:
         """Who left is known as gone, and here again when it comes back."""

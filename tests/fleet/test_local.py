@@ -15,7 +15,7 @@ from tests.fleet.inmemory import WALL, PresenceCase
 from tests.pairs import Pair
 from thing import EndReason, ErrorCode, IdentityKey
 from thing.events import Cause
-from thing.fleet import Filter, Kind, MemoryPresence, NotPresent, Status, Twins, memory
+from thing.fleet import Filter, Kind, MemoryPresence, NotPresent, Status, Twins, directory
 from thing.fleet.damper import FIRST_WAIT, TAKEOVERS
 from thing.fleet.directory import MOST_ENDINGS
 
@@ -513,7 +513,7 @@ class ListTests(PresenceCase):
     def test_longSearch(self) -> None:
         """However many are known, no page takes long to make: it ends early, another follows."""
         presence = self.fleet()
-        self.patch(memory, "MOST_SCANNED", 4)
+        self.patch(directory, "MOST_SCANNED", 4)
         seen, after, pages = [], "", 0
         while True:
             page = self.successResultOf(presence.things(after, 3, Filter(text="lamp 9")))
@@ -533,7 +533,7 @@ class ListTests(PresenceCase):
             pair.client.goodbye()
             pair.pump()
         self.connect(presence, "here")
-        self.patch(memory, "MOST_SCANNED", 1)
+        self.patch(directory, "MOST_SCANNED", 1)
         self.assertEqual(self.ids(presence), ["here"])
 
     def test_filters(self) -> None:

@@ -12,11 +12,14 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from thing.fleet.model import Ending, Filter, Status, ThingRecord, searchText
-from thing.fleet.sessions import LocalSession, trafficOf
+from thing.fleet.model import Ending, Filter, Page, Status, ThingRecord, searchText
+from thing.fleet.sessions import LocalSession
 
 MOST_GONE = 100_000
 """How many things that are gone are remembered; who went first is forgotten first."""
+
+MOST_SCANNED = 10_000
+"""How many things are looked at for one page; a page may be short for that."""
 
 MOST_ENDINGS = 5
 """How many ends of earlier sessions are remembered of each thing."""
@@ -93,15 +96,27 @@ class Directory:
         known = self._known.get(id)
         return None if known is None else self._recordOf(known)
 
-    def list(self, after: str, wanted: Filter) -> Iterator[tuple[str, ThingRecord | None]]:
+    def page(self, after: str, limit: int, wanted: Filter) -> Page:
         """
-        Go through the things in the order of their ids.
+        List things in the order of their ids.
 
         :param after: the id behind which to begin; the empty string for the first.
-        :param wanted: which things.
-        :return: of each that is looked at its id, and its record if it is wanted; made as they
-            are asked for.
+        :param limit: how many at most.
+        :param wanted: which.
+        :return: the page; it may be short, and another follow all the same.
         """
+        found: list[ThingRecord] = []
+        for looked, (id, record) in enumerate(self._list(after, wanted), 1):
+            if record is not None:
+                if len(found) == limit:
+                    return Page(tuple(found), found[-1].id)
+                found.append(record)
+            if looked == MOST_SCANNED:
+                return Page(tuple(found), id)
+        return Page(tuple(found), None)
+
+    def _list(self, after: str, wanted: Filter) -> Iterator[tuple[str, ThingRecord | None]]:
+        """Of each thing that is looked at, its id, and its record if it is wanted."""
         ids = self._ids if wanted.status is Status.GONE else self._idsHere
         for at in range(bisect_right(ids, after), len(ids)):
             known = self._known[ids[at]]
@@ -211,7 +226,7 @@ class Directory:
             group=agreed.group,
             aead=agreed.aead,
             resumed=agreed.resumed,
-            traffic=None if gone else trafficOf(protocol),
+            traffic=None if gone else session.traffic,
             endings=tuple(known.endings),
         )
 

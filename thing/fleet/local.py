@@ -9,7 +9,7 @@ registry that is shared by many nodes, the journal decides about the order.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
@@ -35,6 +35,7 @@ from thing.fleet.model import (
     FleetEvent,
     Kind,
     NotPresent,
+    Page,
     ThingRecord,
     Twins,
     endingData,
@@ -343,16 +344,16 @@ class LocalRegistry:
         """
         return self._directory.find(id)
 
-    def list(self, after: str, wanted: Filter) -> Iterator[tuple[str, ThingRecord | None]]:
+    def page(self, after: str, limit: int, wanted: Filter) -> Page:
         """
-        Go through the things in the order of their ids.
+        List things in the order of their ids.
 
         :param after: the id behind which to begin; the empty string for the first.
-        :param wanted: which things.
-        :return: of each that is looked at its id, and its record if it is wanted; made as they
-            are asked for.
+        :param limit: how many at most.
+        :param wanted: which.
+        :return: the page; it may be short, and another follow all the same.
         """
-        return self._directory.list(after, wanted)
+        return self._directory.page(after, limit, wanted)
 
     # What can be done.
 

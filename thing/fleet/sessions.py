@@ -39,6 +39,21 @@ class LocalSession:
         return self.protocol.sessionId
 
     @property
+    def traffic(self) -> Traffic:
+        """What is measured of it now."""
+        protocol = self.protocol
+        return Traffic(
+            roundTripTime=protocol.roundTripTime,
+            silence=protocol.silence,
+            heartbeats=protocol.heartbeats,
+            octetsIn=protocol.octetsReceived,
+            octetsOut=protocol.octetsSent,
+            messagesIn=protocol.messagesReceived,
+            messagesOut=protocol.messagesSent,
+            ttl=protocol.ttl,
+        )
+
+    @property
     def onlyItsOwn(self) -> bool:
         """Whether its thing has no other session, ever: it is called after this one."""
         return self.id.endswith(markOf(self.session))
@@ -70,22 +85,3 @@ def joinedData(session: LocalSession) -> dict[str, Any]:
         "ttl": agreed.ttl,
         "resumed": agreed.resumed,
     }
-
-
-def trafficOf(protocol: ThingProtocol) -> Traffic:
-    """
-    Tell what is measured of a session.
-
-    :param protocol: the session.
-    :return: the figures of now.
-    """
-    return Traffic(
-        roundTripTime=protocol.roundTripTime,
-        silence=protocol.silence,
-        heartbeats=protocol.heartbeats,
-        octetsIn=protocol.octetsReceived,
-        octetsOut=protocol.octetsSent,
-        messagesIn=protocol.messagesReceived,
-        messagesOut=protocol.messagesSent,
-        ttl=protocol.ttl,
-    )

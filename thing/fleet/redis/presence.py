@@ -14,9 +14,9 @@ from zope.interface import implementer
 
 from thing.events import Event, LastWordReceived
 from thing.fleet.feed import Feed
+from thing.fleet.health import Health
 from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.local import LocalRegistry
-from thing.fleet.memory import Health
 from thing.fleet.model import (
     Filter,
     FleetEvent,

@@ -9,8 +9,8 @@ from typing import Any
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from thing.errors import ThingError
+from thing.fleet.directory import MOST_SCANNED
 from thing.fleet.local import LocalRegistry
-from thing.fleet.memory import MOST_SCANNED, pageOf
 from thing.fleet.model import Filter, NodeRecord, Page, Status, ThingRecord, searchText
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
 from thing.fleet.redis.inbox import Inbox
@@ -63,7 +63,7 @@ class Queries:
         try:
             return await self._page(after, limit, wanted)
         except (RegistryAway, RegistryRefused):
-            return replace(pageOf(self._local, after, limit, wanted), complete=False)
+            return replace(self._local.page(after, limit, wanted), complete=False)
 
     async def thing(self, id: str) -> ThingRecord | None:
         """
