@@ -17,6 +17,7 @@ class Somebody:
 
     def __init__(self, network: str) -> None:
         self.network = network
+        self.up = False
         self.proved = False
 
 
@@ -225,7 +226,7 @@ class CountTests(DoorCase):
     ) -> None:
         """So many are there, so many of each kind."""
         self.assertEqual(
-            (door.connected, len(door.handshakes), len(door.up)), (connected, handshakes, up)
+            (door.connected, len(door.handshakes), door.up), (connected, handshakes, up)
         )
         self.assertEqual(door.perNetwork, Counter(networks))
 

@@ -90,7 +90,7 @@ class BooksCase(SynchronousTestCase):
     def assertEmpty(self, factory: ThingFactory) -> None:
         """Nobody is here, and nothing is counted."""
         door = factory.door
-        self.assertEqual((door.connected, door.handshakes, door.up), (0, {}, set()))
+        self.assertEqual((door.connected, door.handshakes, door.up), (0, {}, 0))
         self.assertEqual((door.perNetwork, door.handshakesPerNetwork), ({}, {}))
         self.assertEqual(factory.sessions, set())
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
@@ -150,3 +151,39 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.assertIsInstance(live, LiveTrust)
         for path in live._choice.files:
             self.assertTrue(os.path.isabs(path), path)
+
+    def test_followers(self) -> None:
+        """Whoever follows is told each new choice, and all of what they did for it is counted."""
+        live = LiveTrust(self.choice, self.clock)
+        told: list[ServerChoice] = []
+
+        def follow(choice: ServerChoice) -> Deferred[int]:
+            told.append(choice)
+            return succeed(2)
+
+        live.followers += [follow, follow]
+        self.assertEqual(self.successResultOf(live.reload()), 4)
+        self.assertIs(told[0], told[1])
+        self.assertIsNot(told[0], self.choice)
+
+    def test_followerFails(self) -> None:
+        """What a follower cannot use is not kept, and the log says why."""
+        live = LiveTrust(self.choice, self.clock)
+
+        def follow(choice: ServerChoice) -> Deferred[int]:
+            raise ValueError("not that")
+
+        live.followers.append(follow)
+        self.assertEqual(self.successResultOf(live.reload()), 0)
+        expected = "Not reloaded, all stays as it was: ValueError: not that"
+        self.assertEqual(self.logged, [expected])
+
+    def test_replaced(self) -> None:
+        """A factory follows the trust that it has now, and no other."""
+        before, after = self.factory.trust, LiveTrust(self.choice, self.clock)
+        assert before is not None
+        self.factory.trust = after
+        self.assertEqual((len(before.followers), len(after.followers)), (0, 1))
+        self.factory.trust = None
+        self.assertEqual(after.followers, [])
+        before.stop()

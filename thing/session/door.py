@@ -19,7 +19,10 @@ class Member(Protocol):
     """What the door knows of a connection."""
 
     network: str
-    """By what network it is counted; empty for one that is of none."""
+    """By what network it is counted; empty for one that is of none. The door may change it."""
+
+    up: bool
+    """Whether its session is up: the door's own note, false at first."""
 
     @property
     def proved(self) -> bool:
@@ -117,7 +120,7 @@ class Door(Generic[M]):
     :ivar draining: whether everybody is asked to leave.
     :ivar connected: how many streams are there, refused ones included.
     :ivar handshakes: who is in a handshake, the oldest first, and since when.
-    :ivar up: whose session is up.
+    :ivar up: how many sessions are up.
     :ivar perNetwork: how many streams of each network are there.
     :ivar handshakesPerNetwork: how many of each are in handshakes.
     """
@@ -131,7 +134,7 @@ class Door(Generic[M]):
         self.draining = False
         self.connected = 0
         self.handshakes: dict[M, float] = {}
-        self.up: set[M] = set()
+        self.up = 0
         self.perNetwork: Counter[str] = Counter()
         self.handshakesPerNetwork: Counter[str] = Counter()
         self.jitter = jitter
@@ -159,7 +162,8 @@ class Door(Generic[M]):
         :param member: whose it is.
         """
         self._endHandshake(member)
-        self.up.add(member)
+        member.up = True
+        self.up += 1
 
     def end(self, member: M) -> None:
         """
@@ -168,7 +172,9 @@ class Door(Generic[M]):
         :param member: whose it is.
         """
         self._endHandshake(member)
-        self.up.discard(member)
+        if member.up:
+            member.up = False
+            self.up -= 1
 
     def leave(self, member: M) -> None:
         """
@@ -205,7 +211,7 @@ class Door(Generic[M]):
         limits = self.limits
         if self.draining:
             return self._turnAway("draining", "draining")
-        if len(self.handshakes) + len(self.up) > limits.sessions:
+        if len(self.handshakes) + self.up > limits.sessions:
             return self._turnAway("sessions", f"limit of {limits.sessions} sessions")
         return self._judgeNetwork(newcomer.network) or self._judgeHandshakes(newcomer)
 
@@ -248,7 +254,7 @@ class Door(Generic[M]):
 
     def _turnAway(self, limit: str, detail: str) -> Wait | Go:
         """Tell it when to come back, as long as such words are few."""
-        leaving = self.connected - len(self.handshakes) - len(self.up)
+        leaving = self.connected - len(self.handshakes) - self.up
         if leaving >= self.limits.handshakes:
             return Go(limit, detail)
         return Wait(limit, detail, self.limits.retryAfter * (1 + self.jitter()))

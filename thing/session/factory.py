@@ -250,7 +250,7 @@ class ThingFactory(Factory):
         :return: fires when the last session has ended, with a flat line if it must be.
         """
         self.door.draining = True
-        leaving = [*self.door.handshakes, *self.door.up]
+        leaving = [*self.door.handshakes, *map(linkOf, self.sessions)]
         spread = self.limits.spread(len(leaving), retryAfter) if retryAfter else 0.0
         ended = [link.whenTerminated() for link in leaving]
         for link in list(self.door.handshakes):

@@ -117,12 +117,13 @@ class Link(Generic[P]):
     :ivar driver: drives it.
     :ivar connectedFrom: where the connection came from; None while a PROXY header is to tell it.
     :ivar network: by what network it is counted.
+    :ivar up: whether its session counts as up, at the door.
     :ivar closed: whether the stream is gone.
     """
 
     __slots__ = (
         "_ended", "_entered", "_established", "_presumed", "_reception", "_requests",
-        "closed", "connectedFrom", "core", "driver", "factory", "network", "protocol",
+        "closed", "connectedFrom", "core", "driver", "factory", "network", "protocol", "up",
     )  # fmt: skip
     _log = Logger()
 
@@ -147,6 +148,7 @@ class Link(Generic[P]):
         self.driver = Driver(core, self, factory.clock)
         self.connectedFrom = address
         self.network = networkOf(address)
+        self.up = False
         self.closed = False
         self._reception = reception
         self._requests: Requests | None = None
