@@ -13,7 +13,7 @@ from twisted.logger import Logger
 
 from thing.events import Cause, Session, Termination
 from thing.session.addresses import formatAddress
-from thing.session.rates import Brake
+from thing.session.rates import RateLimiter
 
 REFUSALS_LOGGED = 10
 """How many handshakes that fail are logged each second, one by one; of the rest the number is."""
@@ -29,7 +29,7 @@ class Journal:
         """
         self._log = log
         self._now = now
-        self._refusals = Brake(REFUSALS_LOGGED)
+        self._refusals = RateLimiter(REFUSALS_LOGGED)
 
     def established(self, session: Session, address: IAddress | None) -> None:
         """

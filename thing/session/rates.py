@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 
 WINDOW = 1.0
-"""For how long a :class:`Brake` counts before it begins anew, seconds."""
+"""For how long a :class:`RateLimiter` counts before it begins anew, seconds."""
 
 
-class Lately:
+class RecentCount:
     """How many of something there were lately: every second, each counts half as much."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Lately:
         self._since = now
 
 
-class Brake:
+class RateLimiter:
     """Lets so many of something through each second, and counts what it holds back."""
 
     def __init__(self, most: int) -> None:

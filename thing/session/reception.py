@@ -17,7 +17,7 @@ from thing.errors import ErrorCode
 from thing.events import Cause, Session, Termination
 from thing.session.door import Displace, Door, Go, Member, Verdict, Wait
 from thing.session.journal import Journal
-from thing.session.rates import Lately
+from thing.session.rates import RecentCount
 
 
 class Connected(Member, Protocol):
@@ -87,7 +87,7 @@ class Reception(Generic[C]):
         self._journal = journal
         self._now = now
         self._judges = judges
-        self._exchanges = Lately()  # Of handshakes that are no sessions.
+        self._exchanges = RecentCount()  # Of handshakes that are no sessions.
 
     # Coming in.
 
