@@ -48,9 +48,30 @@ test('the line ends where the thing left, and goes on with its next session', ()
   assert.equal(historyAfter(beating(1, 1010), left, beating(1, 1050, {session: 's2', epoch: 2})).end, 0);
 });
 
+test('an event of an earlier session does not end the line of this one', () => {
+  const now = beating(1, 1050, {session: 's2', epoch: 2, sequence: 1});
+  assert.equal(historyAfter(now, event('left', {at: 1030, epoch: 1, sequence: 9})).end, 0);
+});
+
+test('an event from before what the server told does not begin or end a time without heartbeats', () => {
+  const late = beating(1, 1100, {status: 'late', sequence: 6});
+  const before = [event('late', {at: 1045, sequence: 2, silence: 35}),
+    event('renewed', {at: 1050, sequence: 3})];
+  assert.deepEqual(historyAfter(late, ...before).missed, [{from: 1100, to: 0}]);
+  assert.deepEqual(historyAfter(beating(1, 1100, {sequence: 6}), ...before).missed, []);
+});
+
+test('a record from before what was told last changes nothing', () => {
+  const now = beating(1, 1050, {session: 's2', epoch: 2, since: 1040});
+  const old = beating(5, 1020, {status: 'late'});
+  assert.deepEqual(historyAfter(now, old), historyAfter(now));
+  const late = event('late', {at: 1045, sequence: 3, silence: 35});
+  assert.deepEqual(historyAfter(beating(1, 1010), late, beating(2, 1011)).missed, [{from: 1010, to: 0}]);
+});
+
 test('of a thing that was never listed nothing is remembered', () => {
-  assert.deepEqual(historyAfter(event('late'), event('left')),
-    {session: '', heartbeats: -1, beats: [], missed: [], end: 0});
+  const {beats, missed, end} = historyAfter(event('late'), event('left'));
+  assert.deepEqual([beats, missed, end], [[], [], 0]);
 });
 
 test('no more than ninety heartbeats of six hundred things are remembered', () => {

@@ -100,6 +100,13 @@ test("the server's time is that of its latest word about a thing of its own", ()
   assert.equal(clock.read(5001000), 1003.5);
 });
 
+test("when something began here is known in the server's time, whatever this clock shows", () => {
+  const link = linkAfter(reached(5000000), failed(SILENT));
+  const clock = new ServerClock(link);
+  clock.set(answerOf(), 4000, 5000000);
+  assert.equal(clock.when(4990000), 3990);
+});
+
 test("without such a thing it is the answer's date; without that it stays as it was", () => {
   const clock = new ServerClock(new Link());
   assert.equal(clock.read(5000000), 5000);

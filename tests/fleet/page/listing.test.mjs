@@ -60,9 +60,10 @@ test('a thing goes late, and is present again', () => {
   assert.equal(listing.get('lamp').record.status, 'late');
   listing.hear(event('message', {sequence: 3}), 11000, true);
   assert.equal(listing.get('lamp').record.status, 'late');
-  listing.hear(event('renewed', {sequence: 4}), 11000, true);
+  listing.hear(event('renewed', {sequence: 4, at: 1090}), 11000, true);
   assert.equal(listing.get('lamp').record.status, 'present');
   assert.equal(listing.get('lamp').record.sequence, 4);
+  assert.equal(listing.get('lamp').record.lastSeen, 1090);
 });
 
 test('a thing that left lingers for ten seconds with its cause, whatever the answers say', () => {
@@ -103,11 +104,13 @@ test('of a thing that is listed as gone the cause is that of its latest end', ()
     ['FLAT_LINED', undefined, undefined]);
 });
 
-test('a message of a thing that lingers does not make it stay, nor leave', () => {
+test('what a thing said before it left does not make it stay, nor go at once', () => {
   const {listing} = listingOf([record()]);
   listing.hear(event('left', {cause: 'ABORTED'}), 11000, true);
-  listing.hear(event('message', {sequence: 3}), 12000, true);
-  assert.equal(listing.get('lamp').leaves, 21000);
+  for (const kind of ['message', 'lastWord', 'twins']) {
+    listing.hear(event(kind, {sequence: 3}), 12000, true);
+    assert.equal(listing.get('lamp').leaves, 21000, kind);
+  }
 });
 
 test('where those that are gone are listed, one that leaves stays', () => {
@@ -138,11 +141,17 @@ test('a thing that moves here is listed; of others only the joining makes them k
   assert.deepEqual(ids(listing), ['lamp']);
 });
 
-test('what is listed since the page was opened is new, and what was there before is not', () => {
+test('what joins while the page is open is new, and what was there before is not', () => {
   const {listing} = listingOf([record({id: 'a'})]);
   listing.hear(event('joined', {id: 'b'}), 11000, true);
-  listing.hear(event('joined', {id: 'c'}), 11000, false);
-  assert.deepEqual(['a', 'b', 'c'].map((id) => listing.get(id).isNew), [false, true, false]);
+  assert.deepEqual(['a', 'b'].map((id) => listing.get(id).isNew), [false, true]);
+});
+
+test('who came and went before the page was opened is not listed', () => {
+  const {listing} = listingOf([record({id: 'a'})]);
+  listing.hear(event('joined', {id: 'b'}), 11000, false);
+  listing.hear(event('left', {id: 'b', sequence: 3, cause: 'ABORTED'}), 11000, false);
+  assert.deepEqual(ids(listing), ['a']);
 });
 
 test('before the first answer, and while another view is asked for, nobody is added', () => {

@@ -22,6 +22,15 @@ test('what is invisible, or turns the text around it, is written as its number',
     ['a\u{e0041}b', 'a⟨U+E0041⟩b'], ['a\ud800b', 'a⟨U+D800⟩b']]);
 });
 
+test('letters and symbols that are drawn as nothing are invisible, too', () => {
+  written(visible, [['lamp\u3164', 'lamp⟨U+3164⟩'], ['\u115f', '⟨U+115F⟩'], ['lamp\u2800', 'lamp⟨U+2800⟩'],
+    ['la\u034fmp', 'la⟨U+034F⟩mp'], ['lamp\ufe0f', 'lamp⟨U+FE0F⟩']]);
+});
+
+test('a symbol may say that it has colours', () => {
+  written(visible, [['21 ☀\ufe0f', '21 ☀\ufe0f'], ['☀\ufe0f\ufe0f', '☀\ufe0f⟨U+FE0F⟩']]);
+});
+
 test('of what is invisible only that is kept which the caller names', () => {
   assert.equal(visible('a\n\tb\r', '\n\t'), 'a\n\tb⟨U+000D⟩');
 });
@@ -36,6 +45,12 @@ test('text up to the limit is whole; longer text is cut, and its length told', (
   assert.equal(shortened('m'.repeat(301), 300), `${'m'.repeat(300)} … (301 characters)`);
   assert.equal(shortened('m'.repeat(9000), 300), `${'m'.repeat(300)} … (9,000 characters)`);
   assert.equal(shortened(undefined, 300), '');
+});
+
+test('no character is cut in two, and each counts as one', () => {
+  assert.equal(shortened('m💡💡', 2), 'm … (3 characters)');
+  assert.equal(shortened('m💡💡', 3), 'm💡 … (3 characters)');
+  assert.equal(shortened('m💡💡', 5), 'm💡💡');
 });
 
 test('numbers are grouped in thousands, and things are one or many', () => {
@@ -58,7 +73,9 @@ test('a duration that clocks at odds make negative is none; one that is not know
 
 test('a round trip has two digits at least, and no more than it needs', () => {
   written(roundTrip, [[0, '0.0 ms'], [0.00004, '0.0 ms'], [0.0003, '0.3 ms'], [0.0094, '9.4 ms'],
-    [0.01, '10 ms'], [0.0123, '12 ms'], [1.5, '1500 ms'], [10, '10.0 s'], [12.34, '12.3 s'],
+    [0.00994, '9.9 ms'],
+    [0.00996, '10 ms'], [0.01, '10 ms'], [0.0123, '12 ms'], [1.5, '1500 ms'], [9.9994, '9999 ms'],
+    [9.9996, '10.0 s'], [10, '10.0 s'], [12.34, '12.3 s'],
     [NaN, '–'], [undefined, '–']]);
 });
 

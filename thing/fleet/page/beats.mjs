@@ -1,6 +1,7 @@
 // The heartbeats that the page has seen of each thing, and the line that they make: paths and
 // words. The line is drawn in chart.mjs.
 
+import {notOlder} from './order.mjs';
 import {counted, roundTrip} from './text.mjs';
 
 const MOST_HISTORIES = 600; // Of so many things the heartbeats are remembered.
@@ -12,7 +13,7 @@ export class Beats {
   // What is remembered of a thing.
   of(id) {
     const history = this.#histories.get(id) ??
-      {session: '', heartbeats: -1, beats: [], missed: [], end: 0};
+      {epoch: 0, sequence: 0, session: '', heartbeats: -1, beats: [], missed: [], end: 0};
     this.#histories.delete(id);
     this.#histories.set(id, history);
     if (this.#histories.size > MOST_HISTORIES) {
@@ -21,10 +22,12 @@ export class Beats {
     return history;
   }
 
-  // What the server knows of a thing now.
+  // What the server knows of a thing; of no use if something newer was told.
   note(record) {
     const history = this.of(record.id);
-    const {traffic, session, lastSeen} = record;
+    if (!notOlder(record, history)) return;
+    const {epoch, sequence, traffic, session, lastSeen} = record;
+    Object.assign(history, {epoch, sequence});
     if (session !== history.session) {
       history.beats.push({at: record.since, trip: null}); // The line begins anew.
       Object.assign(history, {session, heartbeats: -1, end: 0});
@@ -41,10 +44,12 @@ export class Beats {
     history.missed.splice(0, history.missed.length - MOST_BEATS);
   }
 
-  // Something happened to a thing; it is of use for one whose record was noted.
+  // Something happened to a thing; of use after a record of it was noted, and if it is newer.
   hear(event) {
     if (!this.#histories.has(event.id)) return;
     const history = this.of(event.id);
+    if (!notOlder(event, history)) return;
+    Object.assign(history, {epoch: event.epoch, sequence: event.sequence});
     const open = history.missed.find((one) => !one.to);
     if (event.kind === 'late' && !open) {
       history.missed.push({from: event.at - (event.silence ?? 0), to: 0});

@@ -95,6 +95,11 @@ export class ServerClock {
   }
 
   read(now) {
-    return (this.link.trouble?.status === 0 ? this.link.lastAnswer : now) / 1000 + this.#skew;
+    return this.when(this.link.trouble?.status === 0 ? this.link.lastAnswer : now);
+  }
+
+  // What it was, or will be, when this machine's clock shows this.
+  when(shown) {
+    return shown / 1000 + this.#skew;
   }
 }

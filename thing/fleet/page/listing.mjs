@@ -22,15 +22,20 @@ class Entry {
     if (record.status !== 'gone') this.leaves = 0;
   }
 
+  // lingers: whether it stays for a while if it left.
   hear(event, now, lingers) {
     this.touched = now;
-    const {epoch, sequence} = event;
-    const status = {late: 'late', renewed: 'present', left: 'gone'}[event.kind];
-    if (isArrival(event)) this.take(recordOf(event));
-    else this.record = {...this.record, epoch, sequence, status: status ?? this.record.status};
-    if (event.kind === 'left') this.cause = event.cause;
-    this.leaves = event.kind === 'left' && lingers ? now + LINGER
-      : status || event.kind !== 'message' ? 0 : this.leaves;
+    if (isArrival(event)) {
+      this.take(recordOf(event));
+      return;
+    }
+    const {kind, epoch, sequence} = event;
+    const changes = {late: {status: 'late'}, renewed: {status: 'present', lastSeen: event.at},
+      left: {status: 'gone'}}[kind];
+    this.record = {...this.record, epoch, sequence, ...changes};
+    if (!changes) return;
+    if (kind === 'left') this.cause = event.cause;
+    this.leaves = kind === 'left' && lingers ? now + LINGER : 0;
   }
 }
 
@@ -85,8 +90,8 @@ export class Listing {
       if (!notOlder(event, entry.record)) return;
       entry.hear(event, now, this.view.status !== 'gone');
       if (isArrival(event)) this.noted(entry.record);
-    } else if (isArrival(event)) {
-      const added = new Entry(recordOf(event), isNew);
+    } else if (isArrival(event) && isNew) { // Who came before is in the answer, or gone again.
+      const added = new Entry(recordOf(event), true);
       if (!this.#inPage(event.id) || !this.view.matches(added.record)) return;
       added.touched = now;
       this.#add(added);

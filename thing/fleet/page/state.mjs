@@ -12,7 +12,7 @@ import {View} from './view.mjs';
 
 const TOKEN = 'thing-token'; // Its key in the tab's storage.
 
-const began = Date.now() / 1000;
+const began = Date.now();
 
 export const view = new View();
 export const beats = new Beats();
@@ -26,7 +26,8 @@ export const selection = {chosen: null};
 
 export const serverNow = () => clock.read(Date.now());
 export const setServerTime = (answer, date) => clock.set(answer, date, Date.now());
-export const isNew = (event) => event.at > began;
+// Whether it happened while the page was open.
+export const isNew = (event) => event.at > clock.when(began);
 
 export const api = new Api((...question) => fetch(...question), sessionStorage.getItem(TOKEN) ?? '');
 export const follower = new Follower(api, link, whenSeen);

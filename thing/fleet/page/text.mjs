@@ -1,9 +1,12 @@
 // Text, numbers, sizes and times as people read them. Whatever comes from the server passes
 // through here before it is shown; nothing here knows what a thing or an event is.
 
+// Controls, line ends, what is drawn as nothing; but not the sign that a symbol has colours.
+const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{DI}\u2800](?<!\p{ExtPict}\ufe0f)/gu;
+
 // What is not seen, or turns the text around it, is shown as its number.
 export function visible(text, keep = '') {
-  const shown = String(text ?? '').replace(/[\p{C}\p{Zl}\p{Zp}]/gu, (character) => {
+  const shown = String(text ?? '').replace(UNSEEN, (character) => {
     if (keep.includes(character)) return character;
     return `⟨U+${character.codePointAt(0).toString(16).toUpperCase().padStart(4, '0')}⟩`;
   });
@@ -12,8 +15,10 @@ export function visible(text, keep = '') {
 
 export function shortened(text, most) {
   const whole = String(text ?? '');
-  return whole.length <= most ? whole
-    : `${whole.slice(0, most)} … (${count(whole.length)} characters)`;
+  if (whole.length <= most) return whole;
+  const beginning = whole.slice(0, most).replace(/[\ud800-\udbff]$/, ''); // Half a character.
+  const characters = whole.replace(/[\ud800-\udbff](?=[\udc00-\udfff])/g, '').length;
+  return `${beginning} … (${count(characters)} characters)`;
 }
 
 export const count = (number) => Number(number ?? 0).toLocaleString('en');
@@ -33,8 +38,8 @@ export function duration(seconds) {
 export function roundTrip(seconds) {
   if (!Number.isFinite(seconds)) return '–';
   const milliseconds = seconds * 1000;
-  if (milliseconds >= 10000) return `${seconds.toFixed(1)} s`;
-  return `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`;
+  if (milliseconds >= 9999.5) return `${seconds.toFixed(1)} s`;
+  return `${milliseconds.toFixed(milliseconds < 9.95 ? 1 : 0)} ms`;
 }
 
 export function octets(number) {
