@@ -19,7 +19,7 @@ from thing.events import Cause, Termination
 from thing.fleet.model import FleetEvent, Kind, NodeRecord, endingData, messageData
 from thing.fleet.redis.address import PREFIX
 from thing.fleet.redis.keeper import LEASE
-from thing.fleet.redis.operations import Admit, Held, Join, Mine, Operation, Renew, Restore, Sweep
+from thing.fleet.redis.operations import Admit, Claims, Held, Join, Operation, Renew, Restore, Sweep
 from thing.fleet.redis.script import BATCH, MOST_FED, MOST_FED_OCTETS, MOST_GONE, Script, asJson
 from thing.fleet.redis.writes import heldNow, writeOf
 from thing.fleet.sessions import LocalSession
@@ -241,7 +241,7 @@ def measureRedis(registry: Registry) -> dict[str, float]:
 
     again = [sessionOf(number, 3, "c" * 8) for number in range(THINGS)]
     cost([_join(registry, each, "node-01") for each in again])
-    mine = command(Mine(node="node-01", cursor="0", count=BATCH))
+    mine = command(Claims(node="node-01", cursor="0", count=BATCH))
     found["mine"] = cost([mine] * 20, 20 * BATCH)
     found["sweep"] = cost([registry.sweep()] * 1000)
     registry.ask("ZADD", "thing:leases", 1, "node-01")  # It has run out.

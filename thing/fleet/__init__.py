@@ -1,8 +1,19 @@
 """
 The fleet: who is here, what happens, and a word to a thing, wherever it is.
 
-It hears of sessions from the factories that it watches, and tells the status server, the
-page and other nodes. Sessions go on whether or not anybody asks.
+Here live the presence of a node, its registry of sessions, the feed of events, and what tells
+them to others: :mod:`thing.fleet.http` to people and programs, :mod:`thing.fleet.redis` to
+other nodes. It hears of sessions by watching a :class:`~thing.session.factory.ThingFactory`,
+decides who is admitted beside whom, and asks sessions to leave or to take a message; it may
+touch what session, trust and core offer to everybody.
+
+It never changes what a session does by itself, never holds one up, and never reads keys.
+Nobody below knows of it, and sessions go on whether or not anybody asks. Whatever comes from
+HTTP or from the registry is a stranger's: it is checked where it is read.
+
+Where to begin: :mod:`~thing.fleet.model` has the words for all that is told (a new kind of
+event begins there), :mod:`~thing.fleet.local` what becomes of a node's sessions,
+:mod:`~thing.fleet.interfaces` what can be asked.
 """
 
 from thing.fleet.interfaces import IPresence, ISubscription

@@ -1,4 +1,8 @@
-"""Two with the same key that keep replacing each other: how long newcomers must wait."""
+"""
+Two with the same key that keep replacing each other: how long newcomers must wait.
+
+Of one node only: over Redis the script counts the takeovers of all nodes by the same rules.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""The latest of what happened, for those who come a little late: bounded, in memory."""
+"""
+The latest of what happened, for those who come a little late: bounded, in memory.
+
+It is the order of events on one node; over Redis the stream is, and this holds only what
+happened while that was away.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +57,7 @@ class Feed:
         self._latest: Position = (int(since * 1000), 0)
         self._lost = self._latest  # The latest that is kept no more.
         self._places: dict[Subscription, Position] = {}  # Up to where each was told.
-        self._toldNow: set[Subscription] = set()
+        self._beingTold: set[Subscription] = set()
 
     def append(self, event: FleetEvent) -> FedEvent:
         """
@@ -117,20 +122,20 @@ class Feed:
 
     def _catchUp(self, subscription: Subscription) -> None:
         """Tell a subscription all that it was not told yet."""
-        if subscription in self._toldNow:
+        if subscription in self._beingTold:
             return  # Its receiver made something happen: it is told that next.
-        self._toldNow.add(subscription)
+        self._beingTold.add(subscription)
         while subscription.active and self._places[subscription] != self._latest:
-            self._tellOn(subscription)
-        self._toldNow.discard(subscription)
+            self._tellFollowing(subscription)
+        self._beingTold.discard(subscription)
 
-    def _tellOn(self, subscription: Subscription) -> None:
+    def _tellFollowing(self, subscription: Subscription) -> None:
         place = self._places[subscription]
         if not self._lost <= place <= self._latest:
             self._places[subscription] = min(max(place, self._lost), self._latest)
             subscription.tell(None)
             return
-        for kept in self._following(place):
+        for kept in self._keptAfter(place):
             if not subscription.active:
                 return
             self._places[subscription] = kept.position
@@ -141,7 +146,7 @@ class Feed:
         """The position of the latest event."""
         return formatPosition(self._latest)
 
-    def _following(self, place: Position) -> list[_Kept]:
+    def _keptAfter(self, place: Position) -> list[_Kept]:
         later = list(takewhile(lambda kept: kept.position > place, reversed(self._kept)))
         return later[::-1]
 

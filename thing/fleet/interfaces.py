@@ -1,4 +1,8 @@
-"""What a program, and Thing's own HTTP server, can ask of a fleet."""
+"""
+What a program, and Thing's own HTTP server, can ask of a fleet.
+
+These are for those who write a presence of their own, too; nothing here does anything.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Presence on one machine: everything is in this process, and nothing is to be installed."""
+"""
+Presence on one machine: everything is in this process, and nothing is to be installed.
+
+It joins a node's registry of sessions, its feed and its health; it decides nothing by itself.
+"""
 
 from __future__ import annotations
 

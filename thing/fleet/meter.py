@@ -72,7 +72,7 @@ class Histogram:
         self.total += seconds
 
 
-class Traffic:
+class TrafficSum:
     """
     What went over sessions and handshakes.
 
@@ -126,7 +126,7 @@ class Meter:
         self.roundTrips = Histogram(ROUND_TRIP_BOUNDS)
         self.lateness = Histogram(LATENESS_BOUNDS)
         self.loopLag = Histogram(LAG_BOUNDS)
-        self._ended = Traffic()
+        self._ended = TrafficSum()
         self._due: dict[ThingProtocol, float] = {}
         self._probe: IDelayedCall | None = None
         factory.observers.append(self.observe)
@@ -144,16 +144,16 @@ class Meter:
         if handler is not None:
             handler(self, protocol, event)
 
-    def _completed(self, protocol: ThingProtocol, event: HandshakeCompleted) -> None:
-        self._shaken(protocol, RESUMED if event.session.resumed else ESTABLISHED, True)
+    def _handshakeCompleted(self, protocol: ThingProtocol, event: HandshakeCompleted) -> None:
+        self._countHandshake(protocol, RESUMED if event.session.resumed else ESTABLISHED, True)
 
-    def _shaken(self, protocol: ThingProtocol, result: str, up: bool) -> None:
+    def _countHandshake(self, protocol: ThingProtocol, result: str, up: bool) -> None:
         self.handshakes[result] += 1
         taken = self.factory.handshakeTime(protocol)
         if taken is not None:  # Else it was turned away before it began.
             self.handshakeTimes[up].add(taken)
 
-    def _beat(self, protocol: ThingProtocol, event: HeartbeatReceived) -> None:
+    def _heartbeatReceived(self, protocol: ThingProtocol, event: HeartbeatReceived) -> None:
         self.heartbeats += 1
         if event.roundTripTime is not None:
             self.roundTrips.add(event.roundTripTime)
@@ -163,7 +163,7 @@ class Meter:
             self.lateness.add(max(0.0, now - due))
         self._due[protocol] = now + event.ttl / BEATS_PER_TTL
 
-    def _missed(self, protocol: ThingProtocol, event: HeartbeatLate) -> None:
+    def _heartbeatLate(self, protocol: ThingProtocol, event: HeartbeatLate) -> None:
         self.late += 1
 
     def _terminated(self, protocol: ThingProtocol, event: Terminated) -> None:
@@ -172,14 +172,14 @@ class Meter:
         termination = event.termination
         cause, reason = termination.cause.name, reasonOf(termination)
         if protocol.session is None:
-            self._shaken(protocol, reason or cause, False)
+            self._countHandshake(protocol, reason or cause, False)
         else:
             self.terminations[cause, reason] += 1
 
     _HANDLERS: ClassVar[dict[type[Any], Callable[[Meter, ThingProtocol, Any], None]]] = {
-        HandshakeCompleted: _completed,
-        HeartbeatReceived: _beat,
-        HeartbeatLate: _missed,
+        HandshakeCompleted: _handshakeCompleted,
+        HeartbeatReceived: _heartbeatReceived,
+        HeartbeatLate: _heartbeatLate,
         Terminated: _terminated,
     }
 
@@ -189,9 +189,9 @@ class Meter:
         """Measure the event loop's lag from now on."""
         clock = self.factory.clock
         due = clock.seconds() + PROBE_INTERVAL
-        self._probe = clock.callLater(PROBE_INTERVAL, self._called, due)
+        self._probe = clock.callLater(PROBE_INTERVAL, self._probed, due)
 
-    def _called(self, due: float) -> None:
+    def _probed(self, due: float) -> None:
         self.loopLag.add(max(0.0, self.factory.clock.seconds() - due))
         self.start()
 
@@ -206,7 +206,7 @@ class Meter:
     @property
     def traffic(self) -> tuple[int, int, int, int]:
         """Octets in and out, messages in and out, of all that is over and all sessions."""
-        traffic = Traffic()
+        traffic = TrafficSum()
         traffic.figures = self._ended.figures
         traffic.add(self.factory.sessions)
         return traffic.figures

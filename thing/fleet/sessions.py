@@ -1,4 +1,8 @@
-"""A session of this node, as the fleet sees it: its place in time, and what is told of it."""
+"""
+A session of this node, as the fleet sees it: its place in time, and what is told of it.
+
+What becomes of it is the registry's business; it only carries what that has decided.
+"""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ class CountingTests(MeterCase):
         """A handshake with a ticket is told apart."""
         protocol, event = mock.Mock(), mock.Mock()
         event.session.resumed = True
-        self.meter._completed(protocol, event)
+        self.meter._handshakeCompleted(protocol, event)
         self.assertEqual(self.meter.handshakes, {"RESUMED": 1})
 
     def test_refused(self) -> None:

@@ -18,7 +18,7 @@ from tests.fleet.redis.redises import PATIENCE, FleetCase, RedisClient, RedisSer
 from thing.fleet.redis import connection
 from thing.fleet.redis.address import parseAddress
 from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
-from thing.fleet.redis.endpoints import endpointOf, letIn
+from thing.fleet.redis.endpoints import endpointOf, logIn
 from thing.fleet.redis.script import pairsOf
 from thing.session.clock import SteadyClock
 
@@ -42,7 +42,7 @@ class LinkCase(FleetCase):
             endpoint,
             clock,
             lambda: 0.5,
-            prepare=lambda link: letIn(link, address),
+            prepare=lambda link: logIn(link, address),
             onUp=lambda: None,
             onDown=self.reasons.append,
             **choices,

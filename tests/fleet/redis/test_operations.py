@@ -14,11 +14,11 @@ from tests.fleet.redis.test_script import MOST, PREFIX, ScriptCase
 from thing.fleet.redis.operations import (
     Admit,
     Claim,
+    Claims,
     Disown,
     Find,
     Held,
     Join,
-    Mine,
     Nodes,
     Operation,
     Restore,
@@ -180,7 +180,7 @@ class WordTests(ScriptCase):
         """A thing of no name at all, which somebody put there, is disowned like any other."""
         id = b"\xff\xfe\x00"
         self.registry.client.ask("SADD", f"{PREFIX}n:a", id)
-        cursor, *found = self.registry.run(Mine(node="a", cursor="0", count=50))
+        cursor, *found = self.registry.run(Claims(node="a", cursor="0", count=50))
         self.assertEqual((cursor, found), (b"0", [id, b""]))
         self.registry.disown("a", (id, b""))
         self.assertEqual(self.registry.client.ask("SMEMBERS", f"{PREFIX}n:a"), [])

@@ -8,7 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
-from thing.fleet.redis.operations import Word
+from thing.fleet.redis.operations import LastWord
 from thing.fleet.redis.outbox import (
     MOST_OCTETS_OF_ONE,
     MOST_OF_ONE,
@@ -55,7 +55,7 @@ class OutboxTests(SynchronousTestCase):
     ) -> None:
         session: Any = Sessionlike(id)
         for op in ops:
-            write = Write(session, Word(id="", session="", lastWord="".join(words)), uplink)
+            write = Write(session, LastWord(id="", session="", lastWord="".join(words)), uplink)
             self.names[write] = op
             self.outbox.put(write)
 
@@ -259,7 +259,7 @@ class OutboxTests(SynchronousTestCase):
         outbox = Outbox(self.send, settle, self.damage.append)
         outbox.open()
         session: Any = Sessionlike("lamp")
-        outbox.put(Write(session, Word(id="", session="", lastWord="")))
+        outbox.put(Write(session, LastWord(id="", session="", lastWord="")))
         self.answer(0)
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
         self.assertEqual(len(outbox), 0)

@@ -18,13 +18,14 @@ from tests.fleet.redis.redises import PATIENCE, RedisClient, RedisServer
 from thing.fleet.redis.operations import (
     Admit,
     Claim,
+    Claims,
     Disown,
     Find,
     Held,
     Join,
+    LastWord,
     Leave,
     List,
-    Mine,
     Nodes,
     Operation,
     Read,
@@ -33,7 +34,6 @@ from thing.fleet.redis.operations import (
     Retire,
     Sweep,
     Tell,
-    Word,
 )
 from thing.fleet.redis.rows import FIELDS, eventOf, nodesOf, recordOf
 from thing.fleet.redis.script import Script, pairsOf
@@ -153,7 +153,7 @@ class Registry:
 
     def mine(self, node: str) -> tuple[bytes, list[tuple[bytes, bytes]]]:
         """What a node is said to have: the cursor, and things with their sessions."""
-        cursor, *found = self.run(Mine(node=node, cursor="0", count=50))
+        cursor, *found = self.run(Claims(node=node, cursor="0", count=50))
         return cursor, pairsOf(found)
 
     def disown(self, node: str, *claims: tuple[bytes, bytes]) -> None:
@@ -224,7 +224,7 @@ class HoldTests(ScriptCase):
             self.registry.leave("s1", 9),
             self.registry.tell("s1", 9),
             self.registry.tell("s1", 9, "late", status="late"),
-            self.registry.run(Word(id="lamp", session="s1", lastWord='{"text":"x"}')),
+            self.registry.run(LastWord(id="lamp", session="s1", lastWord='{"text":"x"}')),
             self.registry.restore("a", "s1", epoch=7),
         ):
             self.assertEqual(answer, [b"stale", b"8"])

@@ -1,4 +1,8 @@
-"""What a request is answered, good or bad, and how it is written without waiting for ever."""
+"""
+What a request is answered, good or bad, and how it is written without waiting for ever.
+
+What the answer says is for others to decide; answers without end are written elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What can be asked, and what is answered."""
+"""
+The API's paths: what each is answered, from what the presence says.
+
+Each path is a route and a method here, and is described to clients elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -139,7 +143,7 @@ class FleetApi:
 
     async def _answer(self, request: StatusRequest) -> None:
         try:
-            answer = await self._answerTo(request)
+            answer = await self._route(request)
         except Problem as problem:
             answer = problem.answer()
         if answer is not None:
@@ -158,7 +162,7 @@ class FleetApi:
         else:
             self._send(request, Problem(500, "Something failed here; the log says what.").answer())
 
-    async def _answerTo(self, request: StatusRequest) -> Answer | None:
+    async def _route(self, request: StatusRequest) -> Answer | None:
         parts = segments(request.path)
         found = ((route, route.match(parts)) for route in self._ROUTES)
         route, id = next(((r, i) for r, i in found if i is not None), (None, ""))

@@ -240,7 +240,7 @@ def refuse(transport: Any, status: int, phrase: str, title: str) -> None:
     transport.write(head.encode() + body)
 
 
-class _Turned(Protocol):
+class _OverLimit(Protocol):
     """A connection beyond the limit."""
 
     def connectionMade(self) -> None:
@@ -294,7 +294,7 @@ class HttpFactory(Factory):
         :return: the protocol.
         """
         if len(self.channels) >= self._maxConnections:
-            return _Turned()
+            return _OverLimit()
         channel = StatusChannel()  # type: ignore[no-untyped-call]
         channel.factory = self
         channel.callLater = self.clock.callLater  # type: ignore[assignment, method-assign]

@@ -1,4 +1,8 @@
-"""Who may ask: whoever has the token; without one, programs and pages of this machine."""
+"""
+Who may ask: whoever has the token; without one, programs and pages of this machine.
+
+Only heads of requests are looked at, and nothing is answered here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The figures of a node as Prometheus reads them."""
+"""
+The figures of a node as Prometheus reads them.
+
+They are named and written here, and counted elsewhere.
+"""
 
 from __future__ import annotations
 

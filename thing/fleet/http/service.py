@@ -1,4 +1,8 @@
-"""The HTTP server as a service, and where it may listen."""
+"""
+The HTTP server as a service, and where it may listen.
+
+It joins all of this room; a program that has a server of its own takes :class:`StatusSite`.
+"""
 
 from __future__ import annotations
 

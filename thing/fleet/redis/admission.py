@@ -1,4 +1,8 @@
-"""Who may come: what the registry says of newcomers, and how long it is waited for."""
+"""
+Who may come: what the registry says of newcomers, and how long it is waited for.
+
+The rules of the registry are the script's, those of this node its own registry's.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +50,7 @@ class Admission:
         return Deferred.fromCoroutine(self._authorize(identity))
 
     async def _authorize(self, identity: Identity) -> Identity:
-        self._object(identity)
+        self._checkHere(identity)
         alone = identity.anonymous or self._local.twins is Twins.ALLOW
         # When a whole fleet comes anew, questions that nobody waits for any more must not pile up.
         if not alone and self._keeper.connected and self._keeper.link.lag < BUSY_TIME:
@@ -58,19 +62,19 @@ class Admission:
             except (RegistryAway, RegistryRefused, TimeoutError):
                 pass
             else:
-                _check(str(identity), answer)
+                _checkAnswer(str(identity), answer)
             # Another may have come to this node while the registry was asked.
-            self._object(identity)
+            self._checkHere(identity)
         return identity
 
-    def _object(self, identity: Identity) -> None:
+    def _checkHere(self, identity: Identity) -> None:
         """Raise this node's objection, if it has one."""
         objection = self._local.objection(identity)
         if objection is not None:
             raise objection
 
 
-def _check(id: str, answer: Any) -> None:
+def _checkAnswer(id: str, answer: Any) -> None:
     """Raise the registry's objection, if it has one."""
     try:
         word, *rest = (part.decode() for part in answer)

@@ -91,26 +91,26 @@ def checkLibrary() -> None:
 
 
 def makeProtocol(
-    told: Callable[[bytes], object] | None, lost: Callable[[Any, Failure], object]
+    onPublished: Callable[[bytes], object] | None, lost: Callable[[Any, Failure], object]
 ) -> Any:
     """
     Make a protocol for one connection.
 
-    :param told: makes it a subscriber, and is called with what is published to it.
+    :param onPublished: makes it a subscriber, and is called with what is published to it.
     :param lost: called with the protocol, and why it is connected no more.
     :return: the protocol.
     """
     import txredisapi  # It imports the reactor: not before the program has chosen one.
 
     nonsense: list[Failure] = []
-    base: Any = txredisapi.RedisProtocol if told is None else txredisapi.SubscriberProtocol
+    base: Any = txredisapi.RedisProtocol if onPublished is None else txredisapi.SubscriberProtocol
 
     class LinkProtocol(base):  # type: ignore[misc]
         """Tells of its end, and takes every answer as octets."""
 
         def messageReceived(self, pattern: object, channel: object, message: Any) -> None:
-            if told is not None and isinstance(message, bytes):
-                told(message)
+            if onPublished is not None and isinstance(message, bytes):
+                onPublished(message)
 
         def dataReceived(self, data: bytes, unpause: bool = False) -> None:
             try:
@@ -146,7 +146,7 @@ class Link:
         prepare: Callable[[Link], Awaitable[object]],
         onUp: Callable[[], object],
         onDown: Callable[[str], object],
-        told: Callable[[bytes], object] | None = None,
+        onPublished: Callable[[bytes], object] | None = None,
     ) -> None:
         """
         :param endpoint: connects.
@@ -155,14 +155,19 @@ class Link:
         :param prepare: awaited with this link before it counts as up; may use :meth:`call`.
         :param onUp: called when it is up.
         :param onDown: called with the reason, in one line, after each loss and each failed try.
-        :param told: makes it a subscriber; called with what is published.
+        :param onPublished: makes it a subscriber; called with what is published.
         """
         self.up = False
         self.losses = 0
         self._endpoint = endpoint
         self._clock = clock
         self._jitter = jitter
-        self._prepare, self._onUp, self._onDown, self._told = prepare, onUp, onDown, told
+        self._prepare, self._onUp, self._onDown, self._onPublished = (
+            prepare,
+            onUp,
+            onDown,
+            onPublished,
+        )
         self._running = False
         self._failures = 0
         self._upSince = 0.0
@@ -196,7 +201,7 @@ class Link:
         elif self._connecting is not None:
             self._connecting.cancel()
         else:
-            self._over()
+            self._tellStopped()
         return waiter
 
     def call(self, *command: bytes | str | float, wait: float = 0.0) -> Deferred[Any]:
@@ -214,7 +219,7 @@ class Link:
             return fail(RegistryAway("the registry cannot be reached"))
         self._deadlines.append(self._clock.seconds() + ANSWER_TIME + wait)
         if self._watch is None:
-            self._watch = self._clock.callLater(ANSWER_TIME + wait, self._look)
+            self._watch = self._clock.callLater(ANSWER_TIME + wait, self._checkDeadlines)
         answer: Deferred[Any] = Deferred()  # Who waits no more changes no order.
         asked: Deferred[Any] = protocol.execute_command(
             *map(_encoded, command), apply_timeout=False
@@ -239,7 +244,7 @@ class Link:
         protocol = self._protocol
         if protocol is not None and protocol.connected and not self._reason:
             self._reason = reason
-            self._noMore()
+            self._markUnusable()
             protocol.transport.abortConnection()
 
     # Connecting.
@@ -252,7 +257,7 @@ class Link:
         connecting.addCallbacks(self._connected, self._notConnected)
 
     def _build(self) -> Any:
-        return makeProtocol(self._told, self._lost)
+        return makeProtocol(self._onPublished, self._lost)
 
     def _connected(self, protocol: Any) -> None:
         self._connecting = None
@@ -284,13 +289,13 @@ class Link:
     def _lost(self, protocol: Any, why: Failure) -> None:
         if protocol is not self._protocol:
             return
-        self._noMore()
+        self._markUnusable()
         self._protocol = None
         self._deadlines.clear()
         self._overdue = 0
         self._down(self._reason or _line(why.value))
 
-    def _noMore(self) -> None:
+    def _markUnusable(self) -> None:
         """It cannot be used any more."""
         if self.up and self._clock.seconds() - self._upSince >= STABLE:
             self._failures = 0
@@ -302,30 +307,30 @@ class Link:
         self._watch = None
         if not self._running:
             self._onDown(reason)
-            self._over()
+            self._tellStopped()
             return
         pause = self._jitter() * min(CAP, BASE * 2 ** min(self._failures, 10))
         self._failures += 1
         self._retry = self._clock.callLater(pause, self._connect)
         self._onDown(reason)
 
-    def _over(self) -> None:
+    def _tellStopped(self) -> None:
         waiters, self._stopped = self._stopped, []
         for waiter in waiters:
             waiter.callback(None)
 
     # Waiting for answers.
 
-    def _look(self) -> None:
+    def _checkDeadlines(self) -> None:
         """See whether an answer is overdue."""
         self._watch = None
         if self._deadlines:
             left = self._deadlines[0] - self._clock.seconds()
             if left > 0:
-                self._watch = self._clock.callLater(left, self._look)
+                self._watch = self._clock.callLater(left, self._checkDeadlines)
             elif self._overdue < READ_TURNS:
                 self._overdue += 1
-                self._watch = self._clock.callLater(READ_TIME, self._look)
+                self._watch = self._clock.callLater(READ_TIME, self._checkDeadlines)
             else:
                 self.drop(f"no answer within {ANSWER_TIME:g} s")
 

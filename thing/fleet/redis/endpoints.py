@@ -1,4 +1,8 @@
-"""How to connect to a registry: the endpoint of an address, and what to say first."""
+"""
+How to connect to a registry: the endpoint of an address, and what to say first.
+
+That a connection is made again when it is lost is no business of this module.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ def endpointOf(reactor: Any, clock: IReactorTime, address: Address) -> IStreamCl
     if address.scheme == "redis+sentinel":
         return SentinelEndpoint(reactor, clock, address)
     ((host, port),) = address.hosts
-    endpoint = _byName(reactor, host, port)
+    endpoint = _hostEndpoint(reactor, host, port)
     if address.scheme == "redis":
         return endpoint
     trust = _authorities(address.ca) if address.ca else None
@@ -39,7 +43,7 @@ def endpointOf(reactor: Any, clock: IReactorTime, address: Address) -> IStreamCl
     return wrapped
 
 
-def _byName(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
+def _hostEndpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
     endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIME)
     return endpoint
 
@@ -55,7 +59,7 @@ def _authorities(path: str) -> Any:
     return trustRootFromCertificates(certificates)  # type: ignore[no-untyped-call]
 
 
-async def letIn(link: Link, address: Address) -> None:
+async def logIn(link: Link, address: Address) -> None:
     """
     Say who we are, and which database it is.
 
@@ -102,17 +106,17 @@ class SentinelEndpoint:
 
     async def _connect(self, protocolFactory: IProtocolFactory) -> Any:
         host, port = await self._master()
-        return await _byName(self._reactor, host, port).connect(protocolFactory)
+        return await _hostEndpoint(self._reactor, host, port).connect(protocolFactory)
 
     async def _master(self) -> tuple[str, int]:
         problem = ""
         for host, port in list(self._sentinels):
-            endpoint = _byName(self._reactor, host, port)
+            endpoint = _hostEndpoint(self._reactor, host, port)
             try:
                 answer = await askOnce(
                     endpoint, self._clock, "SENTINEL", "get-master-addr-by-name", self._service
                 )
-                return _placeIn(answer, self._service)
+                return _masterOf(answer, self._service)
             except Exception as error:
                 self._sentinels.append(self._sentinels.pop(0))  # The next one first, next time.
                 if isinstance(error, CancelledError):
@@ -121,7 +125,7 @@ class SentinelEndpoint:
         raise RegistryAway(f"no Sentinel names a master: {problem}")
 
 
-def _placeIn(answer: Any, service: str) -> tuple[str, int]:
+def _masterOf(answer: Any, service: str) -> tuple[str, int]:
     """The host and port of a Sentinel's answer."""
     if answer is None:
         raise RegistryAway(f"it knows no {service}")

@@ -158,7 +158,7 @@ class Inbox:
 
     # Answering.
 
-    def told(self, text: bytes) -> None:
+    def receive(self, text: bytes) -> None:
         """
         Take what was published to this node.
 
@@ -181,7 +181,7 @@ class Inbox:
             answer.callback(found)
 
     def _deliver(self, found: dict[str, Any]) -> None:
-        id, message = _idIn(found), base64.b64decode(found["message"], validate=True)
+        id, message = _idOf(found), base64.b64decode(found["message"], validate=True)
         timeout = min(max(0.0, float(found["timeout"])), LONGEST_TIMEOUT)
 
         def deliver() -> Deferred[dict[str, Any]]:
@@ -190,7 +190,7 @@ class Inbox:
         self._reply(found, deliver)
 
     def _dismiss(self, found: dict[str, Any]) -> None:
-        id = _idIn(found)
+        id = _idOf(found)
 
         def dismiss() -> dict[str, Any]:
             self._local.dismiss(id)
@@ -238,7 +238,7 @@ class Inbox:
     }
 
 
-def _idIn(found: dict[str, Any]) -> str:
+def _idOf(found: dict[str, Any]) -> str:
     if not isinstance(found["id"], str):
         raise TypeError("not an id")
     return found["id"]

@@ -22,13 +22,13 @@ from thing.fleet.local import LocalRegistry
 from thing.fleet.model import NodeRecord, NotPresent, Twins
 from thing.fleet.redis.address import Address
 from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
-from thing.fleet.redis.endpoints import letIn
+from thing.fleet.redis.endpoints import logIn
 from thing.fleet.redis.operations import (
     Claim,
+    Claims,
     Disown,
     Held,
     Join,
-    Mine,
     Operation,
     Renew,
     Restore,
@@ -107,9 +107,9 @@ class Keeper:
         self._first = True
         self._usurped = False
         self._complained = False
-        self._ahead: float | None = None
+        self._registryAhead: float | None = None
         """The registry's time of day less this node's steady clock, seconds; once it is known."""
-        self._beat: IDelayedCall | None = None
+        self._nextRenewal: IDelayedCall | None = None
         self._running = False
 
     @property
@@ -126,9 +126,9 @@ class Keeper:
 
         :return: seconds since 1970.
         """
-        if self._ahead is None:
+        if self._registryAhead is None:
             return self._wallClock()
-        return self._clock.seconds() + self._ahead
+        return self._clock.seconds() + self._registryAhead
 
     def start(self) -> None:
         """Connect, and keep the lease."""
@@ -139,8 +139,8 @@ class Keeper:
     async def stop(self) -> None:
         """Write what is left to be written, take this node off, and disconnect."""
         self._running = False
-        if self._beat is not None and self._beat.active():
-            self._beat.cancel()
+        if self._nextRenewal is not None and self._nextRenewal.active():
+            self._nextRenewal.cancel()
         if self.connected:
             leaving = Deferred.fromCoroutine(self._retire())
             leaving.addTimeout(FAREWELL_TIME, self._clock)
@@ -171,7 +171,7 @@ class Keeper:
     # The connection.
 
     async def _prepare(self, link: Link) -> None:
-        await letIn(link, self._address)
+        await logIn(link, self._address)
         await self.script.load(link)
 
     def _up(self) -> None:
@@ -198,10 +198,10 @@ class Keeper:
 
     def _schedule(self, busy: bool = False) -> None:
         pause = 0.0 if busy else self._lease / 3 * (1 - 0.25 * self._local.factory.jitter())
-        self._beat = self._clock.callLater(pause, self._beatNow)
+        self._nextRenewal = self._clock.callLater(pause, self._keepLease)
 
-    def _beatNow(self) -> None:
-        self._beat = None
+    def _keepLease(self) -> None:
+        self._nextRenewal = None
         Deferred.fromCoroutine(self._renewAndSweep()).addErrback(
             lambda failure: self._log.failure("Keeping the lease failed", failure)
         )
@@ -224,7 +224,7 @@ class Keeper:
                     if busy:
                         break
         except Usurped as error:
-            self._takenFrom(error)
+            self._losesName(error)
         except RegistryAway:
             pass  # It is told by the connection.
         except RegistryRefused as error:
@@ -250,10 +250,10 @@ class Keeper:
         if word == "usurped":
             raise Usurped(f"another process is the node {self.node}")
         self._first = self._usurped = False
-        self._ahead = now / 1000 - self._clock.seconds()
+        self._registryAhead = now / 1000 - self._clock.seconds()
         return bool(word == "kept")
 
-    def _takenFrom(self, error: Usurped) -> None:
+    def _losesName(self, error: Usurped) -> None:
         if not self._usurped:
             self._usurped = True
             self._log.critical("{error}: each needs a name of its own", error=str(error))
@@ -270,7 +270,7 @@ class Keeper:
             await self.outbox.whenWritten()
             await self._disown()
         except Usurped as error:
-            self._takenFrom(error)
+            self._losesName(error)
         except Exception as error:
             # Of a connection that is lost already this has no effect.
             self.link.drop(str(error) or type(error).__name__)
@@ -301,13 +301,13 @@ class Keeper:
         if outcome.word in WRITTEN:
             self._fence(session, outcome)
         else:
-            self._giveUp(session, outcome)
+            self._giveSessionUp(session, outcome)
 
     async def _disown(self) -> None:
         """Take off what the registry takes for this node's, and is not here."""
         cursor = "0"
         while True:
-            answer = await self.ask(Mine(node=self.node, cursor=cursor, count=BATCH))
+            answer = await self.ask(Claims(node=self.node, cursor=cursor, count=BATCH))
             # Somebody may have put there what is no text: it is to be taken off, too.
             cursor, *found = (each.decode(errors="surrogateescape") for each in answer)
             claims = [Claim(id=id, session=session) for id, session in pairsOf(found)]
@@ -340,7 +340,7 @@ class Keeper:
         if outcome.word in WRITTEN:
             self._fence(write.session, outcome)
         elif outcome.word == "stale" or outcome.word in REFUSED:
-            self._giveUp(write.session, outcome)
+            self._giveSessionUp(write.session, outcome)
         elif outcome.word == "late" or self._isHere(write.session):
             return False
         elif write.uplink and outcome.word == "unknown":
@@ -350,7 +350,7 @@ class Keeper:
     def _fence(self, session: LocalSession, outcome: Outcome) -> None:
         self._local.fence(session, outcome.epoch or 0, outcome.sequence or 0)
 
-    def _giveUp(self, session: LocalSession, outcome: Outcome) -> None:
+    def _giveSessionUp(self, session: LocalSession, outcome: Outcome) -> None:
         if outcome.word in REFUSED and self._isHere(session):
             self._log.warn("{id} is here already, on {node}", id=session.id, node=outcome.detail)
         self._local.supersede(session.id, session.session, outcome.epoch or session.epoch)

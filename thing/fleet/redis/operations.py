@@ -171,7 +171,7 @@ class Leave(Operation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Word(Operation):
+class LastWord(Operation):
     """
     A thing left another last word.
 
@@ -180,7 +180,7 @@ class Word(Operation):
     :ivar lastWord: what an event would tell of it, JSON.
     """
 
-    op = "word"
+    op = "lastWord"
     id: str
     session: str
     lastWord: str
@@ -247,7 +247,7 @@ class Sweep(Operation):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mine(Operation):
+class Claims(Operation):
     """
     Ask what a node is said to have.
 
@@ -256,7 +256,7 @@ class Mine(Operation):
     :ivar count: about how many things.
     """
 
-    op = "mine"
+    op = "claims"
     node: str
     cursor: str
     count: int
@@ -364,5 +364,5 @@ class Nodes(Operation):
     op = "nodes"
 
 
-Change = Held | Tell | Leave | Word
+Change = Held | Tell | Leave | LastWord
 """What is to be written of a session; one that is held is joined or restored."""

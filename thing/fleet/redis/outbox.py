@@ -1,4 +1,8 @@
-"""What a node has to write into the registry: in order, once, and never without bound."""
+"""
+What a node has to write into the registry: in order, once, and never without bound.
+
+It neither knows what a write says nor sends it, and sees no connection.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +62,7 @@ class Write:
         self.octets = OVERHEAD + sum(map(len, texts))
 
 
-class _Line:
+class _Queue:
     """What waits of one thing."""
 
     __slots__ = ("octets", "writes")
@@ -134,7 +138,7 @@ class Outbox:
         self.refused = 0
         self._send, self._settled, self._damaged = send, settled, damaged
         self._mostWaiting, self._mostOctets = mostWaiting, mostOctets
-        self._lines: OrderedDict[str, _Line] = OrderedDict()  # By thing; whose turn it is first.
+        self._queues: OrderedDict[str, _Queue] = OrderedDict()  # By thing; whose turn it is first.
         self._onTheWay: dict[Write, None] = {}
         self._octetsOnTheWay = 0
         self._unanswered: OrderedDict[Write, int] = OrderedDict()  # The oldest is first.
@@ -158,42 +162,42 @@ class Outbox:
 
         :param write: what.
         """
-        line = self._lines.get(write.session.id)
-        if write.uplink and line is not None and line.isLong:
+        queue = self._queues.get(write.session.id)
+        if write.uplink and queue is not None and queue.isLong:
             self.dropped += 1
             return
         self._put += 1
         self._unanswered[write] = self._put
         self._octets += write.octets
-        self._lineOf(write).append(write)
-        self._pump()
-        while self._lines and (len(self) > self._mostWaiting or self._octets > self._mostOctets):
+        self._queueOf(write).append(write)
+        self._sendNext()
+        while self._queues and (len(self) > self._mostWaiting or self._octets > self._mostOctets):
             self._drop(self._takeNext())
 
-    def _lineOf(self, write: Write) -> _Line:
-        return self._lines.setdefault(write.session.id, _Line())
+    def _queueOf(self, write: Write) -> _Queue:
+        return self._queues.setdefault(write.session.id, _Queue())
 
     def _takeNext(self) -> Write:
-        """Take the write whose turn it is out of its line; the thing's next turn is the last."""
-        id, line = next(iter(self._lines.items()))
-        write = line.popleft()
-        if line.writes:
-            self._lines.move_to_end(id)
+        """Take the write whose turn it is out of its queue; the thing's next turn is the last."""
+        id, queue = next(iter(self._queues.items()))
+        write = queue.popleft()
+        if queue.writes:
+            self._queues.move_to_end(id)
         else:
-            del self._lines[id]
+            del self._queues[id]
         return write
 
     def open(self) -> None:
         """Begin to send."""
         self._open = True
-        self._pump()
+        self._sendNext()
 
     def close(self) -> None:
         """Send no more; what is not answered is sent first when it is opened again."""
         self._open = False
         for write in reversed(self._onTheWay):
-            self._lineOf(write).appendleft(write)
-            self._lines.move_to_end(write.session.id, last=False)
+            self._queueOf(write).appendleft(write)
+            self._queues.move_to_end(write.session.id, last=False)
         self._onTheWay.clear()
         self._octetsOnTheWay = 0
         waiters, self._waiters = self._waiters, []
@@ -212,8 +216,8 @@ class Outbox:
         self._waiters.append((self._put, waiter))
         return waiter
 
-    def _pump(self) -> None:
-        while self._open and self._lines and self._hasRoom():
+    def _sendNext(self) -> None:
+        while self._open and self._queues and self._hasRoom():
             write = self._takeNext()
             self._onTheWay[write] = None
             self._octetsOnTheWay += write.octets
@@ -221,13 +225,13 @@ class Outbox:
             write.tries += 1
             sending.addCallback(outcomeOf)
             sending.addCallbacks(self._answered, self._failed, (write,), {}, (write,))
-            sending.addErrback(self._broken, write)
+            sending.addErrback(self._failedHere, write)
 
     def _hasRoom(self) -> bool:
         """Whether the write whose turn it is may be sent, too."""
         if not self._onTheWay:
             return True
-        octets = self._octetsOnTheWay + next(iter(self._lines.values())).writes[0].octets
+        octets = self._octetsOnTheWay + next(iter(self._queues.values())).writes[0].octets
         return len(self._onTheWay) < WINDOW and octets <= WINDOW_OCTETS
 
     def _answered(self, outcome: Outcome, write: Write) -> None:
@@ -243,7 +247,7 @@ class Outbox:
         if write not in self._onTheWay:
             return
         if not isinstance(error, RegistryAway | RegistryRefused):
-            self._broken(failure, write)
+            self._failedHere(failure, write)
             return
         if isinstance(error, RegistryAway) or error.passing:
             self._damaged(str(error))
@@ -257,7 +261,7 @@ class Outbox:
         )
         self._finish(write)
 
-    def _broken(self, failure: Failure, write: Write) -> None:
+    def _failedHere(self, failure: Failure, write: Write) -> None:
         self._log.failure("A write to the registry could not be dealt with", failure)
         if write in self._onTheWay:
             self._finish(write)
@@ -265,17 +269,17 @@ class Outbox:
     def _finish(self, write: Write) -> None:
         del self._onTheWay[write]
         self._octetsOnTheWay -= write.octets
-        self._count(write)
-        self._pump()
+        self._release(write)
+        self._sendNext()
 
     def _drop(self, write: Write) -> None:
-        self._count(write)
+        self._release(write)
         if write.uplink:
             self.dropped += 1
         elif self._open:
             self._damaged("more is to be written than the registry takes")
 
-    def _count(self, write: Write) -> None:
+    def _release(self, write: Write) -> None:
         """A write is over: those who wait for it may go on."""
         self._octets -= write.octets
         del self._unanswered[write]

@@ -1,4 +1,8 @@
-""":class:`RedisPresence`: one fleet on many nodes, over a Redis or a Valkey that they share."""
+"""
+:class:`RedisPresence`: one fleet on many nodes, over a Redis or a Valkey that they share.
+
+It joins the parts of this room and finds out on which node a thing is; each does its work alone.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +35,7 @@ from thing.fleet.model import (
 from thing.fleet.redis.address import Address, parseAddress
 from thing.fleet.redis.admission import Admission
 from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused, checkLibrary
-from thing.fleet.redis.endpoints import endpointOf, letIn
+from thing.fleet.redis.endpoints import endpointOf, logIn
 from thing.fleet.redis.inbox import Inbox
 from thing.fleet.redis.keeper import LEASE, Keeper
 from thing.fleet.redis.queries import Queries
@@ -87,7 +91,7 @@ class RedisPresence(Service):
         """
         self.node = node
         self.feed = Feed(wallClock())
-        self.local = LocalRegistry(factory, self, node=node, twins=twins, wallClock=self._time)
+        self.local = LocalRegistry(factory, self, node=node, twins=twins, wallClock=self._timeOfDay)
         self._lease = lease
         clock = factory.clock
         makeLink = partial(Link, endpointOf(reactor, clock, address), clock, factory.jitter)
@@ -96,30 +100,30 @@ class RedisPresence(Service):
             address,
             Script(address.prefix, bounds),
             self.local,
-            record=self._own,
+            record=self._ownRecord,
             onConnected=self._connected,
             onAway=self._away,
             wallClock=wallClock,
             lease=lease,
         )
-        self.health = Health(factory, node, self._time)
+        self.health = Health(factory, node, self._timeOfDay)
         self._inbox = Inbox(self.local, self._publish)
-        self._queries = Queries(self._keeper, self._inbox, self.local, self._own)
+        self._queries = Queries(self._keeper, self._inbox, self.local, self._ownRecord)
         self._address = address
         self._inboxLink = makeLink(
             prepare=self._listen,
             onUp=self._listening,
             onDown=lambda reason: None,
-            told=self._inbox.told,
+            onPublished=self._inbox.receive,
         )
         self._tail = Tail(self.feed, self._keeper.link, self._keeper.script, clock)
         self._tail.link = makeLink(
-            prepare=partial(letIn, address=address),
+            prepare=partial(logIn, address=address),
             onUp=self._tail.linkUp,
             onDown=lambda reason: None,
         )
         self._clock = clock
-        self._check: Any = None
+        self._inboxCheck: Any = None
         factory.admission = Admission(self.local, self._keeper)
         factory.observers.append(self._observe)
 
@@ -128,10 +132,10 @@ class RedisPresence(Service):
         """Whether the registry can be reached: ``connected`` or ``away``."""
         return "connected" if self._keeper.connected else "away"
 
-    def _time(self) -> float:
+    def _timeOfDay(self) -> float:
         return self._keeper.timeOfDay()
 
-    def _own(self) -> NodeRecord:
+    def _ownRecord(self) -> NodeRecord:
         return self.health.record(self.registry)
 
     @property
@@ -169,8 +173,8 @@ class RedisPresence(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
-        if self._check is not None and self._check.active():
-            self._check.cancel()
+        if self._inboxCheck is not None and self._inboxCheck.active():
+            self._inboxCheck.cancel()
         await self._keeper.stop()
         self._inbox.abandon()
         await DeferredList([self._inboxLink.stop(), self._tail.link.stop()])
@@ -183,7 +187,7 @@ class RedisPresence(Service):
         self._tail.away()
 
     async def _listen(self, link: Link) -> None:
-        await letIn(link, self._address)
+        await logIn(link, self._address)
         await link.call("SUBSCRIBE", f"{self._address.prefix}inbox:{self.node}")
 
     def _listening(self) -> None:
@@ -193,7 +197,7 @@ class RedisPresence(Service):
             restoring.addErrback(lambda failure: self._keeper.link.drop(failure.getErrorMessage()))
 
     def _scheduleCheck(self) -> None:
-        self._check = self._clock.callLater(self._lease / 3, self._checkInbox)
+        self._inboxCheck = self._clock.callLater(self._lease / 3, self._checkInbox)
 
     def _checkInbox(self) -> None:
         """Ask something, since a subscriber does not notice that its network is gone."""
@@ -276,7 +280,7 @@ class RedisPresence(Service):
                 return await self.local.deliver(id, message, timeout)
             return await self._inbox.deliver(node, id, message, timeout, GRACE)
 
-        delivered: bytes = await self._reach(id, on)
+        delivered: bytes = await self._onNodeOf(id, on)
         return delivered
 
     def dismiss(self, id: str) -> Deferred[None]:
@@ -295,18 +299,18 @@ class RedisPresence(Service):
             else:
                 await self._inbox.dismiss(node, id, GRACE)
 
-        await self._reach(id, on)
+        await self._onNodeOf(id, on)
 
-    async def _reach(self, id: str, on: Callable[[str], Awaitable[Any]]) -> Any:
+    async def _onNodeOf(self, id: str, on: Callable[[str], Awaitable[Any]]) -> Any:
         """Do something on the node that a thing is on; if it moved meanwhile, once more."""
         node = await self._nodeOf(id)
         try:
-            return await self._asked(on(node))
+            return await self._orUndelivered(on(node))
         except NotPresent:
             elsewhere = await self._nodeOf(id)
             if elsewhere == node:
                 raise
-            return await self._asked(on(elsewhere))
+            return await self._orUndelivered(on(elsewhere))
 
     async def _nodeOf(self, id: str) -> str:
         """On which node a thing is; this one, if it is here at all."""
@@ -316,12 +320,12 @@ class RedisPresence(Service):
             pass
         else:
             return self.node
-        found: ThingRecord | None = await self._asked(self._queries.stored(id))
+        found: ThingRecord | None = await self._orUndelivered(self._queries.stored(id))
         if found is None or found.status is Status.GONE or found.node == self.node:
             raise NotPresent(f"{id} is not here")
         return found.node
 
-    async def _asked(self, asking: Awaitable[Any]) -> Any:
+    async def _orUndelivered(self, asking: Awaitable[Any]) -> Any:
         """What the registry, or another node, answers."""
         try:
             return await asking

@@ -1,4 +1,8 @@
-"""What can be asked of a fleet on many nodes, and of this node while the registry is away."""
+"""
+What can be asked of a fleet on many nodes, and of this node while the registry is away.
+
+It reads, and changes nothing.
+"""
 
 from __future__ import annotations
 

@@ -340,7 +340,7 @@ function OPS.leave(o)
 end
 
 -- A thing left another last word, for the case that it is lost.
-function OPS.word(o)
+function OPS.lastWord(o)
   local thing, answer = heldBy(o.id, o.session)
   if thing and thing.here then
     redis.call('HSET', P .. 't:' .. thing.id, 'lastWord', o.lastWord)
@@ -466,7 +466,7 @@ function OPS.sweep(o)
 end
 
 -- What a node is said to have. Answers a cursor, then id and session of each.
-function OPS.mine(o)
+function OPS.claims(o)
   local found = redis.call('SSCAN', P .. 'n:' .. o.node, o.cursor, 'COUNT', o.count)
   local answer = { found[1] }
   for _, id in ipairs(found[2]) do

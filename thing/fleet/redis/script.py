@@ -1,4 +1,8 @@
-"""The script that changes a registry, and what goes into it and comes out."""
+"""
+Running the script that changes a registry, and reading what it answers to a change.
+
+What it can be asked is elsewhere, and so is what its rows and entries mean.
+"""
 
 from __future__ import annotations
 

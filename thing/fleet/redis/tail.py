@@ -1,4 +1,8 @@
-"""Telling subscriptions what the stream of a registry holds: what was, then what comes."""
+"""
+Telling subscriptions what the stream of a registry holds: what was, then what comes.
+
+While the registry is away it has the feed of this node tell them. It writes nothing.
+"""
 
 from __future__ import annotations
 
@@ -134,7 +138,7 @@ class Tail:
         """
         follower = self._followers[subscription] = _Follower(subscription)
         if self._connected:
-            self._read(follower)
+            self._startReading(follower)
             return
         if follower.after is not None:
             subscription.tell(None)
@@ -157,7 +161,7 @@ class Tail:
             follower.leaveLocal()
             follower.after = None
             follower.subscription.tell(None)
-            self._read(follower)
+            self._startReading(follower)
 
     def away(self) -> None:
         """Tell of this node only from now on."""
@@ -171,32 +175,32 @@ class Tail:
 
     # What was.
 
-    def _read(self, follower: _Follower) -> None:
+    def _startReading(self, follower: _Follower) -> None:
         """Tell a subscription what was, and then let it be told what comes."""
         if follower.active:
             follower.reading = object()
-            Deferred.fromCoroutine(self._catchUp(follower)).addErrback(
+            Deferred.fromCoroutine(self._readHistory(follower)).addErrback(
                 lambda failure: self._log.failure("Reading the stream failed", failure)
             )
 
-    async def _catchUp(self, follower: _Follower) -> None:
+    async def _readHistory(self, follower: _Follower) -> None:
         reading = follower.reading
         try:
-            at = await self._begin(follower)
+            at = await self._findBeginning(follower)
             if follower.after is None and self._latest is None:
                 self._latest = at  # Nothing was that it is to be told.
             while follower.active and follower.reading is reading:
                 if self._latest is not None and at >= self._latest:
                     follower.at = at
-                    self._follow()
+                    self._startFollowing()
                     return
                 if not follower.subscription.hasRoom():
-                    await self._waitFor(follower)
-                    if not await self._isThere(at):
+                    await self._waitForRoom(follower)
+                    if not await self._isInStream(at):
                         follower.subscription.tell(None)  # What follows it may be gone as well.
                     continue
                 more, entries = await self._entriesAfter(self._history, at)
-                at = self._pass(entries, at, [follower])
+                at = self._tell(entries, at, [follower])
                 if not more:
                     # What was followed and is not there any more was taken away.
                     at = max(at, self._latest or at)
@@ -206,7 +210,7 @@ class Tail:
         except RegistryRefused as error:
             self._history.drop(str(error))
 
-    async def _waitFor(self, follower: _Follower) -> None:
+    async def _waitForRoom(self, follower: _Follower) -> None:
         """Wait until a follower may take more, or is to be told no more."""
         seconds = ROOM_PAUSE
         while follower.active and not follower.subscription.hasRoom():
@@ -219,21 +223,21 @@ class Tail:
             finally:
                 follower.pause = None
 
-    async def _begin(self, follower: _Follower) -> Position:
+    async def _findBeginning(self, follower: _Follower) -> Position:
         """Find out where a follower begins, and tell it if something is missing there."""
-        newest = await self._newest()
+        newest = await self._latestInStream()
         if follower.after is None:
             return newest
-        if not await self._isThere(follower.after):
+        if not await self._isInStream(follower.after):
             follower.subscription.tell(None)  # It was never given out, or is kept no more.
         return min(follower.after, newest)
 
-    async def _isThere(self, at: Position) -> bool:
+    async def _isInStream(self, at: Position) -> bool:
         exact = formatPosition(at)
         found = await self._history.call("XRANGE", self._key, exact, exact, "COUNT", 1)
         return bool(found)
 
-    async def _newest(self) -> Position:
+    async def _latestInStream(self) -> Position:
         entries = await self._history.call("XREVRANGE", self._key, "+", "-", "COUNT", 1)
         try:
             return parsePosition(positionOf(entries[0][0]))
@@ -252,15 +256,15 @@ class Tail:
 
     # What comes.
 
-    def _follow(self) -> None:
+    def _startFollowing(self) -> None:
         """Read the end of the stream for as long as there is somebody to be told."""
         if not self._following and self.link.up and self._connected and self._latest is not None:
             self._following = True
-            Deferred.fromCoroutine(self._readOn()).addErrback(
+            Deferred.fromCoroutine(self._readNew()).addErrback(
                 lambda failure: self._log.failure("Following the stream failed", failure)
             )
 
-    async def _readOn(self) -> None:
+    async def _readNew(self) -> None:
         milliseconds = int(PATIENCE * 1000)
         try:
             while self._latest is not None and self._followers and self._connected:
@@ -269,11 +273,11 @@ class Tail:
                     *("STREAMS", self._key, formatPosition(self._latest)),
                     wait=PATIENCE,
                 )
-                self._passOn(_entriesOf(found) if found else [])
+                self._tellFollowers(_entriesOf(found) if found else [])
                 more = bool(found)
                 while more and self._latest is not None:
                     more, entries = await self._entriesAfter(self.link, self._latest)
-                    self._passOn(entries)
+                    self._tellFollowers(entries)
             self._latest = self._latest if self._followers else None
         except RegistryAway:
             return  # The connection comes back, or the registry is away altogether.
@@ -282,17 +286,17 @@ class Tail:
         finally:
             self._following = False
 
-    def _passOn(self, entries: list[Any]) -> None:
+    def _tellFollowers(self, entries: list[Any]) -> None:
         """Tell some entries to all who have read what was."""
         if self._latest is not None:
             there = [each for each in self._followers.values() if each.at is not None]
-            self._latest = self._pass(entries, self._latest, there)
+            self._latest = self._tell(entries, self._latest, there)
 
     def linkUp(self) -> None:
         """Read on, since the connection for it is there again: nothing is lost by that."""
-        self._follow()
+        self._startFollowing()
 
-    def _pass(self, entries: list[Any], at: Position, followers: list[_Follower]) -> Position:
+    def _tell(self, entries: list[Any], at: Position, followers: list[_Follower]) -> Position:
         """Tell some entries; give the position of the last."""
         for entry in entries:
             try:

@@ -1,11 +1,15 @@
-"""What a node writes into the registry of its sessions: an event, or all of a session."""
+"""
+What a node writes into the registry of its sessions: an event, or all of a session.
+
+When that is sent, and what becomes of it, is decided elsewhere.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from thing.fleet.model import Ending, FleetEvent, Kind, messageData
-from thing.fleet.redis.operations import Held, Leave, Tell, Word
+from thing.fleet.redis.operations import Held, LastWord, Leave, Tell
 from thing.fleet.redis.outbox import Write
 from thing.fleet.redis.script import asJson
 from thing.fleet.sessions import LocalSession, joinedData
@@ -74,7 +78,7 @@ def lastWordWrite(session: LocalSession) -> Write:
     :param session: whose last word it is.
     :return: what is to be written.
     """
-    word = Word(id=session.id, session=session.session, lastWord=_lastWordOf(session))
+    word = LastWord(id=session.id, session=session.session, lastWord=_lastWordOf(session))
     return Write(session, word, uplink=True)
 
 
