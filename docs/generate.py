@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from thing.core.catalogue import MESSAGES
 from thing.core.extensions import (
     ExtensionType,
     GivenTicket,
@@ -23,7 +24,7 @@ from thing.core.extensions import (
     Solution,
 )
 from thing.core.layout import Message
-from thing.core.messages import MESSAGES, MessageType, Role
+from thing.core.messages import MessageType, Role
 from thing.core.states import TRANSITIONS, Input, State, Step
 from thing.errors import EndReason, ErrorCode, ReplyStatus
 
@@ -114,7 +115,7 @@ def extensionLayouts() -> str:
     classes = [cls for values in EXTENSIONS.values() for cls in values.values() if cls]
     return "\n\n".join(
         f"{cls.__name__}:\n\n"
-        + table(("field", "layout"), zip(cls.__slots__, map(str, cls.LAYOUT), strict=True))
+        + table(("field", "layout"), zip(cls.__match_args__, map(str, cls.LAYOUT), strict=True))
         for cls in classes
     )
 
@@ -129,7 +130,8 @@ def layout(kind: MessageType) -> str:
     cls = MESSAGES[kind]
     sent = f"{kind.name}: type ``0x{kind:02x}``, sent by the {ROLES[kind.sender]}."
     rows = [("magic", f'{len(cls.PREFIX)} octets, "{cls.PREFIX.decode()}"')] if cls.PREFIX else []
-    rows += [(name, str(field)) for name, field in zip(cls.__slots__, cls.LAYOUT, strict=False)]
+    fields = zip(cls.__match_args__, cls.LAYOUT, strict=True)
+    rows += [(name, str(field)) for name, field in fields]
     if not rows:
         return f"{sent} The body is empty."
     return f"{sent}\n\n" + table(("field", "layout"), rows)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fuzz import run
+from thing.core.catalogue import MESSAGES
 from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
-from thing.core.messages import MESSAGES
 from thing.core.records import RECORD_LIMIT, RecordReader
 from thing.errors import RemoteProtocolError
 

@@ -9,28 +9,30 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Any, TypeVar
 from unittest import TestCase
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesisSettings
 
+from thing.core.catalogue import MESSAGES
 from thing.core.client import ClientConnection
+from thing.core.clienthandshake import ClientHandshake
 from thing.core.credentials import SignatureScheme
 from thing.core.dialogue import Dialogue
 from thing.core.groups import X25519, GroupName, Random, ServerExchange
-from thing.core.handshake import ClientHandshake, ServerHandshake
 from thing.core.keyschedule import (
     CURRENT_KEY_CONTEXT,
     NEXT_KEY_CONTEXT,
     nextKeyHash,
     signatureContent,
 )
-from thing.core.layout import Message
-from thing.core.messages import MESSAGES, SNK, MessageType, Role
+from thing.core.layout import Message, Received
+from thing.core.messages import SNK, MessageType, Role
 from thing.core.records import RECORD_LIMIT, RecordReader, TrafficKey
 from thing.core.server import ServerConnection
+from thing.core.serverhandshake import ServerHandshake
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import State
 from thing.events import (
@@ -242,13 +244,64 @@ def establishedPair(
     return pair
 
 
+def decoded(octets: bytes) -> Any:
+    """The message that octets are, the type's included."""
+    return MESSAGES[MessageType(octets[0])].decode(octets[1:])
+
+
+def asReceived(message: Any) -> Received[Any]:
+    """A message as if it had come in."""
+    return Received(message, message.typed())
+
+
+class MessageClient(ClientHandshake):
+    """A client's handshake that takes and gives messages, to be looked at and changed."""
+
+    def begin(self) -> Any:
+        return decoded(super().begin())
+
+    def retry(self, solution: int) -> Any:
+        return decoded(super().retry(solution))
+
+    def receiveSHI(self, shi: Any) -> Any:
+        return super().receiveSHI(asReceived(shi))
+
+    def receiveSDH(self, sdh: Any) -> Any:
+        return decoded(super().receiveSDH(asReceived(sdh)))
+
+    def receiveSCC(self, scc: Any) -> Any:
+        return super().receiveSCC(asReceived(scc))
+
+    def answer(self) -> Any:
+        return decoded(super().answer())
+
+    def receiveSHF(self, shf: Any) -> None:
+        super().receiveSHF(asReceived(shf))
+
+
+class MessageServer(ServerHandshake):
+    """A server's handshake that takes and gives messages, to be looked at and changed."""
+
+    def receiveCHI(self, chi: Any, difficulty: int = 0) -> Any:
+        return tuple(map(decoded, super().receiveCHI(asReceived(chi), difficulty)))
+
+    def receiveCDH(self, cdh: Any) -> Any:
+        return decoded(super().receiveCDH(asReceived(cdh)))
+
+    def receiveCCC(self, ccc: Any) -> Any:
+        return super().receiveCCC(asReceived(ccc))
+
+    def finish(self, ttl: float, interval: float) -> Any:
+        return decoded(super().finish(ttl, interval))
+
+
 def makeHandshakes(
     client: ClientSettings | None = None, server: ServerSettings | None = None
-) -> tuple[ClientHandshake, ServerHandshake]:
+) -> tuple[MessageClient, MessageServer]:
     """Two handshakes without records, states or time."""
     return (
-        ClientHandshake(client or clientSettings()),
-        ServerHandshake(server or serverSettings()),
+        MessageClient(client or clientSettings()),
+        MessageServer(server or serverSettings()),
     )
 
 

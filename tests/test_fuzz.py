@@ -10,10 +10,11 @@ from twisted.trial.unittest import TestCase
 from fuzz import fuzz_connection, fuzz_credentials, fuzz_keyfiles, fuzz_messages
 from tests.core.test_credentials import certifiedKey, chainOf
 from tests.core.test_states import SOME
-from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL, clientSettings
+from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL, MessageClient, clientSettings
+from thing.core.catalogue import MESSAGES
 from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
-from thing.core.handshake import ClientHandshake
-from thing.core.messages import CHI, MESSAGES, SHI, MessageType
+from thing.core.handshakemessages import CHI, SHI
+from thing.core.messages import MessageType
 from thing.errors import CredentialError, ErrorCode, LocalProtocolError
 from thing.trust import formatPublicKey
 
@@ -69,7 +70,7 @@ def opening() -> list[bytes]:
     """CHIs and SHIs with extensions, offers and tickets among them; none is too long for a step."""
     asked = SHI(1, bytes(32), 0, 0, ((1, Puzzle(bytes(32), 1).encode()),))
     taken = SHI(1, bytes(32), 0x1D, 2, ((3, b""),))
-    chi = ClientHandshake(clientSettings()).begin()
+    chi = MessageClient(clientSettings()).begin()
     offered = [
         CHI((1,), chi.random, chi.groups, chi.aeads, chi.credentialKinds, 0, extensions)
         for extensions in (

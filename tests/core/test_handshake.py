@@ -15,6 +15,8 @@ from tests.helpers import (
     PLENTY,
     SERVER_CREDENTIAL,
     Ed25519Credential,
+    MessageClient,
+    MessageServer,
     carryRecords,
     clientSettings,
     ending,
@@ -32,24 +34,11 @@ from tests.helpers import (
 )
 from thing.core.credentials import Anonymous, SignatureScheme
 from thing.core.groups import GroupName
-from thing.core.handshake import ClientHandshake, Handshake, ServerHandshake
+from thing.core.handshake import Handshake
+from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI
 from thing.core.keyschedule import SIGNATURE_CONTEXTS, SessionSecrets, mac, signatureContent
 from thing.core.layout import Message
-from thing.core.messages import (
-    CCC,
-    CDH,
-    CHI,
-    CHR,
-    MAX_TTL,
-    MIN_TTL,
-    SCC,
-    SDH,
-    SHF,
-    SHI,
-    SHR,
-    MessageType,
-    Role,
-)
+from thing.core.messages import CHR, MAX_TTL, MIN_TTL, SHR, MessageType, Role
 from thing.core.puzzle import Search
 from thing.core.records import Aead
 from thing.core.settings import ClientSettings, ServerSettings
@@ -69,8 +58,8 @@ def unchanged(message: Any) -> Any:
 
 
 def converse(
-    client: ClientHandshake,
-    server: ServerHandshake,
+    client: MessageClient,
+    server: MessageServer,
     onTheWay: Alter = unchanged,
     difficulty: int = 0,
 ) -> tuple[Identity, Identity, SessionSecrets, SessionSecrets]:
@@ -107,15 +96,14 @@ class Altered(Handshake):
 
     alter: Alter
 
-    def _add(self, message: Any) -> Any:
-        proved = isinstance(message, SCC | CCC | SHF)
-        return super()._add(message if proved else self.alter(message))
+    def _send(self, message: Any) -> Any:
+        return super()._send(self.alter(message))
 
     def _prove(self, role: Role, key: bytes, credential: Any, message: Any) -> Any:
         return super()._prove(role, key, credential, self.alter(message))
 
 
-class AlteredClient(Altered, ClientHandshake):
+class AlteredClient(Altered, MessageClient):
     """Such a client."""
 
     def __init__(self, alter: Alter, settings: ClientSettings | None = None) -> None:
@@ -123,7 +111,7 @@ class AlteredClient(Altered, ClientHandshake):
         self.alter = alter
 
 
-class AlteredServer(Altered, ServerHandshake):
+class AlteredServer(Altered, MessageServer):
     """Such a server."""
 
     def __init__(self, alter: Alter, settings: ServerSettings | None = None) -> None:
@@ -515,7 +503,7 @@ class ExtensionTests(TestCase):
 class BindingTests(TestCase):
     """What a proof is bound to."""
 
-    def upToProofs(self) -> tuple[ClientHandshake, ServerHandshake, SCC]:
+    def upToProofs(self) -> tuple[MessageClient, MessageServer, SCC]:
         client, server = makeHandshakes()
         shi, sdh = server.receiveCHI(client.begin())
         client.receiveSHI(shi)
@@ -526,7 +514,7 @@ class BindingTests(TestCase):
 
     def withMac(self, side: Handshake, key: bytes, message: Any) -> Any:
         """The message with the MAC that somebody who knows the key would give it."""
-        return replace(message, mac=side._mac(key, message))
+        return replace(message, mac=side._mac(key, message.macPart(message.typed())))
 
     def test_anotherCredential(self) -> None:
         """A proof with the credential exchanged is refused, even if the MAC is made anew."""
@@ -552,7 +540,7 @@ class BindingTests(TestCase):
         client.receiveSCC(scc)
         ccc = client.answer()
         mallorys = replace(ccc, credential=MALLORY.data)
-        content = server._signatureContent(Role.CLIENT, mallorys)
+        content = server._signatureContent(Role.CLIENT, mallorys.signedPart(mallorys.typed()))
         mallorys = replace(mallorys, signature=MALLORY.sign(content))
         self.assertRefused(ErrorCode.BAD_MAC, server.receiveCCC, mallorys)
 
@@ -585,7 +573,7 @@ class BindingTests(TestCase):
         client, server, scc = self.upToProofs()
         client.receiveSCC(scc)
         ccc = client.answer()
-        hashed = server._transcript.hashWith(MessageType.CCC, ccc.signedPart())
+        hashed = server._transcript.hashWith(ccc.signedPart(ccc.typed()))
         wrong = signatureContent(SIGNATURE_CONTEXTS[Role.SERVER], hashed)
         forged = replace(ccc, signature=CLIENT_CREDENTIAL.sign(wrong))
         remade = self.withMac(server, server.secrets.clientFinished, forged)

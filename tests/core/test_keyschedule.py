@@ -77,8 +77,8 @@ class TranscriptTests(TestCase):
     def test_framing(self) -> None:
         """Each message counts with its length and its type."""
         transcript = Transcript()
-        transcript.add(1, b"abc")
-        transcript.add(2, b"")
+        transcript.add(b"\x01abc")
+        transcript.add(b"\x02")
         self.assertEqual(
             transcript.hash(), hashlib.sha256(b"\0\x04\x01abc" + b"\0\x01\x02").digest()
         )
@@ -86,10 +86,10 @@ class TranscriptTests(TestCase):
     def test_hashWith(self) -> None:
         """A partial message is hashed as if it were whole, and leaves no trace."""
         transcript = Transcript()
-        transcript.add(1, b"abc")
+        transcript.add(b"\x01abc")
         before = transcript.hash()
         self.assertEqual(
-            transcript.hashWith(5, b"de"),
+            transcript.hashWith(b"\x05de"),
             hashlib.sha256(b"\0\x04\x01abc" + b"\0\x03\x05de").digest(),
         )
         self.assertEqual(transcript.hash(), before)

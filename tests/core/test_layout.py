@@ -1,5 +1,6 @@
 """The layouts of fields: written, read, cut short and overfull."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from hypothesis import given
@@ -48,12 +49,11 @@ EXAMPLES: list[tuple[Field[Any], object, str]] = [
 def messageOf(field: Field[Any]) -> type[Message]:
     """A message with just this field."""
 
+    @dataclass(frozen=True, slots=True)
     class Lone(Message):
-        __slots__ = ("value",)
         LAYOUT = (field,)
 
-        def __init__(self, value: Any) -> None:
-            self.value = value
+        value: Any
 
     return Lone
 
@@ -112,12 +112,12 @@ class FieldTests(TestCase):
     def test_extensionPastItsList(self) -> None:
         """An extension does not reach past the end of its list into the next field."""
 
+        @dataclass(frozen=True, slots=True)
         class Two(Message):
-            __slots__ = ("extensions", "rest")
             LAYOUT = (EXTENSIONS, REST)
 
-            def __init__(self, extensions: object, rest: bytes) -> None:
-                self.extensions, self.rest = extensions, rest
+            extensions: Any
+            rest: bytes
 
         self.assertMalformed(Two, bytes.fromhex("0004" + "00010001" + "ff"))
 

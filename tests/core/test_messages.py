@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 from hypothesis import given
@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
+from thing.core.catalogue import MESSAGES
 from thing.core.extensions import (
     ExtensionType,
     GivenTicket,
@@ -18,6 +19,7 @@ from thing.core.extensions import (
     Solution,
     find,
 )
+from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI
 from thing.core.layout import (
     EXTENSIONS,
     LIST8,
@@ -33,30 +35,23 @@ from thing.core.layout import (
     Field,
     FixedMessage,
     Message,
+    Received,
 )
 from thing.core.messages import (
-    CCC,
-    CDH,
     CDT,
     CFL,
     CGB,
     CHB,
-    CHI,
     CHR,
     CKU,
     CLW,
     CRP,
     CRQ,
     MAGIC,
-    MESSAGES,
-    SCC,
-    SDH,
     SDT,
     SFL,
     SGA,
     SGB,
-    SHF,
-    SHI,
     SHR,
     SKU,
     SNK,
@@ -285,10 +280,41 @@ class CheckTests(TestCase):
     def test_parts(self) -> None:
         """The signature covers all before it; the MAC covers all before it, signature included."""
         for message, octets in EXAMPLES:
+            whole = bytes((message.TYPE,)) + bytes.fromhex(octets)
             if isinstance(message, SCC | CCC):
-                whole = bytes.fromhex(octets)
                 signature = 2 + len(message.signature)
-                self.assertEqual(message.macPart(), whole[:-32])
-                self.assertEqual(message.signedPart(), whole[: -32 - signature])
+                self.assertEqual(message.macPart(whole), whole[:-32])
+                self.assertEqual(message.signedPart(whole), whole[: -32 - signature])
             elif isinstance(message, SHF):
-                self.assertEqual(message.macPart(), bytes.fromhex(octets)[:-32])
+                self.assertEqual(message.macPart(whole), whole[:-32])
+
+    def test_unsigned(self) -> None:
+        """A message is made up to where its signature goes, whether it has one already or not."""
+        for message, octets in EXAMPLES:
+            if isinstance(message, SCC | CCC):
+                whole = bytes((message.TYPE,)) + bytes.fromhex(octets)
+                unsigned = replace(message, signature=b"", mac=b"")
+                self.assertEqual(unsigned.unsigned(), message.signedPart(whole))
+                self.assertEqual(message.unsigned(), message.signedPart(whole))
+
+
+class ReceivedTests(TestCase):
+    """Messages whose octets count, too."""
+
+    def test_octets(self) -> None:
+        """What came in is kept as it came, beside what it says; the type is part of it."""
+        for message, octets in EXAMPLES:
+            whole = bytes((message.TYPE,)) + bytes.fromhex(octets)
+            self.assertEqual(type(message).received(whole), Received(message, whole))
+            self.assertEqual(message.typed(), whole)
+
+    def test_malformed(self) -> None:
+        """Octets that are no such message are refused."""
+        self.assertRaises(RemoteProtocolError, SHI.received, SHI(1, OCTETS, 0, 0).typed()[:-1])
+
+    def test_immutable(self) -> None:
+        """A message cannot be changed, and holds its fields and nothing else."""
+        for message, _ in EXAMPLES:
+            for name in (*message.__match_args__, "_octets"):
+                self.assertRaises((AttributeError, TypeError), setattr, message, name, 1)
+            self.assertFalse(hasattr(message, "__dict__"))

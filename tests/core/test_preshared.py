@@ -26,6 +26,8 @@ from tests.helpers import (
     CountedCredential,
     CountedGroup,
     Ed25519Credential,
+    MessageClient,
+    MessageServer,
     clientSettings,
     ending,
     establishedPair,
@@ -43,10 +45,9 @@ from thing.core.client import ClientConnection
 from thing.core.credentials import Unsigned
 from thing.core.extensions import ExtensionType, GivenTicket, PresharedOffer
 from thing.core.groups import X25519, GroupName, Random
-from thing.core.handshake import ClientHandshake, ServerHandshake
+from thing.core.handshakemessages import CCC, CHI, SCC, SDH, SHF, SHI
 from thing.core.keyschedule import HandshakeSecrets
 from thing.core.layout import Message
-from thing.core.messages import CCC, CHI, SCC, SDH, SHF, SHI
 from thing.core.preshared import Form, presharedKey
 from thing.core.records import Aead
 from thing.core.server import ServerConnection
@@ -74,7 +75,7 @@ def keyServer(**choices: object) -> ServerSettings:
     return serverSettings(**{"presharedKeys": keys, "peerKinds": BOTH_KINDS, **choices})
 
 
-def keyHandshakes() -> tuple[ClientHandshake, ServerHandshake]:
+def keyHandshakes() -> tuple[MessageClient, MessageServer]:
     """Two handshakes with the same key."""
     return makeHandshakes(keyClient(), keyServer())
 
@@ -223,8 +224,8 @@ class GoodTests(TestCase):
 
     def test_askedAllTheSame(self) -> None:
         """A client with a pre-shared key that asks for a ticket is given none."""
-        server = ServerHandshake(keyServer(tickets=TicketKeys()))
-        client = ClientHandshake(keyClient())
+        server = MessageServer(keyServer(tickets=TicketKeys()))
+        client = MessageClient(keyClient())
         # The package's client does not ask; put the question in before the binder is made.
         make = client._makeCHI
         client._makeCHI = lambda extensions: make(((ExtensionType.TICKET, b""), *extensions))
@@ -279,9 +280,9 @@ class RefusalTests(TestCase):
     def test_emptyKey(self) -> None:
         """A key that is empty by mistake is nobody's: it would be everybody's."""
         for key in (b"", bytes(32)):
-            client = ClientHandshake(keyClient())
+            client = MessageClient(keyClient())
             client._offer = presharedKey(b"toaster", key)
-            server = ServerHandshake(keyServer(presharedKeys={b"toaster": b""}))
+            server = MessageServer(keyServer(presharedKeys={b"toaster": b""}))
             self.assertRefused(ErrorCode.NOT_AUTHORIZED, server.receiveCHI, client.begin())
 
     def test_binderBits(self) -> None:
@@ -379,7 +380,7 @@ class RefusalTests(TestCase):
             (clientSettings(), b"\x01"),
             (keyClient(), b"\x01"),
         ):
-            client = ClientHandshake(settings)
+            client = MessageClient(settings)
             client.begin()
             extensions = ((ExtensionType.PRESHARED_KEY, value),)
             shi = SHI(1, bytes(32), GroupName.X25519, Aead.AES_256_GCM, extensions)
@@ -388,15 +389,15 @@ class RefusalTests(TestCase):
     def test_impostor(self) -> None:
         """A server that says it has the key, and has not, fails at its MAC."""
         client, _ = keyHandshakes()
-        server = ServerHandshake(keyServer(presharedKeys={KEY.identity: bytes(32)}))
-        server._binder = lambda preshared, chi: PresharedOffer.decode(chi.extensions[-1][1]).binder
+        server = MessageServer(keyServer(presharedKeys={KEY.identity: bytes(32)}))
+        server._binder = lambda preshared, chi: chi[-32:]
         self.assertRefused(ErrorCode.BAD_MAC, converse, client, server)
 
     def test_clientImpostor(self) -> None:
         """A client that got past the binder by chance would still fail at its MAC."""
-        client = ClientHandshake(keyClient(PresharedKey(b"kettle", bytes(32))))
+        client = MessageClient(keyClient(PresharedKey(b"kettle", bytes(32))))
         _, server = keyHandshakes()
-        server._binder = lambda preshared, chi: PresharedOffer.decode(chi.extensions[-1][1]).binder
+        server._binder = lambda preshared, chi: chi[-32:]
         answer = server.receiveCHI(client.begin())
         assert isinstance(answer[0], SHI) and isinstance(answer[1], SDH)
         client.receiveSHI(answer[0])
@@ -445,7 +446,7 @@ class RefusalTests(TestCase):
     def test_notWithoutSecret(self) -> None:
         """Kind 3 where no secret was taken is refused, on either side."""
         unsigned = {"credentialKind": 3, "credential": b"", "scheme": 0}
-        client = ClientHandshake(clientSettings(peerKinds=BOTH_KINDS))
+        client = MessageClient(clientSettings(peerKinds=BOTH_KINDS))
         server = AlteredServer(altering(SCC, **unsigned))
         server._settings = serverSettings(
             credential=Unsigned(), otherCredentials=(SERVER_CREDENTIAL,)
@@ -470,11 +471,13 @@ class RefusalTests(TestCase):
         assert isinstance(answer[0], SHI) and isinstance(answer[1], SDH)
         client.receiveSHI(answer[0])
         scc = server.receiveCDH(client.receiveSDH(answer[1]))
-        forged = replace(scc, mac=client._mac(client.secrets.clientFinished, scc))
+        part = scc.macPart(scc.typed())
+        forged = replace(scc, mac=client._mac(client.secrets.clientFinished, part))
         self.assertRefused(ErrorCode.BAD_MAC, client.receiveSCC, forged)
         client.receiveSCC(scc)
         ccc = client.answer()
-        forged = replace(ccc, mac=server._mac(server.secrets.serverFinished, ccc))
+        part = ccc.macPart(ccc.typed())
+        forged = replace(ccc, mac=server._mac(server.secrets.serverFinished, part))
         self.assertRefused(ErrorCode.BAD_MAC, server.receiveCCC, forged)
 
     def test_retryBinder(self) -> None:
@@ -500,7 +503,7 @@ class RefusalTests(TestCase):
         self.assertEqual(give(again, chi, 0.0), [])
         records = splitRecords(again.dataToSend(0.0, PLENTY))
         self.assertEqual(len(records), 2)
-        mallory = ClientHandshake(keyClient(PresharedKey(b"kettle", bytes(32))))
+        mallory = MessageClient(keyClient(PresharedKey(b"kettle", bytes(32))))
         cdh = mallory._groupTable[GroupName.X25519].respond(records[1][5:37], bytes)[0]
         share = b"\x00\x25\x04\x00\x20" + cdh + b"\x00\x00"
         self.assertEqual(give(again, share, 0.0), [])
@@ -526,7 +529,7 @@ class RefusalTests(TestCase):
     @given(st.binary(max_size=300))
     def test_anyIdentity(self, identity: bytes) -> None:
         """An identity may be any octets; if it is not known it is refused as any other."""
-        client = ClientHandshake(keyClient())
+        client = MessageClient(keyClient())
         client._offer = presharedKey(identity, b"guess")
         _, server = keyHandshakes()
         self.assertRefused(ErrorCode.NOT_AUTHORIZED, server.receiveCHI, client.begin())

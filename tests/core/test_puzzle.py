@@ -18,7 +18,10 @@ from tests.helpers import (
     CountedCredential,
     CountedGroup,
     Eavesdropper,
+    MessageClient,
+    MessageServer,
     clientSettings,
+    decoded,
     ending,
     establishedPair,
     give,
@@ -36,8 +39,8 @@ from thing.core import puzzle
 from thing.core.client import ClientConnection
 from thing.core.extensions import ExtensionType, Puzzle, Solution, find
 from thing.core.groups import GroupName
-from thing.core.handshake import ClientHandshake, ServerHandshake
-from thing.core.messages import CHI, CHI_LIMIT, CHR, SHI, SHR, MessageType
+from thing.core.handshakemessages import CHI, SHI
+from thing.core.messages import CHI_LIMIT, CHR, SHR, MessageType
 from thing.core.puzzle import Search, solves
 from thing.core.server import ServerConnection
 from thing.core.states import State
@@ -190,9 +193,7 @@ class RetryTests(TestCase):
         _, server = makeHandshakes()
         settings = server._settings  # One source of randomness for all of them.
         for _ in range(5):
-            (shi,) = ServerHandshake(settings).receiveCHI(
-                ClientHandshake(clientSettings()).begin(), 1
-            )
+            (shi,) = MessageServer(settings).receiveCHI(MessageClient(clientSettings()).begin(), 1)
             assert isinstance(shi, SHI)
             seeds.add(Puzzle.decode(shi.extensions[0][1]).seed)
         self.assertEqual(len(seeds), 5)
@@ -205,7 +206,7 @@ class RetryTests(TestCase):
         give(server, client.dataToSend(0.0, PLENTY), 0.0)
         give(client, server.dataToSend(0.0, PLENTY), 0.0)
         self.assertEqual((group.exchanges, credential.signatures), (0, 0))
-        wrong = client._handshake.retry(0)  # It is not the solution.
+        wrong = decoded(client._handshake.retry(0))  # It is not the solution.
         self.assertIs(ending(sendTo(server, wrong)).code, ErrorCode.PUZZLE_UNSOLVED)
         self.assertEqual((group.exchanges, credential.signatures), (0, 0))
         pump(*makePair(server=settings, difficulty=DIFFICULTY))
@@ -226,7 +227,7 @@ class RetryTests(TestCase):
 class ServerTests(TestCase):
     """What a server refuses."""
 
-    def asked(self, difficulty: int = 12) -> tuple[ClientHandshake, ServerHandshake, int]:
+    def asked(self, difficulty: int = 12) -> tuple[MessageClient, MessageServer, int]:
         """Two handshakes after the first CHI and the first SHI, and the solution."""
         client, server = makeHandshakes()
         (shi,) = server.receiveCHI(client.begin(), difficulty)
@@ -324,7 +325,7 @@ class ServerTests(TestCase):
         client, server = makePair(difficulty=DIFFICULTY)
         give(server, client.dataToSend(0.0, PLENTY), 0.0)
         give(client, server.dataToSend(0.0, PLENTY), 0.0)
-        termination = ending(sendTo(server, client._handshake.retry(0)))
+        termination = ending(sendTo(server, decoded(client._handshake.retry(0))))
         self.assertEqual(
             (termination.cause, termination.code), (Cause.REJECTED, ErrorCode.PUZZLE_UNSOLVED)
         )

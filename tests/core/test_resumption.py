@@ -21,6 +21,8 @@ from tests.helpers import (
     CountedCredential,
     CountedGroup,
     Ed25519Credential,
+    MessageClient,
+    MessageServer,
     SeededRandom,
     Told,
     clientSettings,
@@ -39,9 +41,9 @@ from thing.core.client import ClientConnection
 from thing.core.credentials import Anonymous
 from thing.core.extensions import ExtensionType, GivenTicket, PresharedOffer, find
 from thing.core.groups import GroupName
-from thing.core.handshake import ClientHandshake, ServerHandshake
+from thing.core.handshakemessages import CCC, CHI, SCC, SHF, SHI
 from thing.core.keyschedule import expandLabel
-from thing.core.messages import CCC, CHI, CHI_LIMIT, SCC, SHF, SHI
+from thing.core.messages import CHI_LIMIT
 from thing.core.preshared import MAX_LIFETIME, MAX_TICKET, Form, Preshared, Resumable, resumption
 from thing.core.records import Aead
 from thing.core.server import ServerConnection
@@ -139,9 +141,9 @@ class TicketCase(TestCase):
 
     def handshakes(
         self, ticket: ResumptionTicket | None, **choices: object
-    ) -> tuple[ClientHandshake, ServerHandshake]:
+    ) -> tuple[MessageClient, MessageServer]:
         """Two handshakes without records."""
-        return ClientHandshake(self.client(), ticket), ServerHandshake(self.server(**choices))
+        return MessageClient(self.client(), ticket), MessageServer(self.server(**choices))
 
 
 class GivenTests(TicketCase):
@@ -709,12 +711,12 @@ class AttackTests(TicketCase):
 
     def test_impostor(self) -> None:
         """A server that takes a ticket which it cannot open fails at its MAC."""
-        client = ClientHandshake(self.client(), self.firstTicket())
+        client = MessageClient(self.client(), self.firstTicket())
         opened = Resumable(bytes(32), Identity(CredentialKind.NONE))
-        server = ServerHandshake(
+        server = MessageServer(
             self.server(tickets=FixedSealer(b"ticket", opened), allowAnonymous=True)
         )
-        server._binder = lambda preshared, chi: PresharedOffer.decode(chi.extensions[-1][1]).binder
+        server._binder = lambda preshared, chi: chi[-32:]
         self.assertRefused(ErrorCode.BAD_MAC, converse, client, server)
 
     def test_beside(self) -> None:
@@ -723,7 +725,7 @@ class AttackTests(TicketCase):
         shown = {"credentialKind": 1, "credential": SERVER_CREDENTIAL.data, "scheme": 0x0807}
         server = AlteredServer(altering(SCC, **shown), self.server())
         server.credential = SERVER_CREDENTIAL
-        client = ClientHandshake(self.client(), ticket)
+        client = MessageClient(self.client(), ticket)
         self.assertRefused(ErrorCode.BAD_CREDENTIAL, converse, client, server)
         for fields in ({"credentialKind": 1}, {"credential": b"x"}, {"scheme": 0x0807}):
             altered = AlteredClient(altering(CCC, **fields), self.client())

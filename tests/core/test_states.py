@@ -24,28 +24,22 @@ from tests.helpers import (
 )
 from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
+from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI
 from thing.core.layout import Message
 from thing.core.messages import (
-    CCC,
-    CDH,
     CDT,
     CFL,
     CGB,
     CHB,
-    CHI,
     CHR,
     CKU,
     CLW,
     CRP,
     CRQ,
-    SCC,
-    SDH,
     SDT,
     SFL,
     SGA,
     SGB,
-    SHF,
-    SHI,
     SHR,
     SKU,
     SRP,

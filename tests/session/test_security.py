@@ -24,6 +24,8 @@ from tests.helpers import (
     CLIENT_CREDENTIAL,
     SERVER_CREDENTIAL,
     Ed25519Credential,
+    MessageClient,
+    MessageServer,
     SeededRandom,
     clientSettings,
     ending,
@@ -45,7 +47,6 @@ from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
 from thing.core.endings import MAX_RETRY_AFTER
 from thing.core.groups import GROUPS, Group, GroupName, Random, ServerExchange
-from thing.core.handshake import ClientHandshake, ServerHandshake
 from thing.core.layout import Message
 from thing.core.messages import (
     CDT,
@@ -602,11 +603,12 @@ class ImpostorTests(SynchronousTestCase):
         self.assertEqual(realScc.credential, SERVER_CREDENTIAL.data)
         # The impostor has the keys that it shares with the client, so the MAC is no hurdle.
         forged = replace(realScc, challenge=scc.challenge)
-        forged = replace(forged, mac=client._mac(client.secrets.serverFinished, forged))
+        part = forged.macPart(forged.typed())
+        forged = replace(forged, mac=client._mac(client.secrets.serverFinished, part))
         failure = self.assertRaises(RemoteProtocolError, client.receiveSCC, forged)
         self.assertIs(failure.code, ErrorCode.BAD_SIGNATURE)
 
-    def _agree(self, client: ClientHandshake, server: ServerHandshake):  # type: ignore[no-untyped-def]
+    def _agree(self, client: MessageClient, server: MessageServer):  # type: ignore[no-untyped-def]
         """The handshake up to the server's proof."""
         shi, sdh = server.receiveCHI(client.begin())
         client.receiveSHI(shi)

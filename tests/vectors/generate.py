@@ -33,8 +33,9 @@ from thing.core import keyschedule, puzzle
 from thing.core.client import ClientConnection
 from thing.core.extensions import ExtensionType, GivenTicket, PresharedOffer, Solution, find
 from thing.core.groups import GroupName
+from thing.core.handshakemessages import CCC, CHI, SCC, SHF
 from thing.core.layout import OPAQUE16
-from thing.core.messages import CCC, CHI, SCC, SHF, SNK, MessageType, Role
+from thing.core.messages import SNK, MessageType, Role
 from thing.core.preshared import Form
 from thing.core.records import Aead
 from thing.core.server import ServerConnection
@@ -256,7 +257,7 @@ class Observer:
                 proofs.update(self._proofs(kind, body))
             if kind is MessageType.CHI:
                 self._readCHI(CHI.decode(body))
-            self._transcript.add(kind, body)
+            self._transcript.add(bytes((kind,)) + body)
             self.vector["handshake"].append(
                 {
                     "name": kind.name,
@@ -300,7 +301,7 @@ class Observer:
         secret = self._secretOffered
         early = keyschedule.extract(bytes(32), secret or b"")
         key = keyschedule.expandLabel(early, form.binderLabel, hashlib.sha256(b"").digest())
-        hashed = self._transcript.hashWith(chi.TYPE, chi.encode()[:-32])
+        hashed = self._transcript.hashWith(chi.typed()[:-32])
         if offer.binder != keyschedule.mac(key, hashed):
             raise ValueError("the core has another binder")
         offers = self.vector.setdefault(
@@ -371,7 +372,7 @@ class Observer:
             if kind is MessageType.SCC
             else (CLIENT, CCC.decode(body), secrets.clientFinished)
         )
-        hashed = self._transcript.hashWith(kind, message.signedPart())
+        hashed = self._transcript.hashWith(message.signedPart(message.typed()))
         content = keyschedule.signatureContent(keyschedule.SIGNATURE_CONTEXTS[role], hashed)
         return {
             kind.name: {
@@ -383,7 +384,7 @@ class Observer:
         }
 
     def _macOf(self, message: SCC | CCC | SHF, key: bytes) -> dict[str, bytes]:
-        hashed = self._transcript.hashWith(message.TYPE, message.macPart())
+        hashed = self._transcript.hashWith(message.macPart(message.typed()))
         mac = keyschedule.mac(key, hashed)
         if mac != message.mac:
             raise ValueError(f"the core has another MAC in {message.TYPE.name}")

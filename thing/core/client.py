@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from thing.core import endings
+from thing.core.clienthandshake import ClientHandshake
 from thing.core.credentials import verifyCredential
 from thing.core.dialogue import Dialogue
-from thing.core.handshake import ClientHandshake
+from thing.core.handshakemessages import SCC, SDH, SHF, SHI
 from thing.core.heartbeat import Pulse, checkSchedule
 from thing.core.keyschedule import (
     CURRENT_KEY_CONTEXT,
@@ -20,13 +21,9 @@ from thing.core.messages import (
     CRP,
     CRQ,
     LAST_WORD_LIMIT,
-    SCC,
-    SDH,
     SFL,
     SGA,
     SGB,
-    SHF,
-    SHI,
     SNK,
     SUU,
     MessageType,
@@ -98,7 +95,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
         return events
 
     def _receiveSHI(self, octets: bytes) -> None:
-        self._search = self._handshake.receiveSHI(SHI.decode(octets[1:]))
+        self._search = self._handshake.receiveSHI(SHI.received(octets))
         if self._search is not None:
             self._machine.step(Step.RETRY)
 
@@ -125,19 +122,20 @@ class ClientConnection(Dialogue[ClientHandshake]):
         return super().handleTimer(now)
 
     def _receiveSDH(self, octets: bytes) -> None:
-        self._sendHandshake(self._handshake.receiveSDH(SDH.decode(octets[1:])))
+        self._sendHandshake(self._handshake.receiveSDH(SDH.received(octets)))
         secrets = self._handshake.secrets
         self._useKeys(secrets.clientSecret, secrets.serverSecret)
 
     def _receiveSCC(self, octets: bytes) -> None:
-        self._peerProved(self._handshake.receiveSCC(SCC.decode(octets[1:])))
+        self._peerProved(self._handshake.receiveSCC(SCC.received(octets)))
 
     def _admitted(self) -> None:
         self._sendHandshake(self._handshake.answer())
 
     def _receiveSHF(self, octets: bytes) -> None:
-        shf = SHF.decode(octets[1:])
-        self._handshake.receiveSHF(shf)
+        received = SHF.received(octets)
+        self._handshake.receiveSHF(received)
+        shf = received.message
         # The server has these keys: a refusal from here on is under them, too.
         sessionId = self._useSessionKeys()
         checkSchedule(shf.ttl, shf.interval)

@@ -21,10 +21,9 @@ from thing.core.layout import Message
 from thing.core.liveness import Liveness
 from thing.core.messages import (
     CHI_LIMIT,
-    CHR,
     HANDSHAKE_LIMIT,
-    SHR,
     MessageType,
+    Reject,
     Role,
 )
 from thing.core.outbox import Outbox
@@ -62,7 +61,7 @@ class Connection:
     """
 
     role: ClassVar[Role]
-    _rejectOut: ClassVar[type[CHR] | type[SHR]]
+    _rejectOut: ClassVar[type[Reject]]
     _dataOut: ClassVar[MessageType]
     _inOrder: ClassVar[frozenset[MessageType]]
     """What goes through the inbox: data, what is in order with them, and the goodbye."""
@@ -370,7 +369,7 @@ class Connection:
         self._outbox.urgent(message.typed())
 
     def _receiveReject(self, message: bytes) -> None:
-        reject = SHR.decode(message[1:])  # CHR has the same layout.
+        reject = Reject.decode(message[1:])
         self._end(endings.rejectedByPeer(reject, self.session is not None, self._proved))
 
     def _beginClose(self) -> None:

@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from thing.core import endings
 from thing.core.keyschedule import exportKeyingMaterial
-from thing.core.messages import CKU, CRP, CRQ, REQUEST_LIMIT, SRP, SRQ
+from thing.core.messages import CKU, REQUEST_LIMIT, Reply, Request
 from thing.core.opening import H, Opening
 from thing.core.requests import RequestLedger, contentOf
 from thing.core.settings import Settings
@@ -33,8 +33,8 @@ class Dialogue(Opening[H]):
     :ivar messagesSent: how many of the application's messages and requests were given to send.
     """
 
-    _requestOut: ClassVar[type[CRQ] | type[SRQ]]
-    _replyOut: ClassVar[type[CRP] | type[SRP]]
+    _requestOut: ClassVar[type[Request]]
+    _replyOut: ClassVar[type[Reply]]
 
     __slots__ = ("_ledger", "_requestsReceived", "messagesSent")
 
@@ -160,7 +160,7 @@ class Dialogue(Opening[H]):
         self._events.append(MessageReceived(data))
 
     def _receiveRequest(self, message: bytes) -> None:
-        request = CRQ.decode(message[1:])  # SRQ has the same layout.
+        request = Request.decode(message[1:])
         if len(request.data) > REQUEST_LIMIT:
             raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a request")
         self._requests.take(request.number, self._outbox.waiting(self._replyOut.TYPE))
@@ -168,7 +168,7 @@ class Dialogue(Opening[H]):
         self._events.append(RequestReceived(request.number, request.data))
 
     def _receiveReply(self, message: bytes) -> None:
-        reply = CRP.decode(message[1:])  # SRP has the same layout.
+        reply = Reply.decode(message[1:])
         self._requests.replied(reply.number)
         status = endings.known(ReplyStatus, reply.status)
         if not isinstance(status, ReplyStatus):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from thing.core.messages import CHR, SFL, SHR
+from thing.core.messages import SFL, Reject
 from thing.errors import EndReason, ErrorCode, RemoteProtocolError, ReplyStatus
 from thing.events import UNAUTHENTICATED, Cause, Termination
 
@@ -64,7 +64,7 @@ def refused(error: RemoteProtocolError, established: bool) -> Termination:
     return Termination(cause, error.code, detail=error.detail)
 
 
-def rejectedByPeer(reject: CHR | SHR, established: bool, proved: bool) -> Termination:
+def rejectedByPeer(reject: Reject, established: bool, proved: bool) -> Termination:
     """
     The peer ended it, and said why.
 

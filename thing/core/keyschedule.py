@@ -124,34 +124,32 @@ class Transcript:
         """Start with no message."""
         self._hash = hashlib.sha256()
 
-    def add(self, kind: int, body: bytes) -> None:
+    def add(self, message: bytes) -> None:
         """
         Append a message.
 
-        :param kind: its type.
-        :param body: its whole body.
+        :param message: its type octet and its body.
         """
-        self._hash.update(_framed(kind, body))
+        self._hash.update(_framed(message))
 
     def hash(self) -> bytes:
         """:return: the hash over all messages so far."""
         return self._hash.digest()
 
-    def hashWith(self, kind: int, part: bytes) -> bytes:
+    def hashWith(self, part: bytes) -> bytes:
         """
         The hash as if the first part of a message were a whole one.
 
-        :param kind: the message's type.
-        :param part: the part of its body that a signature or a MAC covers.
+        :param part: the type octet, and the part of the body that a signature or a MAC covers.
         :return: the hash over all messages so far and that part.
         """
         copy = self._hash.copy()
-        copy.update(_framed(kind, part))
+        copy.update(_framed(part))
         return copy.digest()
 
 
-def _framed(kind: int, body: bytes) -> bytes:
-    return (1 + len(body)).to_bytes(2, "big") + bytes((kind,)) + body
+def _framed(message: bytes) -> bytes:
+    return len(message).to_bytes(2, "big") + message
 
 
 def _handshakeSalt(preshared: bytes) -> bytes:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import struct
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar
 
 from thing.errors import ErrorCode, RemoteProtocolError
@@ -174,13 +175,13 @@ class Message:
     """
     A message's body, declared field by field.
 
-    A subclass is a frozen, slotted dataclass whose fields stand in the order
-    of its :attr:`LAYOUT`. It remembers its octets: what was received is never
-    encoded again, and what is sent only once.
+    A subclass is a frozen, slotted dataclass whose fields stand in the order of its
+    :attr:`LAYOUT`, or a subclass of one. Each message has one encoding only.
     """
 
-    __slots__ = ("_octets",)
-    _octets: bytes
+    __slots__ = ()
+    __match_args__: ClassVar[tuple[str, ...]]
+    """The names of the fields, in order: a dataclass has them."""
 
     TYPE: ClassVar[Any]
     """The type octet."""
@@ -197,12 +198,9 @@ class Message:
 
         :return: the octets after the type.
         """
-        try:
-            return self._octets
-        except AttributeError:
-            pairs = zip(self.LAYOUT, self._names(), strict=True)
-            parts = [field.write(getattr(self, name)) for field, name in pairs]
-            return self._remember(b"".join((self.PREFIX, *parts)))
+        pairs = zip(self.LAYOUT, self.__match_args__, strict=True)
+        parts = [field.write(getattr(self, name)) for field, name in pairs]
+        return b"".join((self.PREFIX, *parts))
 
     def typed(self) -> bytes:
         """
@@ -211,14 +209,6 @@ class Message:
         :return: its type octet and its body.
         """
         return bytes((self.TYPE,)) + self.encode()
-
-    def _remember(self, octets: bytes) -> bytes:
-        object.__setattr__(self, "_octets", octets)
-        return octets
-
-    @classmethod
-    def _names(cls) -> tuple[str, ...]:
-        return cls.__slots__  # A slotted dataclass lists its fields here, in order.
 
     @classmethod
     def decode(cls: type[M], body: bytes) -> M:
@@ -238,9 +228,28 @@ class Message:
             values.append(value)
         if position < len(body):
             raise _malformed("octets after the message's end")
-        message = cls(*values)
-        message._remember(body)  # Each message has one encoding only.
-        return message
+        return cls(*values)
+
+    @classmethod
+    def received(cls: type[M], octets: bytes) -> Received[M]:
+        """
+        Read a message of which the octets count, too.
+
+        :param octets: its type octet and its body.
+        :return: the message and its octets.
+        :raises RemoteProtocolError: as :meth:`decode`.
+        """
+        return Received(cls.decode(octets[1:]), octets)
+
+
+@dataclass(frozen=True, slots=True)
+class Received(Generic[M]):
+    """A message that came in, and the octets that it came in: a transcript is made of those."""
+
+    message: M
+
+    octets: bytes
+    """The type octet and the body."""
 
 
 class FixedMessage(Message):
@@ -290,7 +299,7 @@ class FixedMessage(Message):
 
         :return: the octets after the type.
         """
-        return self.PACK.pack(*[getattr(self, name) for name in self._names()])
+        return self.PACK.pack(*[getattr(self, name) for name in self.__match_args__])
 
     @classmethod
     def decode(cls: type[M], body: bytes) -> M:

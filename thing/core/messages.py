@@ -1,5 +1,5 @@
 """
-The messages: numbers, layouts, encoders and decoders (specification, "Messages").
+The messages of a session, and what all messages have in numbers (specification, "Messages").
 
 A message is a type octet and a body. Each class declares its body's layout
 once, for both directions (:mod:`thing.core.layout`). Integers are big-endian. Times on
@@ -9,28 +9,19 @@ microseconds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import TypeVar
 
 from thing.core.layout import (
-    EXTENSIONS,
-    LIST8,
-    LIST16,
-    OCTETS32,
     OPAQUE16,
     REST,
     UINT8,
     UINT16,
     UINT32,
     UINT64,
-    Extensions,
     FixedMessage,
     Message,
 )
-
-C = TypeVar("C", bound="Check")
-S = TypeVar("S", bound="SignedCheck")
 
 MAGIC = b"THING"
 """The first octets of a CHI's body."""
@@ -118,164 +109,6 @@ class MessageType(IntEnum):
     def sender(self) -> Role:
         """The role that sends this message."""
         return Role(self.name[0])
-
-
-@dataclass(frozen=True, slots=True)
-class CHI(Message):
-    """Client Handshake Init: what the client offers and asks for, after the magic."""
-
-    TYPE = MessageType.CHI
-    PREFIX = MAGIC
-    LAYOUT = (LIST8, OCTETS32, LIST16, LIST16, LIST8, UINT32, EXTENSIONS)
-
-    versions: tuple[int, ...]
-    random: bytes
-    groups: tuple[int, ...]
-    aeads: tuple[int, ...]
-    credentialKinds: tuple[int, ...]
-    """The kinds of server credential that the client can check."""
-    requestedTtl: int
-    """Milliseconds; zero leaves the choice to the server."""
-    extensions: Extensions = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SHI(Message):
-    """Server Handshake Init: what the server chose."""
-
-    TYPE = MessageType.SHI
-    LAYOUT = (UINT8, OCTETS32, UINT16, UINT16, EXTENSIONS)
-
-    version: int
-    random: bytes
-    group: int
-    """The group's number; zero asks for a retry."""
-    aead: int
-    extensions: Extensions = ()
-
-
-@dataclass(frozen=True, slots=True)
-class SDH(Message):
-    """Server Diffie-Hellman: the server's ephemeral public share."""
-
-    TYPE = MessageType.SDH
-    LAYOUT = (OPAQUE16, EXTENSIONS)
-
-    share: bytes
-    extensions: Extensions = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CDH(Message):
-    """Client Diffie-Hellman: the client's ephemeral public share."""
-
-    TYPE = MessageType.CDH
-    LAYOUT = (OPAQUE16, EXTENSIONS)
-
-    share: bytes
-    extensions: Extensions = ()
-
-
-class Check(Message):
-    """A message that ends in a MAC, empty while it is not made."""
-
-    __slots__ = ()
-    mac: bytes
-
-    def macPart(self) -> bytes:
-        """
-        The body that the MAC covers.
-
-        :return: the body up to the MAC.
-        """
-        body = self.encode()
-        return body[: len(body) - len(self.mac)]
-
-    def withMac(self: C, mac: bytes) -> C:
-        """
-        Complete the message.
-
-        :param mac: the MAC.
-        :return: the message with it.
-        """
-        whole = replace(self, mac=mac)  # type: ignore[type-var]
-        whole._remember(self.macPart() + mac)
-        return whole
-
-
-class SignedCheck(Check):
-    """SCC or CCC: before the MAC stands a signature, empty while it is not made."""
-
-    __slots__ = ()
-    signature: bytes
-
-    def signedPart(self) -> bytes:
-        """
-        The body that the signature covers.
-
-        :return: the body up to the signature.
-        """
-        part = self.macPart()
-        return part[: len(part) - len(OPAQUE16.write(self.signature))]
-
-    def withSignature(self: S, signature: bytes) -> S:
-        """
-        Add the signature.
-
-        :param signature: the signature.
-        :return: the message with it, and yet without a MAC.
-        """
-        signed = replace(self, signature=signature)  # type: ignore[type-var]
-        signed._remember(self.signedPart() + OPAQUE16.write(signature))
-        return signed
-
-
-@dataclass(frozen=True, slots=True)
-class SCC(SignedCheck):
-    """Server Crypto Check: the server's credential, its challenge and its proof."""
-
-    TYPE = MessageType.SCC
-    LAYOUT = (OCTETS32, LIST8, UINT8, OPAQUE16, EXTENSIONS, UINT16, OPAQUE16, OCTETS32)
-
-    challenge: bytes
-    acceptedKinds: tuple[int, ...]
-    """The kinds of client credential that the server takes; 0 stands for none at all."""
-    credentialKind: int
-    credential: bytes
-    extensions: Extensions
-    scheme: int
-    signature: bytes = b""
-    mac: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class CCC(SignedCheck):
-    """Client Crypto Check: the client's credential, or none, and its proof."""
-
-    TYPE = MessageType.CCC
-    LAYOUT = (UINT8, OPAQUE16, EXTENSIONS, UINT16, OPAQUE16, OCTETS32)
-
-    credentialKind: int
-    credential: bytes
-    extensions: Extensions
-    scheme: int
-    signature: bytes = b""
-    mac: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
-class SHF(Check):
-    """Server Handshake Finalize: the Connection's TTL and beat interval, and the server's MAC."""
-
-    TYPE = MessageType.SHF
-    LAYOUT = (UINT32, UINT32, EXTENSIONS, OCTETS32)
-
-    ttl: int
-    """Milliseconds."""
-    interval: int
-    """Milliseconds."""
-    extensions: Extensions = ()
-    mac: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,99 +220,103 @@ class SNK(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class CHR(FixedMessage):
+class Reject(FixedMessage):
+    """One side ends the connection because of an error."""
+
+    LAYOUT = (UINT16, UINT32)
+
+    code: int
+    retryAfter: int = 0
+    """Milliseconds; zero gives no advice, and from a client it is always zero."""
+
+
+class CHR(Reject):
     """Client Reject: the client ends the connection because of an error."""
 
+    __slots__ = ()
     TYPE = MessageType.CHR
-    LAYOUT = (UINT16, UINT32)
-
-    code: int
-    retryAfter: int = 0
-    """Milliseconds; always zero from a client."""
 
 
-@dataclass(frozen=True, slots=True)
-class SHR(FixedMessage):
+class SHR(Reject):
     """Server Reject: the server ends the connection because of an error."""
 
+    __slots__ = ()
     TYPE = MessageType.SHR
-    LAYOUT = (UINT16, UINT32)
-
-    code: int
-    retryAfter: int = 0
-    """Milliseconds; zero gives no advice."""
 
 
 @dataclass(frozen=True, slots=True)
-class CDT(Message):
+class Data(Message):
+    """One fragment of an application message."""
+
+    LAYOUT = (UINT8, REST)
+
+    flags: int
+    """:data:`MORE` or zero."""
+    data: bytes
+
+
+class CDT(Data):
     """Client Data: one fragment of an application message."""
 
+    __slots__ = ()
     TYPE = MessageType.CDT
-    LAYOUT = (UINT8, REST)
-
-    flags: int
-    """:data:`MORE` or zero."""
-    data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SDT(Message):
+class SDT(Data):
     """Server Data: one fragment of an application message."""
 
+    __slots__ = ()
     TYPE = MessageType.SDT
-    LAYOUT = (UINT8, REST)
-
-    flags: int
-    """:data:`MORE` or zero."""
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class CRQ(Message):
+class Request(Message):
+    """One side asks something."""
+
+    LAYOUT = (UINT32, REST)
+
+    number: int
+    data: bytes
+
+
+class CRQ(Request):
     """Client Request: the client asks something."""
 
+    __slots__ = ()
     TYPE = MessageType.CRQ
-    LAYOUT = (UINT32, REST)
-
-    number: int
-    data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SRQ(Message):
+class SRQ(Request):
     """Server Request: the server asks something."""
 
+    __slots__ = ()
     TYPE = MessageType.SRQ
-    LAYOUT = (UINT32, REST)
-
-    number: int
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
-class CRP(Message):
+class Reply(Message):
+    """The answer to a request of the other side."""
+
+    LAYOUT = (UINT32, UINT8, REST)
+
+    number: int
+    """That of the request."""
+    status: int
+    data: bytes
+
+
+class CRP(Reply):
     """Client Reply: the client's answer to a request."""
 
+    __slots__ = ()
     TYPE = MessageType.CRP
-    LAYOUT = (UINT32, UINT8, REST)
-
-    number: int
-    """That of the request."""
-    status: int
-    data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class SRP(Message):
+class SRP(Reply):
     """Server Reply: the server's answer to a request."""
 
+    __slots__ = ()
     TYPE = MessageType.SRP
-    LAYOUT = (UINT32, UINT8, REST)
-
-    number: int
-    """That of the request."""
-    status: int
-    data: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -494,12 +331,3 @@ class CLW(Message):
 
 MORE = 0x01
 """The flag of a CDT or SDT that is not its message's last."""
-
-MESSAGES: dict[MessageType, type[Message]] = {
-    cls.TYPE: cls
-    for cls in (
-        CHI, SHI, SDH, CDH, SCC, CCC, SHF, CHB, SUU, CGB, SGB, CFL, SFL, SGA,
-        CDT, SDT, CRQ, SRQ, CRP, SRP, CLW, CKU, SKU, SNK, CHR, SHR,
-    )
-}  # fmt: skip
-"""Every message class by its type."""

@@ -11,7 +11,6 @@ from typing import Generic, TypeVar
 
 from thing.core.connection import Connection
 from thing.core.handshake import Handshake
-from thing.core.layout import Message
 from thing.core.messages import Role
 from thing.core.records import TrafficKey
 from thing.core.settings import Settings
@@ -77,9 +76,9 @@ class Opening(Connection, Generic[H]):
         assert self._handshakeOrNone is not None, "the state machine puts the handshake first"
         return self._handshakeOrNone
 
-    def _sendHandshake(self, *messages: Message) -> None:
+    def _sendHandshake(self, *messages: bytes) -> None:
         for message in messages:
-            self._writer.add(message.typed())
+            self._writer.add(message)
 
     def _useKeys(self, clientSecret: bytes, serverSecret: bytes) -> None:
         keys = [

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from thing.core.credentials import Credential
 from thing.core.dialogue import Dialogue
-from thing.core.handshake import ServerHandshake
+from thing.core.handshakemessages import CCC, CDH, CHI
 from thing.core.heartbeat import BEATS_PER_TTL, scheduleOf, toMilliseconds
 from thing.core.keyschedule import (
     CURRENT_KEY_CONTEXT,
@@ -15,12 +15,9 @@ from thing.core.keyschedule import (
     signatureContent,
 )
 from thing.core.messages import (
-    CCC,
-    CDH,
     CFL,
     CGB,
     CHB,
-    CHI,
     CLW,
     LAST_WORD_LIMIT,
     SFL,
@@ -34,6 +31,7 @@ from thing.core.messages import (
     MessageType,
     Role,
 )
+from thing.core.serverhandshake import ServerHandshake
 from thing.core.settings import ServerSettings
 from thing.core.states import State, Step
 from thing.errors import EndReason, ErrorCode, RemoteProtocolError
@@ -106,29 +104,29 @@ class ServerConnection(Dialogue[ServerHandshake]):
     def _receiveCHI(self, octets: bytes) -> None:
         handshake = self._handshake
         difficulty = 0 if handshake.asked else self._difficulty()
-        self._sendHandshake(*handshake.receiveCHI(CHI.decode(octets[1:]), difficulty))
+        self._sendHandshake(*handshake.receiveCHI(CHI.received(octets), difficulty))
         if handshake.chosen:
             self._exchanged()
         else:
             self._machine.step(Step.RETRY)
 
     def _receiveCDH(self, octets: bytes) -> None:
-        scc = self._handshake.receiveCDH(CDH.decode(octets[1:]))
+        scc = self._handshake.receiveCDH(CDH.received(octets))
         secrets = self._handshake.secrets
         self._useKeys(secrets.clientSecret, secrets.serverSecret)
         self._sendHandshake(scc)
 
     def _receiveCCC(self, octets: bytes) -> None:
-        self._peerProved(self._handshake.receiveCCC(CCC.decode(octets[1:])))
+        self._peerProved(self._handshake.receiveCCC(CCC.received(octets)))
 
     def _admitted(self) -> None:
         handshake = self._handshake
         self._requestedTtl = handshake.requestedTtl
         ttl = self._grant(self._requestedTtl)
-        shf = handshake.finish(ttl, ttl / BEATS_PER_TTL)
-        self._sendHandshake(shf)
+        self._sendHandshake(handshake.finish(ttl, ttl / BEATS_PER_TTL))
         sessionId = self._useSessionKeys()
-        self._establish(sessionId, shf.ttl / 1000, shf.interval / 1000)
+        milliseconds, interval = scheduleOf(ttl)
+        self._establish(sessionId, milliseconds / 1000, interval / 1000)
         following = self._settings.nextCredential
         if following is not None and following.kind is handshake.credential.kind:
             self._announceNextKey(handshake.credential, following)
