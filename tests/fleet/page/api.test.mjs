@@ -48,7 +48,8 @@ test('the token goes with each question, and never into the path', async () => {
   assert.equal(asked[0].path, 'things');
 });
 
-test("what the server says is wrong is told as it says it, and a proxy's page by its status", async () => {
+test("what the server says is wrong is told as it says it, and a proxy's page by its status",
+  async () => {
   const {api} = apiWith('', [404, '{"title": "No \\u202e", "detail": "gone"}'], [502, '<html>'],
     [500, 'null']);
   assert.deepEqual(await problemOf(api.request('GET', 'a')), [404, 'No ⟨U+202E⟩', 'gone']);
@@ -56,7 +57,8 @@ test("what the server says is wrong is told as it says it, and a proxy's page by
   assert.deepEqual(await problemOf(api.request('GET', 'a')), [500, 'The server answered 500', '']);
 });
 
-test('a network that fails, and an answer that is none, are a server that does not answer', async () => {
+test('a network that fails, and an answer that is none, are a server that does not answer',
+  async () => {
   const {api} = apiWith('', [new TypeError('Failed to fetch')], [200, '<html>']);
   assert.deepEqual(await problemOf(api.request('GET', 'a')),
     [0, 'The server does not answer', 'Failed to fetch']);
@@ -76,7 +78,8 @@ test('a question that is given up ends, also if that was before it was asked', a
   assert.equal((await problemOf(never.request('GET', 'a', {signal: control.signal})))[0], 0);
 });
 
-test('if a token is wanted the user is asked once, and all other questions wait for it', async () => {
+test('if a token is wanted the user is asked once, and all other questions wait for it',
+  async () => {
   const {api, asked, denied} = apiWith('', [401, ''], [200, '1'], [200, '2']);
   assert.equal((await problemOf(api.request('GET', 'a')))[0], 401);
   assert.deepEqual(denied, [false]);

@@ -19,11 +19,13 @@ const beating = (heartbeats, lastSeen, changes = {}) =>
 
 test('each heartbeat is remembered once, however often the server is asked', () => {
   const {beats} = historyAfter(beating(1, 1010), beating(1, 1010), beating(2, 1020));
-  assert.deepEqual(beats, [{at: 1000, trip: null}, {at: 1010, trip: 0.001}, {at: 1020, trip: 0.002}]);
+  assert.deepEqual(beats,
+    [{at: 1000, trip: null}, {at: 1010, trip: 0.001}, {at: 1020, trip: 0.002}]);
 });
 
 test('the line breaks where a new session began', () => {
-  const {beats} = historyAfter(beating(5, 1010), beating(1, 1050, {session: 's2', epoch: 2, since: 1040}));
+  const {beats} = historyAfter(beating(5, 1010),
+    beating(1, 1050, {session: 's2', epoch: 2, since: 1040}));
   assert.deepEqual(beats.map((one) => one.trip), [null, 0.005, null, 0.001]);
   assert.equal(beats[2].at, 1040);
 });
@@ -37,7 +39,8 @@ test('a time without heartbeats begins with the last one, and ends with the next
 
 test('lateness that only an answer tells is remembered, too, and once', () => {
   const late = beating(1, 1010, {status: 'late'});
-  assert.deepEqual(historyAfter(late, late, event('late', {silence: 9})).missed, [{from: 1010, to: 0}]);
+  const {missed} = historyAfter(late, late, event('late', {silence: 9}));
+  assert.deepEqual(missed, [{from: 1010, to: 0}]);
   assert.deepEqual(historyAfter(late, beating(2, 1060)).missed, [{from: 1010, to: 1060}]);
 });
 
@@ -45,7 +48,8 @@ test('the line ends where the thing left, and goes on with its next session', ()
   const left = event('left', {at: 1030});
   assert.equal(historyAfter(beating(1, 1010), left).end, 1030);
   assert.equal(historyAfter(record({status: 'gone', lastSeen: 1030})).end, 1030);
-  assert.equal(historyAfter(beating(1, 1010), left, beating(1, 1050, {session: 's2', epoch: 2})).end, 0);
+  const next = beating(1, 1050, {session: 's2', epoch: 2});
+  assert.equal(historyAfter(beating(1, 1010), left, next).end, 0);
 });
 
 test('an event of an earlier session does not end the line of this one', () => {
@@ -53,7 +57,8 @@ test('an event of an earlier session does not end the line of this one', () => {
   assert.equal(historyAfter(now, event('left', {at: 1030, epoch: 1, sequence: 9})).end, 0);
 });
 
-test('an event from before what the server told does not begin or end a time without heartbeats', () => {
+test('an event from before what the server told does not begin or end a time without heartbeats',
+  () => {
   const late = beating(1, 1100, {status: 'late', sequence: 6});
   const before = [event('late', {at: 1045, sequence: 2, silence: 35}),
     event('renewed', {at: 1050, sequence: 3})];
@@ -66,7 +71,8 @@ test('a record from before what was told last changes nothing', () => {
   const old = beating(5, 1020, {status: 'late'});
   assert.deepEqual(historyAfter(now, old), historyAfter(now));
   const late = event('late', {at: 1045, sequence: 3, silence: 35});
-  assert.deepEqual(historyAfter(beating(1, 1010), late, beating(2, 1011)).missed, [{from: 1010, to: 0}]);
+  const {missed} = historyAfter(beating(1, 1010), late, beating(2, 1011));
+  assert.deepEqual(missed, [{from: 1010, to: 0}]);
 });
 
 test('of a thing that was never listed nothing is remembered', () => {

@@ -28,7 +28,8 @@ test('an hour has sixty minutes, of which this is the last', () => {
   assert.equal(endsOf([], NOW + 1).first, 42 * 60);
 });
 
-test('causes are in one order, those that the page does not know last, and none without ends', () => {
+test('causes are in one order, those that the page does not know last, and none without ends',
+  () => {
   const {names} = endsOf([node(minute(100, {NEW: 1, ABORTED: 2, GOODBYE: 1, LAPSED: 0}))], NOW);
   assert.deepEqual(names, ['GOODBYE', 'ABORTED', 'NEW']);
 });

@@ -48,8 +48,8 @@ test('a long message is kept as far as it is shown', () => {
 });
 
 test('ends without goodbye are counted, and announced every fifteen seconds at most', () => {
-  const happenings = happeningsOf(event('left', {cause: 'ABORTED'}), event('left', {cause: 'GOODBYE'}),
-    event('left', {cause: 'FLAT_LINED'}), event('late'));
+  const happenings = happeningsOf(event('left', {cause: 'ABORTED'}),
+    event('left', {cause: 'GOODBYE'}), event('left', {cause: 'FLAT_LINED'}), event('late'));
   happenings.keep(event('left', {cause: 'ABORTED'}), false); // It was before the page was opened.
   assert.equal(happenings.takeEnds(20000), 2);
   happenings.keep(event('left', {cause: 'ABORTED'}), true);
@@ -89,5 +89,6 @@ test('what things and nodes say is text, and stays in its line', () => {
     '“<b>21 5</b> ⟨U+202E⟩”');
   assert.equal(described(event('joined', {address: '\u202e', node: ''})).words,
     'from ⟨U+202E⟩ at ⟨blank⟩');
-  assert.equal(described(event('left', {cause: 'GOODBYE', detail: 'a\u2028b'})).words, 'a⟨U+2028⟩b');
+  const left = event('left', {cause: 'GOODBYE', detail: 'a\u2028b'});
+  assert.equal(described(left).words, 'a⟨U+2028⟩b');
 });

@@ -116,7 +116,8 @@ test("without such a thing it is the answer's date; without that it stays as it 
   assert.equal(clock.read(5000000), 4000);
 });
 
-test('while the server does not answer its time stands still, as what is shown grows no older', () => {
+test('while the server does not answer its time stands still, as what is shown grows no older',
+  () => {
   const link = linkAfter(reached(5000000), failed(SILENT));
   const clock = new ServerClock(link);
   assert.equal(clock.read(5060000), 5000);

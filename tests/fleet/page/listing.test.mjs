@@ -26,7 +26,8 @@ test('an answer is listed, with the node that gave it and where the next page be
   assert.deepEqual(noted.map((one) => one.id), ['a', 'b']);
 });
 
-test('who is no more in the answer is taken off, unless an event came since it was asked for', () => {
+test('who is no more in the answer is taken off, unless an event came since it was asked for',
+  () => {
   const {listing} = listingOf([record({id: 'a'}), record({id: 'b'})]);
   listing.hear(event('joined', {id: 'c', epoch: 2}), 11000, true);
   listing.takePage(answer([record({id: 'a'})]), 10900, 11100);

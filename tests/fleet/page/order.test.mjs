@@ -23,8 +23,8 @@ test('an id equals itself and no other', () => {
 
 test('the epoch decides what is newer, and within one epoch the number of the event', () => {
   const known = {epoch: 2, sequence: 5};
-  for (const [epoch, sequence, expected] of [[2, 5, true], [2, 6, true], [2, 4, false], [3, 1, true],
-    [1, 99, false]]) {
+  for (const [epoch, sequence, expected] of [[2, 5, true], [2, 6, true], [2, 4, false],
+    [3, 1, true], [1, 99, false]]) {
     assert.equal(notOlder({epoch, sequence}, known), expected, `${epoch}, ${sequence}`);
   }
 });

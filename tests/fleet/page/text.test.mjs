@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import {test} from 'node:test';
 
-import {count, counted, dateAndTime, duration, hourAndMinute, octets, roundTrip, shortened, timeOfDay,
-  visible} from '../../../thing/fleet/page/text.mjs';
+import {count, counted, dateAndTime, duration, hourAndMinute, octets, roundTrip, shortened,
+  timeOfDay, visible} from '../../../thing/fleet/page/text.mjs';
 
 // What each of these is written as.
 function written(format, pairs) {
@@ -23,8 +23,9 @@ test('what is invisible, or turns the text around it, is written as its number',
 });
 
 test('letters and symbols that are drawn as nothing are invisible, too', () => {
-  written(visible, [['lamp\u3164', 'lamp⟨U+3164⟩'], ['\u115f', '⟨U+115F⟩'], ['lamp\u2800', 'lamp⟨U+2800⟩'],
-    ['la\u034fmp', 'la⟨U+034F⟩mp'], ['lamp\ufe0f', 'lamp⟨U+FE0F⟩']]);
+  written(visible, [['lamp\u3164', 'lamp⟨U+3164⟩'], ['\u115f', '⟨U+115F⟩'],
+    ['lamp\u2800', 'lamp⟨U+2800⟩'], ['la\u034fmp', 'la⟨U+034F⟩mp'],
+    ['lamp\ufe0f', 'lamp⟨U+FE0F⟩']]);
 });
 
 test('a symbol may say that it has colours', () => {
@@ -54,7 +55,8 @@ test('no character is cut in two, and each counts as one', () => {
 });
 
 test('numbers are grouped in thousands, and things are one or many', () => {
-  written(count, [[0, '0'], [999, '999'], [1000, '1,000'], [1234567, '1,234,567'], [undefined, '0']]);
+  written(count, [[0, '0'], [999, '999'], [1000, '1,000'], [1234567, '1,234,567'],
+    [undefined, '0']]);
   assert.equal(counted(1, 'thing'), '1 thing');
   assert.equal(counted(0, 'thing'), '0 things');
   assert.equal(counted(18000, 'thing'), '18,000 things');
@@ -67,7 +69,8 @@ test('a duration has the units that matter at its length', () => {
     [86400 * 400, '400 d']]);
 });
 
-test('a duration that clocks at odds make negative is none; one that is not known is a dash', () => {
+test('a duration that clocks at odds make negative is none; one that is not known is a dash',
+  () => {
   written(duration, [[-3, '0 s'], [NaN, '–'], [undefined, '–'], [null, '–'], [Infinity, '–']]);
 });
 

@@ -42,7 +42,8 @@ test('those that are gone are seen only if they are asked for', () => {
 });
 
 test('the search looks into id, name, key and address, whatever the case', () => {
-  const lamp = record({id: 'id-7', name: 'Lamp', fingerprint: 'SHA256:Abc', address: '192.0.2.1:9'});
+  const lamp = record({id: 'id-7', name: 'Lamp', fingerprint: 'SHA256:Abc',
+    address: '192.0.2.1:9'});
   for (const q of ['ID-7', 'lamp', 'sha256:abc', '2.0.2']) {
     assert.equal(viewOf({q}).matches(lamp), true, q);
   }

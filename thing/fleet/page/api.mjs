@@ -24,7 +24,8 @@ export class Api {
     this.#open();
   }
 
-  // Ask; return the answer and the server's date, or the response itself if patience is 0: a stream.
+  // Ask; return the answer and the server's date. If patience is 0, it is a stream: return the
+  // response itself.
   async request(method, path, {signal, headers = {}, body, patience = PATIENCE} = {}) {
     while (this.#gate) await this.#gate;
     const used = this.token;
@@ -34,8 +35,9 @@ export class Api {
     signal?.addEventListener('abort', stop, {once: true});
     if (signal?.aborted) stop();
     try {
-      const response = await this.fetch(path, {method, body, signal: control.signal, cache: 'no-store',
-        redirect: 'error', headers: used ? {...headers, Authorization: `Bearer ${used}`} : headers});
+      const response = await this.fetch(path, {method, body, signal: control.signal,
+        cache: 'no-store', redirect: 'error',
+        headers: used ? {...headers, Authorization: `Bearer ${used}`} : headers});
       if (response.status === 401) {
         if (used === this.token) this.#close(used !== '');
         throw new Problem(401, 'A token is needed');

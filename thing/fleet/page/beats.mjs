@@ -87,6 +87,8 @@ export function sparkline({beats, missed, end}, ttl, now, width, height) {
 
 const circle = (x, y) => `M${x} ${y}m-2 0a2 2 0 1 0 4 0a2 2 0 1 0-4 0`;
 
-const inWords = (trips) => trips.length
-  ? `${counted(trips.length, 'beat')}, round trip ${roundTrip(Math.min(...trips))} to ${roundTrip(Math.max(...trips))}`
-  : 'no beats seen yet';
+function inWords(trips) {
+  if (!trips.length) return 'no beats seen yet';
+  const [fastest, slowest] = [Math.min(...trips), Math.max(...trips)].map(roundTrip);
+  return `${counted(trips.length, 'beat')}, round trip ${fastest} to ${slowest}`;
+}

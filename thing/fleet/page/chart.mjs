@@ -22,8 +22,10 @@ export function paintSpark(svg, record, width, height) {
 export function makePatterns() {
   for (const {style, stripes} of CAUSES.values()) {
     if (!stripes) continue;
-    $('patterns').append(draw('pattern', {id: `p-${style}`, class: style, width: 5, height: 5,
-      patternUnits: 'userSpaceOnUse'}, draw('rect', {width: 5, height: 5}), draw('path', {d: stripes})));
+    const attributes = {id: `p-${style}`, class: style, width: 5, height: 5,
+      patternUnits: 'userSpaceOnUse'};
+    $('patterns').append(draw('pattern', attributes, draw('rect', {width: 5, height: 5}),
+      draw('path', {d: stripes})));
   }
 }
 
@@ -44,7 +46,7 @@ export function paintEnds(nodes) {
   $('minutes').tBodies[0].replaceChildren(...[...minutes].reverse().map(([at, causes]) =>
     make('tr', {}, make('td', {textContent: hourAndMinute(at)}),
       make('td', {textContent: inWords(causes, names)}))));
-  setText($('ends-note'), names.length ? `${count(total)} in the last hour` : 'none in the last hour');
+  setText($('ends-note'), `${names.length ? count(total) : 'none'} in the last hour`);
   setText($('pointed'), names.length ? `most in a minute: ${count(most)}` : '');
 }
 

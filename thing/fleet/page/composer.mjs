@@ -28,7 +28,8 @@ function say(output, tone, words) {
   $(output).textContent = words;
 }
 
-// Does what the user asked for the thing that is chosen; says how it went unless another is by then.
+// Do what the user asked for the thing that is chosen; say how it went, unless another is chosen by
+// then.
 async function act(button, output, words, work) {
   const mine = selection.chosen;
   const tell = (tone, text) => { if (mine === selection.chosen) say(output, tone, text); };

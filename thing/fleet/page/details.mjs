@@ -82,6 +82,7 @@ export function paintDetails() {
 
 function factsOf(record) {
   const traffic = record.traffic ?? {};
+  const ifKnown = (words) => record.traffic ? words : '–';
   return {
     Name: record.name === null ? 'none' : visible(record.name),
     Key: record.fingerprint ? visible(record.fingerprint) : 'none',
@@ -90,15 +91,18 @@ function factsOf(record) {
     Since: `${dateAndTime(record.since)} (${duration(serverNow() - record.since)})`,
     'Last seen': `${dateAndTime(record.lastSeen)} (${duration(serverNow() - record.lastSeen)} ago)`,
     'Time to live': duration(traffic.ttl ?? record.ttl ?? NaN),
-    Heartbeats: record.traffic ? count(traffic.heartbeats) : '–',
+    Heartbeats: ifKnown(count(traffic.heartbeats)),
     'Round trip': roundTrip(traffic.roundTripTime ?? NaN),
-    Messages: record.traffic ? `${count(traffic.messagesIn)} in, ${count(traffic.messagesOut)} out` : '–',
-    Octets: record.traffic ? `${octets(traffic.octetsIn)} in, ${octets(traffic.octetsOut)} out` : '–',
-    Cipher: record.aead ? `${visible(record.group)}, ${visible(record.aead)}${record.resumed ? ', resumed' : ''}` : '–',
+    Messages: ifKnown(`${count(traffic.messagesIn)} in, ${count(traffic.messagesOut)} out`),
+    Octets: ifKnown(`${octets(traffic.octetsIn)} in, ${octets(traffic.octetsOut)} out`),
+    Cipher: record.aead ? cipherOf(record) : '–',
     Session: visible(record.session),
     Epoch: `${record.epoch}, event ${record.sequence}`,
   };
 }
+
+const cipherOf = ({group, aead, resumed}) =>
+  `${visible(group)}, ${visible(aead)}${resumed ? ', resumed' : ''}`;
 
 function paintFacts(facts) {
   const list = $('facts');
@@ -113,12 +117,15 @@ function paintEndings(endings) {
   const {chosen} = selection;
   if (JSON.stringify(endings) === chosen.painted) return;
   chosen.painted = JSON.stringify(endings);
-  $('endings').replaceChildren(...endings.map((ending) => make('li', {},
-    make('strong', {textContent: cause(ending.cause).word}),
-    ` ${dateAndTime(ending.until)}, after ${duration(ending.until - ending.since)} at ${visible(ending.node)}`,
-    make('p', {className: 'muted', textContent: visible(ending.detail)}))));
-  if (!endings.length) $('endings').append(make('li', {className: 'muted', textContent: 'None is remembered.'}));
+  $('endings').replaceChildren(...endings.map(endingItem));
+  if (endings.length) return;
+  $('endings').append(make('li', {className: 'muted', textContent: 'None is remembered.'}));
 }
+
+const endingItem = ({cause: why, since, until, node, detail}) => make('li', {},
+  make('strong', {textContent: cause(why).word}),
+  ` ${dateAndTime(until)}, after ${duration(until - since)} at ${visible(node)}`,
+  make('p', {className: 'muted', textContent: visible(detail)}));
 
 export function listenToDetails() {
   on('close', 'click', closeDetails);

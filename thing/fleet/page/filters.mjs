@@ -20,7 +20,8 @@ export function readAddress() {
 export function offerNodes(names) {
   const offered = [...new Set([...names, ...(view.node ? [view.node] : [])])].sort();
   const select = $('node');
-  if (offered.join('\n') === [...select.options].slice(1).map((one) => one.value).join('\n')) return;
+  const before = [...select.options].slice(1).map((one) => one.value);
+  if (offered.join('\n') === before.join('\n')) return;
   select.replaceChildren(select.options[0], ...offered.map((name) =>
     make('option', {value: name, textContent: visible(name)})));
   select.value = view.node;

@@ -18,7 +18,8 @@ export class Happenings {
   // isNew: whether it happened while the page was open.
   keep(event, isNew) {
     for (const key of ['text', 'base64']) {
-      if (event[key]?.length > LONGEST_TEXT) event = {...event, [key]: shortened(event[key], LONGEST_TEXT)};
+      const text = event[key];
+      if (text?.length > LONGEST_TEXT) event = {...event, [key]: shortened(text, LONGEST_TEXT)};
     }
     this.events.unshift(event);
     this.events.length = Math.min(this.events.length, KEPT_EVENTS);

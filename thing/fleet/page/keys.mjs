@@ -36,7 +36,9 @@ function keyPressed(event) {
 // One row is reached with Tab: that which had the focus last.
 function focusMoved(event) {
   if (!event.target.matches('#things .open')) return;
-  for (const one of $('things').querySelectorAll('.open')) one.tabIndex = one === event.target ? 0 : -1;
+  for (const one of $('things').querySelectorAll('.open')) {
+    one.tabIndex = one === event.target ? 0 : -1;
+  }
 }
 
 export function listenToKeys() {

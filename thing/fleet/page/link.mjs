@@ -68,11 +68,13 @@ export class Link {
     const soon = rest > 0 ? `Next try in ${rest} s.` : 'Trying again.';
     if (this.trouble?.status) return `The server has trouble: ${saying(this.trouble)}`;
     if (this.trouble && this.lastAnswer) {
-      return `The server does not answer. What you see is of ${timeOfDay(this.lastAnswer / 1000)}. ${soon}`;
+      const then = timeOfDay(this.lastAnswer / 1000);
+      return `The server does not answer. What you see is of ${then}. ${soon}`;
     }
     if (this.trouble) return `The server does not answer. ${soon}`;
     if (this.stream || !this.noStream || !this.lastAnswer) return '';
-    return `Events do not come: ${saying(this.noStream)}. The table is asked for anew all the time.`;
+    return `Events do not come: ${saying(this.noStream)}. ` +
+      'The table is asked for anew all the time.';
   }
 }
 
@@ -89,7 +91,8 @@ export class ServerClock {
 
   // Read an answer with things; date: when the server says that it answered.
   set(answer, date, now) {
-    const own = answer.things.find((one) => one.node === answer.node && one.traffic?.silence != null);
+    const own = answer.things.find(({node, traffic}) =>
+      node === answer.node && traffic?.silence != null);
     const told = own ? own.lastSeen + own.traffic.silence : date;
     if (Number.isFinite(told)) this.#skew = told - now / 1000;
   }

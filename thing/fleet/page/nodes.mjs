@@ -29,7 +29,8 @@ function nodeItem(node) {
   const facts = make('span', {className: 'muted'}, `${counted(node.sessions, 'session')}, ` +
     `${counted(node.handshakes, 'handshake')}, up ${duration(serverNow() - node.since)}`);
   facts.title = node.version ? `Thing ${visible(node.version)}` : '';
-  const item = make('li', {}, name, status, facts, ...(node.status === 'lost' ? [] : [healthOf(node)]));
+  const item = make('li', {}, name, status, facts);
+  if (node.status !== 'lost') item.append(healthOf(node));
   item.dataset.status = node.status;
   return item;
 }

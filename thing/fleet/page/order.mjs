@@ -19,7 +19,8 @@ const total = (record, what) => record.traffic
 // Key, heading, what it means, and by what of a record it is sorted; the id decides between equals.
 export const COLUMNS = [
   ['id', 'Thing', 'Its id', null],
-  ['status', 'Status', 'Whether it is here', (one) => ['late', 'gone', 'present'].indexOf(one.status)],
+  ['status', 'Status', 'Whether it is here',
+    (one) => ['late', 'gone', 'present'].indexOf(one.status)],
   ['node', 'Node', 'Where it is connected', (one) => one.node],
   ['since', 'Since', 'How long its session is up', (one) => -one.since],
   ['beat', 'Last beat', 'How long ago its last heartbeat came, of its time to live',

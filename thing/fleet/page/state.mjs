@@ -29,7 +29,8 @@ export const setServerTime = (answer, date) => clock.set(answer, date, Date.now(
 // Whether it happened while the page was open.
 export const isNew = (event) => event.at > clock.when(began);
 
-export const api = new Api((...question) => fetch(...question), sessionStorage.getItem(TOKEN) ?? '');
+export const api = new Api((...question) => fetch(...question),
+  sessionStorage.getItem(TOKEN) ?? '');
 export const follower = new Follower(api, link, whenSeen);
 export const pollers = new Pollers({
   isSeen: () => !document.hidden,

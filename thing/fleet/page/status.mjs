@@ -38,7 +38,8 @@ export function paintTotals(nodes) {
 function paintTitle() {
   const place = listing.node ? `Fleet of ${visible(listing.node)}` : 'Fleet';
   setText($('place'), place);
-  const state = link.state()[0] === 'offline' ? 'Offline · ' : here === null ? '' : `${count(here)} here · `;
+  const state = link.state()[0] === 'offline' ? 'Offline · '
+    : here === null ? '' : `${count(here)} here · `;
   if (document.title !== state + place) document.title = state + place;
 }
 

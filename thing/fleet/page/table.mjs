@@ -67,11 +67,13 @@ class Row {
     const ttl = traffic.ttl ?? record.ttl;
     setText(cells.beat, gone || !ttl ? beat : `${beat} of ${Math.round(ttl)}`);
     setAttribute(cells.beat, 'title', dateAndTime(record.lastSeen));
-    setText(cells.trip.querySelector('.number'), gone ? '' : roundTrip(traffic.roundTripTime ?? NaN));
+    const trip = gone ? '' : roundTrip(traffic.roundTripTime ?? NaN);
+    setText(cells.trip.querySelector('.number'), trip);
     paintSpark(cells.trip.querySelector('svg'), record, 84, 22);
-    const known = record.traffic !== null;
-    setText(cells.messages, known ? `${count(traffic.messagesIn)} / ${count(traffic.messagesOut)}` : '–');
-    setText(cells.octets, known ? `${octets(traffic.octetsIn)} / ${octets(traffic.octetsOut)}` : '–');
+    const {messagesIn, messagesOut, octetsIn, octetsOut} = traffic;
+    const ifKnown = (words) => record.traffic === null ? '–' : words;
+    setText(cells.messages, ifKnown(`${count(messagesIn)} / ${count(messagesOut)}`));
+    setText(cells.octets, ifKnown(`${octets(octetsIn)} / ${octets(octetsOut)}`));
     label(cells.address, record.address);
     const [status, rest] = cells.id.lastElementChild.children;
     paintStatus(status, record.status, cause);
@@ -86,7 +88,8 @@ export function paintTable() {
     if (listing.get(row.entry.record.id) !== row.entry) remove(row);
   }
   const compare = comparison(view.sort, view.down);
-  const shown = [...listing.entries.values()].sort((one, other) => compare(one.record, other.record));
+  const shown = [...listing.entries.values()].sort((one, other) =>
+    compare(one.record, other.record));
   for (const entry of shown) {
     if (!rows.has(entry)) rows.set(entry, new Row(entry));
     rows.get(entry).paint();
@@ -111,7 +114,9 @@ function arrange(elements) {
   elements.forEach((element, at) => {
     if (body.children[at] !== element) body.insertBefore(element, body.children[at] ?? null);
   });
-  if (focused !== document.activeElement && focused.isConnected) focused.focus({preventScroll: true});
+  if (focused !== document.activeElement && focused.isConnected) {
+    focused.focus({preventScroll: true});
+  }
   const opens = [...body.querySelectorAll('.open')];
   const current = opens.find((one) => one.tabIndex === 0) ?? opens[0];
   for (const one of opens) one.tabIndex = one === current ? 0 : -1;

@@ -46,10 +46,12 @@ export function octets(number) {
   let rest = Number(number), unit = 0;
   if (!Number.isFinite(rest)) return '–';
   while (rest >= 999.5 && unit < 4) { rest /= 1000; unit += 1; }
-  return `${unit && rest < 9.95 ? rest.toFixed(1) : rest.toFixed(0)} ${['B', 'kB', 'MB', 'GB', 'TB'][unit]}`;
+  return `${rest.toFixed(unit && rest < 9.95 ? 1 : 0)} ${['B', 'kB', 'MB', 'GB', 'TB'][unit]}`;
 }
 
-export function timeOfDay(seconds, options = {hour: '2-digit', minute: '2-digit', second: '2-digit'}) {
+const CLOCK = {hour: '2-digit', minute: '2-digit', second: '2-digit'};
+
+export function timeOfDay(seconds, options = CLOCK) {
   return Number.isFinite(seconds)
     ? new Date(seconds * 1000).toLocaleString('en-GB', {hour12: false, ...options}) : '–';
 }
