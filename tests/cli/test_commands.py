@@ -591,11 +591,7 @@ class TalkCase(PairCase):
 
     def talkingPair(self, talk: CommandProtocol, **named: Any) -> Pair:
         """A pair whose client is a command's protocol."""
-        pair = Pair(**named)
-        pair.clientFactory.protocol = lambda: talk
-        pair.client = pair._build(pair.clientFactory)
-        pair.clientEnd.protocol = pair.client
-        return pair
+        return Pair(clientProtocol=lambda: talk, **named)
 
     def setUp(self) -> None:
         super().setUp()

@@ -565,9 +565,8 @@ class BeforeTests(SynchronousTestCase):
         link = linkFactory.buildProtocol(None)
         self.backend = Backend()
         self.backend.factory = BackendFactory(Backend)
-        other.serverEnd.protocol, other.clientEnd.protocol = link, self.backend
-        self.backend.makeConnection(other.clientEnd)
-        link.makeConnection(other.serverEnd)
+        other.clientEnd.connect(self.backend)
+        other.serverEnd.connect(link)
         self.endpoint.connecting.callback(link)
         return other
 
@@ -630,10 +629,10 @@ class BeforeTests(SynchronousTestCase):
         link = linkFactory.buildProtocol(None)
         self.assertIsInstance(link, Link)
         other = Pair(clock=self.clock)
-        other.serverEnd.protocol, other.clientEnd.protocol = link, Backend()
-        other.clientEnd.protocol.factory = BackendFactory(Backend)
-        other.clientEnd.protocol.makeConnection(other.clientEnd)
-        link.makeConnection(other.serverEnd)
+        backend = Backend()
+        backend.factory = BackendFactory(Backend)
+        other.clientEnd.connect(backend)
+        other.serverEnd.connect(link)
         other.pump()
         self.assertTrue(link.closed.called)
         self.assertEqual(self.factory.links, set())

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.address import IPv4Address
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import (
     ConnectionAborted,
@@ -22,7 +21,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
-from tests.pairs import MemoryTransport, Pair, firings, freshClient, freshServer
+from tests.pairs import firings, freshClient, freshServer
+from thing import testing
 from thing.endpoints import (
     Aborted,
     ApplicationFactory,
@@ -121,7 +121,7 @@ class Producer:
         self.told.append("stop")
 
 
-class StreamPair(Pair):
+class StreamPair(testing.Pair):
     """Two applications over Thing in memory, on one clock."""
 
     def __init__(
@@ -132,41 +132,28 @@ class StreamPair(Pair):
         serverChoices: dict[str, Any] | None = None,
         clientChoices: dict[str, Any] | None = None,
         authorizer: object = None,
-        kernelSize: int = 1 << 18,
+        networkSize: int = 1 << 18,
         applications: tuple[Any, Any] = (None, None),
     ) -> None:
-        self.clock = self.clientClock = Clock()
-        self.serverFactory = StreamFactory(
-            freshServer(**serverChoices or {}), authorizer or Anyone(), clock=self.clock
-        )
-        self.clientFactory = StreamFactory(
-            freshClient(**clientChoices or {}), Anyone(), clock=self.clock, jitter=lambda: 0.5
-        )
+        clock = Clock()
         self.speakers = server, client
         self.applications = [
             application or Factory.forProtocol(lambda speaker=speaker: speaker)
             for application, speaker in zip(applications, self.speakers, strict=True)
         ]
-        self.server = self._over(self.serverFactory, self.applications[0])
-        self.client = self._over(self.clientFactory, self.applications[1])
-        self.serverEnd = MemoryTransport("server", kernelSize)
-        self.clientEnd = MemoryTransport("client", kernelSize)
-        self.serverEnd.peer, self.clientEnd.peer = self.clientEnd, self.serverEnd
-        self.serverEnd.protocol, self.clientEnd.protocol = self.server, self.client
-
-    @staticmethod
-    def _over(sessions: StreamFactory, application: Any) -> Any:
-        return ApplicationFactory(sessions, application).buildProtocol(
-            IPv4Address("TCP", "192.0.2.1", 1)
+        sessions = (
+            StreamFactory(freshServer(**serverChoices or {}), authorizer or Anyone(), clock=clock),
+            StreamFactory(
+                freshClient(**clientChoices or {}), Anyone(), clock=clock, jitter=lambda: 0.5
+            ),
         )
+        super().__init__(
+            *map(ApplicationFactory, sessions, self.applications), networkSize=networkSize
+        )
+        self.serverFactory, self.clientFactory = sessions
 
-    def pump(self, limit: int = 1 << 30, rounds: int = 100_000) -> None:
-        """Carry octets, and let the reactor turn, until nothing moves any more."""
-        for _ in range(rounds):
-            self.clock.advance(0)
-            if not self.clientEnd.step(limit) | self.serverEnd.step(limit):
-                return
-        raise AssertionError("the streams do not come to rest")
+    server = property(lambda self: self.serverSession)
+    client = property(lambda self: self.clientSession)
 
 
 class StreamCase(SynchronousTestCase):
@@ -192,12 +179,7 @@ class StreamCase(SynchronousTestCase):
 
     def tearDown(self) -> None:
         for pair in self.pairs:
-            for side in (pair.server, pair.client):
-                if side.transport is not None and side.termination is None:
-                    side.abort()
-            pair.serverEnd.frozen = pair.clientEnd.frozen = False
-            pair.pump()
-            pair.advance(3, 0.5)
+            pair.close()
             self.assertEqual(pair.clock.getDelayedCalls(), [])
             self.assertEqual(pair.serverFactory.sessions | pair.clientFactory.sessions, set())
             for speaker in filter(lambda speaker: speaker.told, pair.speakers):
@@ -272,6 +254,8 @@ class TransportTests(StreamCase):
         """TCP's options reach TCP; over a stream that has none they do nothing."""
         pair = self.pair()
         transport, options = self.client.transport, []
+        self.assertTrue(transport.getTcpNoDelay())
+        pair.clientEnd.getTcpNoDelay = pair.clientEnd.setTcpKeepAlive = None
         self.assertFalse(transport.getTcpNoDelay())
         transport.setTcpKeepAlive(True)
         pair.clientEnd.setTcpKeepAlive = options.append  # type: ignore[attr-defined]
@@ -372,7 +356,7 @@ class WritingTests(StreamCase):
 
     def test_pushProducer(self) -> None:
         """A push producer is paused while much is unsent and resumed when it is not."""
-        pair = self.pair(kernelSize=4096)
+        pair = self.pair(networkSize=4096)
         pair.serverEnd.reading = False
         producer = Producer(self.client)
         self.client.transport.registerProducer(producer, True)
@@ -392,7 +376,7 @@ class WritingTests(StreamCase):
 
     def test_pullProducer(self) -> None:
         """A pull producer is asked as often as there is room, and memory stays bounded."""
-        pair = self.pair(kernelSize=4096)
+        pair = self.pair(networkSize=4096)
         producer = Producer(self.client)
         sizes = []
 
@@ -496,7 +480,7 @@ class ReadingTests(StreamCase):
 
     def test_backpressure(self) -> None:
         """A protocol that reads nothing stops the peer's producer, and holds a bounded amount."""
-        pair = self.pair(kernelSize=4096, serverChoices={"pauseLimit": 1000.0})
+        pair = self.pair(networkSize=4096, serverChoices={"pauseLimit": 1000.0})
         self.server.call("pauseProducing")
         producer = Producer(self.client)
         self.client.transport.registerProducer(producer, True)
@@ -575,7 +559,7 @@ class ClosingTests(StreamCase):
 
     def test_fullBuffers(self) -> None:
         """Two sides that close at once with full buffers lose nothing of either."""
-        pair = self.pair(kernelSize=4096)
+        pair = self.pair(networkSize=4096)
         for speaker in (self.server, self.client):
             speaker.transport.write(b"z" * 300_000)
             speaker.call("loseConnection")
@@ -606,7 +590,7 @@ class ClosingTests(StreamCase):
         for closing in ("server", "client"):
             with self.subTest(closing=closing):
                 self.others()
-                pair = self.pair(kernelSize=4096)
+                pair = self.pair(networkSize=4096)
                 speakers = {"server": self.server, "client": self.client}
                 end = {"server": pair.serverEnd, "client": pair.clientEnd}[closing]
                 speakers[closing].transport.write(b"z" * 2_000_000)

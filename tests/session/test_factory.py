@@ -418,6 +418,13 @@ class PuzzleTests(FleetCase):
         pair.pump()
         return pair
 
+    def solving(self, factory: ThingFactory) -> Pair:
+        """A client that was asked, and has its solution to find in the reactor's next turn."""
+        pair = self.join(factory, pump=False)
+        while linkOf(pair.client).core.state is not State.SOLVING:
+            self.assertTrue(pair.step())
+        return pair
+
     def test_difficulty(self) -> None:
         """Nothing is asked below the threshold; from there on two bits a doubling, up to a cap."""
         limits = Limits(puzzleAfter=100, puzzleBits=10, maxPuzzleBits=14)
@@ -497,8 +504,7 @@ class PuzzleTests(FleetCase):
         """An honest client solves what it is asked, and has its session; data goes both ways."""
         factory = self.factory(limits=Limits(puzzleAfter=1, puzzleBits=8))
         self.stranger(factory)
-        pair = self.join(factory)
-        self.assertIs(linkOf(pair.client).core.state, State.SOLVING)
+        pair = self.solving(factory)
         self.solve(pair)
         pair.client.sendMessage(b"here I am")
         pair.pump()
@@ -507,8 +513,7 @@ class PuzzleTests(FleetCase):
     def test_waitsForTheReactor(self) -> None:
         """A client that solves lets other things happen: nothing is searched inside a callback."""
         factory = self.factory(limits=Limits(puzzleAfter=0, puzzleBits=1))
-        pair = self.join(factory)
-        self.assertIs(linkOf(pair.client).core.state, State.SOLVING)
+        pair = self.solving(factory)
         pair.client.abort()
         self.assertIs(pair.client.end.cause, Cause.ABORTED)
 
@@ -633,7 +638,7 @@ class DrainTests(FleetCase):
         factory = self.factory()
         pairs = []
         for steps in range(8):
-            pair = self.pair(serverFactory=factory, clock=self.clock, kernelSize=64).connect()
+            pair = self.pair(serverFactory=factory, clock=self.clock, networkSize=64).connect()
             for _ in range(steps):
                 pair.step(64, 64)
             pairs.append(pair)

@@ -15,7 +15,6 @@ from twisted.trial.unittest import TestCase
 
 from tests.helpers import splitRecords
 from tests.pairs import (
-    MemoryTransport,
     Pair,
     PairCase,
     Recorder,
@@ -52,6 +51,7 @@ from thing.session.factory import ThingFactory
 from thing.session.limits import Limits
 from thing.session.protocol import linkOf
 from thing.session.sinks import WRITE_BATCH
+from thing.testing.transports import MemoryTransport
 from thing.trust.authorized import Anyone
 
 HTTP = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
@@ -136,7 +136,7 @@ class TamperingTests(PairCase):
                 while end.taken < offset and end.step(offset - end.taken) | end.peer.step(1 << 20):
                     pass
                 end.abortConnection()
-                self.assertFails(pair, f"cut at octet {offset} of {end.name}")
+                self.assertFails(pair, f"cut at octet {offset} of {end.getHost()}")
 
     def test_frozen(self) -> None:
         """A handshake that stops at any octet and stays open: over at its deadline."""
@@ -229,8 +229,8 @@ class TamperingTests(PairCase):
         pair.clientEnd.tap = lambda data: recorded.extend(data) or data  # type: ignore[func-returns-value]
         pair.up()
         again = self.pair()
-        again.server.makeConnection(again.serverEnd)
-        again.client.makeConnection(again.clientEnd)
+        again.serverEnd.connect(again.server)
+        again.clientEnd.connect(again.client)
         again.freeze()
         for record in splitRecords(bytes(recorded)):
             again.server.dataReceived(record)

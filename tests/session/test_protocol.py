@@ -195,7 +195,7 @@ class WaiterTests(PairCase):
     def carried(self, count: int) -> Pair:
         """A pair after so many pieces of the session's course have been carried."""
         pair = self.pair(
-            freshServer(nextCredential=Ed25519Credential("the next")), kernelSize=50
+            freshServer(nextCredential=Ed25519Credential("the next")), networkSize=50
         ).connect()
         pair.early = self.waiters(pair)  # type: ignore[attr-defined]
         for at in range(count):
@@ -315,7 +315,7 @@ class EndTests(PairCase):
     def test_loseConnection(self) -> None:
         """What a side wrote before loseConnection arrives, however much it is."""
         for closing in ("client", "server"):
-            pair = self.pair(kernelSize=4096).up()
+            pair = self.pair(networkSize=4096).up()
             side = getattr(pair, closing)
             other = pair.server if closing == "client" else pair.client
             sent = [bytes([at]) * 100_000 for at in range(30)]
@@ -576,9 +576,8 @@ class WithinCallbackTests(PairCase):
         """A protocol that a factory ends while building it leaves no stream and no count behind."""
         for end in ("abort", "loseConnection"):
             pair = self.pair()
-            pair.clientEnd.connected = False  # There is no client.
             getattr(pair.server, end)()
-            pair.server.makeConnection(pair.serverEnd)
+            pair.serverEnd.connect(pair.server)  # There is no client.
             pair.pump()
             self.assertFalse(pair.serverEnd.connected)
             self.assertEqual(pair.serverFactory.door.handshakes, {})
@@ -796,7 +795,7 @@ class AuthorizerTests(PairCase):
     def test_notBeforeProof(self) -> None:
         """The authorizer is asked once, about a peer that has proved its key, and not before."""
         deciding = Deciding(lambda one: one)
-        pair = self.pair(authorizer=deciding, kernelSize=10).connect()
+        pair = self.pair(authorizer=deciding, networkSize=10).connect()
         while not deciding.asked:
             self.assertIsNot(linkOf(pair.server).core.state, State.ESTABLISHED)
             pair.step(10, 10)

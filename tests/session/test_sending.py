@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.abstract import FileDescriptor
-from twisted.internet.error import ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IConsumer, ISSLTransport, ITransport, IWriteDescriptor
+from twisted.internet.error import ConnectionDone
+from twisted.internet.interfaces import ISSLTransport, IWriteDescriptor
 from twisted.internet.tcp import Connection
+from twisted.internet.testing import StringTransport
 from twisted.internet.unix import Server as UnixServer
 from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import directlyProvides, implementer
+from zope.interface import directlyProvides
 
-from tests.pairs import MemoryTransport, Pair, PairCase
+from tests.pairs import Pair, PairCase
 from tests.session import test_driver, test_protocol
 from thing.errors import ErrorCode
 from thing.events import Cause
@@ -21,82 +22,67 @@ from thing.session.sinks import QUICK, QUICK_BATCH, WRITE_BATCH
 from thing.session.transports import canSendDirectly
 
 
-@implementer(ITransport, IConsumer, IWriteDescriptor)
-class DirectTransport(MemoryTransport):
+class Recorded:
     """
-    One end that can send at once, as Twisted's own transports for sockets.
+    Notes how an end of a pair is sent over.
 
     :ivar direct: what was sent at once.
     :ivar written: what was written, to be sent in another turn.
-    :ivar broken: whether sending fails.
     """
 
-    def __init__(self, name: str, kernelSize: int) -> None:
-        super().__init__(name, kernelSize)
+    def __init__(self, end: Any) -> None:
         self.direct = bytearray()
         self.written = bytearray()
-        self.broken = False
-        self._streaming = True
+        self._turn = False
+        self._end, self._kind = end, type(end)
+        end.writeSomeData, end.write, end.doWrite = self.writeSomeData, self.write, self.doWrite
 
-    def writeSomeData(self, data: bytes) -> int | Exception:
-        if not self.connected:
-            raise AttributeError("socket")  # As Twisted's own transports have none any more.
-        if self.outgoing:
+    def writeSomeData(self, data: bytes) -> Any:
+        if self._turn:
+            return self._kind.writeSomeData(self._end, data)
+        if self._end.outgoing:
             raise AssertionError("something is to be sent before this")
-        if self.broken:
-            return ConnectionLost()
-        part = data[: self.kernelSize - len(self.kernel)]
-        self.kernel += part
-        self.direct += part
-        return len(part)
+        sent = self._kind.writeSomeData(self._end, data)
+        self.direct += data[:sent] if isinstance(sent, int) else b""
+        return sent
 
     def write(self, data: bytes) -> None:
         self.written += data
-        if not self._streaming:
-            self.producerPaused = True  # A pull producer is not paused: it is asked for each time.
-        super().write(data)
+        self._kind.write(self._end, data)
 
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        super().registerProducer(producer, True)
-        self._streaming = streaming
-        if not streaming:
-            producer.resumeProducing()
-
-    def _fillKernel(self) -> bool:
-        if self.broken:
-            self.reason = self.reason or (ConnectionLost if self.outgoing else None)
-            return False
-        return super()._fillKernel()
-
-    def unregisterProducer(self) -> None:
-        super().unregisterProducer()
-        self._streaming = True
-
-    def _close(self) -> bool:
-        if self.disconnecting and self.producer and not self._streaming and not self.outgoing:
-            self.producer.resumeProducing()  # It is asked whether there is more.
-        return super()._close()
+    def doWrite(self) -> Any:
+        self._turn = True
+        try:
+            return self._kind.doWrite(self._end)
+        finally:
+            self._turn = False
 
 
-class DirectPair(Pair):
-    """A pair whose ends can send at once."""
+class RecordedPair(Pair):
+    """A pair whose ends note how they are sent over."""
 
-    endType = DirectTransport
-    serverEnd: DirectTransport
-    clientEnd: DirectTransport
+    def __init__(self, *args: Any, **named: Any) -> None:
+        super().__init__(*args, **named)
+        self.serverSent, self.clientSent = Recorded(self.serverEnd), Recorded(self.clientEnd)
+
+
+class LayeredPair(Pair):
+    """A pair with a layer between session and socket, which cannot send at once."""
+
+    layers = True
 
 
 class DirectCase(PairCase):
     """Tests over transports that can send at once."""
 
-    pairType = DirectPair
+    pairType = RecordedPair
 
     def direct(self, **named: Any) -> Any:
         """A pair that is up, with nothing of it noted yet."""
         pair: Any = self.pair(**named).up()
-        for end in (pair.serverEnd, pair.clientEnd):
-            end.direct.clear()
-            end.written.clear()
+        for sent in (pair.serverSent, pair.clientSent):
+            sent.direct.clear()
+            sent.written.clear()
         return pair
 
 
@@ -108,19 +94,19 @@ class AtOnceTests(DirectCase):
         pair = self.direct()
         pair.advance(pair.client.session.interval + 1)  # type: ignore[union-attr]
         self.assertGreater(pair.server.heartbeats, 0)
-        self.assertGreater(len(pair.serverEnd.direct), 0)
-        self.assertEqual(pair.serverEnd.written, b"")
+        self.assertGreater(len(pair.serverSent.direct), 0)
+        self.assertEqual(pair.serverSent.written, b"")
 
     def test_finalWord(self) -> None:
         """A session's final word is with the kernel before the application is told of the end."""
         pair = self.direct()
         pair.clientEnd.frozen = True
         sent: list[bytes] = []
-        pair.server.doing["terminated"] = lambda *_: sent.append(bytes(pair.serverEnd.direct))
+        pair.server.doing["terminated"] = lambda *_: sent.append(bytes(pair.serverSent.direct))
         pair.server.reject(ErrorCode.ABORTED)
         self.assertEqual(len(sent), 1)
         self.assertGreater(len(sent[0]), 0)
-        self.assertEqual(pair.serverEnd.written, b"")
+        self.assertEqual(pair.serverSent.written, b"")
 
     def test_handshake(self) -> None:
         """The first words are written, as others may have written before; the rest goes at once."""
@@ -129,9 +115,9 @@ class AtOnceTests(DirectCase):
         pair.server.transport.write(b"")
         pair.pump()
         self.assertIsNotNone(pair.server.session)
-        for end in (pair.serverEnd, pair.clientEnd):
-            self.assertGreater(len(end.written), 0)
-            self.assertGreater(len(end.direct), 0)
+        for sent in (pair.serverSent, pair.clientSent):
+            self.assertGreater(len(sent.written), 0)
+            self.assertGreater(len(sent.direct), 0)
 
     def test_preamble(self) -> None:
         """What an application writes before the handshake stays before it."""
@@ -158,7 +144,7 @@ class AtOnceTests(DirectCase):
         pair.advance(pair.client.session.interval + 1)  # type: ignore[union-attr]
         self.assertEqual(pair.client.messages[:2], [b"echo", b"with it"])
         self.assertEqual(len(pair.client.of("heartbeatAcknowledged")), pair.server.heartbeats)
-        self.assertEqual(pair.serverEnd.direct, b"")
+        self.assertEqual(pair.serverSent.direct, b"")
 
     def test_startTLS(self) -> None:
         """What begins TLS when its connection is made is written to, never past its encryption."""
@@ -167,7 +153,7 @@ class AtOnceTests(DirectCase):
         pair.server.doing["connectionMade"] = lambda: directlyProvides(end, ISSLTransport)
         pair.connect().pump()
         self.assertIsNotNone(pair.server.session)
-        self.assertEqual(end.direct, b"")
+        self.assertEqual(pair.serverSent.direct, b"")
 
     def test_repliesTogether(self) -> None:
         """Many small messages sent in a callback go out as one."""
@@ -192,17 +178,17 @@ class AtOnceTests(DirectCase):
 
     def test_partly(self) -> None:
         """What the kernel does not take goes through the transport, in order."""
-        pair: Any = self.pair(kernelSize=100)
+        pair: Any = self.pair(networkSize=100)
         pair.connect().pump(limit=300)
         self.assertIsNotNone(pair.server.session)
         self.assertIsNotNone(pair.client.session)
-        for end in (pair.serverEnd, pair.clientEnd):
-            self.assertGreater(len(end.direct), 0)
-            self.assertGreater(len(end.written), 0)
+        for sent in (pair.serverSent, pair.clientSent):
+            self.assertGreater(len(sent.direct), 0)
+            self.assertGreater(len(sent.written), 0)
 
     def test_bounded(self) -> None:
         """While the peer takes nothing, the transport holds no more than one batch."""
-        pair = self.direct(kernelSize=1000)
+        pair = self.direct(networkSize=1000)
         pair.serverEnd.frozen = True
         for _ in range(20):
             pair.server.sendMessage(bytes(WRITE_BATCH))
@@ -215,7 +201,7 @@ class AtOnceTests(DirectCase):
     def test_quick(self) -> None:
         """A transport that sends a batch at once is given more in the next turn, a slow one not."""
         for wait, most in ((0.0, QUICK_BATCH), (2 * QUICK, WRITE_BATCH)):
-            pair = self.direct(kernelSize=1 << 20)
+            pair = self.direct(networkSize=1 << 20)
             pair.server.sendMessage(bytes(10 * WRITE_BATCH))
             pair.clock.advance(wait)
             pair.serverEnd.step(0)
@@ -226,7 +212,7 @@ class AtOnceTests(DirectCase):
     def test_broken(self) -> None:
         """A stream that breaks while sending is reported by the reactor, once, as any other."""
         pair = self.direct()
-        pair.serverEnd.broken = True
+        pair.serverEnd.peer.sending.reset = True
         pair.server.doing["messageReceived"] = lambda _: pair.server.sendMessage(b"lost")
         pair.client.sendMessage(b"go")
         pair.clientEnd.step(1 << 20)
@@ -278,56 +264,56 @@ class WhichTransportTests(SynchronousTestCase):
 
     def test_others(self) -> None:
         """A transport that has only what the interfaces ask is not."""
-        self.assertFalse(canSendDirectly(MemoryTransport("any", 1)))
+        self.assertFalse(canSendDirectly(StringTransport()))
         self.assertTrue(issubclass(Connection, FileDescriptor))
 
 
-class DirectCloseTests(test_driver.CloseTests):
-    """As over other transports."""
+class LayeredCloseTests(test_driver.CloseTests):
+    """As over sockets."""
 
-    pairType = DirectPair
-
-
-class DirectGoneTests(test_driver.GoneTests):
-    """As over other transports."""
-
-    pairType = DirectPair
+    pairType = LayeredPair
 
 
-class DirectFlushTests(test_driver.FlushTests):
-    """As over other transports."""
+class LayeredGoneTests(test_driver.GoneTests):
+    """As over sockets."""
 
-    pairType = DirectPair
-
-
-class DirectProducerTests(test_driver.ProducerTests):
-    """As over other transports."""
-
-    pairType = DirectPair
+    pairType = LayeredPair
 
 
-class DirectPauseTests(test_driver.PauseTests):
-    """As over other transports."""
+class LayeredFlushTests(test_driver.FlushTests):
+    """As over sockets."""
 
-    pairType = DirectPair
-
-
-class DirectEndTests(test_protocol.EndTests):
-    """As over other transports."""
-
-    pairType = DirectPair
+    pairType = LayeredPair
 
 
-class DirectCallbackTests(test_protocol.CallbackTests):
-    """As over other transports."""
+class LayeredProducerTests(test_driver.ProducerTests):
+    """As over sockets."""
 
-    pairType = DirectPair
+    pairType = LayeredPair
 
 
-class DirectWithinCallbackTests(test_protocol.WithinCallbackTests):
-    """As over other transports."""
+class LayeredPauseTests(test_driver.PauseTests):
+    """As over sockets."""
 
-    pairType = DirectPair
+    pairType = LayeredPair
+
+
+class LayeredEndTests(test_protocol.EndTests):
+    """As over sockets."""
+
+    pairType = LayeredPair
+
+
+class LayeredCallbackTests(test_protocol.CallbackTests):
+    """As over sockets."""
+
+    pairType = LayeredPair
+
+
+class LayeredWithinCallbackTests(test_protocol.WithinCallbackTests):
+    """As over sockets."""
+
+    pairType = LayeredPair
 
 
 class ReasonTests(DirectCase):

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.pairs import CallbackBug, Pair, firings, freshServer
+from thing import testing
 from thing.events import Cause
 from thing.session.door import Door
 from thing.session.driver import Driver
@@ -257,12 +258,8 @@ class NameTests(SynchronousTestCase):
             "__init__": __init__,
             "messageReceived": lambda self, message: taken.append(message),
         }
-        pair = Pair()
         Mine: Any = type("Mine", (ThingProtocol,), body)
-        pair.serverFactory.protocol = pair.clientFactory.protocol = Mine
-        pair.server = pair.serverEnd.protocol = pair._build(pair.serverFactory)
-        pair.client = pair.clientEnd.protocol = pair._build(pair.clientFactory)
-        pair.up()
+        pair = testing.Pair(Mine, Mine).up()
         answered = [firings(side.request(b"how are you?")) for side in (pair.client, pair.server)]
         pair.client.sendMessage(b"hello")
         pair.pump()
