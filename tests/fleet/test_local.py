@@ -245,7 +245,7 @@ class LeaveTests(PresenceCase):
     def test_forgotten(self) -> None:
         """Only so many that are gone are remembered; who went first is forgotten first."""
         presence = self.presence()
-        presence.local._directory._mostGone = 2
+        presence.local.directory._mostGone = 2
         for name in ("a", "b", "c", "a"):
             pair = self.connect(presence, name)
             pair.client.goodbye()

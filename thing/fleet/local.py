@@ -31,11 +31,9 @@ from thing.events import (
 from thing.fleet.damper import Damper
 from thing.fleet.directory import MOST_GONE, Directory
 from thing.fleet.model import (
-    Filter,
     FleetEvent,
     Kind,
     NotPresent,
-    Page,
     ThingRecord,
     Twins,
     endingData,
@@ -73,6 +71,7 @@ class LocalRegistry:
     :ivar node: this node's name.
     :ivar factory: whose sessions they are.
     :ivar twins: what happens when an identity connects while it is connected.
+    :ivar directory: what is known of its things, here or gone.
     :ivar journal: where it is written what happens.
     :ivar told: how many events this node told of its things, by kind.
     :ivar takeovers: how many sessions took the place of an older one.
@@ -105,7 +104,7 @@ class LocalRegistry:
         self.told: Counter[Kind] = Counter()
         self.takeovers = 0
         self._wallClock = wallClock
-        self._directory = Directory(node, wallClock, mostGone)
+        self.directory = Directory(node, wallClock, mostGone)
         self._bySession: dict[ThingProtocol, LocalSession] = {}
         self._damper = Damper()
         factory.observers.append(self.observe)
@@ -137,7 +136,7 @@ class LocalRegistry:
         if identity.anonymous or self.twins is Twins.ALLOW:
             return None
         id = str(identity)
-        here = self._directory.here(id)
+        here = self.directory.here(id)
         if here is not None:
             inUse = ErrorCode.IDENTITY_IN_USE
             if here.key != keyOf(identity):
@@ -191,9 +190,9 @@ class LocalRegistry:
             now,
             formatAddress(protocol.address),
             # The clock makes it larger than what an earlier process gave, or another node.
-            max(self._directory.epoch(id) + 1, int(now * 1000)),
+            max(self.directory.epoch(id) + 1, int(now * 1000)),
         )
-        older = self._directory.enter(session)
+        older = self.directory.enter(session)
         self._bySession[protocol] = session
         data = joinedData(session)
         if older is None:
@@ -211,7 +210,7 @@ class LocalRegistry:
     def _replaced(self, older: LocalSession) -> None:
         """A session's thing is elsewhere now: it counts no more, and is told to go."""
         self._bySession.pop(older.protocol, None)
-        self._directory.remember(older, "REPLACED", EndReason.REPLACED.sentence)
+        self.directory.remember(older, "REPLACED", EndReason.REPLACED.sentence)
         with suppress(LocalProtocolError):  # It may be leaving already.
             older.protocol.goAway(EndReason.REPLACED, LEAVE_GRACE)
 
@@ -241,7 +240,7 @@ class LocalRegistry:
         """
         session.epoch = max(session.epoch, epoch)
         session.sequence = max(session.sequence, sequence)
-        self._directory.raiseEpoch(session.id, epoch)
+        self.directory.raiseEpoch(session.id, epoch)
 
     def supersede(self, id: str, session: str, epoch: int) -> None:
         """
@@ -251,11 +250,11 @@ class LocalRegistry:
         :param session: the session of this node that is over by that, hexadecimal.
         :param epoch: of the other session.
         """
-        older = self._directory.here(id)
+        older = self.directory.here(id)
         if older is not None and older.session == session:
-            self._directory.raiseEpoch(id, epoch)
+            self.directory.raiseEpoch(id, epoch)
             self._replaced(older)
-            self._directory.leave(older)
+            self.directory.leave(older)
 
     def _late(self, session: LocalSession, event: HeartbeatLate) -> None:
         session.late = True
@@ -277,8 +276,8 @@ class LocalRegistry:
             self.tell(session, Kind.LAST_WORD, messageData(lastWord))
         data = endingData(termination)
         self.tell(session, Kind.LEFT, data | {"since": session.since})
-        self._directory.remember(session, data["cause"], data["detail"])
-        self._directory.leave(session)
+        self.directory.remember(session, data["cause"], data["detail"])
+        self.directory.leave(session)
         self._bySession.pop(session.protocol, None)
 
     def tell(self, session: LocalSession, kind: Kind, data: dict[str, Any]) -> None:
@@ -330,7 +329,7 @@ class LocalRegistry:
         :return: its session.
         :raises NotPresent: if it is not here.
         """
-        here = self._directory.here(id)
+        here = self.directory.here(id)
         if here is None:
             raise NotPresent(f"{id} is not here")
         return here
@@ -342,18 +341,7 @@ class LocalRegistry:
         :param id: which.
         :return: the record, or None.
         """
-        return self._directory.find(id)
-
-    def page(self, after: str, limit: int, wanted: Filter) -> Page:
-        """
-        List things in the order of their ids.
-
-        :param after: the id behind which to begin; the empty string for the first.
-        :param limit: how many at most.
-        :param wanted: which.
-        :return: the page; it may be short, and another follow all the same.
-        """
-        return self._directory.page(after, limit, wanted)
+        return self.directory.find(id)
 
     # What can be done.
 

@@ -145,7 +145,7 @@ class Link:
         *,
         prepare: Callable[[Link], Awaitable[object]],
         onUp: Callable[[], object],
-        onDown: Callable[[str], object],
+        onDown: Callable[[str], object] = lambda reason: None,
         onPublished: Callable[[bytes], object] | None = None,
     ) -> None:
         """
@@ -162,12 +162,8 @@ class Link:
         self._endpoint = endpoint
         self._clock = clock
         self._jitter = jitter
-        self._prepare, self._onUp, self._onDown, self._onPublished = (
-            prepare,
-            onUp,
-            onDown,
-            onPublished,
-        )
+        self._prepare, self._onPublished = prepare, onPublished
+        self._onUp, self._onDown = onUp, onDown
         self._running = False
         self._failures = 0
         self._upSince = 0.0

@@ -113,14 +113,14 @@ class RedisPresence(Service):
         self._inboxLink = makeLink(
             prepare=self._listen,
             onUp=self._listening,
-            onDown=lambda reason: None,
             onPublished=self._inbox.receive,
         )
-        self._tail = Tail(self.feed, self._keeper.link, self._keeper.script, clock)
-        self._tail.link = makeLink(
-            prepare=partial(logIn, address=address),
-            onUp=self._tail.linkUp,
-            onDown=lambda reason: None,
+        self._tail = Tail(
+            self.feed,
+            self._keeper.link,
+            self._keeper.script,
+            clock,
+            partial(makeLink, prepare=partial(logIn, address=address)),
         )
         self._clock = clock
         self._inboxCheck: Any = None

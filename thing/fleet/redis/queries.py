@@ -67,7 +67,8 @@ class Queries:
         try:
             return await self._page(after, limit, wanted)
         except (RegistryAway, RegistryRefused):
-            return replace(self._local.page(after, limit, wanted), complete=False)
+            known = self._local.directory.page(after, limit, wanted)
+            return replace(known, complete=False)
 
     async def thing(self, id: str) -> ThingRecord | None:
         """

@@ -88,19 +88,29 @@ class Tail:
     change between the two brings None, since something may be missing.
 
     :ivar malformed: how many entries made no sense.
+    :ivar link: the connection on which the stream is followed.
     """
 
     _log = Logger()
 
-    def __init__(self, feed: Feed, history: Link, script: Script, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        history: Link,
+        script: Script,
+        clock: IReactorTime,
+        makeLink: Callable[..., Link],
+    ) -> None:
         """
         :param feed: what happens on this node while the registry is away.
         :param history: the connection on which this node writes; what was is read there.
         :param script: reads there.
         :param clock: measures time.
+        :param makeLink: makes the connection on which the stream is followed, from ``onUp``.
         """
         self.malformed = 0
-        self.link: Link
+        # When it is there again the stream is read on: nothing is lost by that.
+        self.link = makeLink(onUp=self._startFollowing)
         self._feed = feed
         self._history = history
         self._script = script
@@ -291,10 +301,6 @@ class Tail:
         if self._latest is not None:
             there = [each for each in self._followers.values() if each.at is not None]
             self._latest = self._tell(entries, self._latest, there)
-
-    def linkUp(self) -> None:
-        """Read on, since the connection for it is there again: nothing is lost by that."""
-        self._startFollowing()
 
     def _tell(self, entries: list[Any], at: Position, followers: list[_Follower]) -> Position:
         """Tell some entries; give the position of the last."""
