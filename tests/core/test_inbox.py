@@ -64,6 +64,19 @@ class OrderTests(TestCase):
         inbox.take()
         self.assertIs(inbox.next, MessageType.CRQ)
 
+    def test_accept(self) -> None:
+        """What need not wait leaves at once, the same as if it had waited, by the same rules."""
+        for stream in (False, True):
+            messages = (fragment(b"1"), ASK, fragment(b"2", more=True), fragment(b"3"), BYE)
+            waited, accepted = inboxWith(stream=stream), inboxWith(stream=stream)
+            for message in messages:
+                kind = MessageType(message[0])
+                waited.put(kind, message)
+                self.assertEqual(accepted.accept(kind, message), waited.take())
+                self.assertEqual((accepted.held, accepted.messages), (0, waited.messages))
+            accepted.put(MessageType.CRQ, ASK)
+            self.assertEqual(list(accepted.rest()), [])  # The goodbye was the last that counted.
+
     def test_holding(self) -> None:
         """While it holds, nothing leaves, and what comes waits behind the rest."""
         for stream in (False, True):

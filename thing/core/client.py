@@ -1,4 +1,9 @@
-"""The client's side of a Connection: what it offers, receives and answers."""
+"""
+The client's side of a Connection: what it offers, receives and answers; its heartbeats.
+
+What both sides do alike is in :mod:`thing.core.connection`, :mod:`thing.core.opening` and
+:mod:`thing.core.dialogue`.
+"""
 
 from __future__ import annotations
 

@@ -1,12 +1,13 @@
 """
-One Connection, either role, without I/O.
+What every message meets, in either role: which is it, is it legal now, and whose is it.
 
-Bytes and the time go in; events, bytes to send and the next deadline come
-out. Three things drive it: the network (:meth:`Connection.receiveData`), the
-clock (:meth:`Connection.handleTimer`) and this side's own program (the other
-methods). Each returns the events that follow; after each, the driver sends
-what :meth:`Connection.dataToSend` gives and looks at
-:attr:`Connection.nextDeadline` again. Nothing that a peer sends raises here.
+Bytes and the time go in; events, bytes to send and the next deadline come out. Three things drive
+a Connection: the network (:meth:`Connection.receiveData`), the clock
+(:meth:`Connection.handleTimer`) and this side's own program (the other methods). Each returns the
+events that follow; after each, the driver sends what :meth:`Connection.dataToSend` gives and looks
+at :attr:`Connection.nextDeadline` again. Nothing that a peer sends raises here. What a message
+brings about stands elsewhere: in :mod:`thing.core.opening`, :mod:`thing.core.dialogue` and the two
+roles' modules.
 """
 
 from __future__ import annotations
@@ -237,14 +238,25 @@ class Connection:
         if kind is None:
             raise self._unknown(message)
         if self.session is not None and kind in self._inOrder:
-            self._inbox.put(kind, message)
-            if self._limits.stream and kind is self._dataIn:
-                self._receiveTogether()
-            self._advanceInbox()
+            self._receiveInOrder(kind, message)
         else:
             self._machine.receive(kind)
             self._handlers[kind](self, message)
         return True
+
+    def _receiveInOrder(self, kind: MessageType, message: bytes) -> None:
+        """Deal with it now, if nothing is in front of it and nothing can be joined to it."""
+        inbox, stream = self._inbox, self._limits.stream
+        if stream or inbox.holding or inbox.held:
+            inbox.put(kind, message)
+            if stream and kind is self._dataIn:
+                self._receiveTogether()
+            self._advanceInbox()
+        else:
+            self._machine.receive(kind)
+            content = inbox.accept(kind, message)
+            if content is not None:
+                self._handlers[kind](self, content)
 
     def _receiveTogether(self) -> None:
         """Octets of a stream that came in together are told together."""

@@ -86,7 +86,17 @@ class Inbox:
         :raises RemoteProtocolError: ``MALFORMED_MESSAGE`` or ``MESSAGE_TOO_LONG`` if it cannot
             stand where it does.
         """
-        kind, message = self._pop()
+        return self.accept(*self._pop())
+
+    def accept(self, kind: MessageType, message: bytes) -> bytes | None:
+        """
+        Take a message that need not wait: nothing is in front of it, and nothing is held.
+
+        :param kind: its type.
+        :param message: its type and its body.
+        :return: as :meth:`take`.
+        :raises RemoteProtocolError: as :meth:`take`.
+        """
         if kind is self._dataType:
             if not _isFragment(message):
                 raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "data flags")

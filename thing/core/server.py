@@ -1,4 +1,9 @@
-"""The server's side of a Connection: what it receives, grants and ends."""
+"""
+The server's side of a Connection: what it receives, grants and ends.
+
+What both sides do alike is in :mod:`thing.core.connection`, :mod:`thing.core.opening` and
+:mod:`thing.core.dialogue`.
+"""
 
 from __future__ import annotations
 
