@@ -85,7 +85,7 @@ class Driver:
     """
 
     __slots__ = (
-        "_beating", "_clock", "_deciding", "_deliver", "_events", "_following", "_linger", "_now",
+        "_beating", "_clock", "_deciding", "_events", "_following", "_linger", "_now",
         "_owner", "_producer", "_readingPaused", "_sending", "_sink", "_timer", "_transport",
         "core", "proved",
     )  # fmt: skip
@@ -104,7 +104,6 @@ class Driver:
         """
         self.core = core
         self._owner = owner
-        self._deliver = owner.deliver
         self._clock = clock
         self._now = clock.seconds
         self._transport: Any = None
@@ -198,7 +197,7 @@ class Driver:
                 for event in latest:
                     handler = _HANDLERS.get(type(event))
                     if handler is None:
-                        self._deliver(event)
+                        self._owner.deliver(event)
                     else:
                         handler(self, event)
                     if not pending or pending[-1] is not latest:
@@ -228,17 +227,17 @@ class Driver:
         if self.core.role is Role.CLIENT:
             self._beating = Beating(self._beat, self._clock)
             self._beating.start(event.session.interval, self._owner.jitter())
-        self._deliver(event)
+        self._owner.deliver(event)
 
     def _handleBeatSent(self, event: HeartbeatSent) -> None:
         if self._beating is not None:
             self._beating.sent()
-        self._deliver(event)
+        self._owner.deliver(event)
 
     def _handleBeatAcknowledged(self, event: HeartbeatAcknowledged) -> None:
         if self._beating is not None and event.interval != self._beating.interval:
             self._beating.changeInterval(event.interval)
-        self._deliver(event)
+        self._owner.deliver(event)
 
     # Out: what the core has for the peer.
 
@@ -368,7 +367,7 @@ class Driver:
         if self._sink is not None:
             self._sink.close(finalWord)
         self.guard(self._producer.stop)
-        self.guard(self._deliver, event)
+        self.guard(self._owner.deliver, event)
         if self._transport is not None:
             self._close(self._transport, event.termination, bool(finalWord))
 
