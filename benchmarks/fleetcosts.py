@@ -23,13 +23,15 @@ import credentials
 from fleetregistry import THINGS, Registry, measureRedis, sessionOf
 from peers import NODE
 from processes import Load, Server
-from thing.fleet.redis.words import restoreWords
 from workloads import HYBRID, QUICK, Context, Peer, handshake, memory, singleBeat
 
 from thing import ClientSettings, IdentityKey, ServerSettings
 from thing.core.client import ClientConnection
 from thing.core.server import ServerConnection
 from thing.events import PeerProved
+from thing.fleet.redis.operations import Restore
+from thing.fleet.redis.script import BATCH, MOST_FED
+from thing.fleet.redis.writes import heldNow
 
 SIZE = replace(QUICK, handshakes=96, beats=1000, sessions=600)
 """How much a node is given to do."""
@@ -221,6 +223,7 @@ def _wire() -> tuple[int, int]:
 def _wordsTime() -> float:
     sessions = [sessionOf(number, 1, "a" * 8) for number in range(THINGS)]
     begun = time.process_time()
-    for session in sessions:
-        restoreWords(session, 1e9)
+    for at in range(0, THINGS, BATCH):
+        held = [heldNow(session, 1e9) for session in sessions[at : at + BATCH]]
+        Restore(node="node-01", most=MOST_FED, sessions=held).encode()
     return (time.process_time() - begun) / THINGS
