@@ -436,12 +436,16 @@ class ExampleTests(DocumentedPrograms):
         await server.exits()
 
     async def test_tests(self) -> None:
-        """The example of a test passes."""
-        self.write("shout.py", (EXAMPLES / "shout.py").read_text())
-        self.write("test_shout.py", (EXAMPLES / "test_shout.py").read_text())
-        trial = self.run_("-m", "twisted.trial", "test_shout")
-        self.assertEqual(await trial.exits(), 0, trial.output)
-        self.assertIn("PASSED (successes=3)", trial.output)
+        """The examples of tests pass, by the command that the page gives."""
+        command = r"^    \$ PYTHONPATH=\. trial (.+)$"
+        (names,) = re.findall(command, (DOCS / "howto-test.rst").read_text(), re.MULTILINE)
+        self.assertEqual(names, "test_shout")
+        for name in ("shout.py", "test_shout.py", "test_greeter.py"):
+            self.write(name, (EXAMPLES / name).read_text())
+        for name, count in ((names, 3), ("test_greeter", 5)):
+            trial = self.run_("-m", "twisted.trial", name)
+            self.assertEqual(await trial.exits(), 0, trial.output)
+            self.assertIn(f"PASSED (successes={count})", trial.output)
 
 
 class OperatingTests(DocumentedPrograms):

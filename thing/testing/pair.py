@@ -6,20 +6,17 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.address import IPv4Address
-from twisted.internet.interfaces import IAddress, IProtocol, IProtocolFactory
-from twisted.internet.protocol import Factory
+from twisted.internet.interfaces import IAddress
 from twisted.internet.task import Clock
-from zope.interface import implementer
 
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.endpoints import ApplicationFactory, StreamFactory
-from thing.endpoints.stream import StreamProtocol
+from thing.endpoints import ApplicationFactory
 from thing.errors import HandshakeFailed
 from thing.session.driver import LINGER
 from thing.session.factory import ThingFactory
-from thing.session.protocol import ThingProtocol
 from thing.testing.keys import Keys
+from thing.testing.sides import build, factoryOf
+from thing.testing.sockets import CLIENT_ADDRESS, SERVER_ADDRESS
 from thing.testing.transports import PLENTY, connectedTransports, layered
 
 if TYPE_CHECKING:
@@ -27,12 +24,6 @@ if TYPE_CHECKING:
 
 NETWORK_SIZE = 1 << 18
 """How many octets the network takes each way before some were read, unless it is told."""
-
-SERVER_ADDRESS = IPv4Address("TCP", "192.0.2.1", 9000)
-"""Where the server is, for its client."""
-
-CLIENT_ADDRESS = IPv4Address("TCP", "192.0.2.2", 50000)
-"""Where the client comes from, for its server."""
 
 TURN = 0.125
 """How far the clock moves between two turns of the network, seconds."""
@@ -106,14 +97,14 @@ class Pair:
         self.keys = keys or Keys()
         self.clock: Clock = clock or _clockOf(server) or _clockOf(client) or Clock()
         self.clientClock: Clock = clientClock or _clockOf(client) or self.clock
-        self.serverFactory: Any = _factoryOf(
+        self.serverFactory: Any = factoryOf(
             server,
             serverSettings or self.keys.serverSettings(),
             self.keys.things,
             clock=self.clock,
             jitter=jitter,
         )
-        self.clientFactory: Any = _factoryOf(
+        self.clientFactory: Any = factoryOf(
             client,
             clientSettings or self.keys.clientSettings(),
             self.keys.servers,
@@ -121,8 +112,8 @@ class Pair:
             jitter=jitter,
         )
         self._layers = layers
-        self.serverSession, self._serverApplication = _build(self.serverFactory, clientAddress)
-        self.clientSession, self._clientApplication = _build(self.clientFactory, serverAddress)
+        self.serverSession, self._serverApplication = build(self.serverFactory, clientAddress)
+        self.clientSession, self._clientApplication = build(self.clientFactory, serverAddress)
         self.serverEnd, self.clientEnd = connectedTransports(
             self.clock, self.clientClock, serverAddress, clientAddress, networkSize
         )
@@ -215,6 +206,7 @@ class Pair:
         Let time pass while both sides stand still, as if their process was stopped.
 
         All that fell due meanwhile is done afterwards, at once, and then what has arrived is read.
+        A client that stood still for a TTL gives up.
 
         :param seconds: how long.
         """
@@ -284,25 +276,6 @@ def _turn(clock: Clock, seconds: float) -> None:
             call.func(*call.args, **call.kw)
 
 
-@implementer(IProtocolFactory)
-class _Application:
-    """An application's factory that remembers what it built."""
-
-    def __init__(self, factory: IProtocolFactory) -> None:
-        self._factory = factory
-        self.built: IProtocol | None = None
-
-    def buildProtocol(self, addr: IAddress) -> IProtocol | None:
-        self.built = self._factory.buildProtocol(addr)
-        return self.built
-
-    def doStart(self) -> None:
-        self._factory.doStart()
-
-    def doStop(self) -> None:
-        self._factory.doStop()
-
-
 def _clockOf(side: Any) -> Clock | None:
     """The clock of a side that has one already."""
     factory = side.sessions if isinstance(side, ApplicationFactory) else side
@@ -311,31 +284,3 @@ def _clockOf(side: Any) -> Clock | None:
     if not isinstance(factory.clock, Clock):
         raise TypeError(f"{factory!r} was not made with a task.Clock")
     return factory.clock
-
-
-def _factoryOf(side: Any, settings: Any, authorizer: Any, **others: Any) -> Any:
-    """The factory of a side, made on the spot if it has none."""
-    if isinstance(side, (ThingFactory, ApplicationFactory)):
-        return side
-    if isinstance(side, type) and issubclass(side, ThingFactory):
-        return side(settings, authorizer, **others)
-    if isinstance(side, type) and issubclass(side, ThingProtocol):
-        factory = ThingFactory(settings, authorizer, **others)
-        factory.protocol = side
-        return factory
-    if isinstance(side, type) and IProtocol.implementedBy(side):
-        side = Factory.forProtocol(side)
-    if not IProtocolFactory.providedBy(side):
-        raise TypeError(f"neither a class of protocols nor a factory: {side!r}")
-    return ApplicationFactory(StreamFactory(settings, authorizer, **others), side)
-
-
-def _build(factory: Any, peer: IAddress) -> tuple[ThingProtocol, _Application | None]:
-    """Build a session, and note what an application has speak over it."""
-    session = factory.buildProtocol(peer)
-    if session is None:
-        raise ConnectionRefusedError("the factory takes no connection")
-    if not isinstance(session, StreamProtocol):
-        return session, None
-    session.application = application = _Application(session.application)
-    return session, application

@@ -12,6 +12,14 @@ import socket
 import struct
 from collections.abc import Callable
 
+from twisted.internet.address import IPv4Address
+
+SERVER_ADDRESS = IPv4Address("TCP", "192.0.2.1", 9000)
+"""Where a server in memory is, unless a test says so; a network for documentation."""
+
+CLIENT_ADDRESS = IPv4Address("TCP", "192.0.2.2", 50000)
+"""Where its client comes from."""
+
 RESETS = struct.pack("ii", 1, 0)
 """The ``SO_LINGER`` by which a program has its socket reset the connection when it closes it."""
 
