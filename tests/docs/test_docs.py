@@ -440,8 +440,9 @@ class ExampleTests(DocumentedPrograms):
         command = r"^    \$ PYTHONPATH=\. trial (.+)$"
         (names,) = re.findall(command, (DOCS / "howto-test.rst").read_text(), re.MULTILINE)
         self.assertEqual(names, "test_shout")
-        for name in ("shout.py", "test_shout.py", "test_greeter.py"):
-            self.write(name, (EXAMPLES / name).read_text())
+        self.write("shout.py", (EXAMPLES / "shout.py").read_text())
+        self.write("test_shout.py", (EXAMPLES / "test_shout.py").read_text())
+        self.write("test_greeter.py", (EXAMPLES / "test_greeter.py").read_text())
         for name, count in ((names, 3), ("test_greeter", 5)):
             trial = self.run_("-m", "twisted.trial", name)
             self.assertEqual(await trial.exits(), 0, trial.output)
