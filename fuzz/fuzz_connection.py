@@ -61,18 +61,19 @@ def pairOf(choice: int) -> tuple[ClientConnection, ServerConnection]:
     Make two sides that use more or less of what the handshake has.
 
     :param choice: its bit 0 is for a retry, bit 1 for a ticket, bit 2 for every kind of credential
-        and for pre-shared keys.
+        and for pre-shared keys, bit 3 for octets as they come instead of messages.
     :return: the two sides.
     """
-    retry, resumed, kinds = choice & 1, choice & 2, choice & 4
+    retry, resumed, kinds, stream = choice & 1, choice & 2, choice & 4, bool(choice & 8)
     peerKinds = KINDS if kinds else KINDS[:1]
     server = serverSettings(
         tickets=Sealer() if resumed else None,
         allowAnonymous=bool(resumed),
         peerKinds=(*peerKinds, CredentialKind.PRESHARED) if kinds else peerKinds,
         presharedKeys={b"kettle": SECRET},
+        stream=stream,
     )
-    client = clientSettings(peerKinds=peerKinds, maxDifficulty=8)
+    client = clientSettings(peerKinds=peerKinds, maxDifficulty=8, stream=stream)
     return makePair(client, server, ticket=TICKET if resumed else None, difficulty=retry)
 
 
@@ -196,7 +197,7 @@ def oneInput(data: bytes) -> None:
             assert not over, f"{event} after the end"
             over = isinstance(event, Terminated)
             if isinstance(event, MessageReceived):
-                assert len(event.data) <= side._limits.maxMessage
+                assert side.stream or len(event.data) <= side._limits.maxMessage
             elif isinstance(event, RequestReceived):
                 unanswered.append(event.number)
                 assert len(unanswered) <= REQUESTS_OUTSTANDING
@@ -204,6 +205,7 @@ def oneInput(data: bytes) -> None:
         assert over == (side.state is State.ENDED)
     side.receiveEnd(now)
     assert side.state is State.ENDED
+    side.dataToSend(now, PLENTY)  # A final word, if what was held breaks a rule.
     assert side.dataToSend(now, PLENTY) == b""
 
 
