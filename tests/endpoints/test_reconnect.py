@@ -26,7 +26,6 @@ from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRef
 from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
@@ -45,9 +44,9 @@ from thing.endpoints import (
     terminationOf,
 )
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
-from thing.endpoints.interfaces import IThingTransport
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, LocalProtocolError
 from thing.events import Cause, Termination
+from thing.testing import FakeThingTransport
 from thing.trust.authorized import AuthorizedThings
 from thing.trust.keys import IdentityKey
 from thing.trust.servers import PinnedServers
@@ -252,25 +251,6 @@ class BackoffTests(SynchronousTestCase):
         self.assertEqual(retryPolicy(jitter=lambda: 0.0)(5), 0.0)
 
 
-@implementer(IThingTransport)
-class SessionTransport(StringTransport):
-    """A transport as sessions have it, which closes when it was told to, a moment later."""
-
-    def __init__(self, clock: Clock, ttl: float) -> None:
-        super().__init__()
-        self.ttl = ttl
-        self.clock = clock
-        self.protocol: Any
-
-    def loseConnection(self) -> None:
-        super().loseConnection()
-        self.clock.callLater(0, self.lose, Termination(Cause.GOODBYE))
-
-    def lose(self, termination: Termination) -> None:
-        """The session ends."""
-        self.protocol.connectionLost(ended(termination))
-
-
 class Attempt:
     """One call of ``connect``, which the test lets succeed or fail."""
 
@@ -284,12 +264,12 @@ class Attempt:
     def cancel(self, result: object) -> None:
         self.cancelled = True
 
-    def succeed(self, ttl: float = 30.0) -> SessionTransport:
-        """A session comes up."""
-        transport = SessionTransport(self.clock, ttl)
-        transport.protocol = self.factory.buildProtocol(None)
-        transport.protocol.makeConnection(transport)
-        self.result.callback(transport.protocol)
+    def succeed(self, ttl: float = 30.0) -> FakeThingTransport:
+        """A session comes up; it closes when it was told to, a moment later."""
+        transport = FakeThingTransport(ttl=ttl, clock=self.clock)
+        protocol = self.factory.buildProtocol(None)
+        transport.connect(protocol)
+        self.result.callback(protocol)
         return transport
 
     def fail(self, failure: Failure) -> None:
@@ -509,8 +489,8 @@ class ServiceTests(ServiceCase):
         )
         self.service.startService()
         protocol = self.attempt.factory.buildProtocol(None)
-        transport = SessionTransport(self.clock, 30.0)
-        self.assertRaises(ArithmeticError, protocol.makeConnection, transport)
+        transport = FakeThingTransport(clock=self.clock)
+        self.assertRaises(ArithmeticError, transport.connect, protocol)
         self.attempt.fail(Failure(ArithmeticError()))
         with contextlib.suppress(NoTransition):  # Twisted's service has forgotten it.
             protocol.connectionLost(ended(TRUNCATED))

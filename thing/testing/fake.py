@@ -35,6 +35,7 @@ class FakeThingTransport:
 
     It keeps what is written, and the test decides when the session ends, and how.
 
+    :ivar protocol: the protocol that has it.
     :ivar session: the made-up session.
     :ivar peer: the made-up peer.
     :ivar sessionId: the session id in hexadecimal.
@@ -74,7 +75,7 @@ class FakeThingTransport:
         self._clock = clock
         self._written = bytearray()
         self._options: dict[str, bool] = {}
-        self._protocol: IProtocol | None = None
+        self.protocol: IProtocol | None = None
 
     # What the test does.
 
@@ -84,7 +85,7 @@ class FakeThingTransport:
 
         :param protocol: the protocol.
         """
-        self._protocol = protocol
+        self.protocol = protocol
         self.connected = True
         protocol.makeConnection(self)
 
@@ -102,14 +103,14 @@ class FakeThingTransport:
 
         :param termination: how it ends; by default with a goodbye, or as the protocol aborted it.
         """
-        if not self.connected or self._protocol is None:
+        if not self.connected or self.protocol is None:
             return
         self.connected = self.reading = False
         producer, self.producer = self.producer, None
         if producer is not None:
             producer.stopProducing()
         reason = Failure(reasonOf(termination or self._ending()))  # type: ignore[no-untyped-call]
-        self._protocol.connectionLost(reason)
+        self.protocol.connectionLost(reason)
 
     def _ending(self) -> Termination:
         if self.aborted:
