@@ -11,9 +11,10 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from thing.core.catalogue import MESSAGES
 from thing.core.extensions import (
@@ -25,8 +26,11 @@ from thing.core.extensions import (
 )
 from thing.core.layout import Message
 from thing.core.messages import MessageType, Role
-from thing.core.states import TRANSITIONS, Input, State, Step
-from thing.errors import EndReason, ErrorCode, ReplyStatus
+from thing.core.states import TRANSITIONS, State, Step
+from thing.core.streams import STREAM_TRANSITIONS, StreamState, StreamStep
+from thing.errors import EndReason, ErrorCode, ReplyStatus, StopCode
+
+E = TypeVar("E", bound=Enum)
 
 EXTENSIONS: dict[ExtensionType, dict[MessageType, type[Message] | None]] = {
     ExtensionType.PUZZLE: {MessageType.SHI: Puzzle},
@@ -147,33 +151,51 @@ def states() -> str:
     )
 
 
-def statesOf(role: Role) -> Callable[[], str]:
+def transitions(what: str, moves: Mapping[E, Mapping[Any, E]]) -> str:
+    """
+    A diagram of states, and a table of the same.
+
+    :param what: what has these states, one word.
+    :param moves: for each state the inputs, and the states that they lead to.
+    :return: reStructuredText.
+    """
+    edges: dict[tuple[E, E], list[Enum]] = {}
+    for before, inputs in moves.items():
+        for given, after in inputs.items():
+            edges.setdefault((before, after), []).append(given)
+    lines = [f".. graphviz::\n   :alt: the states of a {what}\n"]
+    lines.append(f"   digraph {what} {{")
+    lines.append("      node [shape=box, style=rounded];")
+    for (before, after), given in edges.items():
+        label = "\\n".join(each.name for each in given)
+        lines.append(f'      {before.name} -> {after.name} [label="{label}"];')
+    lines.append("   }")
+    rows = (
+        (before.name, ", ".join(each.name for each in given), after.name)
+        for (before, after), given in edges.items()
+    )
+    return "\n".join(lines) + "\n\n" + table(("state", "on", "next state"), rows)
+
+
+def statesOf(role: Role) -> str:
     """
     One role's diagram and table.
 
     :param role: the role.
-    :return: what draws them.
+    :return: reStructuredText.
     """
+    return transitions(ROLES[role], TRANSITIONS[role])
 
-    def draw() -> str:
-        edges: dict[tuple[State, State], list[Input]] = {}
-        for before, inputs in TRANSITIONS[role].items():
-            for given, after in inputs.items():
-                edges.setdefault((before, after), []).append(given)
-        lines = [f".. graphviz::\n   :alt: the states of a {ROLES[role]}\n"]
-        lines.append(f"   digraph {ROLES[role]} {{")
-        lines.append("      node [shape=box, style=rounded];")
-        for (before, after), given in edges.items():
-            label = "\\n".join(each.name for each in given)
-            lines.append(f'      {before.name} -> {after.name} [label="{label}"];')
-        lines.append("   }")
-        rows = (
-            (before.name, ", ".join(each.name for each in given), after.name)
-            for (before, after), given in edges.items()
+
+def streamStates() -> str:
+    """:return: the states and steps of a stream, and how one leads to the other."""
+    return "\n\n".join(
+        (
+            table(("state", "meaning"), ((each.name, each.value) for each in StreamState)),
+            table(("step", "meaning"), ((each.name, each.value) for each in StreamStep)),
+            transitions("stream", STREAM_TRANSITIONS),
         )
-        return "\n".join(lines) + "\n\n" + table(("state", "on", "next state"), rows)
-
-    return draw
+    )
 
 
 def onWire(code: ErrorCode) -> str:
@@ -209,6 +231,14 @@ def replyStatuses() -> str:
     return table(
         ("status", "name", "sentence"),
         ((f"{int(status)}", status.name, status.sentence) for status in ReplyStatus),
+    )
+
+
+def stopCodes() -> str:
+    """:return: the registry of why streams are stopped."""
+    return table(
+        ("code", "name", "sentence"),
+        ((f"0x{int(code):04x}", code.name, code.sentence) for code in StopCode),
     )
 
 
@@ -257,11 +287,13 @@ DRAW: dict[str, Callable[[], str]] = {
     "extensions": extensions,
     "extension-layouts": extensionLayouts,
     "states": states,
-    "client-states": statesOf(Role.CLIENT),
-    "server-states": statesOf(Role.SERVER),
+    "client-states": lambda: statesOf(Role.CLIENT),
+    "server-states": lambda: statesOf(Role.SERVER),
+    "stream-states": streamStates,
     "error-codes": errorCodes,
     "reasons": reasons,
     "reply-statuses": replyStatuses,
+    "stop-codes": stopCodes,
     "worked-example": workedExample,
     **{f"layout {kind.name}": lambda kind=kind: layout(kind) for kind in MESSAGES},
 }

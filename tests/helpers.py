@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesisSettings
 
+from thing.core.capacity import Capacity
 from thing.core.catalogue import MESSAGES
 from thing.core.client import ClientConnection
 from thing.core.clienthandshake import ClientHandshake
@@ -58,6 +59,9 @@ hypothesisSettings.load_profile("thing")
 
 PLENTY = 1 << 30
 """More octets than any test sends: takes all that waits."""
+
+CAN = Capacity(65535, 32768, 16384, 100)
+"""What a side can take by default: four fields of CHI and SHI."""
 
 E = TypeVar("E")
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from twisted.trial.unittest import TestCase
 
 from fuzz import fuzz_connection, fuzz_credentials, fuzz_keyfiles, fuzz_messages
 from tests.core.test_credentials import certifiedKey, chainOf
 from tests.core.test_states import SOME
-from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL, MessageClient, clientSettings
+from tests.helpers import CAN, CLIENT_CREDENTIAL, SERVER_CREDENTIAL, MessageClient, clientSettings
 from thing.core.catalogue import MESSAGES
 from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
-from thing.core.handshakemessages import CHI, SHI
+from thing.core.handshakemessages import SHI
 from thing.core.messages import MessageType
 from thing.errors import CredentialError, ErrorCode, LocalProtocolError
 from thing.trust import formatPublicKey
@@ -68,11 +69,11 @@ def step(kind: int, octets: bytes) -> bytes:
 
 def opening() -> list[bytes]:
     """CHIs and SHIs with extensions, offers and tickets among them; none is too long for a step."""
-    asked = SHI(1, bytes(32), 0, 0, ((1, Puzzle(bytes(32), 1).encode()),))
-    taken = SHI(1, bytes(32), 0x1D, 2, ((3, b""),))
+    asked = SHI(1, bytes(32), 0, 0, *CAN, ((1, Puzzle(bytes(32), 1).encode()),))
+    taken = SHI(1, bytes(32), 0x1D, 2, *CAN, ((3, b""),))
     chi = MessageClient(clientSettings()).begin()
     offered = [
-        CHI((1,), chi.random, chi.groups, chi.aeads, chi.credentialKinds, 0, extensions)
+        replace(chi, requestedTtl=0, extensions=extensions)
         for extensions in (
             ((4, b""), (3, PresharedOffer(2, b"ticket").encode())),
             ((2, Solution(0).encode()), (3, PresharedOffer(1, b"kettle").encode())),

@@ -53,6 +53,7 @@ class ErrorCode(Worded):
     SERVER_BUSY = 0x0F, "the server takes no more sessions now"
     PUZZLE_UNSOLVED = 0x10, "the retry does not solve the puzzle, or differs from the first try"
     IDENTITY_IN_USE = 0x11, "a session of the same identity is up, and it stays"
+    LIMITS_OUT_OF_BOUNDS = 0x12, "what the peer says that it can take is out of bounds"
 
     # Records and messages, at any time.
     RECORD_EMPTY = 0x20, "a record holds no message"
@@ -70,12 +71,16 @@ class ErrorCode(Worded):
     TOO_MANY_REQUESTS = 0x2C, "more requests were made than may be unanswered"
     REPLY_UNEXPECTED = 0x2D, "a reply is to no request that is unanswered"
     REQUEST_NUMBER = 0x2E, "a request's number is not the one expected"
+    CREDIT_EXCEEDED = 0x2F, "more was sent than the receiver had granted"
+    STREAM_NUMBER = 0x30, "a stream's number is not the one expected"
+    STREAM_UNKNOWN = 0x31, "a message is about a stream that is not there"
+    STREAM_ENDED = 0x32, "something came behind the end of a stream"
+    TOO_MANY_STREAMS = 0x33, "more streams were opened than may be open"
 
     # Ends decided here.
     CLOSE_TIMEOUT = 0x40, "the orderly close did not complete in time"
-    PAUSED_TOO_LONG = 0x41, "the application held reading back for too long"
-    ABORTED = 0x42, "the application aborted the session"
-    INTERNAL_ERROR = 0x43, "an internal error ended the session"
+    ABORTED = 0x41, "the application aborted the session"
+    INTERNAL_ERROR = 0x42, "an internal error ended the session"
 
     # Misuse of the library's own interface; never on the wire.
     WRONG_STATE = 0x60, "the call is not legal in this state"
@@ -100,6 +105,24 @@ class EndReason(Worded):
     OVERLOADED = 6, "the server has too many sessions"
 
 
+class StopCode(Worded):
+    """
+    Why a stream was stopped (CST, SST).
+
+    Specification, "Stop codes". Codes from 0x100 on are the applications' own; one that is not
+    known is kept as its number.
+    """
+
+    DONE = 0, "nothing more is wanted"
+    CANCELLED = 1, "the application gave it up"
+    NOT_TAKEN = 2, "nobody takes streams of this label"
+    NOT_PERMITTED = 3, "the peer may not open this stream"
+    UNREACHABLE = 4, "what the stream was for could not be reached"
+    TIMED_OUT = 5, "nobody decided in time"
+    BUSY = 6, "there is no room for the stream now"
+    FAILED = 7, "the application failed"
+
+
 class ReplyStatus(Worded):
     """
     What became of a request (specification, "Requests and replies").
@@ -110,6 +133,7 @@ class ReplyStatus(Worded):
     DONE = 0, "the request was answered"
     FAILED = 1, "the program that was asked failed to answer"
     NOT_TAKEN = 2, "the program that was asked takes no requests"
+    BUSY = 3, "the program that was asked has too much to do"
 
 
 class ThingError(Exception):
@@ -203,6 +227,25 @@ class RequestFailed(ThingError):
         """:param status: what the peer said."""
         self.status = status
         super().__init__(f"{status.name}: {status.sentence}")
+
+
+class StreamRefused(ThingError):
+    """
+    A stream was not accepted, or is not to be.
+
+    :meth:`~thing.session.callbacks.SessionCallbacks.streamRequested` raises it to refuse one with a
+    code of its own.
+
+    :ivar code: why: a :class:`StopCode`, or one of the application's from 0x100 on.
+    """
+
+    def __init__(self, code: StopCode | int = StopCode.NOT_TAKEN) -> None:
+        """:param code: why."""
+        self.code = code
+        if isinstance(code, StopCode):
+            super().__init__(f"{code.name}: {code.sentence}")
+        else:
+            super().__init__(f"code {code:#06x}")
 
 
 class RequestTimedOut(ThingError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from thing.errors import EndReason, ErrorCode, ReplyStatus
+from thing.errors import EndReason, ErrorCode, ReplyStatus, StopCode
 from thing.identity import Identity
 
 
@@ -142,6 +142,66 @@ class MessageReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class DataEnded:
+    """The peer has ended its direction of the main stream: no message comes any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamRequested:
+    """The peer opened a stream, and waits for a decision."""
+
+    stream: int
+    """Its number."""
+    label: str
+    """What it is for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAccepted:
+    """The peer accepted a stream that this side opened."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamData:
+    """Octets of a stream."""
+
+    stream: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEnded:
+    """The peer has ended its direction of a stream."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStopped:
+    """The peer ended both directions of a stream."""
+
+    stream: int
+    code: StopCode | int
+    """Why; an ``int`` if it is not known here."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamDrained:
+    """Little of a stream waits to be sent, as this side wanted to know."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class StreamClosed:
+    """A stream that this side has closed is over: all that it sent is with the transport."""
+
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
 class RequestReceived:
     """The peer asks something; its number is for the reply."""
 
@@ -249,6 +309,14 @@ Event = (
     PeerProved
     | HandshakeCompleted
     | MessageReceived
+    | DataEnded
+    | StreamRequested
+    | StreamAccepted
+    | StreamData
+    | StreamEnded
+    | StreamStopped
+    | StreamDrained
+    | StreamClosed
     | RequestReceived
     | ReplyReceived
     | LastWordReceived

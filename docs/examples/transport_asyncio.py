@@ -26,7 +26,7 @@ from thing.endpoints import IThingTransport, SessionOver
 
 
 class Flow(asyncio.ReadTransport):
-    """What a StreamReader asks for when nobody reads; Thing lets that last for ``pauseLimit``."""
+    """What a StreamReader asks for when nobody reads."""
 
     def __init__(self, producer: IPushProducer) -> None:
         super().__init__()

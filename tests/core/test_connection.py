@@ -30,6 +30,7 @@ from tests.helpers import (
     splitRecords,
 )
 from thing.core import records
+from thing.core.capacity import Capacity
 from thing.core.dialogue import Dialogue
 from thing.core.heartbeat import TtlPolicy
 from thing.core.layout import Message
@@ -68,6 +69,12 @@ from thing.events import (
     TicketReceived,
 )
 from thing.trust.tickets import TicketKeys
+
+WIDE = Capacity(65535, 1 << 20, 16384, 100)
+"""What a side can take that is given much before it grants more."""
+
+NARROW = Capacity(512, 576, 128, 0)
+"""The least that a side can take."""
 
 NEXT_CREDENTIAL = Ed25519Credential("the server's next")
 
@@ -137,7 +144,7 @@ class DataTests(TestCase):
         _, server = establishedPair(server=serverSettings(maxMessage=10 * FRAGMENT_LIMIT))
         for number in range(11):
             self.assertLessEqual(len(server._inbox._begun or b""), 10 * FRAGMENT_LIMIT)
-            events = sendTo(server, CDT(MORE, bytes(FRAGMENT_LIMIT)))
+            events = sendTo(server, CDT(MORE, 0, bytes(FRAGMENT_LIMIT)))
             self.assertEqual(bool(events), number == 10)
         self.assertIs(ending(events).code, ErrorCode.MESSAGE_TOO_LONG)
         self.assertIsNone(server._inbox._begun)
@@ -145,16 +152,16 @@ class DataTests(TestCase):
     def test_emptyLastFragment(self) -> None:
         """A message may end with an empty fragment."""
         _, server = establishedPair()
-        events = sendTo(server, CDT(MORE, b"all"), CDT(0, b""), CDT(0, b"next"))
+        events = sendTo(server, CDT(MORE, 0, b"all"), CDT(0, 0, b""), CDT(0, 0, b"next"))
         self.assertEqual(received(events), [b"all", b"next"])
 
     def test_flags(self) -> None:
         """Unknown flags, and a fragment that adds nothing but wants more, are refused."""
-        for flags, data in ((2, b"x"), (3, b"x"), (0x80, b""), (MORE, b"")):
+        for flags, data in ((4, b"x"), (3, b"x"), (0x80, b""), (MORE, b"")):
             for role in Role:
                 client, server = establishedPair()
                 side: Dialogue = client if role is Role.CLIENT else server
-                message = SDT(flags, data) if role is Role.CLIENT else CDT(flags, data)
+                message = SDT(flags, 0, data) if role is Role.CLIENT else CDT(flags, 0, data)
                 self.assertIs(ending(sendTo(side, message)).code, ErrorCode.MALFORMED_MESSAGE)
 
     def test_full(self) -> None:
@@ -177,7 +184,9 @@ class DataTests(TestCase):
 
     def test_stream(self) -> None:
         """As a stream, what came together is told as one, without a limit on a message."""
-        client, server = establishedPair(server=serverSettings(stream=True, maxMessage=10))
+        client, server = establishedPair(
+            server=serverSettings(stream=True, maxMessage=10, capacity=WIDE)
+        )
         client.sendMessage(b"x" * (2 * FRAGMENT_LIMIT + 5))
         client.sendMessage(b"y")
         told = pump(client, server)
@@ -205,9 +214,11 @@ class DataTests(TestCase):
         self.assertIs(ending([last]).code, ErrorCode.RECORD_UNREADABLE)
 
     def test_exhaustedHeader(self) -> None:
-        """A record longer than any message is refused at its header."""
-        for side in establishedPair():
-            header = (records.RECORD_LIMIT + 1).to_bytes(2, "big")
+        """A record longer than what a side said that it takes is refused at its header."""
+        for side in establishedPair(
+            clientSettings(capacity=NARROW), serverSettings(capacity=NARROW)
+        ):
+            header = (NARROW.recordLimit + 1).to_bytes(2, "big")
             self.assertIs(ending(side.receiveData(header, 0.0)).code, ErrorCode.RECORD_TOO_LONG)
 
     def test_emptyPlaintext(self) -> None:
@@ -343,7 +354,7 @@ class HoldTests(TestCase):
         for release in (False, True):
             _, server = establishedPair()
             server.hold()
-            self.assertEqual(sendTo(server, CDT(0, b"held"), CGB(), CDT(0, b"never")), [])
+            self.assertEqual(sendTo(server, CDT(0, 0, b"held"), CGB(), CDT(0, 0, b"never")), [])
             events: list[Event] = []
             if release:
                 for event in server.release(0.0):
@@ -515,7 +526,7 @@ class KeyUpdateTests(TestCase):
         with mock.patch.object(records, "MAX_RECORDS", 5):
             events: list[Event] = []
             for _ in range(6):
-                events += sendTo(server, CDT(0, b"x"))
+                events += sendTo(server, CDT(0, 0, b"x"))
         self.assertEqual(len(received(events)), 5)
         self.assertIs(ending(events).code, ErrorCode.KEY_EXHAUSTED)
 
@@ -683,17 +694,17 @@ class GoodbyeTests(TestCase):
     def test_insideMessage(self) -> None:
         """A goodbye in the middle of a message is refused, on both sides."""
         client, server = establishedPair()
-        events = sendTo(server, CDT(MORE, b"half"), CGB())
+        events = sendTo(server, CDT(MORE, 0, b"half"), CGB())
         self.assertIs(ending(events).code, ErrorCode.MALFORMED_MESSAGE)
         client.goodbye(0.0)
         client.dataToSend(0.0, PLENTY)
-        events = sendTo(client, SDT(MORE, b"half"), SGB())
+        events = sendTo(client, SDT(MORE, 0, b"half"), SGB())
         self.assertIs(ending(events).code, ErrorCode.MALFORMED_MESSAGE)
 
     def test_insideStream(self) -> None:
         """As a stream, too, a goodbye does not come in the middle of a message."""
         _, server = establishedPair(server=serverSettings(stream=True))
-        events = sendTo(server, CDT(MORE, b"half"), CGB())
+        events = sendTo(server, CDT(MORE, 0, b"half"), CGB())
         self.assertIs(ending(events).code, ErrorCode.MALFORMED_MESSAGE)
 
     def test_heartbeatsGoOn(self) -> None:
@@ -849,13 +860,17 @@ class GoAwayTests(TestCase):
         (sga,) = Eavesdropper(server).read(server.dataToSend(10.0, PLENTY))
         self.assertEqual(sga, SGA(EndReason.SHUTDOWN, 0, 20_000))
 
-    def test_graceWhilePaused(self) -> None:
-        """A pause before the request does not make its grace longer than announced."""
-        _, server = establishedPair()
-        server.readingPaused(0.0)
+    def test_graceWhileHeld(self) -> None:
+        """Data that are held do not make the grace longer than announced, nor the end another."""
+        client, server = establishedPair()
+        server.hold()
+        client.sendMessage(b"held")
+        pump(client, server)
         server.goAway(EndReason.SHUTDOWN, 5.0, grace=1.0)
-        server.readingResumed(5.0)
-        self.assertEqual(runTimers(server, 5.0, 100.0)[-1][0], 6.0)
+        told = runTimers(server, 5.0, 100.0)
+        self.assertEqual(told[-1][0], 6.0)
+        self.assertEqual(received([event for _, event in told]), [b"held"])
+        self.assertIs(ending(event for _, event in told).cause, Cause.FLAT_LINED)
 
     def test_twice(self) -> None:
         """A second request changes nothing: neither the grace nor the reason."""

@@ -1,4 +1,4 @@
-"""Liveness: schedules, deadlines, late before dead, stalls, pauses, and hundreds of beats."""
+"""Liveness: schedules, deadlines, late before dead, stalls, and hundreds of beats."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tests.helpers import (
     PLENTY,
     Eavesdropper,
     Told,
+    clientSettings,
     ending,
     establishedPair,
     give,
@@ -39,9 +40,15 @@ from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, RemoteProtocolError
 from thing.events import (
     Cause,
+    Event,
     HeartbeatAcknowledged,
     HeartbeatLate,
     HeartbeatReceived,
+    LastWordReceived,
+    MessageReceived,
+    RequestReceived,
+    StreamData,
+    StreamEnded,
     Terminated,
 )
 
@@ -188,15 +195,6 @@ class DeadlineTests(TestCase):
         self.assertFalse(deadline.expired(2000.0))
         self.assertTrue(deadline.expired(2000.0))
 
-    def test_shift(self) -> None:
-        """Moved later, it earns its pass anew."""
-        deadline = Deadline(10.0, 5.0)
-        deadline.expired(10.0)
-        deadline.shift(3.0)
-        self.assertFalse(deadline.expired(10.0))
-        self.assertFalse(deadline.expired(13.0))
-        self.assertTrue(deadline.expired(13.0))
-
     @given(st.lists(st.floats(0.0, 20.0), max_size=30), st.floats(0.1, 20.0))
     def test_endsInTime(self, lags: list[float], patience: float) -> None:
         """However its looks are delayed, it is over within its patience after the first."""
@@ -216,7 +214,7 @@ def checks(watch: Watch, until: float, lag: float = 0.0) -> Iterator[tuple[float
         verdict = watch.check(now)
         if verdict is not Verdict.ALIVE:
             yield now, verdict
-        if verdict in (Verdict.DEAD, Verdict.PAUSED_TOO_LONG):
+        if verdict is Verdict.DEAD:
             return
 
 
@@ -297,55 +295,6 @@ class WatchTests(TestCase):
             when, verdict = list(checks(Watch(10.0, 0.0), 1000.0, lag))[-1]
             self.assertIs(verdict, Verdict.DEAD)
             self.assertLessEqual(when, 20.0 + 2 * lag)
-
-    def test_paused(self) -> None:
-        """Time in which this side does not read is not the peer's silence."""
-        watch = Watch(10.0, 0.0, 20.0)
-        watch.pause(4.0)
-        self.assertIs(watch.check(12.0), Verdict.ALIVE)
-        watch.resume(13.0)
-        self.assertEqual(watch.silence(13.0), 4.0)
-        self.assertEqual(list(checks(watch, 100.0)), [(14.0, Verdict.LATE), (19.0, Verdict.DEAD)])
-
-    def test_pausedTwice(self) -> None:
-        """Pausing while paused and resuming while not change nothing."""
-        watch = Watch(10.0, 0.0)
-        watch.resume(1.0)
-        watch.pause(2.0)
-        watch.pause(5.0)
-        watch.resume(6.0)
-        watch.resume(8.0)
-        self.assertEqual(list(checks(watch, 100.0))[-1], (14.0, Verdict.DEAD))
-
-    def test_pausedTooLong(self) -> None:
-        """A pause has a limit: a third of the TTL, or what was chosen."""
-        for limit, until in ((None, 6.0), (3.0, 5.0), (60.0, 62.0)):
-            watch = Watch(12.0, 0.0, limit)
-            watch.pause(2.0)
-            self.assertEqual(watch.nextCheck, until)
-            self.assertIs(watch.check(until - 0.01), Verdict.ALIVE)
-            # What was to resume the reading may be waiting for its turn, behind a stall.
-            self.assertIs(watch.check(until), Verdict.ALIVE)
-            self.assertIs(watch.check(until), Verdict.PAUSED_TOO_LONG)
-
-    def test_renewedWhilePaused(self) -> None:
-        """A sign of life that was read before the pause took effect is not counted twice."""
-        watch = Watch(10.0, 0.0)
-        watch.pause(0.0)
-        watch.renew(5.0, 10.0)
-        watch.resume(6.0)
-        # Silent since 5, and one second of that was not read.
-        self.assertEqual(list(checks(watch, 100.0))[-1], (16.0, Verdict.DEAD))
-
-    def test_pausedBetweenTwoLooks(self) -> None:
-        """A pause between the last two looks does not cost the peer its pass."""
-        watch = Watch(10.0, 0.0)
-        watch.check(5.0)
-        self.assertIs(watch.check(10.0), Verdict.ALIVE)
-        watch.pause(10.0)
-        watch.resume(15.0)
-        self.assertIs(watch.check(15.0), Verdict.ALIVE)  # What came meanwhile is yet to be read.
-        self.assertIs(watch.check(15.0), Verdict.DEAD)
 
     def test_remaining(self) -> None:
         """Nobody has less than no time left."""
@@ -528,41 +477,6 @@ class SessionTests(TestCase):
         self.assertLessEqual(told[-1][0], 2.5 + 1.0)
         self.assertIs(server.state, State.ENDED)
 
-    def test_pausedReading(self) -> None:
-        """While the program does not read, the peer's silence does not count; after, it does."""
-        _, server = establishedPair(server=serverSettings(pauseLimit=60.0))
-        server.readingPaused(10.0)
-        self.assertEqual(runTimers(server, 10.0, 39.0), [])
-        server.readingResumed(39.0)
-        told = runTimers(server, 39.0, 100.0)
-        self.assertEqual([when for when, _ in told], [44.0, 59.0])
-
-    def test_pausedBeforeEstablished(self) -> None:
-        """Reading that was paused before the session was up does not count either."""
-        client, server = makePair(server=serverSettings(pauseLimit=60.0))
-        give(server, client.dataToSend(0.0, 0), 0.0)
-        give(client, server.dataToSend(0.0, 0), 0.0)
-        give(server, client.dataToSend(0.0, 0), 0.0)
-        give(client, server.dataToSend(0.0, 0), 0.0)
-        (proved,) = server.receiveData(client.dataToSend(0.0, 0), 0.0)
-        server.readingPaused(0.0)
-        server.admit(proved.identity, 1.0)
-        self.assertEqual(runTimers(server, 1.0, 60.0), [])
-        server.readingResumed(60.0)
-        self.assertEqual([when for when, _ in runTimers(server, 60.0, 200.0)], [75.0, 90.0])
-
-    def test_pausedTooLong(self) -> None:
-        """A program that does not read for too long ends its session, by its own doing."""
-        for limit, when in ((None, 20.0), (5.0, 15.0)):
-            _, server = establishedPair(server=serverSettings(pauseLimit=limit))
-            server.readingPaused(10.0)
-            ((at, event),) = runTimers(server, 10.0, 100.0)
-            self.assertEqual(at, when)
-            termination = ending([event])
-            self.assertEqual(
-                (termination.cause, termination.code), (Cause.ABORTED, ErrorCode.PAUSED_TOO_LONG)
-            )
-
     def test_heartbeatsGoFirst(self) -> None:
         """A heartbeat and its acknowledgement wait behind no queued data."""
         client, server = establishedPair(server=serverSettings(maxMessage=1 << 24))
@@ -640,3 +554,141 @@ class SessionTests(TestCase):
         client.dataToSend(0.0, PLENTY)
         client.beat(1.0)
         self.assertFalse(client.hasDataToSend)
+
+
+class LongPauseTests(TestCase):
+    """No pause costs a session: a side reads whatever its application does."""
+
+    TTL = 3.0
+
+    def pair(self) -> tuple[ClientConnection, ServerConnection]:
+        """A session whose close takes no longer than the pauses here."""
+        return establishedPair(
+            clientSettings(closeTimeout=1000.0),
+            serverSettings(closeTimeout=1000.0),
+            grant=lambda requested: self.TTL,
+        )
+
+    def pause(self, client: ClientConnection, server: ServerConnection, start: float) -> float:
+        """
+        Let ten TTLs pass on a perfect network, with beats and drivers that are on time.
+
+        :return: the time at the end.
+        """
+        client.beat(start)
+        pump(client, server, start)
+        told = live(client, server, start, start + 10 * self.TTL)
+        late = only(HeartbeatLate, told.client + told.server)
+        self.assertEqual(late + only(Terminated, told.client + told.server), [])
+        return start + 10 * self.TTL
+
+    def test_everythingHeld(self) -> None:
+        """With nothing, data, requests, replies, last words or streams behind it, both ways."""
+        client, server = self.pair()
+        number = client.openStream("test", 0.0)
+        pump(client, server)
+        server.acceptStream(number)
+        for side in (client, server):
+            side.hold()
+            side.holdStream(number)
+        now = self.pause(client, server, 0.0)
+        for side in (client, server):
+            side.sendMessage(bytes(200_000))
+            side.request(b"question")
+            side.sendStream(number, bytes(200_000))
+            side.endStream(number)
+        client.setLastWord(b"gone")
+        now = self.pause(client, server, now)
+        for side in (client, server):
+            self.assertLess(side.held, 2 * side._limits.capacity.mainCredit)
+            self.assertIs(side.state, State.ESTABLISHED)
+        got: list[Event] = []
+        for _ in range(2):
+            for side in (client, server):
+                got += side.release(now)
+                got += side.releaseStream(number, now)
+            told = pump(client, server, now)
+            got += told.client + told.server
+        self.assertEqual([event.data for event in only(MessageReceived, got)], [bytes(200_000)] * 2)
+        self.assertEqual(sum(len(event.data) for event in only(StreamData, got)), 400_000)
+        self.assertEqual(len(only(RequestReceived, got)), 2)
+        self.assertEqual(len(only(StreamEnded, got)), 2)
+        self.assertEqual(len(only(LastWordReceived, got)), 1)
+
+    def test_beforeEstablished(self) -> None:
+        """A program that holds before its session is up may do so as long."""
+        client, server = makePair(grant=lambda requested: self.TTL)
+        for side in (client, server):
+            side.hold()
+        pump(client, server)
+        client.sendMessage(b"held")
+        now = self.pause(client, server, 0.0)
+        self.assertEqual([*server.release(now)], [MessageReceived(b"held")])
+
+    def test_goodbyeHeld(self) -> None:
+        """A goodbye waits behind what is held as long as the one who says it will."""
+        for states in ((State.AWAIT_SGB, State.ESTABLISHED), (State.AWAIT_SGB, State.AWAIT_CFL)):
+            client, server = self.pair()
+            if states[1] is State.ESTABLISHED:
+                server.hold()
+                client.sendMessage(b"held")
+            else:
+                client.hold()
+                server.sendMessage(b"held")
+            client.goodbye(0.0)
+            now = self.pause(client, server, 0.0)
+            self.assertEqual((client.state, server.state), states)
+            events = [*server.release(now), *client.release(now)]
+            told = pump(client, server, now)
+            self.assertEqual(only(MessageReceived, events), [MessageReceived(b"held")])
+            self.assertTrue(ending(events + told.client).clean)
+            self.assertTrue(ending(told.server).clean)
+
+    def test_streamHoldsGoodbye(self) -> None:
+        """So does what is held in a stream hold it."""
+        client, server = self.pair()
+        number = client.openStream("test", 0.0)
+        pump(client, server)
+        server.acceptStream(number)
+        server.holdStream(number)
+        client.sendStream(number, bytes(200_000))
+        client.goodbye(0.0)
+        now = self.pause(client, server, 0.0)
+        self.assertIs(client.state, State.LEAVING)  # For want of credit.
+        events = [*server.releaseStream(number, now)]
+        told = pump(client, server, now)
+        data = only(StreamData, events + told.server)
+        self.assertEqual(sum(len(event.data) for event in data), 200_000)
+        self.assertTrue(ending(told.server).clean)
+
+    def test_askedToLeave(self) -> None:
+        """A client that was asked to leave and did is in time, though its goodbye is held."""
+        client, server = self.pair()
+        server.hold()
+        client.sendMessage(b"held")
+        pump(client, server)
+        server.goAway(EndReason.SHUTDOWN, 0.0, grace=1.0)
+        now = self.pause(client, server, 0.0)
+        self.assertIs(server.state, State.GOING_AWAY)
+        events = [*server.release(now)]
+        self.assertEqual(only(MessageReceived, events), [MessageReceived(b"held")])
+        told = pump(client, server, now)
+        self.assertTrue(ending(told.server).clean)
+        self.assertTrue(ending(told.client).clean)
+
+    def test_again(self) -> None:
+        """A program that takes a little between two pauses lives on, too."""
+        client, server = self.pair()
+        server.hold()
+        client.sendMessage(b"one")
+        client.sendMessage(bytes(300_000))
+        now = 0.0
+        got: list[Event] = []
+        while len(got) < 2:
+            now = self.pause(client, server, now)
+            for event in server.release(now):
+                got.append(event)
+                server.hold()
+            server.hold()
+            self.assertLess(now, 100 * 10 * self.TTL)
+        self.assertEqual(got, [MessageReceived(b"one"), MessageReceived(bytes(300_000))])

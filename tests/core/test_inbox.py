@@ -1,4 +1,4 @@
-"""What was received and waits: order, fragments, octets that belong together, and what is left."""
+"""What was received and waits: order, fragments, octets that belong together, ends, and costs."""
 
 from __future__ import annotations
 
@@ -7,9 +7,25 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
-from thing.core.inbox import HELD_OVERHEAD, Inbox
-from thing.core.messages import CDT, CGB, CLW, CRQ, MORE, MessageType
+from thing.core.inbox import Inbox, costOf, streamOf
+from thing.core.messages import (
+    CCR,
+    CDT,
+    CGB,
+    CHB,
+    CLW,
+    COP,
+    CRP,
+    CRQ,
+    END,
+    MORE,
+    SDT,
+    SRP,
+    SRQ,
+    MessageType,
+)
 from thing.core.outbox import Outbox
+from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, RemoteProtocolError
 
 ASK = CRQ(1, b"?").typed()
@@ -21,14 +37,14 @@ LIMIT = 1000
 
 def fragment(data: bytes, more: bool = False) -> bytes:
     """A CDT."""
-    return CDT(MORE if more else 0, data).typed()
+    return CDT(MORE if more else 0, 0, data).typed()
 
 
 def inboxWith(*messages: bytes, stream: bool = False) -> Inbox:
     """An inbox in which messages wait."""
-    inbox = Inbox(MessageType.CDT, MessageType.CGB, LIMIT, stream)
+    inbox = Inbox(MessageType.CGB, None if stream else LIMIT)
     for message in messages:
-        inbox.put(MessageType(message[0]), message)
+        inbox.put(message)
     return inbox
 
 
@@ -70,11 +86,10 @@ class OrderTests(TestCase):
             messages = (fragment(b"1"), ASK, fragment(b"2", more=True), fragment(b"3"), BYE)
             waited, accepted = inboxWith(stream=stream), inboxWith(stream=stream)
             for message in messages:
-                kind = MessageType(message[0])
-                waited.put(kind, message)
-                self.assertEqual(accepted.accept(kind, message), waited.take())
+                waited.put(message)
+                self.assertEqual(accepted.accept(message), waited.take())
                 self.assertEqual((accepted.held, accepted.messages), (0, waited.messages))
-            accepted.put(MessageType.CRQ, ASK)
+            accepted.put(ASK)
             self.assertEqual(list(accepted.rest()), [])  # The goodbye was the last that counted.
 
     def test_holding(self) -> None:
@@ -83,17 +98,17 @@ class OrderTests(TestCase):
             inbox = inboxWith(fragment(b"1"), ASK, stream=stream)
             inbox.holding = True
             self.assertIsNone(inbox.next)
-            inbox.put(MessageType.CGB, BYE)
+            inbox.put(BYE)
             inbox.holding = False
             self.assertEqual(taken(inbox), [b"1", ASK, BYE])
 
     def test_held(self) -> None:
         """What waits is counted by its octets, and each message for more."""
         inbox = inboxWith(fragment(b"12345"), ASK)
-        both = len(fragment(b"12345")) + len(ASK) + 2 * HELD_OVERHEAD
+        both = len(fragment(b"12345")) + len(ASK) + 2 * RECORD_COST
         self.assertEqual(inbox.held, both)
         inbox.take()
-        self.assertEqual(inbox.held, len(ASK) + HELD_OVERHEAD)
+        self.assertEqual(inbox.held, len(ASK) + RECORD_COST)
         inbox.clear()
         self.assertEqual((inbox.held, inbox.next), (0, None))
 
@@ -106,7 +121,7 @@ class MessageTests(TestCase):
         inbox = inboxWith(fragment(b"a", more=True), fragment(b"b", more=True))
         self.assertEqual(taken(inbox), [])
         self.assertEqual((inbox.held, inbox.messages), (0, 0))
-        inbox.put(MessageType.CDT, fragment(b"c"))
+        inbox.put(fragment(b"c"))
         self.assertEqual(taken(inbox), [b"abc"])
         self.assertEqual(inbox.messages, 1)
 
@@ -127,15 +142,116 @@ class MessageTests(TestCase):
                 self.assertIs(error.code, ErrorCode.MALFORMED_MESSAGE)
                 self.assertIn(MessageType(other[0]).name, error.detail)
 
-    def test_flags(self) -> None:
+
+class FlagTests(TestCase):
+    """Data say where they belong, before they wait anywhere."""
+
+    def test_meaningless(self) -> None:
         """Flags without a meaning, and a fragment that adds nothing but wants more, are refused."""
-        for flags, data in ((2, b"x"), (3, b"x"), (0x80, b""), (MORE, b"")):
-            for stream in (False, True):
-                inbox = inboxWith(CDT(flags, data).typed(), stream=stream)
-                error = self.assertRaises(RemoteProtocolError, inbox.take)
-                self.assertIs(error.code, ErrorCode.MALFORMED_MESSAGE)
-        inbox = inboxWith(bytes((MessageType.CDT,)))
-        self.assertRaises(RemoteProtocolError, inbox.take)
+        for flags, stream, data in (
+            (4, 0, b"x"),
+            (MORE | END, 0, b"x"),
+            (0x80, 0, b""),
+            (MORE, 0, b""),
+            (MORE, 1, b"x"),
+            (MORE | END, 1, b"x"),
+            (4, 1, b"x"),
+        ):
+            error = self.assertRaises(
+                RemoteProtocolError, streamOf, CDT(flags, stream, data).typed()
+            )
+            self.assertIs(error.code, ErrorCode.MALFORMED_MESSAGE)
+
+    def test_tooShort(self) -> None:
+        """Data without flags, or without the whole number of a stream, are refused."""
+        whole = CDT(0, 1, b"").typed()
+        self.assertEqual(streamOf(whole), 1)
+        for length in range(1, len(whole)):
+            error = self.assertRaises(RemoteProtocolError, streamOf, whole[:length])
+            self.assertIs(error.code, ErrorCode.MALFORMED_MESSAGE)
+
+    def test_stream(self) -> None:
+        """The stream is told of all data whose flags mean something."""
+        for stream in (0, 1, 2, 0xFFFFFFFF):
+            for flags in (0, END):
+                for data in (b"", b"x"):
+                    self.assertEqual(streamOf(SDT(flags, stream, data).typed()), stream)
+        self.assertEqual(streamOf(CDT(MORE, 0, b"x").typed()), 0)
+
+
+class CostTests(TestCase):
+    """What records spend (specification, "Credit")."""
+
+    def test_content(self) -> None:
+        """What stands in a stream's order costs its octets and 64, the empty ones, too."""
+        for content in (b"", b"x", bytes(490)):
+            for message in (
+                CDT(0, 0, content),
+                SDT(0, 9, content),
+                CRQ(1, content),
+                SRQ(1, content),
+                CRP(1, 0, content),
+                SRP(1, 0, content),
+                CLW(content),
+            ):
+                self.assertEqual(costOf(message.typed()), 64 + len(content))
+
+    def test_nothing(self) -> None:
+        """All else costs nothing."""
+        for message in (CHB(1), CGB(), CCR(0, 9), COP(1, b"x")):
+            self.assertEqual(costOf(message.typed()), 0)
+
+    def test_consumed(self) -> None:
+        """What has left, or was forgotten, was consumed; a fragment is, before its message is."""
+        inbox = inboxWith(fragment(b"12", more=True), fragment(b"3"), ASK, BYE)
+        costs = []
+        while inbox.next is not None:
+            inbox.take()
+            costs.append(inbox.consumed)
+        self.assertEqual(costs, [66, 131, 196, 196])
+        inbox = inboxWith(fragment(b"12"), ASK)
+        inbox.clear()
+        self.assertEqual(inbox.consumed, 131)
+
+
+class EndTests(TestCase):
+    """The end of a direction, which is not the session's."""
+
+    def end(self, data: bytes) -> bytes:
+        """The last CDT."""
+        return CDT(END, 0, data).typed()
+
+    def test_alone(self) -> None:
+        """An end that brings nothing is no message."""
+        for stream in (False, True):
+            inbox = inboxWith(fragment(b"1"), self.end(b""), stream=stream)
+            self.assertTrue(inbox.closed)
+            self.assertFalse(inbox.ended)
+            self.assertEqual(taken(inbox), [b"1"])
+            self.assertTrue(inbox.ended)
+
+    def test_withTheLast(self) -> None:
+        """The last message, or the last octets, may bring the end."""
+        for stream in (False, True):
+            inbox = inboxWith(self.end(b"all"), stream=stream)
+            self.assertEqual(taken(inbox), [b"all"])
+            self.assertTrue(inbox.ended)
+
+    def test_ofMessage(self) -> None:
+        """Behind a fragment the end is the message's last fragment, an empty one, too."""
+        for last, whole in ((b"", b"half"), (b"more", b"halfmore")):
+            inbox = inboxWith(fragment(b"half", more=True), self.end(last))
+            self.assertEqual(taken(inbox), [whole])
+            self.assertEqual((inbox.ended, inbox.messages), (True, 1))
+
+    def test_farewellBehind(self) -> None:
+        """A goodbye behind the end leaves as ever; what was left when it ended is whole."""
+        inbox = inboxWith(fragment(b"1"), self.end(b""), BYE)
+        self.assertEqual(taken(inbox), [b"1", BYE])
+        inbox = inboxWith(fragment(b"1"), self.end(b"2"), BYE)
+        inbox.holding = True
+        self.assertEqual([content for _, content in inbox.rest()], [b"1", b"2"])
+        self.assertTrue(inbox.ended)
 
 
 class StreamTests(TestCase):
@@ -162,9 +278,11 @@ class StreamTests(TestCase):
         self.assertEqual(inbox.messages, 2)
 
     def test_beforeBroken(self) -> None:
-        """Octets before a broken fragment leave before it is refused."""
-        inbox = inboxWith(fragment(b"1"), CDT(2, b"x").typed(), fragment(b"2"), stream=True)
-        self.assertEqual(inbox.take(), b"1")
+        """Octets before what breaks a rule leave before it is refused."""
+        inbox = inboxWith(
+            fragment(b"1"), fragment(b"2", more=True), ASK, fragment(b"3"), stream=True
+        )
+        self.assertEqual(inbox.take(), b"12")
         self.assertRaises(RemoteProtocolError, inbox.take)
 
 
@@ -208,9 +326,9 @@ class RestTests(TestCase):
 
     def test_broken(self) -> None:
         """What breaks a rule is refused, after all that came before it."""
-        messages = (fragment(b"1"), CDT(9, b"").typed(), fragment(b"2"))
-        for stream in (False, True):
-            self.assertEqual(self.rest(*messages, stream=stream), [b"1", b"refused"])
+        messages = (fragment(b"1"), fragment(b"2", more=True), ASK, fragment(b"3"))
+        self.assertEqual(self.rest(*messages), [b"1", b"refused"])
+        self.assertEqual(self.rest(*messages, stream=True), [b"12", b"refused"])
 
 
 class MirrorTests(TestCase):
@@ -226,19 +344,20 @@ class MirrorTests(TestCase):
         self, sent: list[bytes | None], pauses: set[int], stream: bool, rest: bool
     ) -> None:
         """What one outbox takes leaves an inbox the same, whenever it holds, whatever the end."""
-        outbox = Outbox(MessageType.CDT, 1 << 24)
+        outbox = Outbox(MessageType.CDT, MessageType.CCR, 1 << 24)
+        outbox.main.credit = 1 << 24
         for message in sent:
             if message is None:
-                outbox.whole(MessageType.CRQ, ASK[1:])
+                outbox.whole(MessageType.CRQ, ASK[1:], 1)
             else:
-                outbox.data(message * 1000)
-        inbox = Inbox(MessageType.CDT, MessageType.CGB, 1 << 24, stream)
+                outbox.data(outbox.main, message * 1000)
+        inbox = Inbox(MessageType.CGB, None if stream else 1 << 24)
         got: list[bytes] = []
         step = 0
         while (message := outbox.take()) is not None:
             inbox.holding = step in pauses
             step += 1
-            inbox.put(MessageType(message[0]), message)
+            inbox.put(message)
             got += taken(inbox)
         if rest:
             got += [content for _, content in inbox.rest()]

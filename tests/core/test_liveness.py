@@ -13,7 +13,7 @@ class LivenessTests(TestCase):
 
     def test_nothing(self) -> None:
         """At first, and at the end, nothing is waited for."""
-        liveness = Liveness(None)
+        liveness = Liveness()
         self.assertEqual((liveness.next(True), liveness.ttl, liveness.silence(5.0)), (None,) * 3)
         self.assertIs(liveness.check(1e9, True), Verdict.ALIVE)
         liveness.watch(0.0, 30.0, patient=True)
@@ -24,7 +24,7 @@ class LivenessTests(TestCase):
 
     def test_limit(self) -> None:
         """A deadline is over once it was seen past twice, so that what is there is read."""
-        liveness = Liveness(None)
+        liveness = Liveness()
         self.assertFalse(liveness.limited)
         liveness.limit(1.0, 5.0)
         self.assertTrue(liveness.limited)
@@ -35,7 +35,7 @@ class LivenessTests(TestCase):
 
     def test_watch(self) -> None:
         """From Established on silence counts, and the handshake's deadline does not."""
-        liveness = Liveness(None)
+        liveness = Liveness()
         liveness.limit(0.0, 5.0)
         liveness.watch(2.0, 30.0, patient=False)
         self.assertEqual((liveness.limited, liveness.watched, liveness.ttl), (False, True, 30.0))
@@ -47,7 +47,7 @@ class LivenessTests(TestCase):
 
     def test_renew(self) -> None:
         """A sign of life counts from when it came, with the TTL that goes with it."""
-        liveness = Liveness(None)
+        liveness = Liveness()
         liveness.watch(0.0, 30.0, patient=True)
         liveness.renew(10.0, 20.0)
         self.assertEqual((liveness.ttl, liveness.next(True)), (20.0, 20.0))
@@ -55,7 +55,7 @@ class LivenessTests(TestCase):
 
     def test_unwatch(self) -> None:
         """Once nothing is renewed any more, a sign of life changes nothing."""
-        liveness = Liveness(None)
+        liveness = Liveness()
         liveness.watch(0.0, 30.0, patient=True)
         liveness.limit(0.0, 7.0, patience=7.0)
         liveness.unwatch()
@@ -66,28 +66,7 @@ class LivenessTests(TestCase):
     def test_nearest(self) -> None:
         """Of a deadline and the next look at the silence, the earlier counts."""
         for seconds, due in ((3.0, 3.0), (100.0, 15.0)):
-            liveness = Liveness(None)
+            liveness = Liveness()
             liveness.watch(0.0, 30.0, patient=True)
             liveness.limit(0.0, seconds)
             self.assertEqual(liveness.next(True), due)
-
-    def test_pausedBefore(self) -> None:
-        """Reading that was held back already when the session came up is held back in it."""
-        for resumed in (False, True):
-            liveness = Liveness(4.0)
-            liveness.pause(0.0)
-            if resumed:
-                liveness.resume(0.5)
-            liveness.watch(1.0, 30.0, patient=True)
-            self.assertEqual(liveness.next(True), 16.0 if resumed else 5.0)
-
-    def test_pausedTooLong(self) -> None:
-        """Time in which this side does not read is no silence, up to its limit."""
-        liveness = Liveness(4.0)
-        liveness.watch(0.0, 30.0, patient=True)
-        liveness.pause(1.0)
-        self.assertEqual(liveness.silence(4.0), 1.0)
-        self.assertIs(liveness.check(5.0, True), Verdict.ALIVE)
-        self.assertIs(liveness.check(5.0, True), Verdict.PAUSED_TOO_LONG)
-        liveness.resume(5.0)
-        self.assertEqual(liveness.silence(5.0), 1.0)

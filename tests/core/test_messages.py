@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
+from tests.helpers import CAN
 from thing.core.catalogue import MESSAGES
 from thing.core.extensions import (
     ExtensionType,
@@ -38,6 +38,8 @@ from thing.core.layout import (
     Received,
 )
 from thing.core.messages import (
+    CAC,
+    CCR,
     CDT,
     CFL,
     CGB,
@@ -45,9 +47,13 @@ from thing.core.messages import (
     CHR,
     CKU,
     CLW,
+    COP,
     CRP,
     CRQ,
+    CST,
     MAGIC,
+    SAC,
+    SCR,
     SDT,
     SFL,
     SGA,
@@ -55,8 +61,10 @@ from thing.core.messages import (
     SHR,
     SKU,
     SNK,
+    SOP,
     SRP,
     SRQ,
+    SST,
     SUU,
     MessageType,
     Role,
@@ -68,11 +76,14 @@ SIGNATURE = bytes(range(64))
 
 EXAMPLES: list[tuple[Message, str]] = [
     (
-        CHI((1,), OCTETS, (0x11EC, 0x1D), (2, 29), (1,), 30000, ((7, b"x"),)),
+        CHI((1,), OCTETS, (0x11EC, 0x1D), (2, 29), (1,), 30000, 512, 576, 128, 4, ((7, b"x"),)),
         MAGIC.hex() + "0101" + OCTETS.hex() + "0411ec001d" + "040002001d" + "0101"
-        "00007530" + "0005" + "0007000178",
+        "00007530" + "0200" + "00000240" + "00000080" + "0004" + "0005" + "0007000178",
     ),
-    (SHI(1, OCTETS, 0x1D, 2), "01" + OCTETS.hex() + "001d" + "0002" + "0000"),
+    (
+        SHI(1, OCTETS, 0x1D, 2, 65535, 32768, 16384, 100),
+        "01" + OCTETS.hex() + "001d" + "0002" + "ffff" + "00008000" + "00004000" + "0064" + "0000",
+    ),
     (SDH(OCTETS), "0020" + OCTETS.hex() + "0000"),
     (CDH(OCTETS), "0020" + OCTETS.hex() + "0000"),
     (
@@ -93,13 +104,21 @@ EXAMPLES: list[tuple[Message, str]] = [
     (CFL(), ""),
     (SFL(3, 1, 5000), "0000000000000003" + "0001" + "00001388"),
     (SGA(2, 5000, 10000), "0002" + "00001388" + "00002710"),
-    (CDT(1, b"hello"), "01" + b"hello".hex()),
-    (SDT(0, b""), "00"),
+    (CDT(1, 0, b"hello"), "01" + "00000000" + b"hello".hex()),
+    (SDT(2, 258, b""), "02" + "00000102"),
     (CRQ(1, b"time?"), "00000001" + b"time?".hex()),
     (SRQ(0xFFFFFFFF, b""), "ffffffff"),
     (CRP(2, 2, b""), "00000002" + "02"),
     (SRP(1, 0, b"noon"), "00000001" + "00" + b"noon".hex()),
     (CLW(b"gone"), b"gone".hex()),
+    (CCR(3, 1 << 32), "00000003" + "0000000100000000"),
+    (SCR(0, 576), "00000000" + "0000000000000240"),
+    (COP(1, b"amp"), "00000001" + "03" + b"amp".hex()),
+    (SOP(2, "é".encode()), "00000002" + "02" + "c3a9"),
+    (CAC(2), "00000002"),
+    (SAC(1), "00000001"),
+    (CST(1, 0x100), "00000001" + "0100"),
+    (SST(2, 6), "00000002" + "0006"),
     (CKU(), ""),
     (SKU(), ""),
     (
@@ -149,8 +168,8 @@ class RegistryTests(TestCase):
     """The list of messages."""
 
     def test_complete(self) -> None:
-        """Each of the 26 types has a class, which knows its type and bears its name."""
-        self.assertEqual(len(MessageType), 26)
+        """Each of the 34 types has a class, which knows its type and bears its name."""
+        self.assertEqual(len(MessageType), 34)
         self.assertEqual(set(MESSAGES), set(MessageType))
         for kind, cls in MESSAGES.items():
             self.assertIs(cls.TYPE, kind)
@@ -310,7 +329,9 @@ class ReceivedTests(TestCase):
 
     def test_malformed(self) -> None:
         """Octets that are no such message are refused."""
-        self.assertRaises(RemoteProtocolError, SHI.received, SHI(1, OCTETS, 0, 0).typed()[:-1])
+        self.assertRaises(
+            RemoteProtocolError, SHI.received, SHI(1, OCTETS, 0, 0, *CAN).typed()[:-1]
+        )
 
     def test_immutable(self) -> None:
         """A message cannot be changed, and holds its fields and nothing else."""

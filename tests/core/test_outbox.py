@@ -1,4 +1,4 @@
-"""What waits to be sent: order, fragments and limits."""
+"""What waits to be sent: order, fragments, turns, credit, ends and limits."""
 
 from __future__ import annotations
 
@@ -7,17 +7,33 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
-from thing.core.messages import CDT, FRAGMENT_LIMIT, MORE, MessageType
-from thing.core.outbox import Outbox
+from thing.core.messages import (
+    CAC,
+    CCR,
+    CDT,
+    COP,
+    CRQ,
+    CST,
+    END,
+    FRAGMENT_LIMIT,
+    MORE,
+    SST,
+    MessageType,
+)
+from thing.core.outbox import Lane, Outbox
+from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, LocalProtocolError
+
+PLENTY = 1 << 30
+"""More credit than any test spends."""
 
 
 def drained(outbox: Outbox) -> list[bytes]:
-    """All that waits, in the order in which it would be sent."""
+    """All that may go, in the order in which it would be sent."""
     taken = []
     while outbox:
         message = outbox.take()
-        assert message is not None, "it says that something waits"
+        assert message is not None, "it says that something may go"
         taken.append(message)
     assert outbox.take() is None
     return taken
@@ -39,16 +55,20 @@ def joined(fragments: list[bytes]) -> list[bytes]:
     return messages
 
 
+def outboxWith(limit: int = 1 << 24, credit: int = PLENTY) -> Outbox:
+    """An outbox whose main stream has credit."""
+    outbox = Outbox(MessageType.CDT, MessageType.CCR, limit)
+    outbox.main.credit = credit
+    return outbox
+
+
 class OutboxTests(TestCase):
     """One side's queue."""
 
-    def outbox(self, limit: int = 1 << 24) -> Outbox:
-        return Outbox(MessageType.CDT, limit)
-
     def test_empty(self) -> None:
         """At first nothing waits."""
-        outbox = self.outbox()
-        self.assertEqual((bool(outbox), outbox.queued), (False, 0))
+        outbox = outboxWith()
+        self.assertEqual((bool(outbox), outbox.main.queued), (False, 0))
 
     def test_fragments(self) -> None:
         """A message is cut into full fragments, all but the last flagged."""
@@ -59,18 +79,26 @@ class OutboxTests(TestCase):
             (FRAGMENT_LIMIT + 1, [FRAGMENT_LIMIT, 1]),
             (3 * FRAGMENT_LIMIT, [FRAGMENT_LIMIT] * 3),
         ):
-            outbox = self.outbox()
-            outbox.data(bytes(length))
+            outbox = outboxWith()
+            outbox.data(outbox.main, bytes(length))
             fragments = drained(outbox)
-            self.assertEqual([len(fragment) - 2 for fragment in fragments], counts)
+            self.assertEqual([len(fragment) - 6 for fragment in fragments], counts)
             flags = [fragment[1] for fragment in fragments]
             self.assertEqual(flags, [MORE] * (len(counts) - 1) + [0])
 
+    def test_longest(self) -> None:
+        """No record has more octets of data than the peer takes."""
+        outbox = outboxWith()
+        outbox.longest = 100
+        outbox.data(outbox.main, bytes(250))
+        self.assertEqual([len(each) - 6 for each in drained(outbox)], [100, 100, 50])
+
     def test_urgentOvertakes(self) -> None:
         """An urgent message goes between two fragments of a message."""
-        outbox = self.outbox()
-        outbox.data(bytes(2 * FRAGMENT_LIMIT))
+        outbox = outboxWith()
+        outbox.data(outbox.main, bytes(2 * FRAGMENT_LIMIT))
         first = outbox.take()
+        assert first is not None
         outbox.urgent(bytes((MessageType.CHB,)) + b"1")
         outbox.urgent(bytes((MessageType.CKU,)))
         rest = drained(outbox)
@@ -79,8 +107,8 @@ class OutboxTests(TestCase):
 
     def test_farewellIsLast(self) -> None:
         """The farewell goes after all data, whenever it was queued."""
-        outbox = self.outbox()
-        outbox.data(b"before")
+        outbox = outboxWith()
+        outbox.data(outbox.main, b"before")
         outbox.farewell(MessageType.CGB)
         outbox.urgent(bytes((MessageType.CHB,)))
         kinds = [message[0] for message in drained(outbox)]
@@ -88,7 +116,7 @@ class OutboxTests(TestCase):
 
     def test_waiting(self) -> None:
         """It is known which urgent messages still wait."""
-        outbox = self.outbox()
+        outbox = outboxWith()
         self.assertFalse(outbox.isWaiting(MessageType.SUU))
         outbox.urgent(bytes((MessageType.SGA,)))
         outbox.urgent(bytes((MessageType.SUU,)))
@@ -96,45 +124,314 @@ class OutboxTests(TestCase):
         drained(outbox)
         self.assertFalse(outbox.isWaiting(MessageType.SUU))
 
+    def test_wholesWaiting(self) -> None:
+        """It is known how many messages of a type wait among the data."""
+        outbox = outboxWith()
+        self.assertEqual(outbox.waiting(MessageType.CRQ), 0)
+        for _ in range(3):
+            outbox.whole(MessageType.CRQ, b"asked", 1)
+        self.assertEqual(outbox.waiting(MessageType.CRQ), 3)
+        outbox.take()
+        self.assertEqual(outbox.waiting(MessageType.CRQ), 2)
+        drained(outbox)
+        self.assertEqual(outbox.waiting(MessageType.CRQ), 0)
+
     def test_limit(self) -> None:
         """No more octets wait than the limit says; what is refused leaves no trace."""
-        outbox = self.outbox(10)
-        outbox.data(bytes(4))
-        outbox.data(bytes(6))
-        error = self.assertRaises(LocalProtocolError, outbox.data, b"x")
+        outbox = outboxWith(10)
+        outbox.data(outbox.main, bytes(4))
+        outbox.data(outbox.main, bytes(6))
+        error = self.assertRaises(LocalProtocolError, outbox.data, outbox.main, b"x")
         self.assertIs(error.code, ErrorCode.BUFFER_FULL)
-        self.assertEqual(outbox.queued, 10)
+        self.assertEqual(outbox.main.queued, 10)
         self.assertEqual(joined(drained(outbox)), [bytes(4), bytes(6)])
-        outbox.data(bytes(10))
+        outbox.data(outbox.main, bytes(10))
 
     def test_emptyMessagesTakeRoom(self) -> None:
         """Empty messages cannot be queued without end."""
-        outbox = self.outbox(3)
+        outbox = outboxWith(3)
         for _ in range(3):
-            outbox.data(b"")
-        self.assertRaises(LocalProtocolError, outbox.data, b"")
+            outbox.data(outbox.main, b"")
+        self.assertRaises(LocalProtocolError, outbox.data, outbox.main, b"")
         self.assertEqual(joined(drained(outbox)), [b""] * 3)
-        self.assertEqual(outbox.queued, 0)
+        self.assertEqual(outbox.main.queued, 0)
+
+    def test_limitIsOfEachStream(self) -> None:
+        """What waits in one stream leaves another its room."""
+        outbox = outboxWith(10)
+        other = outbox.lane(1, PLENTY)
+        outbox.data(outbox.main, bytes(10))
+        outbox.data(other, bytes(10))
+        self.assertRaises(LocalProtocolError, outbox.data, other, b"x")
 
     def test_clear(self) -> None:
         """Cleared in the middle of a message, nothing is left, and a new start is whole."""
-        outbox = self.outbox()
-        outbox.data(bytes(2 * FRAGMENT_LIMIT))
+        outbox = outboxWith()
+        outbox.data(outbox.main, bytes(2 * FRAGMENT_LIMIT))
         outbox.take()
         outbox.urgent(bytes((MessageType.CHB,)))
+        outbox.notice(COP(1, b"x").typed())
+        outbox.grant(0, 1)
+        outbox.data(outbox.lane(1, PLENTY), b"x")
         outbox.farewell(MessageType.CGB)
         outbox.clear()
-        self.assertEqual((bool(outbox), outbox.queued), (False, 0))
-        outbox.data(b"new")
+        self.assertEqual((bool(outbox), outbox.main.queued), (False, 0))
+        outbox.data(outbox.main, b"new")
         self.assertEqual(joined(drained(outbox)), [b"new"])
 
     @given(st.lists(st.integers(0, 3 * FRAGMENT_LIMIT), max_size=8))
     def test_anySizes(self, sizes: list[int]) -> None:
         """Messages of any sizes come out whole and in order, and the count goes to zero."""
-        outbox = self.outbox()
+        outbox = outboxWith()
         messages = [bytes((number,)) * size for number, size in enumerate(sizes)]
         for message in messages:
-            outbox.data(message)
-        self.assertEqual(outbox.queued, sum(size or 1 for size in sizes))
+            outbox.data(outbox.main, message)
+        self.assertEqual(outbox.main.queued, sum(size or 1 for size in sizes))
         self.assertEqual(joined(drained(outbox)), messages)
-        self.assertEqual(outbox.queued, 0)
+        self.assertEqual(outbox.main.queued, 0)
+
+
+class OrderTests(TestCase):
+    """What goes before what."""
+
+    def test_kinds(self) -> None:
+        """First what is urgent, then what is about streams, then data, then the farewell."""
+        outbox = outboxWith()
+        outbox.farewell(MessageType.CGB)
+        outbox.data(outbox.main, b"data")
+        outbox.grant(0, 1000)
+        outbox.notice(COP(1, b"x").typed())
+        outbox.urgent(bytes((MessageType.CHB,)))
+        kinds = [MessageType(message[0]).name for message in drained(outbox)]
+        self.assertEqual(kinds, ["CHB", "COP", "CCR", "CDT", "CGB"])
+
+    def test_latestCredit(self) -> None:
+        """Of the credits of one stream the latest waits alone."""
+        outbox = outboxWith()
+        for credit in (1, 2, 3):
+            for number in (0, 1):
+                outbox.grant(number, credit)
+        told = {CCR.decode(message[1:]) for message in drained(outbox)}
+        self.assertEqual(told, {CCR(0, 3), CCR(1, 3)})
+
+    def test_forgotten(self) -> None:
+        """Of a stream that is over nothing goes but its opening, and what is said after that."""
+        outbox = outboxWith()
+        gone, other = outbox.lane(1, PLENTY), outbox.lane(2, PLENTY)
+        for message in (COP(1, b"x"), CAC(1), CAC(2), SST(1, 9)):
+            outbox.notice(message.typed())
+        for lane in (gone, other):
+            outbox.grant(lane.number, 100)
+            outbox.data(lane, b"data")
+        outbox.forget(gone)
+        outbox.notice(CST(1, 0).typed())
+        self.assertEqual(
+            drained(outbox),
+            [
+                COP(1, b"x").typed(),
+                CAC(2).typed(),
+                CST(1, 0).typed(),
+                CCR(2, 100).typed(),
+                CDT(0, 2, b"data").typed(),
+            ],
+        )
+
+    def test_farewellWaitsForAll(self) -> None:
+        """The farewell is behind the data of every stream, those without credit, too."""
+        outbox = outboxWith()
+        stuck = outbox.lane(1, 0)
+        outbox.data(stuck, b"data")
+        outbox.farewell(MessageType.CGB)
+        self.assertEqual(drained(outbox), [])
+        outbox.raiseCredit(stuck, 1000)
+        kinds = [message[0] for message in drained(outbox)]
+        self.assertEqual(kinds, [MessageType.CDT, MessageType.CGB])
+
+    def test_farewellWaitsForEnds(self) -> None:
+        """It is behind an end that still waits for credit, too."""
+        outbox = outboxWith()
+        stuck = outbox.lane(1, 0)
+        stuck.end()
+        outbox.wake(stuck)
+        outbox.farewell(MessageType.CGB)
+        self.assertEqual(drained(outbox), [])
+        outbox.raiseCredit(stuck, RECORD_COST)
+        self.assertEqual(drained(outbox), [CDT(END, 1, b"").typed(), bytes((MessageType.CGB,))])
+
+
+class TurnTests(TestCase):
+    """Streams that have something to send, and the credit for it, take turns."""
+
+    def numbers(self, outbox: Outbox) -> list[int]:
+        """The streams in the order of their records."""
+        return [CDT.decode(message[1:]).stream for message in drained(outbox)]
+
+    def test_oneRecordEach(self) -> None:
+        """One record of each goes in turn, however much one has."""
+        outbox = outboxWith()
+        outbox.longest = 100
+        for number, octets in ((1, 300), (3, 100), (5, 200)):
+            outbox.data(outbox.lane(number, PLENTY), bytes(octets))
+        self.assertEqual(self.numbers(outbox), [1, 3, 5, 1, 5, 1])
+
+    def test_withoutCredit(self) -> None:
+        """A stream without credit is passed over, and takes its turns again once it has some."""
+        outbox = outboxWith()
+        outbox.longest = 100
+        stuck, other = outbox.lane(1, RECORD_COST + 100), outbox.lane(3, PLENTY)
+        outbox.data(stuck, bytes(200))
+        outbox.data(other, bytes(300))
+        self.assertEqual(self.numbers(outbox), [1, 3, 3, 3])
+        self.assertEqual(stuck.queued, 100)
+        outbox.raiseCredit(stuck, 2 * (RECORD_COST + 100))
+        self.assertEqual(self.numbers(outbox), [1])
+
+    def test_lessCredit(self) -> None:
+        """Credit that shrinks, or stays, changes nothing."""
+        outbox = outboxWith()
+        lane = outbox.lane(1, RECORD_COST + 10)
+        for credit in (0, RECORD_COST + 10):
+            outbox.raiseCredit(lane, credit)
+            self.assertEqual(lane.credit, RECORD_COST + 10)
+
+    @given(st.lists(st.tuples(st.integers(0, 5), st.integers(1, 500)), max_size=30))
+    def test_fair(self, wanted: list[tuple[int, int]]) -> None:
+        """No stream sends two records while another one has something and the credit for it."""
+        outbox = outboxWith()
+        outbox.longest = 100
+        lanes = {number: outbox.lane(number, PLENTY) for number in range(1, 6)}
+        lanes[0] = outbox.main
+        for number, octets in wanted:
+            outbox.data(lanes[number], bytes(octets))
+        before: dict[int, int] = {}
+        at = 0
+        while outbox:
+            had = {number for number, lane in lanes.items() if lane}
+            message = outbox.take()
+            assert message is not None
+            at += 1
+            number = CDT.decode(message[1:]).stream
+            since = before.get(number, 0)
+            for other in had - {number}:
+                self.assertTrue(before.get(other, 0) >= since or number not in before)
+            before[number] = at
+
+
+class LaneTests(TestCase):
+    """What waits in one stream."""
+
+    def lane(self, number: int = 1, credit: int = PLENTY) -> Lane:
+        """A stream's lane."""
+        return Lane(number, credit, 1 << 24)
+
+    def taken(self, lane: Lane, most: int = 100) -> list[CDT]:
+        """All that may go."""
+        found = []
+        while lane.ready:
+            found.append(CDT.decode(lane.take(MessageType.CDT, most)[1:]))
+        return found
+
+    def test_split(self) -> None:
+        """Data are cut to what is left of the credit; the rest waits for more."""
+        lane = self.lane(credit=RECORD_COST + 7)
+        lane.data(b"0123456789")
+        self.assertEqual(self.taken(lane), [CDT(0, 1, b"0123456")])
+        self.assertEqual((lane.queued, bool(lane)), (3, True))
+        lane.credit += RECORD_COST
+        self.assertEqual(self.taken(lane), [])  # A record without an octet is of no use.
+        lane.credit += 3
+        self.assertEqual(self.taken(lane), [CDT(0, 1, b"789")])
+        self.assertEqual((lane.queued, bool(lane)), (0, False))
+
+    def test_more(self) -> None:
+        """In the main stream alone fragments say that more follows."""
+        for number, flag in ((0, MORE), (1, 0)):
+            lane = self.lane(number)
+            lane.data(bytes(150))
+            self.assertEqual(
+                self.taken(lane), [CDT(flag, number, bytes(100)), CDT(0, number, bytes(50))]
+            )
+
+    def test_emptyMessage(self) -> None:
+        """A message without octets goes as soon as there is credit for a record."""
+        lane = self.lane(0, RECORD_COST - 1)
+        lane.data(b"")
+        self.assertFalse(lane.ready)
+        lane.credit += 1
+        self.assertEqual(self.taken(lane), [CDT(0, 0, b"")])
+
+    def test_whole(self) -> None:
+        """What is not split waits until there is credit for all of it."""
+        lane = self.lane(0, RECORD_COST + 4)
+        body = CRQ(1, b"hello").encode()
+        lane.whole(MessageType.CRQ, body, 5)
+        self.assertFalse(lane.ready)
+        lane.credit += 1
+        self.assertTrue(lane.ready)
+        self.assertEqual(lane.take(MessageType.CDT, 1), bytes((MessageType.CRQ,)) + body)
+        self.assertFalse(lane.ready)
+
+    def test_endWithTheLast(self) -> None:
+        """The end goes with the last record that waits, or alone if there is none."""
+        lane = self.lane()
+        lane.data(bytes(150))
+        lane.end()
+        self.assertEqual(self.taken(lane), [CDT(0, 1, bytes(100)), CDT(END, 1, bytes(50))])
+        lane = self.lane()
+        lane.data(b"all")
+        self.taken(lane)
+        lane.end()
+        self.assertEqual(self.taken(lane), [CDT(END, 1, b"")])
+        self.assertEqual(self.taken(lane), [])
+
+    def test_endBehindWhole(self) -> None:
+        """Behind what is no data the end goes alone."""
+        lane = self.lane(0)
+        lane.whole(MessageType.CRQ, CRQ(1, b"").encode(), 0)
+        lane.end()
+        self.assertEqual(lane.take(MessageType.CDT, 100)[0], MessageType.CRQ)
+        self.assertEqual(self.taken(lane), [CDT(END, 0, b"")])
+
+    def test_endNeedsCredit(self) -> None:
+        """The end spends as every record does."""
+        lane = self.lane(credit=RECORD_COST - 1)
+        lane.end()
+        self.assertEqual((lane.ready, bool(lane), lane.ending), (False, True, True))
+        lane.credit += 1
+        self.assertEqual(self.taken(lane), [CDT(END, 1, b"")])
+
+    def test_clear(self) -> None:
+        """What is cleared leaves nothing, no half of anything, and no end."""
+        lane = self.lane()
+        lane.data(bytes(150))
+        lane.end()
+        lane.take(MessageType.CDT, 100)
+        lane.clear()
+        self.assertEqual((lane.ready, bool(lane), lane.queued), (False, False, 0))
+
+    @given(
+        st.lists(st.binary(max_size=400), max_size=8),
+        st.lists(st.integers(0, 500), min_size=1, max_size=40),
+        st.integers(1, 300),
+        st.sampled_from([0, 1]),
+    )
+    def test_anyCredit(
+        self, messages: list[bytes], credits: list[int], most: int, number: int
+    ) -> None:
+        """However credit comes, what goes is never more, is in order, and whole in the end."""
+        lane = self.lane(number, 0)
+        for message in messages:
+            lane.data(message)
+        lane.end()
+        got: list[CDT] = []
+        spent = 0
+        for more in [*credits, PLENTY]:
+            lane.credit += more
+            for record in self.taken(lane, most):
+                got.append(record)
+                spent += RECORD_COST + len(record.data)
+            self.assertLessEqual(spent, lane.credit)
+        self.assertEqual(b"".join(record.data for record in got), b"".join(messages))
+        self.assertEqual([record.flags for record in got].count(END), 1)
+        self.assertEqual(got[-1].flags, END)
+        self.assertEqual(lane.queued, 0)

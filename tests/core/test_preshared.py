@@ -20,6 +20,7 @@ from tests.core.test_handshake import (
     solve,
 )
 from tests.helpers import (
+    CAN,
     CLIENT_CREDENTIAL,
     PLENTY,
     SERVER_CREDENTIAL,
@@ -365,7 +366,7 @@ class RefusalTests(TestCase):
         """A client whose offer a server does not take goes no further, whatever else it shows."""
         client, _ = keyHandshakes()
         client.begin()
-        shi = SHI(1, bytes(32), GroupName.X25519, Aead.AES_256_GCM)
+        shi = SHI(1, bytes(32), GroupName.X25519, Aead.AES_256_GCM, *CAN)
         self.assertRefused(ErrorCode.NO_COMMON_CREDENTIAL, client.receiveSHI, shi)
         client, server = makePair(keyClient(), keyServer())
         give(server, client.dataToSend(0.0, PLENTY), 0.0)
@@ -383,7 +384,7 @@ class RefusalTests(TestCase):
             client = MessageClient(settings)
             client.begin()
             extensions = ((ExtensionType.PRESHARED_KEY, value),)
-            shi = SHI(1, bytes(32), GroupName.X25519, Aead.AES_256_GCM, extensions)
+            shi = SHI(1, bytes(32), GroupName.X25519, Aead.AES_256_GCM, *CAN, extensions)
             self.assertRefused(ErrorCode.BAD_CREDENTIAL, client.receiveSHI, shi)
 
     def test_impostor(self) -> None:

@@ -226,14 +226,6 @@ class Conversation(RuleBasedStateMachine):
         side = self.sides[role]
         side.tell(side.core.release(self.now), self.now)
 
-    @rule(role=SIDES)
-    def pause(self, role: Role) -> None:
-        self.sides[role].core.readingPaused(self.now)
-
-    @rule(role=SIDES)
-    def resume(self, role: Role) -> None:
-        self.sides[role].core.readingResumed(self.now)
-
     @precondition(lambda self: self.sides[Role.CLIENT].core.state is State.ESTABLISHED)
     @rule()
     def goodbye(self) -> None:
@@ -335,8 +327,6 @@ class Conversation(RuleBasedStateMachine):
         """Left alone, both sides come to an end, and then nothing more is sent."""
         if not hasattr(self, "sides"):
             return
-        for side in self.sides.values():
-            side.core.readingResumed(self.now)
         for _ in range(100):
             self.everythingArrives()
             due = [side.core.nextDeadline for side in self.sides.values()]

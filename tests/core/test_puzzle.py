@@ -14,6 +14,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.core.test_handshake import converse, solve
 from tests.helpers import (
+    CAN,
     PLENTY,
     CountedCredential,
     CountedGroup,
@@ -363,7 +364,7 @@ class ClientTests(TestCase):
         """A client that got an SHI which asks for a retry, with these extensions."""
         client, _ = makePair(clientSettings(**choices))
         client.dataToSend(0.0, PLENTY)
-        sendTo(client, SHI(1, bytes(32), 0, 0, extensions))
+        sendTo(client, SHI(1, bytes(32), 0, 0, *CAN, extensions))
         return client
 
     def asking(self, difficulty: int, **choices: object) -> ClientConnection:
@@ -403,7 +404,7 @@ class ClientTests(TestCase):
         client, _ = makePair()
         client.dataToSend(0.0, PLENTY)
         value = Puzzle(bytes(32), 1).encode()
-        sendTo(client, SHI(2, bytes(32), 0, 0, ((ExtensionType.PUZZLE, value),)))
+        sendTo(client, SHI(2, bytes(32), 0, 0, *CAN, ((ExtensionType.PUZZLE, value),)))
         self.assertRefused(client, ErrorCode.VERSION_UNSUPPORTED)
 
     def test_secondRetry(self) -> None:
@@ -413,7 +414,7 @@ class ClientTests(TestCase):
         self.assertIs(client.state, State.AWAIT_SECOND_SHI)
         client.dataToSend(0.0, PLENTY)
         value = Puzzle(b"\x01" * 32, 1).encode()
-        sendTo(client, SHI(1, bytes(32), 0, 0, ((ExtensionType.PUZZLE, value),)))
+        sendTo(client, SHI(1, bytes(32), 0, 0, *CAN, ((ExtensionType.PUZZLE, value),)))
         self.assertRefused(client, ErrorCode.RETRY_REFUSED)
 
     def test_slices(self) -> None:
@@ -458,7 +459,7 @@ class ClientTests(TestCase):
     def test_nothingElse(self) -> None:
         """While the client searches nothing else is legal, not even the choice."""
         client = self.asking(20)
-        shi = bytes((MessageType.SHI,)) + SHI(1, bytes(32), GroupName.X25519, 2).encode()
+        shi = bytes((MessageType.SHI,)) + SHI(1, bytes(32), GroupName.X25519, 2, *CAN).encode()
         termination = ending(client.receiveData(recordFor(client, shi), 0.0))
         self.assertIs(termination.code, ErrorCode.UNEXPECTED_MESSAGE)
 
@@ -505,7 +506,7 @@ class TranscriptTests(TestCase):
         client, server = makePair()
         chi = client.dataToSend(0.0, PLENTY)
         value = Puzzle(bytes(32), 1).encode()
-        sendTo(client, SHI(1, bytes(32), 0, 0, ((ExtensionType.PUZZLE, value),)))
+        sendTo(client, SHI(1, bytes(32), 0, 0, *CAN, ((ExtensionType.PUZZLE, value),)))
         client.handleTimer(0.0)
         client.dataToSend(0.0, PLENTY)  # The second CHI goes no further.
         give(server, chi, 0.0)

@@ -54,7 +54,7 @@ class RecordReaderTests(TestCase):
 
     def test_tooLong(self) -> None:
         """A record one octet too long is refused at its header, before its payload comes."""
-        for limit in (HANDSHAKE_LIMIT, RECORD_LIMIT):
+        for limit in (HANDSHAKE_LIMIT, RECORD_LIMIT - 1):
             reader = RecordReader()
             reader.feed(b"\0\1x" + (limit + 1).to_bytes(2, "big"))
             self.assertIsNotNone(reader.next(limit))
@@ -311,9 +311,9 @@ class ClearRecordTests(TestCase):
         self.assertEqual(clearRecord(MessageType.CHI, b"abc"), b"\0\x04\x01abc")
 
     def test_limits(self) -> None:
-        """The longest record of a session is a full fragment with its type, flags and tag."""
-        self.assertEqual(RECORD_LIMIT, 1 + 1 + FRAGMENT_LIMIT + 16)
-        self.assertLess(RECORD_LIMIT, 1 << 16)
+        """The longest record is what a header can say, and a full fragment fits."""
+        self.assertEqual(RECORD_LIMIT, (1 << 16) - 1)
+        self.assertLess(6 + FRAGMENT_LIMIT + 16, RECORD_LIMIT)
 
 
 class CipherTests(TestCase):

@@ -9,6 +9,7 @@ from functools import partial
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import (
+    CAN,
     PLENTY,
     SERVER_CREDENTIAL,
     Eavesdropper,
@@ -27,6 +28,8 @@ from thing.core.dialogue import Dialogue
 from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI
 from thing.core.layout import Message
 from thing.core.messages import (
+    CAC,
+    CCR,
     CDT,
     CFL,
     CGB,
@@ -34,16 +37,22 @@ from thing.core.messages import (
     CHR,
     CKU,
     CLW,
+    COP,
     CRP,
     CRQ,
+    CST,
+    SAC,
+    SCR,
     SDT,
     SFL,
     SGA,
     SGB,
     SHR,
     SKU,
+    SOP,
     SRP,
     SRQ,
+    SST,
     SUU,
     MessageType,
     Role,
@@ -65,6 +74,7 @@ from thing.errors import (
     LocalProtocolError,
     RemoteProtocolError,
     ReplyStatus,
+    StopCode,
 )
 from thing.events import Cause, Terminated
 from thing.identity import CredentialKind, Identity
@@ -79,8 +89,8 @@ ROLE_STATES = [
 SOME: dict[MessageType, Message] = {
     message.TYPE: message
     for message in (
-        CHI((1,), bytes(32), (0x1D,), (2,), (1,), 0),
-        SHI(1, bytes(32), 0x1D, 2),
+        CHI((1,), bytes(32), (0x1D,), (2,), (1,), 0, *CAN),
+        SHI(1, bytes(32), 0x1D, 2, *CAN),
         SDH(bytes(32)),
         CDH(bytes(32)),
         SCC(bytes(32), (1,), 1, bytes(32), (), 0x0807, bytes(64), bytes(32)),
@@ -93,13 +103,21 @@ SOME: dict[MessageType, Message] = {
         CFL(),
         SFL(0, EndReason.HEARTBEAT_MISSED),
         SGA(EndReason.SHUTDOWN, 0, 1000),
-        CDT(0, b"data"),
-        SDT(0, b"data"),
+        CDT(0, 0, b"data"),
+        SDT(0, 0, b"data"),
         CRQ(1, b"question"),
         SRQ(1, b"question"),
         CRP(1, ReplyStatus.DONE, b"answer"),
         SRP(1, ReplyStatus.DONE, b"answer"),
         CLW(b"gone"),
+        CCR(0, 1 << 20),
+        SCR(0, 1 << 20),
+        COP(1, b"label"),
+        SOP(2, b"label"),
+        CAC(2),
+        SAC(1),
+        CST(2, StopCode.DONE),
+        SST(1, StopCode.DONE),
         CKU(),
         SKU(),
         CHR(ErrorCode.ABORTED),
@@ -178,7 +196,8 @@ def clientTour(retry: bool) -> Iterator[Scene]:
     yield Scene(client, shf)
     list(client.receiveData(shf, 0.0))
     client.beat(0.0)  # So that SUU is expected,
-    client.request(b"question")  # and SRP.
+    client.request(b"question")  # and SRP,
+    client.openStream("label", 0.0)  # and SAC.
     yield Scene(client)
     client.goodbye(0.0)
     yield Scene(client)
@@ -216,7 +235,8 @@ def serverTour(retry: bool, goAway: bool) -> Iterator[Scene]:
     (proved,) = server.receiveData(ccc, 0.0)
     yield Scene(server)
     server.admit(proved.identity, 0.0)
-    server.request(b"question")  # So that CRP is expected.
+    server.request(b"question")  # So that CRP is expected,
+    server.openStream("label", 0.0)  # and CAC.
     server.dataToSend(0.0, PLENTY)
     yield Scene(server)
     if goAway:
@@ -251,9 +271,9 @@ LEGAL = {
         "AWAIT_SCC": "SCC SHR",
         "AUTHORIZING": "SHR",
         "AWAIT_SHF": "SHF SHR",
-        "ESTABLISHED": "SUU SDT SRQ SRP SKU SNK SGA SFL SHR",
-        "LEAVING": "SUU SDT SRQ SRP SKU SNK SGA SFL SHR",
-        "AWAIT_SGB": "SUU SDT SRQ SRP SKU SNK SGA SGB SFL SHR",
+        "ESTABLISHED": "SUU SDT SRQ SRP SCR SOP SAC SST SKU SNK SGA SFL SHR",
+        "LEAVING": "SUU SDT SRQ SRP SCR SOP SAC SST SKU SNK SGA SFL SHR",
+        "AWAIT_SGB": "SUU SDT SRQ SRP SCR SOP SAC SST SKU SNK SGA SGB SFL SHR",
     },
     Role.SERVER: {
         "IDLE": "",
@@ -262,10 +282,10 @@ LEGAL = {
         "AWAIT_CDH": "CDH CHR",
         "AWAIT_CCC": "CCC CHR",
         "AUTHORIZING": "CHR",
-        "ESTABLISHED": "CHB CDT CRQ CRP CLW CKU CGB CHR",
-        "GOING_AWAY": "CHB CDT CRQ CRP CLW CKU CGB CHR",
-        "CLOSING": "CHB CKU CHR",
-        "AWAIT_CFL": "CHB CKU CFL CHR",
+        "ESTABLISHED": "CHB CDT CRQ CRP CLW CCR COP CAC CST CKU CGB CHR",
+        "GOING_AWAY": "CHB CDT CRQ CRP CLW CCR COP CAC CST CKU CGB CHR",
+        "CLOSING": "CHB CCR CST CKU CHR",
+        "AWAIT_CFL": "CHB CCR CST CKU CFL CHR",
     },
 }
 """The messages that are legal in each state: a second opinion, by which the table is judged."""

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -19,9 +20,10 @@ from tests.vectors.cases import CASES, FOLDER, Case, connections, identityOf
 from tests.vectors.generate import textOf
 from thing.core.messages import Role
 from thing.core.states import State
-from thing.errors import EndReason, ErrorCode, ReplyStatus
+from thing.errors import EndReason, ErrorCode, ReplyStatus, StopCode
 from thing.events import (
     Cause,
+    DataEnded,
     Event,
     GoingAway,
     GoodbyeReceived,
@@ -37,6 +39,11 @@ from thing.events import (
     RequestReceived,
     ResumptionTicket,
     Session,
+    StreamAccepted,
+    StreamData,
+    StreamEnded,
+    StreamRequested,
+    StreamStopped,
     Terminated,
     Termination,
     TicketReceived,
@@ -246,7 +253,7 @@ class DerivationTests(TestCase):
         seed, difficulty = bytes.fromhex(inputs["puzzleSeed"]), inputs["difficulty"]
         asked = b"\0\x01\0\x21" + seed + bytes([difficulty])
         random = bytes.fromhex(inputs["retryRandom"])
-        self.assertEqual(shi, b"\x02\x01" + random + bytes(4) + framed(asked))
+        self.assertEqual(shi, b"\x02\x01" + random + bytes(4 + 12) + framed(asked))
         number = told["number"].to_bytes(8, "big")
         client = bytes.fromhex(inputs["clientRandom"])
         content = b"thing/1 client puzzle\0" + seed + client + number
@@ -409,10 +416,16 @@ class DerivationTests(TestCase):
             holding,
             {
                 "puzzle": {"retry", "preshared-retry"},
-                "preshared": {"preshared", "preshared-retry", "resumption"},
+                "preshared": {"preshared", "preshared-retry", "resumption", "small"},
                 "ticket": {"ticket", "resumption"},
             },
         )
+        for case in CASES:
+            names = {entry["name"] for entry in load(case)["session"]}
+            self.assertTrue({"COP", "SAC", "CDT", "SDT"} <= names, case.name)
+            self.assertTrue({"SST"} <= names if case.small else {"SOP", "CST"} <= names, case.name)
+            if case.small or case.fragmented:
+                self.assertTrue(names & {"CCR", "SCR"}, case.name)
         without = {case.name for case in CASES if "nextKey" not in load(case)}
         self.assertEqual(without, holding["preshared"])
 
@@ -436,15 +449,36 @@ def _replies(side: Any, plaintext: bytes) -> None:
     side.reply(int.from_bytes(plaintext[1:5], "big"), plaintext[5], plaintext[6:])
 
 
+def _streamOf(plaintext: bytes, at: int) -> int:
+    return int.from_bytes(plaintext[at : at + 4], "big")
+
+
+def _sends(side: Any, plaintext: bytes) -> None:
+    """Send a message of the main stream, or octets of another; END goes with them."""
+    number, data = _streamOf(plaintext, 2), plaintext[6:]
+    if number:
+        side.sendStream(number, data)
+    elif data or not plaintext[1] & 2:
+        side.sendMessage(data)
+    if plaintext[1] & 2:
+        side.endStream(number)
+
+
 ACTIONS: dict[str, Action] = {
     "CHB": lambda side, plaintext, now: side.beat(now),
-    "CDT": lambda side, plaintext, now: side.sendMessage(plaintext[2:]),
-    "SDT": lambda side, plaintext, now: side.sendMessage(plaintext[2:]),
+    "CDT": lambda side, plaintext, now: _sends(side, plaintext),
+    "SDT": lambda side, plaintext, now: _sends(side, plaintext),
     "CRQ": lambda side, plaintext, now: side.request(plaintext[5:]),
     "SRQ": lambda side, plaintext, now: side.request(plaintext[5:]),
     "CRP": lambda side, plaintext, now: _replies(side, plaintext),
     "SRP": lambda side, plaintext, now: _replies(side, plaintext),
     "CLW": lambda side, plaintext, now: side.setLastWord(plaintext[1:]),
+    "COP": lambda side, plaintext, now: side.openStream(plaintext[6:].decode(), now),
+    "SOP": lambda side, plaintext, now: side.openStream(plaintext[6:].decode(), now),
+    "CAC": lambda side, plaintext, now: side.acceptStream(_streamOf(plaintext, 1)),
+    "SAC": lambda side, plaintext, now: side.acceptStream(_streamOf(plaintext, 1)),
+    "CST": lambda side, plaintext, now: side.stopStream(_streamOf(plaintext, 1), plaintext[6]),
+    "SST": lambda side, plaintext, now: side.stopStream(_streamOf(plaintext, 1), plaintext[6]),
     "CKU": lambda side, plaintext, now: side.updateKey(now),
     "SKU": lambda side, plaintext, now: side.updateKey(now),
     "CGB": lambda side, plaintext, now: side.goodbye(now),
@@ -477,27 +511,33 @@ class Replay:
         self.sent = b""
         self.expectedSent = b""
         self._message = b""
+        self._asked: dict[int, list[Event]] = {}
 
     def play(self, entries: Any) -> None:
         """Go through records in the order in which they were on the wire."""
-        for entry in entries:
+        for entry, following in zip_longest(entries, entries[1:]):
             plaintext = bytes.fromhex(entry["plaintext"])
-            if entry["name"] in ("CDT", "SDT"):
-                self._message += plaintext[2:]
-                plaintext = plaintext[:2] + self._message
-                if not plaintext[1]:
+            if entry["name"] in ("CDT", "SDT") and not _streamOf(plaintext, 2):
+                self._message += plaintext[6:]
+                plaintext = plaintext[:6] + self._message
+                if plaintext[1] != 1:
                     self._message = b""
             more = entry["name"] in ("CDT", "SDT") and plaintext[1] == 1
             if entry["from"] == self.role:
                 self.expectedSent += bytes.fromhex(entry["record"])
                 if entry["name"] in ACTIONS and not more:
                     ACTIONS[entry["name"]](self.side, plaintext, self._now)
+                if entry["name"] in ("CAC", "SAC"):
+                    number = _streamOf(plaintext, 1)
+                    self.events += self.side.releaseStream(number, self._now)
+                    self.expected += self._asked.pop(number)
             else:
                 self._now += ROUND_TRIP if entry["name"] == "SUU" else 0.0
                 self._receive(bytes.fromhex(entry["record"]))
                 if not more:
                     self.expected += self._told(entry["name"], plaintext)
-            self.sent += self.side.dataToSend(self._now, 1 << 30)
+            if following is None or self.role in (entry["from"], following["from"]):
+                self.sent += self.side.dataToSend(self._now, 1 << 30)
 
     def _receive(self, record: bytes) -> None:
         for at in range(0, len(record), self._chunk):
@@ -519,10 +559,16 @@ class Replay:
             "SUU": lambda body: [
                 HeartbeatAcknowledged(int.from_bytes(body[:8], "big"), ROUND_TRIP, 20.0, 6.667)
             ],
-            "CDT": lambda body: [MessageReceived(body[1:])],
-            "SDT": lambda body: [MessageReceived(body[1:])],
-            "CRQ": self._asked,
-            "SRQ": self._asked,
+            "CDT": self._data,
+            "SDT": self._data,
+            "COP": self._requested,
+            "SOP": self._requested,
+            "CAC": lambda body: [StreamAccepted(_streamOf(body, 0))],
+            "SAC": lambda body: [StreamAccepted(_streamOf(body, 0))],
+            "CST": lambda body: [StreamStopped(_streamOf(body, 0), StopCode(body[5]))],
+            "SST": lambda body: [StreamStopped(_streamOf(body, 0), StopCode(body[5]))],
+            "CRQ": self._question,
+            "SRQ": self._question,
             "CRP": self._answered,
             "SRP": self._answered,
             "CLW": lambda body: [LastWordReceived(body)],
@@ -563,7 +609,26 @@ class Replay:
         sequence, rtt = int.from_bytes(body[:8], "big"), body[8:].hex()
         return HeartbeatReceived(sequence, None if rtt == "ffffffff" else ROUND_TRIP, 20.0)
 
-    def _asked(self, body: bytes) -> list[Event]:
+    def _data(self, body: bytes) -> list[Event]:
+        """A message, or octets; what comes before a stream is accepted is told then."""
+        ends, number, data = bool(body[0] & 2), _streamOf(body, 1), body[5:]
+        events: list[Event] = []
+        if number:
+            events += [StreamData(number, data)] if data else []
+            events += [StreamEnded(number)] if ends else []
+        else:
+            events += [MessageReceived(data)] if data or not ends else []
+            events += [DataEnded()] if ends else []
+        if number in self._asked:
+            self._asked[number] += events
+            return []
+        return events
+
+    def _requested(self, body: bytes) -> list[Event]:
+        self._asked[_streamOf(body, 0)] = []
+        return [StreamRequested(_streamOf(body, 0), body[5:].decode())]
+
+    def _question(self, body: bytes) -> list[Event]:
         return [RequestReceived(int.from_bytes(body[:4], "big"), body[4:])]
 
     def _answered(self, body: bytes) -> list[Event]:

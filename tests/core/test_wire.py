@@ -12,7 +12,7 @@ from thing.core.records import RECORD_LIMIT, Aead, TrafficKey
 from thing.core.wire import MessageReader, MessageWriter
 from thing.errors import ErrorCode, RemoteProtocolError
 
-DATA = CDT(0, b"data").typed()
+DATA = CDT(0, 0, b"data").typed()
 BEAT = CHB(1).typed()
 UPDATE = CKU().typed()
 

@@ -32,6 +32,7 @@ from thing import (
     ThingFactory,
     ThingProtocol,
 )
+from thing.core.window import MAX_WINDOW
 from thing.daemon.forward import CONNECT_TIMEOUT, ForwardFactory, ForwardProtocol, Link
 from thing.session.protocol import linkOf
 
@@ -397,12 +398,12 @@ class BackpressureTests(ForwardCase):
         link = await self.linked()
         (session,) = self.server.sessions
         assert isinstance(session, ForwardProtocol) and session._link is link
-        full = whenCalled(session.transport, "pauseProducing")
+        full = whenCalled(session, "pauseProducing")
         data = octets("there", 32 << 20)
         pieces = Pieces(client, data)
         await full
         self.assertFalse(pieces.done.called)
-        self.assertLess(linkOf(session).core.held, 1 << 18)
+        self.assertLess(linkOf(session).core.held, MAX_WINDOW)
         self.assertLess(transportBuffer(link.transport), 1 << 18)
         self.assertLess(client.queued, 1 << 18)
         backend.transport.resumeProducing()

@@ -174,7 +174,7 @@ class OptionTests(TapCase):
         """Each number of the command line arrives in the settings or the limits."""
         service = self.service(
             *("--ttl=20", "--min-ttl=5.5", "--max-ttl=60", "--beats-per-second=700"),
-            *("--pause-limit=7", "--handshake-timeout=3", "--close-timeout=4"),
+            *("--handshake-timeout=3", "--close-timeout=4"),
             *("--drain-timeout=0", "--retry-after=0"),
             *("--max-sessions=8", "--max-sessions-per-address=2", "--max-handshakes=3"),
             *("--max-handshakes-per-address=4", "--puzzle-after=6", "--returns-per-second=7"),
@@ -186,9 +186,7 @@ class OptionTests(TapCase):
         self.assertEqual(
             (ttl.default, ttl.minimum, ttl.maximum, ttl.beatsPerSecond), (20, 5.5, 60, 700)
         )
-        self.assertEqual(
-            (settings.pauseLimit, settings.handshakeTimeout, settings.closeTimeout), (7, 3, 4)
-        )
+        self.assertEqual((settings.handshakeTimeout, settings.closeTimeout), (3, 4))
         self.assertEqual((settings.maxMessage, settings.maxBuffered), (1000, 2000))
         self.assertEqual(
             limits,
@@ -326,7 +324,7 @@ class ProblemTests(TapCase):
 
     def test_numbers(self) -> None:
         """What is not a number, or not a possible one, is refused with the option's name."""
-        for option in ("ttl", "min-ttl", "handshake-timeout", "close-timeout", "pause-limit"):
+        for option in ("ttl", "min-ttl", "handshake-timeout", "close-timeout"):
             for text in ("soon", "", "0", "-1", "nan", "inf", "1e999"):
                 self.assertProblem((f"--{option}={text}",), f"--{option}: {text!r} is not")
         for option in ("drain-timeout", "retry-after"):

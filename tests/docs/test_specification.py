@@ -11,6 +11,7 @@ from twisted.trial.unittest import TestCase
 from tests import PROJECT
 from tests.vectors.generate import CASES, connections, inputsOf
 from thing.core import (
+    capacity,
     credentials,
     groups,
     heartbeat,
@@ -21,6 +22,8 @@ from thing.core import (
     puzzle,
     records,
     settings,
+    streams,
+    window,
 )
 from thing.core.messages import Role
 from thing.errors import ErrorCode, RemoteProtocolError
@@ -34,7 +37,7 @@ LIMITS = {
         "VERSION": "The chosen version: {}.",
         "CHI_LIMIT": "first record at a server {} octets",
         "HANDSHAKE_LIMIT": "other records before Established {} octets",
-        "FRAGMENT_LIMIT": "data in one CDT or SDT {} octets",
+        "FRAGMENT_LIMIT": "data in one CDT or SDT 22 octets less than the record ({} RECOMMENDED)",
         "REQUEST_LIMIT": "data in one request or reply {} octets",
         "REQUESTS_OUTSTANDING": "unanswered requests of one side {}",
         "LAST_WORD_LIMIT": "last word {} octets",
@@ -43,16 +46,32 @@ LIMITS = {
         "MAX_TTL": "TTL 100 to {} milliseconds",
         "MIN_INTERVAL": "beat interval {} milliseconds",
         "MORE": "Bit ``0{}`` is MORE",
+        "END": "bit ``0{}`` is END",
     },
     records: {
         "HEADER_LENGTH": "record header {} octets",
         "TAG_LENGTH": "AEAD tag {} octets",
-        "RECORD_LIMIT": "records once Established {} octets",
+        "RECORD_LIMIT": "records once Established 512 to {} octets",
         "KEY_LENGTH": "AEAD key {} octets",
         "IV_LENGTH": "AEAD IV and nonce {} octets",
         "MAX_RECORDS": "records under one key {} (2^23)",
         "MAX_BYTES": "octets under one key {} (2^36)",
         "MAX_AGE": "age of one key {} seconds",
+    },
+    capacity: {
+        "MIN_RECORD": "records once Established {} to 65535 octets",
+        "MIN_STREAM_CREDIT": "first credit of another stream {} octets or more",
+        "DATA_OVERHEAD": "A record of data has {} octets beside the data",
+        "REPLY_OVERHEAD": "A record of data has {} octets beside the data",
+        "MAX_REQUEST_RECORD": "or than {} if that is less",
+    },
+    streams: {
+        "MAX_STREAM": "numbers of streams 1 to {}",
+        "LABEL_LIMIT": "label of a stream 1 to {} octets",
+    },
+    window: {
+        "RECORD_COST": "cost of a record in a stream's order its data and {} octets",
+        "MAX_WINDOW": "window of a stream {} octets at most (default)",
     },
     keyschedule: {
         "HASH_LENGTH": "hash, MAC and every secret {} octets",
@@ -91,6 +110,14 @@ DEFAULTS = {
     "maxMessage": "one message of the application {} octets (default)",
 }
 """The specification's words for the settings that it recommends."""
+
+CAPACITY = (
+    "records once Established 512 to 65535 octets ({} by default)",
+    "first credit of the main stream 576 octets or more ({} by default)",
+    "first credit of another stream 128 octets or more ({} by default)",
+    "streams that the peer may have open 0 to 65535 ({} by default)",
+)
+"""The words for what a side can take by default, in the order of CHI's fields."""
 
 POLICY = "default {default} s, minimum {minimum} s, maximum {maximum} s, {beatsPerSecond} beats"
 
@@ -194,6 +221,9 @@ class SpecificationTests(TestCase):
         fields = settings.Settings.__dataclass_fields__
         for name, phrase in DEFAULTS.items():
             self.assertIn(phrase.format(round(fields[name].default)), self.words, name)
+        for value, phrase in zip(fields["capacity"].default, CAPACITY, strict=True):
+            self.assertIn(phrase.format(value), self.words)
+        self.assertIn(f"({settings.BUDGET >> 20} MiB are RECOMMENDED for a server)", self.words)
         policy = heartbeat.TtlPolicy.__dataclass_fields__
         defaults = {name: round(field.default) for name, field in policy.items()}
         self.assertIn(POLICY.format(**defaults), self.words)

@@ -186,13 +186,13 @@ class ServerParserTests(ParserCase):
         """Liveness, times and algorithms are the settings of the same names."""
         settings = self.serverSettings(
             ":ttl=20:minTtl=2:maxTtl=200:beatsPerSecond=10:handshakeTimeout=3:closeTimeout=4"
-            ":pauseLimit=5.5:groups=x25519:aeads=CHACHA20_POLY1305,aes_256_gcm"
+            ":groups=x25519:aeads=CHACHA20_POLY1305,aes_256_gcm"
         )
         policy = settings.ttl
         self.assertEqual((policy.default, policy.minimum, policy.maximum), (20, 2, 200))
         self.assertEqual(policy.beatsPerSecond, 10)
-        times = (settings.handshakeTimeout, settings.closeTimeout, settings.pauseLimit)
-        self.assertEqual(times, (3, 4, 5.5))
+        times = (settings.handshakeTimeout, settings.closeTimeout)
+        self.assertEqual(times, (3, 4))
         self.assertEqual(settings.groups, (GroupName.X25519,))
         self.assertEqual(settings.aeads, (Aead.CHACHA20_POLY1305, Aead.AES_256_GCM))
 

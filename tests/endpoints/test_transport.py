@@ -116,7 +116,8 @@ def speak(reactor: Any, name: str, sessions: StreamFactory) -> None:
     method = getattr(reactor, name)
 
     def over(*args: Any, **named: Any) -> Any:
-        return method(*(_over(sessions, arg) for arg in args), **named)
+        over = {name: _over(sessions, arg) for name, arg in named.items()}
+        return method(*(_over(sessions, arg) for arg in args), **over)
 
     setattr(reactor, name, over)
 

@@ -16,9 +16,10 @@ from thing.core.client import ClientConnection
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import FRAGMENT_LIMIT, MessageType
 from thing.core.states import State
-from thing.errors import EndReason, ErrorCode, LocalProtocolError
+from thing.core.window import RECORD_COST
+from thing.errors import EndReason, ErrorCode, LocalProtocolError, RequestTimedOut
 from thing.events import Cause
-from thing.session.driver import HELD_HIGH, LINGER
+from thing.session.driver import LINGER
 from thing.session.producers import QUEUE_HIGH
 from thing.session.protocol import linkOf
 from thing.session.sinks import WRITE_BATCH
@@ -223,7 +224,7 @@ class PauseTests(PairCase):
     """A program that does not want messages now."""
 
     def test_heldBack(self) -> None:
-        """A pause holds messages back, up to a limit; heartbeats go on for as long as it likes."""
+        """A pause holds messages back; heartbeats go on for as long as it likes."""
         pair = self.pair(freshServer(ttl=SHORT)).up()
         pair.server.pauseProducing()
         for at in range(5):
@@ -252,19 +253,19 @@ class PauseTests(PairCase):
         return sent
 
     def test_limitHeld(self) -> None:
-        """What is held back is bounded: at the limit reading stops, and the sender with it."""
+        """What is held back is bounded by its credit: the sender waits, reading goes on."""
         for size, count in ((4096, 300), (16384, 100), (1 << 20, 3), (2, 60_000)):
             pair = self.pair().up()
             pair.server.pauseProducing()
             self.fill(pair, size, count)
             pair.pump()
             core = linkOf(pair.server).core
-            self.assertFalse(pair.serverEnd.reading)
-            # One chunk from the transport may come on top, at worst in the smallest records.
-            chunk = 65536 // 22
-            self.assertLess(core.held, HELD_HIGH + 65536 + chunk * 131)
-            self.assertLess(core._reader.buffered, FRAGMENT_LIMIT + 100)
-            self.assertLess(len(pair.clientEnd.outgoing), 2 * 65536 + FRAGMENT_LIMIT)
+            # Each record is held with its header of six octets.
+            credit = pair.serverFactory.settings.capacity.mainCredit
+            self.assertLessEqual(core.held, credit * (RECORD_COST + 8) / (RECORD_COST + 2))
+            self.assertTrue(pair.serverEnd.reading)
+            self.assertEqual(core._reader.buffered, 0)
+            self.assertEqual(len(pair.clientEnd.outgoing), 0)
             self.assertGreater(pair.client.queued, 0)
 
     def test_resumed(self) -> None:
@@ -291,33 +292,18 @@ class PauseTests(PairCase):
             pair.pump()
         self.assertEqual(pair.server.messages, sent)
 
-    def test_pauseLimit(self) -> None:
-        """Reading that is held back for longer than pauseLimit ends the session, and says why."""
-        for limit, seconds in ((0.5, 0.5), (2.0, 2.0), (None, 1.0)):
-            pair = self.pair(freshServer(ttl=SHORT, pauseLimit=limit), clientClock=Clock()).up()
-            pair.server.pauseProducing()
-            self.fill(pair)
-            pair.pump()
-            pair.clock.pump([0.125] * round(seconds * 8 - 1))
-            self.assertIsNone(pair.server.termination)
-            pair.clock.pump([0.125] * 2)
-            self.assertIs(pair.server.end.cause, Cause.ABORTED)
-            self.assertIs(pair.server.end.code, ErrorCode.PAUSED_TOO_LONG)
-            self.assertNotEqual(pair.server.messages, [])  # What has arrived is not lost.
-
     def test_slowButSteady(self) -> None:
-        """A program that takes one message at a time is never paused for too long."""
-        pair = self.pair(freshServer(ttl=SHORT, pauseLimit=0.5), clientClock=Clock()).up()
+        """A program that takes one message at a time, and seldom, keeps its session."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
         pair.server.doing["messageReceived"] = lambda _: pair.server.pauseProducing()
         self.fill(pair)
         pair.pump()
-        self.assertFalse(pair.serverEnd.reading)
-        for _ in range(6):
-            pair.clock.pump([0.125] * 3)
+        for _ in range(20):
+            pair.advance(4)
             taken = len(pair.server.messages)
             pair.server.resumeProducing()
             self.assertEqual(len(pair.server.messages), taken + 1)
-        self.assertFalse(pair.serverEnd.reading)
+        self.assertEqual(len(pair.server.of("heartbeatReceived")), 80)
         self.assertIsNone(pair.server.termination)
 
     def test_stopWhileHeld(self) -> None:
@@ -347,12 +333,12 @@ class PauseTests(PairCase):
 
     def test_resumeInCallback(self) -> None:
         """A program may resume inside any callback; reading goes on as from anywhere else."""
-        pair = self.pair(freshServer(ttl=SHORT), freshClient(pauseLimit=2.0)).up()
+        pair = self.pair(freshServer(ttl=SHORT)).up()
         pair.client.pauseProducing()
         for _ in range(300):
             pair.server.sendMessage(bytes(4096))
         pair.pump()
-        self.assertFalse(pair.clientEnd.reading)
+        self.assertEqual(pair.client.messages, [])
         pair.client.doing["heartbeatSent"] = lambda _: pair.client.resumeProducing()
         pair.advance(0.625)
         self.assertEqual(pair.client.of("heartbeatSent"), [1])
@@ -360,33 +346,102 @@ class PauseTests(PairCase):
         pair.advance(10)
         self.assertIsNone(pair.client.termination)
 
-    def test_pauseWithinLimit(self) -> None:
-        """
-        A pause within the default pauseLimit harms nobody: neither side reports the other dead,
-        although the paused one reads no heartbeat and acknowledges none.
-        """
-        for paused in ("server", "client"):
-            for share in (0.5, 0.9):
-                pair = self.pair(freshServer(ttl=SHORT)).up()
-                pair.advance(10.9)
-                side, other = pair.server, pair.client
-                if paused == "client":
-                    side, other = other, side
-                core = linkOf(side).core
-                assert core._liveness._watch is not None
-                limit = core._liveness._watch._pauseAllowed
-                side.pauseProducing()
-                for _ in range(300):
-                    other.sendMessage(bytes(4096))
-                pair.advance(limit * share)
-                side.resumeProducing()
-                pair.advance(5)
-                self.assertEqual(
-                    (pair.server.termination, pair.client.termination),
-                    (None, None),
-                    f"the {paused} paused for {share} of its limit of {limit} s",
-                )
-                self.assertEqual(len(side.messages), 300)
+    def paused(self, side: str, settings: Any = None) -> tuple[Pair, Recorder, Recorder]:
+        """A pair of which one side has paused, that side, and the other one."""
+        pair = self.pair(settings or freshServer(ttl=SHORT)).up()
+        sides = (pair.server, pair.client) if side == "server" else (pair.client, pair.server)
+        sides[0].pauseProducing()
+        return pair, *sides
+
+    def assertBoth(self, pair: Pair, cause: Cause | None) -> None:
+        """Both sides have ended so, or not at all."""
+        ends = [each.termination for each in (pair.server, pair.client)]
+        self.assertEqual([end and end.cause for end in ends], [cause] * 2)
+
+    def test_longPause(self) -> None:
+        """No pause with data behind it costs a session, on either side; all arrives then."""
+        for side in ("server", "client"):
+            pair, pausing, other = self.paused(side)
+            sent = [at.to_bytes(2, "big") + bytes(4094) for at in range(300)]
+            for message in sent:
+                other.sendMessage(message)
+            pair.advance(100 * 3.0)
+            self.assertBoth(pair, None)
+            self.assertEqual(pausing.messages, [])
+            for each in (pair.client, pair.server):
+                self.assertNotIn("heartbeatLate", each.names())
+            pausing.resumeProducing()
+            pair.advance(5)
+            self.assertEqual(pausing.messages, sent)
+            self.assertBoth(pair, None)
+
+    def test_longPauseFromTheStart(self) -> None:
+        """The same for a program that has paused before the session was up, or as it came up."""
+        for name in ("connectionMade", "handshakeCompleted"):
+            for side in ("server", "client"):
+                pair = self.pair(freshServer(ttl=SHORT))
+                pausing, other = pair.server, pair.client
+                if side == "client":
+                    pausing, other = other, pausing
+                pausing.doing[name] = pausing.pauseProducing
+                pair.up()
+                other.sendMessage(b"early")
+                pair.advance(100 * 3.0)
+                self.assertEqual(pausing.messages, [])
+                self.assertBoth(pair, None)
+                pausing.resumeProducing()
+                pair.pump()
+                self.assertEqual(pausing.messages, [b"early"])
+
+    def test_longPauseWithRequests(self) -> None:
+        """The same with requests: each is answered in the end, unless nobody waits any more."""
+        for side in ("server", "client"):
+            pair, pausing, other = self.paused(side)
+            pausing.requestReceived = bytes.upper  # type: ignore[method-assign]
+            patient = [firings(other.request(b"%d a" % at, 1000.0)) for at in range(32)]
+            hasty = [firings(other.request(b"%d b" % at, 10.0)) for at in range(32)]
+            pair.advance(100 * 3.0)
+            self.assertBoth(pair, None)
+            self.assertEqual(patient, [[]] * 32)
+            self.assertEqual([type(fired[0]) for fired in hasty], [RequestTimedOut] * 32)
+            pausing.resumeProducing()
+            pair.advance(1)
+            self.assertEqual(patient, [[b"%d A" % at] for at in range(32)])
+            self.assertBoth(pair, None)
+
+    def test_longPauseOfReplies(self) -> None:
+        """The same where it is replies that wait: they stand among the data."""
+        pair, pausing, other = self.paused("client")
+        other.requestReceived = bytes.upper  # type: ignore[method-assign]
+        fired = firings(pausing.request(b"a", 1000.0))
+        pair.advance(100 * 3.0)
+        self.assertEqual(fired, [])
+        pausing.resumeProducing()
+        self.assertEqual(fired, [b"A"])
+
+    def test_longPauseWithGoodbye(self) -> None:
+        """A goodbye waits behind the data of a paused side, as long as its sender waits for it."""
+        for side in ("server", "client"):
+            pair, pausing, other = self.paused(side)
+            for at in range(300):
+                other.sendMessage(b"%d" % at)
+            ended = firings(other.goodbye())
+            pair.advance(8 * 3.0)
+            self.assertEqual((pausing.messages, ended), ([], []))
+            pausing.resumeProducing()
+            pair.advance(1)
+            self.assertEqual(pausing.messages, [b"%d" % at for at in range(300)])
+            self.assertBoth(pair, Cause.GOODBYE)
+
+    def test_goodbyeGivenUp(self) -> None:
+        """Who says goodbye waits for no longer than its closeTimeout; the data arrive even so."""
+        pair, pausing, other = self.paused("server", freshServer(ttl=SHORT))
+        other.sendMessage(b"last words")
+        other.goodbye()
+        pair.advance(31)
+        self.assertIs(other.end.code, ErrorCode.CLOSE_TIMEOUT)
+        self.assertEqual(pausing.messages, [b"last words"])
+        self.assertIs(pausing.end.cause, Cause.TRUNCATED)
 
     def test_goodbyeBehindHeld(self) -> None:
         """A goodbye waits behind the messages that are held back, and both arrive."""
@@ -779,19 +834,19 @@ class CloseTests(PairCase):
         self.assertEqual(len(ended), 1)
 
     def test_whilePaused(self) -> None:
-        """A server's goodbye ends within closeTimeout although its program holds reading back."""
+        """A server's goodbye ends within closeTimeout although its program takes nothing."""
         pair = self.pair(freshServer(closeTimeout=4.0, ttl=TtlPolicy(default=600.0))).up()
         pair.server.pauseProducing()
         for _ in range(100):
             pair.client.sendMessage(bytes(4096))
         pair.pump()
-        self.assertFalse(pair.serverEnd.reading)
+        self.assertGreater(pair.client.queued, 0)
         ended = firings(pair.server.goodbye())
         pair.advance(4.25 + LINGER)
         self.assertEqual(len(ended), 1)
 
     def test_drainWhilePaused(self) -> None:
-        """A drain ends within its grace although a session's program holds reading back."""
+        """A drain ends within its grace although a session's program takes nothing."""
         pair = self.pair(freshServer(ttl=TtlPolicy(default=600.0))).up()
         pair.server.pauseProducing()
         for _ in range(100):
@@ -895,7 +950,7 @@ class GoneTests(PairCase):
         """What was held breaks a rule: there is nobody any more to be told."""
         for holding in ("client", "server"):
             pair, side, other, producer = self.held(holding)
-            linkOf(other).core._outbox.whole(MessageType.CDT, b"\x07x")
+            linkOf(other).core._outbox.whole(MessageType.CRQ, b"\x07x", 0)
             linkOf(other).driver.flush()
             pair.pump()
             other.abort()

@@ -22,6 +22,7 @@ from tests.pairs import (
     freshClient,
     freshServer,
 )
+from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
 from thing.core.groups import GroupName
 from thing.core.heartbeat import TtlPolicy
@@ -43,7 +44,8 @@ from thing.core.messages import (
     SHR,
     MessageType,
 )
-from thing.core.records import RECORD_LIMIT, clearRecord
+from thing.core.records import clearRecord
+from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode
 from thing.events import Cause, PeerProved
 from thing.session.driver import LINGER
@@ -57,6 +59,9 @@ from thing.trust.authorized import Anyone
 HTTP = b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n"
 TLS = bytes.fromhex("16030100c8010000c40303") + bytes(194)
 SSH = b"SSH-2.0-OpenSSH_9.6\r\n"
+
+SMALL = Capacity(16384, 32768, 16384, 100)
+"""What a server can take that takes records of less than the longest."""
 
 PATIENCE = 30.0
 """How long a test waits for sockets at most, seconds."""
@@ -321,24 +326,24 @@ class FloodTests(PairCase):
         self.addCleanup(self.finish, pair)
         core = linkOf(pair.server).core
         for _ in range(5000):
-            raw.server.dataReceived(raw.records(CDT(MORE, b"x")))
+            raw.server.dataReceived(raw.records(CDT(MORE, 0, b"x")))
             self.assertLessEqual(len(core._inbox._begun or b""), 5000)
         self.assertIsNone(pair.server.termination)
-        raw.server.dataReceived(raw.records(CDT(MORE, b"x")))
+        raw.server.dataReceived(raw.records(CDT(MORE, 0, b"x")))
         self.assertIs(pair.server.end.code, ErrorCode.MESSAGE_TOO_LONG)
         self.assertIsNone(core._inbox._begun)
 
     def test_emptyFragments(self) -> None:
         """Fragments that hold nothing and promise more are refused."""
         pair, raw = self.rawClient()
-        raw.server.dataReceived(raw.records(CDT(MORE, b"")))
+        raw.server.dataReceived(raw.records(CDT(MORE, 0, b"")))
         self.assertIs(pair.server.end.code, ErrorCode.MALFORMED_MESSAGE)
 
     def test_keyUpdates(self) -> None:
         """Key updates with nothing between them are refused; with a message between, harmless."""
         pair, raw = self.rawClient()
         for _ in range(200):
-            raw.server.dataReceived(raw.records(CKU(), CDT(0, b"")))
+            raw.server.dataReceived(raw.records(CKU(), CDT(0, 0, b"")))
         self.assertIsNone(pair.server.termination)
         raw.server.dataReceived(raw.records(CKU(), CKU()))
         self.assertIs(pair.server.end.code, ErrorCode.KEY_UPDATE_REPEATED)
@@ -347,22 +352,23 @@ class FloodTests(PairCase):
         """A flood of the smallest messages at a paused program: what is kept is bounded."""
         pair, raw = self.rawClient()
         pair.server.pauseProducing()
+        most = pair.serverFactory.settings.capacity.mainCredit // RECORD_COST
         gc.collect()
         tracemalloc.start()
         try:
             before = tracemalloc.get_traced_memory()[0]
-            for _ in range(200):
-                if raw.transport.producerState != "producing":
-                    break
-                raw.server.dataReceived(raw.records(*[CDT(0, b"")] * 100))
+            for _ in range(most):
+                raw.server.dataReceived(raw.records(CDT(0, 0, b"")))
             gc.collect()
             grown = tracemalloc.get_traced_memory()[0] - before
         finally:
             tracemalloc.stop()
-        self.assertEqual(raw.transport.producerState, "paused")
-        self.assertLess(grown, 400_000)
-        pair.server.resumeProducing()
-        self.assertGreater(len(pair.server.messages), 100)
+        self.assertEqual(raw.transport.producerState, "producing")
+        self.assertLess(grown, 100_000)
+        self.assertIsNone(pair.server.termination)
+        raw.server.dataReceived(raw.records(CDT(0, 0, b"")))
+        self.assertIs(pair.server.end.code, ErrorCode.CREDIT_EXCEEDED)
+        self.assertEqual(len(pair.server.messages), most)
 
     def test_requests(self) -> None:
         """Requests without end at a program that never answers: the 65th ends the session."""
@@ -405,12 +411,10 @@ class FloodTests(PairCase):
         """A flood of requests at a paused program: what is kept is bounded, and then judged."""
         pair, raw = self.rawClient()
         pair.server.pauseProducing()
-        for number in range(1, 2000):
-            if raw.transport.producerState != "producing":
-                break
+        most = pair.serverFactory.settings.capacity.mainCredit // RECORD_COST
+        for number in range(1, most + 1):
             raw.server.dataReceived(raw.records(CRQ(number, b"")))
-        self.assertEqual(raw.transport.producerState, "paused")
-        self.assertLess(number, 1000)
+        self.assertIsNone(pair.server.termination)
         pair.server.requestReceived = lambda _: Deferred()  # type: ignore[method-assign]
         pair.server.resumeProducing()
         self.assertIs(pair.server.end.code, ErrorCode.TOO_MANY_REQUESTS)
@@ -435,11 +439,13 @@ class FloodTests(PairCase):
             assert key is not None
             raw.server.dataReceived(key.seal(bytes((number,)) + bytes(40)))
             self.assertEqual(pair.server.termination is None, number in legal, f"{number:#04x}")
-            self.assertEqual(pair.server.messages, [bytes(39)] if number == data else [])
+            self.assertEqual(pair.server.messages, [bytes(35)] if number == data else [])
 
     def test_sinceTheEnd(self) -> None:
         """After the end nothing is fed to the core, however much comes."""
-        pair, raw = self.rawClient()
+        pair = Pair(freshServer(capacity=SMALL))
+        raw = RawClient(pair)
+        self.addCleanup(self.finish, pair)
         raw.server.dataReceived(b"\xff" * 100)
         self.assertIs(pair.server.end.code, ErrorCode.RECORD_TOO_LONG)
         for _ in range(100):
@@ -496,8 +502,8 @@ class StrangerTests(PairCase):
 
     def test_oversizedSession(self) -> None:
         """The same for a length beyond a session's limit."""
-        pair = self.pair().up()
-        pair.server.dataReceived((RECORD_LIMIT + 1).to_bytes(2, "big"))
+        pair = self.pair(freshServer(capacity=SMALL)).up()
+        pair.server.dataReceived((SMALL.recordLimit + 1).to_bytes(2, "big"))
         self.assertIs(pair.server.end.code, ErrorCode.RECORD_TOO_LONG)
 
     def test_memory(self) -> None:

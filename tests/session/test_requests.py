@@ -18,8 +18,10 @@ from tests.helpers import (
     only,
     pump,
     sendTo,
+    splitRecords,
 )
 from tests.pairs import Pair, PairCase, firings, freshClient, freshServer
+from thing.core.capacity import MAX_REQUEST_RECORD
 from thing.core.layout import Message
 from thing.core.messages import (
     CDT,
@@ -35,7 +37,7 @@ from thing.core.messages import (
     SRQ,
     Role,
 )
-from thing.core.records import RECORD_LIMIT, TAG_LENGTH
+from thing.core.records import TAG_LENGTH
 from thing.core.requests import RequestLedger
 from thing.core.states import State
 from thing.errors import (
@@ -59,7 +61,7 @@ from thing.events import (
 )
 from thing.session.protocol import linkOf
 
-DONE, FAILED, NOT_TAKEN = ReplyStatus
+DONE, FAILED, NOT_TAKEN, _ = ReplyStatus
 
 
 def sides(role: Role, **settings: Any) -> tuple[Any, Any]:
@@ -175,10 +177,11 @@ class ExchangeTests(TestCase):
             asking.request(content)
             self.assertEqual(carry(asking, answering), [RequestReceived(1, content)])
             answering.reply(1, DONE, content)
-            record = answering.dataToSend(0.0, PLENTY)
-            self.assertEqual(len(record), 2 + RECORD_LIMIT)
+            sent = answering.dataToSend(0.0, PLENTY)
+            record = splitRecords(sent)[-1]  # Credit goes before it.
+            self.assertEqual(len(record), 2 + MAX_REQUEST_RECORD)
             self.assertEqual(len(record), 2 + 1 + 4 + 1 + REQUEST_LIMIT + TAG_LENGTH)
-            self.assertEqual(give(asking, record, 0.0), [ReplyReceived(1, DONE, content)])
+            self.assertEqual(give(asking, sent, 0.0), [ReplyReceived(1, DONE, content)])
             error = self.assertRaises(LocalProtocolError, asking.request, content + b"x")
             self.assertIs(error.code, ErrorCode.BAD_ARGUMENT)
             asking.request(b"")
@@ -198,7 +201,7 @@ class ExchangeTests(TestCase):
 
     def test_statuses(self) -> None:
         """Each status is told; one that is not known counts as a failure."""
-        for number, status in ((0, DONE), (1, FAILED), (2, NOT_TAKEN), (3, FAILED), (255, FAILED)):
+        for number, status in (*enumerate(ReplyStatus), (4, FAILED), (255, FAILED)):
             client, _ = establishedPair()
             client.request(b"what?")
             events = sendTo(client, SRP(1, number, b"x"))
@@ -335,7 +338,7 @@ class RuleTests(TestCase):
                     settings = {role.name.lower(): _settings(role, stream=stream)}
                     side, _ = sides(role, **settings)
                     side.request(b"")
-                    events = sendTo(side, DATA[role.peer](MORE, b"half"), message)
+                    events = sendTo(side, DATA[role.peer](MORE, 0, b"half"), message)
                     self.assertIs(ending(events).code, ErrorCode.MALFORMED_MESSAGE)
                     self.assertEqual(only(RequestReceived, events), [])
 

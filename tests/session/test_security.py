@@ -67,6 +67,7 @@ from thing.core.messages import (
 from thing.core.records import Aead, TrafficKey, clearRecord
 from thing.core.server import ServerConnection
 from thing.core.states import State
+from thing.core.window import RECORD_COST
 from thing.errors import EndReason, ErrorCode, NotAuthorized, RemoteProtocolError
 from thing.events import (
     Cause,
@@ -546,10 +547,10 @@ class PeerTests(SynchronousTestCase):
     def test_endlessMessage(self) -> None:
         """A message that never ends is refused at the limit, and its pieces are forgotten."""
         _, server = establishedPair(server=serverSettings(maxMessage=3 * FRAGMENT_LIMIT))
-        piece = CDT(MORE, bytes(FRAGMENT_LIMIT))
+        piece = CDT(MORE, 0, bytes(FRAGMENT_LIMIT))
         self.assertEqual(sendTo(server, piece), [])
         self.assertEqual(sendTo(server, piece, piece), [])
-        self.assertIs(ending(sendTo(server, CDT(MORE, b"x"))).code, ErrorCode.MESSAGE_TOO_LONG)
+        self.assertIs(ending(sendTo(server, CDT(MORE, 0, b"x"))).code, ErrorCode.MESSAGE_TOO_LONG)
         self.assertIsNone(server._inbox._begun)
 
     def test_floodOfNothing(self) -> None:
@@ -557,8 +558,8 @@ class PeerTests(SynchronousTestCase):
         _, server = establishedPair()
         server.hold()
         for _ in range(100):
-            sendTo(server, CDT(0, b""))
-        self.assertGreater(server.held, 100 * 100)
+            sendTo(server, CDT(0, 0, b""))
+        self.assertGreaterEqual(server.held, 100 * RECORD_COST)
 
     def test_retryAfter(self) -> None:
         """How long to stay away is told, up to an hour; without keys it is anybody's word."""
@@ -711,7 +712,7 @@ class ObserverTests(SynchronousTestCase):
             client, _ = establishedPair()
             client.sendMessage(message)
             lengths.add(len(output(client)))
-        self.assertEqual(lengths, {2 + 2 + 1000 + 16})
+        self.assertEqual(lengths, {2 + 6 + 1000 + 16})
 
     def test_kinds(self) -> None:
         """The kind of a message is sealed: data, heartbeat and goodbye differ by length alone."""
@@ -719,7 +720,7 @@ class ObserverTests(SynchronousTestCase):
         client.beat(0.0)
         beat = output(client)
         client, server = establishedPair()
-        client.sendMessage(bytes(len(CHB(1, 0).encode()) - 1))
+        client.sendMessage(bytes(len(CHB(1, 0).encode()) - 5))
         data = output(client)
         self.assertEqual(beat[:2], data[:2])
         self.assertNotEqual(beat[2:3] + data[2:3], bytes((MessageType.CHB, MessageType.CDT)))

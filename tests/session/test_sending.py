@@ -18,7 +18,7 @@ from tests.pairs import Pair, PairCase
 from tests.session import test_driver, test_protocol
 from thing.errors import ErrorCode
 from thing.events import Cause
-from thing.session.sinks import QUICK, QUICK_BATCH, WRITE_BATCH
+from thing.session.sinks import FIRST_BATCH, WRITE_BATCH
 from thing.session.transports import canSendDirectly
 
 
@@ -200,14 +200,18 @@ class AtOnceTests(DirectCase):
 
     def test_quick(self) -> None:
         """A transport that sends a batch at once is given more in the next turn, a slow one not."""
-        for wait, most in ((0.0, QUICK_BATCH), (2 * QUICK, WRITE_BATCH)):
+        for wait, quick in ((0.0, True), (0.5, False)):
             pair = self.direct(networkSize=1 << 20)
-            pair.server.sendMessage(bytes(10 * WRITE_BATCH))
+            first = pair.server.octetsSent
+            pair.server.sendMessage(bytes(FIRST_BATCH - 100))
+            handed = pair.server.octetsSent - first
             pair.clock.advance(wait)
-            pair.serverEnd.step(0)
-            self.assertIn(len(pair.serverEnd.outgoing), range(most, most + 17_000))
             pair.pump()
-            self.assertEqual(len(pair.client.messages[0]), 10 * WRITE_BATCH)
+            pair.server.sendMessage(bytes(10 * WRITE_BATCH))
+            next_ = pair.server.octetsSent - first - handed
+            self.assertEqual(next_ > 1.5 * handed, quick)
+            pair.pump()
+            self.assertEqual(len(pair.client.messages[1]), 10 * WRITE_BATCH)
 
     def test_broken(self) -> None:
         """A stream that breaks while sending is reported by the reactor, once, as any other."""

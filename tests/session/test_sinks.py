@@ -10,7 +10,17 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer
 
-from thing.session.sinks import QUICK, QUICK_BATCH, WRITE_BATCH, DirectSink, WritingSink, openSink
+from thing.session.sinks import (
+    AHEAD,
+    FIRST_BATCH,
+    LEAST_BATCH,
+    QUICK,
+    QUICK_BATCH,
+    WRITE_BATCH,
+    DirectSink,
+    WritingSink,
+    openSink,
+)
 
 
 class PlainTransport:
@@ -155,7 +165,7 @@ class DirectSinkTests(SinkCase):
         self.assertIsInstance(self.sink, DirectSink)
         self.assertIs(self.transport.producer, self.sink)
         self.assertIs(self.transport.streaming, False)
-        self.assertEqual(self.sink.room, WRITE_BATCH)
+        self.assertEqual(self.sink.room, FIRST_BATCH)
 
     def test_first(self) -> None:
         """The first octets are written: others may have written before them."""
@@ -211,22 +221,36 @@ class DirectSinkTests(SinkCase):
 
     def test_room(self) -> None:
         """What is written takes room until all is sent; then more is asked for."""
-        self.sink.send(bytes(WRITE_BATCH - 1), False)
+        self.sink.send(bytes(FIRST_BATCH - 1), False)
         self.assertEqual(self.sink.room, 1)
         self.sink.send(bytes(10), False)
         self.assertLess(self.sink.room, 0)
-        self.clock.advance(1)
+        self.clock.advance(AHEAD)
         self.sink.resumeProducing()
-        self.assertEqual(self.sink.room, WRITE_BATCH)
+        self.assertEqual(self.sink.room, FIRST_BATCH + 9)
         self.assertEqual(self.asked, 1)
 
+    def leave(self, octets: int, seconds: float) -> int:
+        """Hand octets over that have left after some seconds; how many there is room for next."""
+        self.sink.send(bytes(octets), False)
+        self.clock.advance(seconds)
+        self.sink.resumeProducing()
+        return self.sink.room
+
     def test_quick(self) -> None:
-        """A transport that sends a batch soon is given a larger one next, a slow one is not."""
-        for wait, room in ((0, QUICK_BATCH), (QUICK, WRITE_BATCH), (QUICK / 2, QUICK_BATCH)):
-            self.sink.send(b"data", False)
-            self.clock.advance(wait)
-            self.sink.resumeProducing()
-            self.assertEqual(self.sink.room, room)
+        """A batch that leaves soon is followed by one of twice the size, up to the most."""
+        room = self.sink.room
+        while room < QUICK_BATCH:
+            following = self.leave(room, QUICK / 2)
+            self.assertEqual(following, min(2 * room, QUICK_BATCH))
+            room = following
+        self.assertEqual(self.leave(room, 0.0), QUICK_BATCH)
+
+    def test_slow(self) -> None:
+        """A path is given no more than leaves within the time that a beat may wait, but some."""
+        self.assertEqual(self.leave(FIRST_BATCH, 2 * AHEAD), FIRST_BATCH // 2)
+        self.assertEqual(self.leave(FIRST_BATCH, 100.0), LEAST_BATCH)
+        self.assertIn(self.leave(LEAST_BATCH, AHEAD / 4), range(4 * LEAST_BATCH - 9, QUICK_BATCH))
 
     def test_disconnecting(self) -> None:
         """A transport that is to close is asked for nothing: it waits for its producer to go."""

@@ -26,6 +26,7 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.helpers import only, pump
+from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
 from thing.core.credentials import Anonymous, Credential, joinChain, splitChain
 from thing.core.extensions import GivenTicket
@@ -36,6 +37,7 @@ from thing.core.preshared import Resumable
 from thing.core.records import Aead
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
+from thing.core.window import Budget
 from thing.events import ResumptionTicket, TicketReceived
 from thing.identity import CredentialKind, Identity
 from thing.trust import tickets
@@ -56,6 +58,9 @@ LATER = 3600
 """How much later the session is resumed, seconds."""
 
 TICKET_LIFETIME = 24 * 3600
+
+SMALL = Capacity(512, 576, 128, 0)
+"""The least that a peer can take."""
 
 CLIENT, SERVER = Role.CLIENT, Role.SERVER
 
@@ -83,6 +88,8 @@ class Case:
     """Whether the client asks for a ticket, and is given one."""
     resumed: bool = False
     """Whether it offers the ticket of the case that gives the first."""
+    small: bool = False
+    """Whether the client takes no more than the least."""
 
     @property
     def clientKind(self) -> CredentialKind:
@@ -122,6 +129,7 @@ CASES = [
     TICKET,
     Case("resumption", "the session that the ticket resumes", tickets=True, resumed=True),
     Case("x509", "X.509 certificates", kind=X509),
+    Case("small", "a small client with a pre-shared key", kind=PRESHARED, small=True),
     Case("ssh-certificate", "OpenSSH certificates", kind=SSH_CERTIFICATE),
 ]
 
@@ -320,6 +328,7 @@ def connections(case: Case, inputs: dict[str, Any]) -> dict[Role, Any]:
         "aeads": (case.aead,),
         "groupTable": {**GROUPS, GroupName.X25519MLKEM768: RecordedEncapsulation()},
         "peerKinds": (case.kind,),
+        "budget": Budget(0),  # No window grows: what is granted does not depend on the time.
     }
     order = ("puzzleSeed", "retryRandom", "mlkemSeed", "serverX25519", "serverRandom", "challenge")
     preshared = case.kind is PRESHARED
@@ -338,6 +347,7 @@ def connections(case: Case, inputs: dict[str, Any]) -> dict[Role, Any]:
         credential=Anonymous() if case.anonymous else credentialOf(case, inputs, "client"),
         requestedTtl=inputs["requestedTtl"] / 1000,
         resumption=case.tickets,
+        **({"capacity": SMALL} if case.small else {}),
     )
     ticket = None
     if case.resumed:

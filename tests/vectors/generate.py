@@ -40,7 +40,7 @@ from thing.core.preshared import Form
 from thing.core.records import Aead
 from thing.core.server import ServerConnection
 from thing.core.states import State
-from thing.errors import EndReason, ErrorCode, ReplyStatus
+from thing.errors import EndReason, ErrorCode, ReplyStatus, StopCode
 from thing.events import Event, PeerProved
 
 ROUND_TRIP = 0.25
@@ -132,6 +132,37 @@ class Pair:
         self.heartbeat()
         self.server.updateKey(self.now)
         self.server.sendMessage(b"under the next key")
+        self.flow()
+        self.credit(case)
+        self.streams(case)
+        self.client.endStream(0)
+        self.flow()
+
+    def credit(self, case: Case) -> None:
+        """A message that is longer than what a small client grants at first."""
+        if case.small:
+            self.server.sendMessage(octets("message", 1000))
+            self.flow()
+
+    def streams(self, case: Case) -> None:
+        """One that is accepted and ends both ways, half by half; one that is stopped."""
+        number = self.client.openStream("amp", self.now)
+        self.client.sendStream(number, b"early")
+        self.flow()
+        self.server.acceptStream(number)
+        self.events[SERVER] += self.server.releaseStream(number, self.now)
+        self.server.sendStream(number, octets("stream", 150))
+        self.flow()
+        self.client.sendStream(number, b"the last")
+        self.client.endStream(number)
+        self.flow()
+        self.server.endStream(number)
+        self.flow()
+        side = self.client if case.small else self.server
+        number = side.openStream("logs", self.now)
+        self.flow()
+        other = self.server if case.small else self.client
+        other.stopStream(number, StopCode.NOT_TAKEN)
         self.flow()
 
 

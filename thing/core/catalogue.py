@@ -5,6 +5,8 @@ from __future__ import annotations
 from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI
 from thing.core.layout import Message
 from thing.core.messages import (
+    CAC,
+    CCR,
     CDT,
     CFL,
     CGB,
@@ -12,8 +14,12 @@ from thing.core.messages import (
     CHR,
     CKU,
     CLW,
+    COP,
     CRP,
     CRQ,
+    CST,
+    SAC,
+    SCR,
     SDT,
     SFL,
     SGA,
@@ -21,8 +27,10 @@ from thing.core.messages import (
     SHR,
     SKU,
     SNK,
+    SOP,
     SRP,
     SRQ,
+    SST,
     SUU,
     MessageType,
 )
@@ -31,7 +39,8 @@ MESSAGES: dict[MessageType, type[Message]] = {
     cls.TYPE: cls
     for cls in (
         CHI, SHI, SDH, CDH, SCC, CCC, SHF, CHB, SUU, CGB, SGB, CFL, SFL, SGA,
-        CDT, SDT, CRQ, SRQ, CRP, SRP, CLW, CKU, SKU, SNK, CHR, SHR,
+        CDT, SDT, CRQ, SRQ, CRP, SRP, CLW,
+        CCR, SCR, COP, SOP, CAC, SAC, CST, SST, CKU, SKU, SNK, CHR, SHR,
     )
 }  # fmt: skip
 """Every message class by its type."""

@@ -65,6 +65,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
     _dataIn = MessageType.SDT
     _farewellIn = MessageType.SGB
     _dataOut = MessageType.CDT
+    _creditOut = MessageType.CCR
     _requestOut = CRQ
     _replyOut = CRP
 
@@ -100,6 +101,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
         return events
 
     def _receiveSHI(self, octets: bytes) -> None:
+        self._answered()
         self._search = self._handshake.receiveSHI(SHI.received(octets))
         if self._search is not None:
             self._machine.step(Step.RETRY)
@@ -118,6 +120,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
         :param now: the time, seconds.
         :return: what follows.
         """
+        self._now = now
         if self.state is State.SOLVING and self._search is not None:
             solution = self._search.go()
             if solution is not None:
@@ -147,7 +150,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
         ticket = self._handshake.ticket()
         self._establish(sessionId, shf.ttl / 1000, shf.interval / 1000)
         if self.lastWord:
-            self._outbox.whole(MessageType.CLW, self.lastWord, limited=False)
+            self._leaveLastWord(limited=False)
         if ticket is not None:
             self._events.append(TicketReceived(ticket))
 
@@ -209,6 +212,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
     def _receiveSUU(self, octets: bytes) -> None:
         suu = SUU.decode(octets[1:])
         rtt = self._pulse.acknowledged(suu, self._now)
+        self._measure(rtt)
         ttl, interval = suu.ttl / 1000, suu.interval / 1000
         self._liveness.renew(self._now, ttl)
         self._events.append(HeartbeatAcknowledged(suu.sequence, rtt, ttl, interval))
@@ -228,16 +232,31 @@ class ClientConnection(Dialogue[ClientHandshake]):
         :raises TypeError: unless ``data`` is bytes or like bytes.
         """
         word = bytes(memoryview(data))
-        if len(word) > LAST_WORD_LIMIT:
+        longest = min(LAST_WORD_LIMIT, self._peerCapacity.lastWord)
+        if len(word) > longest:
             raise LocalProtocolError(
-                ErrorCode.BAD_ARGUMENT, f"a last word has {LAST_WORD_LIMIT} octets at most"
+                ErrorCode.BAD_ARGUMENT, f"a last word has {longest} octets at most"
             )
-        if self.session is not None or self.termination is not None:
-            if self.state not in WRITABLE_STATES:
-                return False
-            self._outbox.whole(MessageType.CLW, CLW(word).encode())
-        self.lastWord = word
+        if self.session is None and self.termination is None:
+            self.lastWord = word
+            return True
+        if self.state not in WRITABLE_STATES or self._outbox.mainEnding:
+            return False
+        before, self.lastWord = self.lastWord, word
+        try:
+            self._leaveLastWord()
+        except LocalProtocolError:
+            self.lastWord = before
+            raise
         return True
+
+    def _leaveLastWord(self, limited: bool = True) -> None:
+        word = self.lastWord
+        if len(word) > self._peerCapacity.lastWord:
+            raise RemoteProtocolError(
+                ErrorCode.LIMITS_OUT_OF_BOUNDS, "the server takes no last word of this length"
+            )
+        self._outbox.whole(MessageType.CLW, CLW(word).encode(), len(word), limited)
 
     # Termination.
 
@@ -256,6 +275,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
 
     def _leave(self) -> None:
         if self.state is State.LEAVING and not self._liveness.limited:
+            self._stopUndecided()
             self._outbox.farewell(MessageType.CGB)
             self._beginClose()
 
@@ -269,6 +289,9 @@ class ClientConnection(Dialogue[ClientHandshake]):
             sga.grace / 1000,
         )
         self._events.append(self._sentAway)
+
+    def _farewellCame(self) -> None:
+        self._liveness.unwatch()  # The server answers no more, even if its goodbye is held here.
 
     def _receiveSGB(self, octets: bytes) -> None:
         SGB.decode(octets[1:])
@@ -296,6 +319,10 @@ class ClientConnection(Dialogue[ClientHandshake]):
         MessageType.SDT: Dialogue._receiveData,
         MessageType.SRQ: Dialogue._receiveRequest,
         MessageType.SRP: Dialogue._receiveReply,
+        MessageType.SCR: Dialogue._receiveCredit,
+        MessageType.SOP: Dialogue._receiveOpen,
+        MessageType.SAC: Dialogue._receiveAccept,
+        MessageType.SST: Dialogue._receiveStop,
         MessageType.SKU: Dialogue._receiveUpdate,
         MessageType.SHR: Dialogue._receiveReject,
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import cast
 
+from thing.core.capacity import Capacity
 from thing.core.credentials import Credential, Unsigned
 from thing.core.extensions import (
     ExtensionType,
@@ -101,6 +102,7 @@ class ClientHandshake(Handshake):
             settings.aeads,
             settings.peerKinds,
             toMilliseconds(settings.requestedTtl or 0),
+            *settings.capacity,
             extensions,
         )
         return self._send(chi) if offer is None else self._bind(offer, chi.typed())
@@ -130,6 +132,7 @@ class ClientHandshake(Handshake):
             choose((shi.group,), self._settings.groups, ErrorCode.NO_COMMON_GROUP)
         )
         self.aead = Aead(choose((shi.aead,), self._settings.aeads, ErrorCode.NO_COMMON_AEAD))
+        self.peerCapacity = Capacity.of(shi)
         taken = find(shi.extensions, ExtensionType.PRESHARED_KEY)
         if taken is not None:
             if taken or self._offer is None:

@@ -12,29 +12,34 @@ roles' modules.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from thing.core import endings
 from thing.core.heartbeat import Verdict, toMilliseconds
-from thing.core.inbox import Inbox
+from thing.core.inbox import TYPES, Inbox, costOf, streamOf
 from thing.core.layout import Message
 from thing.core.liveness import Liveness
 from thing.core.messages import (
     CHI_LIMIT,
+    END,
     HANDSHAKE_LIMIT,
     MessageType,
     Reject,
     Role,
 )
 from thing.core.outbox import Outbox
-from thing.core.records import HEADER_LENGTH, RECORD_LIMIT, TAG_LENGTH
+from thing.core.records import HEADER_LENGTH, TAG_LENGTH
 from thing.core.settings import Settings
 from thing.core.states import LIVENESS_STATES, State, StateMachine, Step
+from thing.core.window import Window
 from thing.core.wire import MessageReader, MessageWriter
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.events import (
     Cause,
+    DataEnded,
     Event,
     HeartbeatLate,
     Session,
@@ -42,8 +47,8 @@ from thing.events import (
     Termination,
 )
 
-_TYPES = {int(kind): kind for kind in MessageType}
 _FAREWELLS = frozenset({MessageType.CGB, MessageType.SGB})
+_LAST = frozenset({MessageType.CST, MessageType.SST, MessageType.SGB})
 _OVERHEAD = HEADER_LENGTH + TAG_LENGTH
 
 
@@ -64,6 +69,7 @@ class Connection:
     role: ClassVar[Role]
     _rejectOut: ClassVar[type[Reject]]
     _dataOut: ClassVar[MessageType]
+    _creditOut: ClassVar[MessageType]
     _inOrder: ClassVar[frozenset[MessageType]]
     """What goes through the inbox: data, what is in order with them, and the goodbye."""
     _dataIn: ClassVar[MessageType]
@@ -71,8 +77,9 @@ class Connection:
     _handlers: ClassVar[dict[MessageType, Callable[[Any, bytes], None]]]
 
     __slots__ = (
-        "_events", "_inbox", "_limits", "_liveness", "_machine", "_now", "_outbox", "_proved",
-        "_reader", "_writer", "octetsReceived", "octetsSent", "session", "termination",
+        "_events", "_inboxOrNone", "_limits", "_liveness", "_machine", "_now", "_outbox", "_proved",
+        "_reader", "_roundTrip", "_windowOrNone", "_writer", "octetsReceived", "octetsSent",
+        "session", "termination",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -84,11 +91,13 @@ class Connection:
         self._machine = StateMachine(self.role)
         self._reader = MessageReader(self.role.peer)
         self._writer = MessageWriter(self.role)
-        self._inbox = Inbox(self._dataIn, self._farewellIn, settings.maxMessage, settings.stream)
-        self._outbox = Outbox(self._dataOut, settings.maxBuffered)
+        self._outbox = Outbox(self._dataOut, self._creditOut, settings.maxBuffered)
+        self._inboxOrNone: Inbox | None = None  # Big; idle sessions have none, and no window.
+        self._windowOrNone: Window | None = None
+        self._roundTrip = math.inf
         self._events: list[Event] = []  # Never more than a few.
         self._now = 0.0
-        self._liveness = Liveness(settings.pauseLimit)
+        self._liveness = Liveness()
         self._proved = False
 
     # What the driver asks.
@@ -118,20 +127,25 @@ class Connection:
         How long it is since the session was renewed.
 
         :param now: the time, seconds.
-        :return: seconds, without the time in which this side did not read; None before
-            the session is up, and when the peer's silence does not count any more.
+        :return: seconds; None before the session is up, and when the peer's silence does not
+            count any more.
         """
         return self._liveness.silence(now) if self.state in LIVENESS_STATES else None
 
     @property
     def queued(self) -> int:
-        """How many octets of application data wait to be sent."""
+        """How many octets of application data wait to be sent in the main stream."""
         return self._outbox.queued
 
     @property
     def held(self) -> int:
-        """How many octets of the peer's data are held, with something for each message."""
-        return self._inbox.held
+        """How many octets of the main stream are held, with something for each record."""
+        return 0 if self._inboxOrNone is None else self._inboxOrNone.held
+
+    @property
+    def hasEvents(self) -> bool:
+        """Whether something happened while something was sent."""
+        return bool(self._events)
 
     @property
     def hasDataToSend(self) -> bool:
@@ -155,8 +169,13 @@ class Connection:
                 break
             writer.seal(message, now)
             size += len(message) + _OVERHEAD
-            if message[0] in _FAREWELLS:
+            kind = message[0]
+            if kind in _FAREWELLS:
                 self._machine.step(Step.FLUSHED)
+            if kind in _LAST or (kind == self._dataOut and message[1] & END):
+                self._sentLast(message)
+        if outbox.drained:
+            self._noteDrained()
         data = writer.take()
         self.octetsSent += len(data)
         return data
@@ -188,7 +207,7 @@ class Connection:
         self._now = now
         self._inbox.holding = False
         try:
-            while self.termination is None and self._advanceInbox():
+            while self.termination is None and (self._advanceInbox() or self._advanceStreams()):
                 pass
         except RemoteProtocolError as error:
             self._refuse(error)
@@ -198,9 +217,9 @@ class Connection:
 
     def hold(self) -> None:
         """
-        Keep the peer's data, and its goodbye behind them, for later; the rest goes on.
+        Keep the main stream's data, and the goodbye behind them, for later; the rest goes on.
 
-        How much is kept is up to the driver: it watches :attr:`held`, and stops reading.
+        How much the peer may send meanwhile is bounded by its credit.
         """
         self._inbox.holding = True
 
@@ -228,42 +247,71 @@ class Connection:
 
     def _advance(self) -> bool:
         """Deal with one thing that came in, if there is any: what came first, first."""
-        if self._inbox.held and self._advanceInbox():
+        inbox = self._inboxOrNone
+        if inbox is not None and inbox.held and self._advanceInbox():
             return True
-        limit = RECORD_LIMIT if self.session is not None else self._handshakeLimit
+        if self._advanceStreams():
+            return True
+        established = self.session is not None
+        limit = self._limits.capacity.recordLimit if established else self._handshakeLimit
         message = self._reader.nextMessage(limit)
         if message is None:
             return False
-        kind = _TYPES.get(message[0])
+        kind = TYPES.get(message[0])
         if kind is None:
             raise self._unknown(message)
-        if self.session is not None and kind in self._inOrder:
-            self._receiveInOrder(kind, message)
+        if established and kind in self._inOrder:
+            self._receiveInOrder(kind, message, limit)
         else:
             self._machine.receive(kind)
             self._handlers[kind](self, message)
         return True
 
-    def _receiveInOrder(self, kind: MessageType, message: bytes) -> None:
-        """Deal with it now, if nothing is in front of it and nothing can be joined to it."""
-        inbox, stream = self._inbox, self._limits.stream
-        if stream or inbox.holding or inbox.held:
-            inbox.put(kind, message)
-            if stream and kind is self._dataIn:
-                self._receiveTogether()
+    def _receiveInOrder(self, kind: MessageType, message: bytes, limit: int) -> None:
+        """Deal with what stands in the order of a stream, now or when its turn comes."""
+        number = streamOf(message) if kind is self._dataIn else 0
+        octets = number or (self._limits.stream and kind is self._dataIn)
+        inbox = self._inbox
+        if octets:
+            self._receiveOctets(number, message)
+            self._receiveTogether(limit)
+            self._advanceInbox()
+            return
+        self._checkOrder(kind, message)
+        if inbox.held or inbox.holding or kind is self._farewellIn:
+            inbox.put(message)
+            if kind is self._farewellIn:
+                self._farewellCame()
             self._advanceInbox()
         else:
             self._machine.receive(kind)
-            content = inbox.accept(kind, message)
-            if content is not None:
-                self._handlers[kind](self, content)
+            self._deal(kind, inbox.accept(message))
 
-    def _receiveTogether(self) -> None:
-        """Octets of a stream that came in together are told together."""
-        while self._reader.nextIs(self._dataIn, RECORD_LIMIT):
-            message = self._reader.nextMessage(RECORD_LIMIT)
+    def _checkOrder(self, kind: MessageType, message: bytes) -> None:
+        """Whether the peer may send this in the main stream."""
+        if kind is not self._farewellIn:
+            if self._inbox.closed:
+                raise RemoteProtocolError(ErrorCode.STREAM_ENDED, f"{kind.name} after the end")
+            self._window.spend(costOf(message))
+
+    def _receiveOctets(self, number: int, message: bytes) -> None:
+        """Let octets of a stream wait there, for what may come together with them."""
+        if number:
+            self._machine.receive(self._dataIn)
+            self._receiveStreamData(number, message)
+        else:
+            self._checkOrder(self._dataIn, message)
+            self._inbox.put(message)
+
+    def _farewellCame(self) -> None:
+        """The peer said goodbye; what came before may still be held."""
+
+    def _receiveTogether(self, limit: int) -> None:
+        """Octets of streams that came in together are told together."""
+        while self._reader.nextIs(self._dataIn, limit):
+            message = self._reader.nextMessage(limit)
             assert message is not None, "it was seen"
-            self._inbox.put(self._dataIn, message)
+            self._receiveOctets(streamOf(message), message)
 
     def _unknown(self, message: bytes) -> RemoteProtocolError:
         stranger = self.state is State.AWAIT_CHI
@@ -272,14 +320,70 @@ class Connection:
 
     def _advanceInbox(self) -> bool:
         """Deal with what is next in order, unless that is held."""
-        kind = self._inbox.next
-        if kind is None:
+        inbox = self._inbox
+        kind = inbox.next
+        if kind is None or (kind is self._farewellIn and self._areStreamsHeld):
             return False
         self._machine.receive(kind)
-        content = self._inbox.take()
+        self._deal(kind, inbox.take())
+        return True
+
+    def _deal(self, kind: MessageType, content: bytes | None) -> None:
+        """Tell what has left the inbox, and make room for more."""
         if content is not None:
             self._handlers[kind](self, content)
-        return True
+        inbox = self._inbox
+        if inbox.ended:
+            inbox.ended = False
+            self._events.append(DataEnded())
+        if inbox.consumed and self.termination is None:
+            cost, inbox.consumed = inbox.consumed, 0
+            credit = self._window.consume(cost, self._now, self._roundTrip)
+            if credit is not None and not inbox.closed:
+                self._outbox.grant(0, credit)
+
+    @property
+    def _inbox(self) -> Inbox:
+        """What the peer sent in the main stream."""
+        if self._inboxOrNone is None:
+            most = None if self._limits.stream else self._limits.maxMessage
+            self._inboxOrNone = Inbox(self._farewellIn, most)
+        return self._inboxOrNone
+
+    @property
+    def _window(self) -> Window:
+        """What the peer may send in the main stream."""
+        if self._windowOrNone is None:
+            limits, own = self._limits, self._limits.capacity
+            self._windowOrNone = Window(
+                own.mainCredit, self._now, limits.budget, limits.maxWindow, whole=own.whole
+            )
+        return self._windowOrNone
+
+    # What those who build on this do about streams.
+
+    def _receiveStreamData(self, number: int, message: bytes) -> None:
+        """Data of a stream other than the main one came."""
+
+    def _advanceStreams(self) -> bool:
+        """Deal with one thing that came in such a stream, unless it is held."""
+        return False
+
+    @property
+    def _areStreamsHeld(self) -> bool:
+        """Whether something came in such a stream that its application has not taken."""
+        return False
+
+    def _sentLast(self, message: bytes) -> None:
+        """Data with END, or a stop, were handed to the transport."""
+
+    def _noteDrained(self) -> None:
+        """Of some stream little waits to be sent."""
+
+    def _deliverRest(self) -> None:
+        """The session is over: tell what came whole and in order before that."""
+        for kind, content in self._inbox.rest():
+            self._handlers[kind](self, content)
 
     @property
     def _handshakeLimit(self) -> int:
@@ -313,9 +417,6 @@ class Connection:
             self._outOfTime()
         elif verdict is Verdict.LATE:
             self._events.append(HeartbeatLate(self._liveness.silence(self._now) or 0.0))
-        elif verdict is Verdict.PAUSED_TOO_LONG:
-            self._sayReject(ErrorCode.PAUSED_TOO_LONG, 0.0)
-            self._end(Termination(Cause.ABORTED, ErrorCode.PAUSED_TOO_LONG))
         elif verdict is Verdict.DEAD:
             self._peerIsDead()
 
@@ -359,22 +460,6 @@ class Connection:
             self._end(Termination(Cause.ABORTED, ErrorCode.ABORTED))
         return self._takeEvents()
 
-    def readingPaused(self, now: float) -> None:
-        """
-        This side stops reading: the peer's silence no longer counts.
-
-        :param now: the time, seconds.
-        """
-        self._liveness.pause(now)
-
-    def readingResumed(self, now: float) -> None:
-        """
-        This side reads again.
-
-        :param now: the time, seconds.
-        """
-        self._liveness.resume(now)
-
     # What both roles' messages share.
 
     def _urgent(self, message: Message) -> None:
@@ -408,11 +493,8 @@ class Connection:
 
     def _end(self, termination: Termination) -> None:
         """The only way to the end: tell what came before it, forget all secrets and all else."""
-        try:
-            for kind, content in self._inbox.rest():
-                self._handlers[kind](self, content)
-        except RemoteProtocolError:
-            pass  # The session is over as it is.
+        with suppress(RemoteProtocolError):  # The session is over as it is.
+            self._deliverRest()
         self._machine.step(Step.END)
         self.termination = termination
         self._inbox.clear()
@@ -420,6 +502,9 @@ class Connection:
         self._reader.clear()
         self._writer.key = None
         self._liveness.end()
+        if self._windowOrNone is not None:
+            self._windowOrNone.close()
+            self._windowOrNone = None
         self._events.append(Terminated(termination))
 
     def _takeEvents(self) -> list[Event]:

@@ -12,10 +12,11 @@ from typing import ClassVar
 from thing.core import endings
 from thing.core.keyschedule import exportKeyingMaterial
 from thing.core.messages import CKU, REQUEST_LIMIT, Reply, Request
-from thing.core.opening import H, Opening
+from thing.core.opening import H
 from thing.core.requests import RequestLedger, contentOf
 from thing.core.settings import Settings
 from thing.core.states import WRITABLE_STATES, State
+from thing.core.streaming import Streaming
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, ReplyStatus
 from thing.events import (
     KeyUpdated,
@@ -26,7 +27,7 @@ from thing.events import (
 )
 
 
-class Dialogue(Opening[H]):
+class Dialogue(Streaming[H]):
     """
     A Connection, with what its program sends and is told.
 
@@ -50,7 +51,8 @@ class Dialogue(Opening[H]):
     @property
     def messagesReceived(self) -> int:
         """How many of the application's messages and requests came in."""
-        return self._inbox.messages + self._requestsReceived
+        inbox = self._inboxOrNone
+        return self._requestsReceived + (0 if inbox is None else inbox.messages)
 
     def sendMessage(self, data: bytes) -> bool:
         """
@@ -65,7 +67,7 @@ class Dialogue(Opening[H]):
         """
         if not self._mayWrite:
             return False
-        self._outbox.data(data)
+        self._outbox.data(self._outbox.main, data)
         self.messagesSent += 1
         return True
 
@@ -73,7 +75,7 @@ class Dialogue(Opening[H]):
     def _mayWrite(self) -> bool:
         """Whether data can be sent; that they cannot is the caller's error only at first."""
         if self._machine.state in WRITABLE_STATES:
-            return True
+            return not self._outbox.mainEnding
         if self.session is None and self.termination is None:
             raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no data in {self.state.name}")
         return False
@@ -89,12 +91,12 @@ class Dialogue(Opening[H]):
             unanswered, or if with it too much would wait.
         :raises TypeError: unless ``data`` is bytes or like bytes.
         """
-        content = contentOf(data)
+        content = contentOf(data, self._peerCapacity.request)
         if not self._mayWrite:
             return None
         number = self._requests.next
         request = self._requestOut(number, content)
-        self._outbox.whole(request.TYPE, request.encode())
+        self._outbox.whole(request.TYPE, request.encode(), len(content))
         self._requests.made(number)
         self.messagesSent += 1
         return number
@@ -112,12 +114,12 @@ class Dialogue(Opening[H]):
         :raises LocalProtocolError: ``BAD_ARGUMENT`` if it is too long, or if no such
             request is unanswered; ``WRONG_STATE`` before the session is up.
         """
-        content = contentOf(data)
+        content = contentOf(data, self._peerCapacity.request)
         if not self._mayWrite:
             return False
         self._requests.reply(number)
         reply = self._replyOut(number, status, content)
-        self._outbox.whole(reply.TYPE, reply.encode(), limited=False)
+        self._outbox.whole(reply.TYPE, reply.encode(), len(content), limited=False)
         return True
 
     def updateKey(self, now: float) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from thing.core.messages import SFL, Reject
-from thing.errors import EndReason, ErrorCode, RemoteProtocolError, ReplyStatus
+from thing.errors import EndReason, ErrorCode, RemoteProtocolError, ReplyStatus, StopCode
 from thing.events import UNAUTHENTICATED, Cause, Termination
 
 MAX_RETRY_AFTER = 3600.0
@@ -25,7 +25,7 @@ _BROKEN_RULES = frozenset(range(0x40)) - {
 }
 """The codes that blame the other side; all others tell of a program's decision."""
 
-E = TypeVar("E", ErrorCode, EndReason, ReplyStatus)
+E = TypeVar("E", ErrorCode, EndReason, ReplyStatus, StopCode)
 
 
 def known(enum: type[E], number: int) -> E | int:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hmac
 
+from thing.core.capacity import Capacity
 from thing.core.credentials import Credential, SignatureScheme, verifyCredential
 from thing.core.extensions import PresharedOffer
 from thing.core.groups import GroupName
@@ -45,12 +46,14 @@ class Handshake:
 
     :ivar group: the key exchange group that was chosen.
     :ivar aead: the AEAD that was chosen.
+    :ivar peerCapacity: what the peer can take once Established.
     :ivar secrets: the handshake's secrets, once both shares are known.
     :ivar preshared: the secret that the server took from the client's offer, if it did.
     """
 
     group: GroupName
     aead: Aead
+    peerCapacity: Capacity
     secrets: HandshakeSecrets
     preshared: Preshared | None = None
 

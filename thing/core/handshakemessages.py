@@ -30,7 +30,10 @@ class CHI(Message):
 
     TYPE = MessageType.CHI
     PREFIX = MAGIC
-    LAYOUT = (LIST8, OCTETS32, LIST16, LIST16, LIST8, UINT32, EXTENSIONS)
+    LAYOUT = (
+        *(LIST8, OCTETS32, LIST16, LIST16, LIST8, UINT32),
+        *(UINT16, UINT32, UINT32, UINT16, EXTENSIONS),
+    )
 
     versions: tuple[int, ...]
     random: bytes
@@ -40,6 +43,14 @@ class CHI(Message):
     """The kinds of server credential that the client can check."""
     requestedTtl: int
     """Milliseconds; zero leaves the choice to the server."""
+    recordLimit: int
+    """The longest record that the client takes once Established, octets."""
+    mainCredit: int
+    """Its first credit for the main stream, octets."""
+    streamCredit: int
+    """Its first credit for every other stream, octets."""
+    maxStreams: int
+    """How many streams the server may have open at once."""
     extensions: Extensions = ()
 
 
@@ -48,13 +59,24 @@ class SHI(Message):
     """Server Handshake Init: what the server chose."""
 
     TYPE = MessageType.SHI
-    LAYOUT = (UINT8, OCTETS32, UINT16, UINT16, EXTENSIONS)
+    LAYOUT = (
+        *(UINT8, OCTETS32, UINT16, UINT16),
+        *(UINT16, UINT32, UINT32, UINT16, EXTENSIONS),
+    )
 
     version: int
     random: bytes
     group: int
     """The group's number; zero asks for a retry."""
     aead: int
+    recordLimit: int
+    """The longest record that the server takes once Established, octets."""
+    mainCredit: int
+    """Its first credit for the main stream, octets."""
+    streamCredit: int
+    """Its first credit for every other stream, octets."""
+    maxStreams: int
+    """How many streams the client may have open at once."""
     extensions: Extensions = ()
 
 

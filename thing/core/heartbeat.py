@@ -133,14 +133,6 @@ class Deadline:
         self.patience = patience
         self._limit: float | None = None
 
-    def shift(self, seconds: float) -> None:
-        """
-        Move everything later, for time that does not count.
-
-        :param seconds: by how much.
-        """
-        self.set(self.due + seconds, self.patience)
-
     def expired(self, now: float) -> bool:
         """
         Whether the peer has had its chance; False may move :attr:`due`.
@@ -164,7 +156,6 @@ class Verdict(Enum):
     ALIVE = "nothing to report"
     LATE = "overdue for the first time since it was last heard"
     DEAD = "silent for a TTL, and reading once more brought nothing"
-    PAUSED_TOO_LONG = "this side held reading back for longer than it may"
     OUT_OF_TIME = "a handshake or an orderly close took too long"
 
 
@@ -173,33 +164,22 @@ class Watch:
     Watches one peer's silence.
 
     A peer is late after half a TTL, and dead when the :class:`Deadline` of a
-    whole TTL has expired. Time in which this side did not read does not
-    count, up to a limit.
+    whole TTL has expired.
 
     :ivar nextCheck: when :meth:`check` wants to be called next, seconds.
     """
 
-    __slots__ = (
-        "_deadline", "_last", "_late", "_patient",
-        "_pauseDeadline", "_pauseLimit", "_pausedAt", "_ttl", "nextCheck",
-    )  # fmt: skip
+    __slots__ = ("_deadline", "_last", "_late", "_patient", "_ttl", "nextCheck")
 
-    def __init__(
-        self, ttl: float, now: float, pauseLimit: float | None = None, patient: bool = True
-    ) -> None:
+    def __init__(self, ttl: float, now: float, patient: bool = True) -> None:
         """
         :param ttl: the TTL, seconds.
         :param now: the time, seconds.
-        :param pauseLimit: how long reading may be held back, seconds; None for a third of the
-            TTL, which the peer survives: it is without an answer meanwhile.
         :param patient: whether this side's lateness gives the peer more time.
             A client's does not: it did not beat meanwhile, so the server has
             ended the session, and the sooner it connects again the better.
         """
         self._patient = patient
-        self._pauseLimit = pauseLimit
-        self._pausedAt: float | None = None
-        self._pauseDeadline: Deadline | None = None
         self._deadline = Deadline(now, 0.0)
         self.renew(now, ttl)
 
@@ -213,8 +193,6 @@ class Watch:
         self._ttl = ttl
         self._last = now
         self._late = False
-        if self._pausedAt is not None:
-            self._pausedAt = now
         self._deadline.set(now + ttl, ttl if self._patient else 0.0)
         self._schedule()
 
@@ -225,54 +203,22 @@ class Watch:
         :param now: the time, seconds.
         :return: seconds, not negative.
         """
-        paused = 0.0 if self._pausedAt is None else now - self._pausedAt
-        return max(0.0, self._deadline.due + paused - now)
+        return max(0.0, self._deadline.due - now)
 
     def _schedule(self) -> None:
-        if self._pauseDeadline is not None:
-            self.nextCheck = self._pauseDeadline.due
-        elif self._late:
+        if self._late:
             self.nextCheck = self._deadline.due
         else:
             self.nextCheck = min(self._last + self._ttl / 2, self._deadline.due)
-
-    @property
-    def _pauseAllowed(self) -> float:
-        limit = self._pauseLimit
-        return self._ttl / BEATS_PER_TTL if limit is None else limit
 
     def silence(self, now: float) -> float:
         """
         How long the peer has been silent.
 
         :param now: the time, seconds.
-        :return: seconds; time in which this side did not read is left out.
+        :return: seconds.
         """
-        return (now if self._pausedAt is None else self._pausedAt) - self._last
-
-    def pause(self, now: float) -> None:
-        """
-        This side stops reading.
-
-        :param now: the time, seconds.
-        """
-        if self._pausedAt is None:
-            self._pausedAt = now
-            self._pauseDeadline = Deadline(now + self._pauseAllowed, self._pauseAllowed)
-            self._schedule()
-
-    def resume(self, now: float) -> None:
-        """
-        This side reads again.
-
-        :param now: the time, seconds.
-        """
-        if self._pausedAt is not None:
-            away = now - self._pausedAt
-            self._pausedAt = self._pauseDeadline = None
-            self._last += away
-            self._deadline.shift(away)
-            self._schedule()
+        return now - self._last
 
     def check(self, now: float) -> Verdict:
         """
@@ -286,9 +232,6 @@ class Watch:
         return verdict
 
     def _judge(self, now: float) -> Verdict:
-        if self._pauseDeadline is not None:
-            tooLong = self._pauseDeadline.expired(now)
-            return Verdict.PAUSED_TOO_LONG if tooLong else Verdict.ALIVE
         if self._deadline.expired(now):
             return Verdict.DEAD
         if not self._late and now >= self._last + self._ttl / 2:

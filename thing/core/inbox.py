@@ -1,7 +1,7 @@
 """
-What the peer sent in order and this side has not dealt with yet, the mirror of the outbox.
+What the peer sent in one stream and this side has not dealt with yet, the mirror of the outbox.
 
-All that stands in the order of the data waits here and leaves here in that order, whether it is
+All that stands in a stream's order waits here and leaves here in that order, whether it is
 dealt with at once, held back, or left over when the session ends. Fragments become messages here;
 what may be sent when, and what it means, is of no concern here.
 """
@@ -11,71 +11,80 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from thing.core.messages import MORE, MessageType
+from thing.core.messages import CONTENT_AT, END, MORE, MessageType
+from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, RemoteProtocolError
 
-DATA_HEADER = 2
-"""What comes before the application's octets in a CDT or SDT: the type and the flags."""
+DATA_AT = CONTENT_AT[MessageType.CDT]
+"""Where the octets of a CDT or SDT begin."""
 
-HELD_OVERHEAD = 128
-"""What a waiting message costs besides its octets, so that tiny ones count fairly."""
 
-_MORE, _LAST = bytes((MORE,)), b"\0"
+def costOf(message: bytes) -> int:
+    """
+    Tell what a record spends (specification, "Credit").
+
+    :param message: its type and its body.
+    :return: octets; none for what does not stand in a stream's order.
+    """
+    at = CONTENT_AT.get(message[0])
+    return 0 if at is None else RECORD_COST + len(message) - at
 
 
 class Inbox:
     """
-    One direction's data, what stands among them, and the goodbye behind them.
+    One direction's data, what stands among them, and the farewell behind them.
 
     :ivar holding: whether everything that is here stays here for now.
-    :ivar held: how many octets wait, and :data:`HELD_OVERHEAD` more for each message.
+    :ivar held: how many octets wait, and :data:`~thing.core.window.RECORD_COST` for each record.
+    :ivar closed: whether the peer's END is here, or has been.
+    :ivar ended: whether it has left.
+    :ivar parting: whether the farewell is here, or has been.
+    :ivar consumed: what was spent for all that has left since this was set to zero.
     :ivar messages: how many application messages have left it to their last octet.
     """
 
     __slots__ = (
-        "_begun", "_dataType", "_farewell", "_insideMessage", "_maxMessage", "_over", "_stream",
-        "_waiting", "held", "holding", "messages",
+        "_begun", "_farewell", "_insideMessage", "_maxMessage", "_over", "_waiting",
+        "closed", "consumed", "ended", "held", "holding", "messages", "parting",
     )  # fmt: skip
 
-    def __init__(
-        self, dataType: MessageType, farewell: MessageType, maxMessage: int, stream: bool
-    ) -> None:
+    def __init__(self, farewell: MessageType, maxMessage: int | None) -> None:
         """
-        :param dataType: CDT or SDT.
-        :param farewell: CGB or SGB, behind which nothing counts any more.
-        :param maxMessage: the longest application message that is taken, octets.
-        :param stream: whether data leave as octets that came together, not message by message.
+        :param farewell: what nothing counts behind any more: CGB, SGB, CST or SST.
+        :param maxMessage: the longest application message that is taken, octets; None where data
+            leave as octets that came together, not message by message.
         """
-        self._dataType = dataType
         self._farewell = farewell
         self._maxMessage = maxMessage
-        self._stream = stream
-        self._waiting: deque[tuple[MessageType, bytes]] | None = None  # Big: None while empty.
+        self._waiting: deque[bytes] | None = None  # Big: None while empty.
         self._begun: bytearray | None = None
         self._insideMessage = False
         self._over = False
-        self.holding = False
-        self.held = 0
+        self.holding = self.closed = self.ended = self.parting = False
+        self.held = self.consumed = 0
         self.messages = 0
 
-    def put(self, kind: MessageType, message: bytes) -> None:
+    def put(self, message: bytes) -> None:
         """
         Let a message wait behind those that came before it.
 
-        :param kind: its type.
-        :param message: its type and its body.
+        :param message: its type and its body; of data, with flags that are legal.
         """
         if self._waiting is None:
             self._waiting = deque()
-        self._waiting.append((kind, message))
-        self.held += len(message) + HELD_OVERHEAD
+        self._waiting.append(message)
+        self.held += RECORD_COST + len(message)
+        if message[0] in DATA:
+            self.closed = bool(message[1] & END)
+        elif message[0] == self._farewell:
+            self.parting = True
 
     @property
     def next(self) -> MessageType | None:
         """The type of what leaves next; None if nothing may leave now."""
         if self.holding or self._waiting is None:
             return None
-        return self._waiting[0][0]
+        return TYPES[self._waiting[0][0]]
 
     def take(self) -> bytes | None:
         """
@@ -86,89 +95,115 @@ class Inbox:
         :raises RemoteProtocolError: ``MALFORMED_MESSAGE`` or ``MESSAGE_TOO_LONG`` if it cannot
             stand where it does.
         """
-        return self.accept(*self._pop())
+        return self.accept(self._pop())
 
-    def accept(self, kind: MessageType, message: bytes) -> bytes | None:
+    def accept(self, message: bytes) -> bytes | None:
         """
         Take a message that need not wait: nothing is in front of it, and nothing is held.
 
-        :param kind: its type.
-        :param message: its type and its body.
+        :param message: its type and its body; of data, with flags that are legal.
         :return: as :meth:`take`.
         :raises RemoteProtocolError: as :meth:`take`.
         """
-        if kind is self._dataType:
-            if not _isFragment(message):
-                raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "data flags")
-            return self._joined(message) if self._stream else self._assembled(message)
+        kind = message[0]
+        if kind in DATA:
+            return self._joined(message) if self._maxMessage is None else self._assembled(message)
+        self.consumed += costOf(message)
         if self._insideMessage:
-            raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, f"{kind.name} inside a message")
-        self._over = kind is self._farewell
+            raise RemoteProtocolError(
+                ErrorCode.MALFORMED_MESSAGE, f"{TYPES[kind].name} inside a message"
+            )
+        if kind == self._farewell:
+            self.parting = self._over = True
         return message
 
     def rest(self) -> Iterator[tuple[MessageType, bytes]]:
         """
-        Take all that is whole, in order and before the goodbye: the session is over.
+        Take all that is whole, in order and before the farewell: the session is over.
 
         :return: the type of each, and what :meth:`take` gives.
         :raises RemoteProtocolError: as :meth:`take`; what follows is not worth telling.
         """
         self.holding = False
-        while not self._over and (kind := self.next) not in (None, self._farewell):
+        while not self._over and (kind := self.next) is not None and kind is not self._farewell:
             content = self.take()
             if content is not None:
                 yield kind, content
 
     def clear(self) -> None:
-        """Forget all that waits."""
+        """Forget all that waits; it counts as consumed."""
+        for message in self._waiting or ():
+            self.consumed += costOf(message)
         self._waiting = self._begun = None
         self.held = 0
 
-    def _pop(self) -> tuple[MessageType, bytes]:
+    def _pop(self) -> bytes:
         waiting = self._waiting
         assert waiting, "something is next"
-        first = waiting.popleft()
+        message = waiting.popleft()
         if not waiting:
             self._waiting = None
-        self.held -= len(first[1]) + HELD_OVERHEAD
-        return first
+        self.held -= RECORD_COST + len(message)
+        return message
+
+    def _begin(self, fragment: bytes) -> None:
+        """Note what a CDT or SDT says beside its octets."""
+        flags = fragment[1]
+        self.consumed += RECORD_COST + len(fragment) - DATA_AT
+        self._insideMessage = flags == MORE
+        if flags == END:
+            self.closed = self.ended = True
 
     def _joined(self, fragment: bytes) -> bytes | None:
         """Join what came together: the fewer calls the application gets, the better."""
-        pieces = []
+        pieces: list[memoryview] = []
         while True:
-            pieces.append(memoryview(fragment)[DATA_HEADER:])
-            self._insideMessage = fragment[1] == MORE
+            self._begin(fragment)
             self.messages += not self._insideMessage
-            if not self._goesOn():
+            pieces.append(memoryview(fragment)[DATA_AT:])
+            if self._waiting is None or self._waiting[0][0] not in DATA:
                 return b"".join(pieces) or None
-            _, fragment = self._pop()
-
-    def _goesOn(self) -> bool:
-        if self._waiting is None:
-            return False
-        kind, message = self._waiting[0]
-        return kind is self._dataType and _isFragment(message)
+            fragment = self._pop()
 
     def _assembled(self, fragment: bytes) -> bytes | None:
-        begun, more = self._begun, fragment[1] == MORE
-        if len(begun or b"") + len(fragment) - DATA_HEADER > self._maxMessage:
+        assert self._maxMessage is not None, "else there are no messages"
+        inside, begun = self._insideMessage, self._begun
+        self._begin(fragment)
+        if len(begun or b"") + len(fragment) - DATA_AT > self._maxMessage:
             raise RemoteProtocolError(
                 ErrorCode.MESSAGE_TOO_LONG, f"limit {self._maxMessage} octets"
             )
-        self._insideMessage = more
         if begun is not None:
-            begun += memoryview(fragment)[DATA_HEADER:]
-        elif more:
-            self._begun = bytearray(memoryview(fragment)[DATA_HEADER:])
-        if more:
-            return None
+            begun += memoryview(fragment)[DATA_AT:]
+        elif self._insideMessage:
+            self._begun = bytearray(memoryview(fragment)[DATA_AT:])
+        if self._insideMessage or (self.ended and not inside and len(fragment) == DATA_AT):
+            return None  # It goes on; or nothing but the end was said.
         self._begun = None
         self.messages += 1
-        return fragment[DATA_HEADER:] if begun is None else bytes(begun)
+        return fragment[DATA_AT:] if begun is None else bytes(begun)
 
 
-def _isFragment(message: bytes) -> bool:
-    """Whether a CDT or SDT has flags that mean something; one that wants more must add some."""
-    flags = message[1:DATA_HEADER]
-    return flags == _LAST or (flags == _MORE and len(message) > DATA_HEADER)
+def streamOf(message: bytes) -> int:
+    """
+    Tell in which stream data stand, if their flags mean something (specification, "Data").
+
+    :param message: a CDT or SDT, its type and its body.
+    :return: the stream's number.
+    :raises RemoteProtocolError: ``MALFORMED_MESSAGE``.
+    """
+    if len(message) < DATA_AT:
+        raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "the message ends too early")
+    flags, number = message[1], int.from_bytes(message[2:DATA_AT], "big")
+    if flags not in _FLAGS or (flags == MORE and (number or len(message) == DATA_AT)):
+        raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "data flags")
+    return number
+
+
+TYPES = {int(kind): kind for kind in MessageType}
+"""The type that an octet stands for."""
+
+DATA = frozenset({int(MessageType.CDT), int(MessageType.SDT)})
+"""The types of data."""
+
+_FLAGS = frozenset({0, MORE, END})

@@ -17,12 +17,10 @@ class Liveness:
     :ivar ttl: the TTL as it was granted last, seconds; None before Established.
     """
 
-    __slots__ = ("_deadline", "_pauseLimit", "_paused", "_watch", "ttl")
+    __slots__ = ("_deadline", "_watch", "ttl")
 
-    def __init__(self, pauseLimit: float | None) -> None:
-        """:param pauseLimit: how long this side may not read, seconds; None for TTL / 3."""
-        self._pauseLimit = pauseLimit
-        self._paused = False
+    def __init__(self) -> None:
+        """Nothing is waited for yet."""
         self._deadline: Deadline | None = None
         self._watch: Watch | None = None
         self.ttl: float | None = None
@@ -52,9 +50,7 @@ class Liveness:
         """
         self.ttl = ttl
         self._deadline = None
-        self._watch = Watch(ttl, now, self._pauseLimit, patient)
-        if self._paused:
-            self._watch.pause(now)
+        self._watch = Watch(ttl, now, patient)
 
     @property
     def watched(self) -> bool:
@@ -116,30 +112,9 @@ class Liveness:
         How long the peer has been silent.
 
         :param now: the time, seconds.
-        :return: seconds, without the time in which this side did not read; None if it does
-            not count.
+        :return: seconds; None if it does not count.
         """
         return None if self._watch is None else self._watch.silence(now)
-
-    def pause(self, now: float) -> None:
-        """
-        This side stops reading.
-
-        :param now: the time, seconds.
-        """
-        self._paused = True
-        if self._watch is not None:
-            self._watch.pause(now)
-
-    def resume(self, now: float) -> None:
-        """
-        This side reads again.
-
-        :param now: the time, seconds.
-        """
-        self._paused = False
-        if self._watch is not None:
-            self._watch.resume(now)
 
     def end(self) -> None:
         """The session is over: nothing is waited for."""

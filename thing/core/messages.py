@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from enum import Enum, IntEnum
 
 from thing.core.layout import (
+    OPAQUE8,
     OPAQUE16,
     REST,
     UINT8,
@@ -96,6 +97,14 @@ class MessageType(IntEnum):
     CRP = 0x34
     SRP = 0x35
     CLW = 0x36
+    CCR = 0x38
+    SCR = 0x39
+    COP = 0x3A
+    SOP = 0x3B
+    CAC = 0x3C
+    SAC = 0x3D
+    CST = 0x3E
+    SST = 0x3F
     CKU = 0x40
     SKU = 0x41
     SNK = 0x42
@@ -246,24 +255,25 @@ class SHR(Reject):
 
 @dataclass(frozen=True, slots=True)
 class Data(Message):
-    """One fragment of an application message."""
+    """Octets of a stream, or one fragment of an application message."""
 
-    LAYOUT = (UINT8, REST)
+    LAYOUT = (UINT8, UINT32, REST)
 
     flags: int
-    """:data:`MORE` or zero."""
+    """:data:`MORE`, :data:`END` or zero."""
+    stream: int
     data: bytes
 
 
 class CDT(Data):
-    """Client Data: one fragment of an application message."""
+    """Client Data: octets of a stream, or one fragment of an application message."""
 
     __slots__ = ()
     TYPE = MessageType.CDT
 
 
 class SDT(Data):
-    """Server Data: one fragment of an application message."""
+    """Server Data: octets of a stream, or one fragment of an application message."""
 
     __slots__ = ()
     TYPE = MessageType.SDT
@@ -329,5 +339,117 @@ class CLW(Message):
     data: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Credit(FixedMessage):
+    """How much the other side may have spent on a stream."""
+
+    LAYOUT = (UINT32, UINT64)
+
+    stream: int
+    credit: int
+    """In all since the stream began, octets."""
+
+
+class CCR(Credit):
+    """Client Credit: how much the server may have spent on a stream."""
+
+    __slots__ = ()
+    TYPE = MessageType.CCR
+
+
+class SCR(Credit):
+    """Server Credit: how much the client may have spent on a stream."""
+
+    __slots__ = ()
+    TYPE = MessageType.SCR
+
+
+@dataclass(frozen=True, slots=True)
+class Open(Message):
+    """This side opens a stream."""
+
+    LAYOUT = (UINT32, OPAQUE8)
+
+    stream: int
+    label: bytes
+    """What it is for, in UTF-8."""
+
+
+class COP(Open):
+    """Client Open: the client opens a stream."""
+
+    __slots__ = ()
+    TYPE = MessageType.COP
+
+
+class SOP(Open):
+    """Server Open: the server opens a stream."""
+
+    __slots__ = ()
+    TYPE = MessageType.SOP
+
+
+@dataclass(frozen=True, slots=True)
+class Accept(FixedMessage):
+    """This side accepts a stream that the other opened."""
+
+    LAYOUT = (UINT32,)
+
+    stream: int
+
+
+class CAC(Accept):
+    """Client Accept: the client accepts a stream that the server opened."""
+
+    __slots__ = ()
+    TYPE = MessageType.CAC
+
+
+class SAC(Accept):
+    """Server Accept: the server accepts a stream that the client opened."""
+
+    __slots__ = ()
+    TYPE = MessageType.SAC
+
+
+@dataclass(frozen=True, slots=True)
+class Stop(FixedMessage):
+    """This side ends both directions of a stream."""
+
+    LAYOUT = (UINT32, UINT16)
+
+    stream: int
+    code: int
+    """Why: a :class:`~thing.errors.StopCode`, or one of the application's."""
+
+
+class CST(Stop):
+    """Client Stop: the client ends both directions of a stream."""
+
+    __slots__ = ()
+    TYPE = MessageType.CST
+
+
+class SST(Stop):
+    """Server Stop: the server ends both directions of a stream."""
+
+    __slots__ = ()
+    TYPE = MessageType.SST
+
+
 MORE = 0x01
 """The flag of a CDT or SDT that is not its message's last."""
+
+END = 0x02
+"""The flag of the last CDT or SDT in its direction of its stream."""
+
+CONTENT_AT: dict[int, int] = {
+    MessageType.CDT: 6,
+    MessageType.SDT: 6,
+    MessageType.CRQ: 5,
+    MessageType.SRQ: 5,
+    MessageType.CRP: 6,
+    MessageType.SRP: 6,
+    MessageType.CLW: 1,
+}
+"""Where the octets that are spent for begin in a message that stands in a stream's order."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from thing.core.capacity import Capacity
 from thing.core.connection import Connection
 from thing.core.handshake import Handshake
-from thing.core.messages import Role
+from thing.core.messages import FRAGMENT_LIMIT, Role
 from thing.core.records import TrafficKey
 from thing.core.settings import Settings
 from thing.core.states import Step
@@ -25,7 +26,7 @@ H = TypeVar("H", bound=Handshake)
 class Opening(Connection, Generic[H]):
     """A Connection, with its handshake."""
 
-    __slots__ = ("_exporterSecret", "_handshakeOrNone", "_identity")
+    __slots__ = ("_askedAt", "_exporterSecret", "_handshakeOrNone", "_identity", "_peerCapacity")
 
     def __init__(self, settings: Settings, handshake: H) -> None:
         """
@@ -36,6 +37,8 @@ class Opening(Connection, Generic[H]):
         self._handshakeOrNone: H | None = handshake
         self._identity: Identity | None = None
         self._exporterSecret: bytes | None = None
+        self._peerCapacity: Capacity = settings.capacity  # Until the peer has said its own.
+        self._askedAt = 0.0
 
     def start(self, now: float) -> list[Event]:
         """
@@ -77,8 +80,16 @@ class Opening(Connection, Generic[H]):
         return self._handshakeOrNone
 
     def _sendHandshake(self, *messages: bytes) -> None:
+        self._askedAt = self._now
         for message in messages:
             self._writer.add(message)
+
+    def _answered(self) -> None:
+        """The peer answered what this side said last: that was a round trip."""
+        self._measure(self._now - self._askedAt)
+
+    def _measure(self, roundTrip: float) -> None:
+        self._roundTrip = min(self._roundTrip, max(0.0, roundTrip))
 
     def _useKeys(self, clientSecret: bytes, serverSecret: bytes) -> None:
         keys = [
@@ -113,8 +124,15 @@ class Opening(Connection, Generic[H]):
             interval,
             handshake.resumed,
         )
+        self._grantCredit(handshake.peerCapacity)
         self._handshakeOrNone = None
         self._events.append(HandshakeCompleted(self.session))
+
+    def _grantCredit(self, peer: Capacity) -> None:
+        """From now on this side may spend what the peer has granted at first."""
+        self._peerCapacity = peer
+        self._outbox.mainCredit = peer.mainCredit
+        self._outbox.longest = min(FRAGMENT_LIMIT, peer.fragment)
 
     def _end(self, termination: Termination) -> None:
         super()._end(termination)

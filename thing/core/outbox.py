@@ -1,16 +1,24 @@
 """
-What waits to be sent, in plaintext: urgent messages first, then data in order.
+What waits to be sent, in plaintext: what is urgent, what is about streams, then data in turn.
 
-Specification, "Order of sending". Records are sealed when they leave here, so
-a heartbeat overtakes queued data and a key update takes effect in order.
+Specification, "Order of sending". Records are sealed when they leave here, so a heartbeat
+overtakes queued data and a key update takes effect in order. What one stream may send, and what
+waits in it, is in :class:`Lane`.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-from thing.core.messages import FRAGMENT_LIMIT, MORE, MessageType
+from thing.core.messages import CCR, END, FRAGMENT_LIMIT, MORE, MessageType
+from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, LocalProtocolError
+
+STREAM_LENGTH = 4
+"""How many octets a stream's number has."""
+
+_ANSWERS = frozenset(map(int, (MessageType.CAC, MessageType.SAC, MessageType.CST, MessageType.SST)))
+"""What needs not be said of a stream any more once the peer has stopped it."""
 
 
 def frozen(data: bytes) -> bytes:
@@ -24,34 +32,197 @@ def frozen(data: bytes) -> bytes:
     return data if type(data) is bytes else bytes(memoryview(data))
 
 
-class Outbox:
+class Lane:
     """
-    One side's queue; it is true while anything waits.
+    What waits in one stream to be sent, and how much of it may be.
 
+    :ivar number: the stream's.
+    :ivar credit: how much the peer granted in all, octets.
     :ivar queued: how many octets of application data wait; an empty message counts as one.
+    :ivar ending: whether END follows, or has.
+    :ivar inTurn: whether the outbox has it in its turns.
+    :ivar wanted: with less than this waiting, octets, somebody wants to know; None for nobody.
     """
 
     __slots__ = (
-        "_data", "_dataType", "_farewell", "_limit", "_offset", "_urgent", "_wholes", "queued",
+        "_endWaits", "_limit", "_offset", "_queue", "_spent",
+        "credit", "ending", "inTurn", "number", "queued", "wanted",
     )  # fmt: skip
 
-    def __init__(self, dataType: MessageType, limit: int) -> None:
+    def __init__(self, number: int, credit: int, limit: int) -> None:
+        """
+        :param number: the stream's number.
+        :param credit: the peer's first, octets.
+        :param limit: how many octets may wait.
+        """
+        self.number = number
+        self.credit = credit
+        self._limit = limit
+        self._spent = 0
+        # Of each message: its type if it is whole, its body, and what of that is content.
+        self._queue: deque[tuple[bytes, bytes, int]] | None = None  # Big: None while empty.
+        self._offset = 0
+        self._endWaits = False
+        self.ending = False
+        self.queued = 0
+        self.inTurn = False
+        self.wanted: int | None = None
+
+    def data(self, message: bytes) -> None:
+        """
+        Queue octets, or a message.
+
+        :param message: the octets; they are split as needed.
+        :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
+        :raises TypeError: unless it is bytes or like bytes.
+        """
+        message = frozen(message)
+        self._append(b"", message, len(message), True)
+
+    def whole(self, kind: MessageType, body: bytes, content: int, limited: bool = True) -> None:
+        """
+        Queue a message that is not split, in order with the data.
+
+        :param kind: its type.
+        :param body: its body.
+        :param content: how many octets of the body are spent for.
+        :param limited: whether it may be refused; there must be another bound if not.
+        :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
+        """
+        self._append(bytes((kind,)), body, content, limited)
+
+    def _append(self, kind: bytes, message: bytes, content: int, limited: bool) -> None:
+        cost = len(message) or 1  # Empty messages take room, too.
+        if limited and self.queued + cost > self._limit:
+            raise LocalProtocolError(
+                ErrorCode.BUFFER_FULL, f"{self.queued} of {self._limit} octets wait"
+            )
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((kind, message, content))
+        self.queued += cost
+
+    def end(self) -> None:
+        """Let END follow what waits."""
+        self.ending = self._endWaits = True
+
+    def clear(self) -> None:
+        """Drop everything that waits."""
+        self._queue = None
+        self._offset = self.queued = 0
+        self._endWaits = False
+
+    def __bool__(self) -> bool:
+        """Whether anything waits, with credit or without."""
+        return bool(self._queue or self._endWaits)
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`take` gives something: something waits, and has credit."""
+        room = self.credit - self._spent - RECORD_COST
+        if room < 0:
+            return False
+        if not self._queue:
+            return self._endWaits
+        kind, message, content = self._queue[0]
+        if kind:
+            return content <= room
+        return room > 0 or self._offset == len(message)
+
+    def take(self, dataType: int, most: int) -> bytes:
+        """
+        Take what goes next; only while :attr:`ready`.
+
+        :param dataType: CDT or SDT.
+        :param most: how many octets of data a record has at most.
+        :return: the message, type and body.
+        """
+        queue = self._queue
+        if not queue:
+            self._endWaits = False
+            self._spent += RECORD_COST
+            return self._header(dataType, END)
+        kind, message, content = queue[0]
+        if kind:
+            self._pop(queue)
+            self.queued -= len(message) or 1
+            self._spent += RECORD_COST + content
+            return kind + message
+        start = self._offset
+        end = start + min(most, self.credit - self._spent - RECORD_COST)
+        if end < len(message):
+            self._offset, flags = end, MORE if self.number == 0 else 0
+        else:
+            end, self._offset, flags = len(message), 0, 0
+            self._pop(queue)
+            if self._endWaits and not queue:
+                self._endWaits, flags = False, END
+        self.queued -= end - start or 1
+        self._spent += RECORD_COST + end - start
+        return b"".join((self._header(dataType, flags), memoryview(message)[start:end]))
+
+    def _header(self, dataType: int, flags: int) -> bytes:
+        return bytes((dataType, flags)) + self.number.to_bytes(STREAM_LENGTH, "big")
+
+    def _pop(self, queue: deque[tuple[bytes, bytes, int]]) -> None:
+        queue.popleft()
+        if not queue:
+            self._queue = None
+
+
+class Outbox:
+    """
+    All that one side still has to send; it is true while something may go now.
+
+    :ivar mainCredit: the peer's first for the main stream, octets.
+    :ivar longest: how many octets of data a record has at most.
+    :ivar drained: the numbers of streams of which little waits, as somebody wanted to know.
+    """
+
+    __slots__ = (
+        "_creditType",
+        "_credits",
+        "_dataType",
+        "_farewell",
+        "_lanes",
+        "_limit",
+        "_main",
+        "_notices",
+        "_turns",
+        "_urgent",
+        "_wholes",
+        "drained",
+        "longest",
+        "mainCredit",
+    )  # fmt: skip
+
+    def __init__(self, dataType: MessageType, creditType: MessageType, limit: int) -> None:
         """
         :param dataType: CDT or SDT.
-        :param limit: how many octets of application data may wait.
+        :param creditType: CCR or SCR.
+        :param limit: how many octets of application data may wait in one stream.
         """
-        self._dataType = bytes((dataType,))
+        self._dataType = dataType
+        self._creditType = creditType
         self._limit = limit
         self._urgent: list[bytes] = []  # Never more than a few.
-        self._data: deque[tuple[bytes, bytes]] | None = None  # Big, and idle sessions have none.
+        # An idle session has none of these: they are big.
+        self._notices: deque[bytes] | None = None
+        self._credits: dict[int, int] | None = None
+        self._turns: deque[Lane] | None = None
+        self._lanes: dict[int, Lane] | None = None
         self._wholes: dict[int, int] | None = None
-        self._offset = 0
         self._farewell: bytes | None = None
-        self.queued = 0
+        self._main: Lane | None = None
+        self.drained: list[int] | None = None
+        self.mainCredit = 0
+        self.longest = FRAGMENT_LIMIT
+
+    # What goes before data.
 
     def urgent(self, message: bytes) -> None:
         """
-        Queue a message that goes before all data.
+        Queue a message that goes before everything else.
 
         :param message: its type and its body.
         """
@@ -66,43 +237,115 @@ class Outbox:
         """
         return bool(self._urgent) and any(message[0] == kind for message in self._urgent)
 
-    def data(self, message: bytes) -> None:
+    def notice(self, message: bytes) -> None:
         """
-        Queue an application message.
+        Queue a message about a stream, which goes before all data.
 
-        :param message: the message.
+        :param message: its type and its body.
+        """
+        if self._notices is None:
+            self._notices = deque()
+        self._notices.append(message)
+
+    def grant(self, number: int, credit: int) -> None:
+        """
+        Let the peer know of its credit; only the latest for each stream waits.
+
+        :param number: the stream's.
+        :param credit: how much the peer may have spent in all, octets.
+        """
+        if self._credits is None:
+            self._credits = {}
+        self._credits[number] = credit
+
+    # Data.
+
+    @property
+    def main(self) -> Lane:
+        """The main stream's lane."""
+        if self._main is None:
+            self._main = Lane(0, self.mainCredit, self._limit)
+        return self._main
+
+    @property
+    def queued(self) -> int:
+        """How many octets of application data wait in the main stream."""
+        return 0 if self._main is None else self._main.queued
+
+    @property
+    def mainEnding(self) -> bool:
+        """Whether this side's END of the main stream follows, or has."""
+        return self._main is not None and self._main.ending
+
+    def lane(self, number: int, credit: int) -> Lane:
+        """
+        Make room for another stream.
+
+        :param number: the stream's.
+        :param credit: the peer's first, octets.
+        :return: its lane.
+        """
+        if self._lanes is None:
+            self._lanes = {}
+        lane = self._lanes[number] = Lane(number, credit, self._limit)
+        return lane
+
+    def forget(self, lane: Lane) -> None:
+        """
+        Drop what waits in a stream that is over, its credit for the peer, too.
+
+        :param lane: the stream's.
+        """
+        lane.clear()
+        if self._lanes is not None:
+            self._lanes.pop(lane.number, None)
+        self.retract(lane.number)
+        if self._credits is not None:
+            self._credits.pop(lane.number, None)
+        if lane.inTurn and self._turns is not None:
+            self._turns.remove(lane)
+            lane.inTurn = False
+
+    def retract(self, number: int) -> None:
+        """
+        Drop what waits and would accept or stop a stream: it is over.
+
+        :param number: the stream's.
+        """
+        if self._notices:
+            about = number.to_bytes(STREAM_LENGTH, "big")
+            self._notices = deque(
+                each
+                for each in self._notices
+                if each[0] not in _ANSWERS or each[1 : 1 + STREAM_LENGTH] != about
+            )
+
+    def data(self, lane: Lane, message: bytes) -> None:
+        """
+        Queue an application's octets, or its message.
+
+        :param lane: the stream's.
+        :param message: the octets.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
-        :raises TypeError: unless it is bytes or like bytes.
         """
-        message = frozen(message)
-        cost = len(message) or 1  # Empty messages take room, too.
-        if self.queued + cost > self._limit:
-            raise self._full()
-        self._append(b"", message)
-        self.queued += cost
+        lane.data(message)
+        self.wake(lane)
 
-    def _append(self, whole: bytes, message: bytes) -> None:
-        if self._data is None:
-            self._data = deque()
-        self._data.append((whole, message))
-
-    def whole(self, kind: MessageType, body: bytes, limited: bool = True) -> None:
+    def whole(self, kind: MessageType, body: bytes, content: int, limited: bool = True) -> None:
         """
-        Queue a message that is not cut, in order with the data.
+        Queue a message that is not split, in order with the main stream's data.
 
         :param kind: its type.
         :param body: its body; it counts as application data.
+        :param content: how many octets of the body are spent for.
         :param limited: whether it may be refused; there must be another bound if not.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
         """
-        cost = len(body) or 1
-        if limited and self.queued + cost > self._limit:
-            raise self._full()
-        self._append(bytes((kind,)), body)
+        self.main.whole(kind, body, content, limited)
         if self._wholes is None:
             self._wholes = {}
         self._wholes[kind] = self.waiting(kind) + 1
-        self.queued += cost
+        self.wake(self.main)
 
     def waiting(self, kind: MessageType) -> int:
         """
@@ -113,14 +356,32 @@ class Outbox:
         """
         return 0 if self._wholes is None else self._wholes.get(kind, 0)
 
-    def _full(self) -> LocalProtocolError:
-        return LocalProtocolError(
-            ErrorCode.BUFFER_FULL, f"{self.queued} of {self._limit} octets wait"
-        )
+    def raiseCredit(self, lane: Lane, credit: int) -> None:
+        """
+        Let a stream spend more.
+
+        :param lane: the stream's.
+        :param credit: how much in all, octets; less than before changes nothing.
+        """
+        if credit > lane.credit:
+            lane.credit = credit
+            self.wake(lane)
+
+    def wake(self, lane: Lane) -> None:
+        """
+        Give a stream its turns, if it has something to send and the credit for it.
+
+        :param lane: the stream's; it was given data, credit, or its end.
+        """
+        if not lane.inTurn and lane.ready:
+            if self._turns is None:
+                self._turns = deque()
+            self._turns.append(lane)
+            lane.inTurn = True
 
     def farewell(self, kind: MessageType) -> None:
         """
-        Queue a message without a body behind all data.
+        Queue a message without a body behind all data of all streams.
 
         :param kind: CGB or SGB.
         """
@@ -129,47 +390,58 @@ class Outbox:
     def clear(self) -> None:
         """Drop everything that waits."""
         self._urgent.clear()
-        self._data = self._wholes = None
+        self._notices = self._credits = self._turns = self._lanes = self._wholes = None
         self._farewell = None
-        self._offset = self.queued = 0
+        if self._main is not None:
+            self._main.clear()
+        self.main.inTurn = False
+
+    # What goes next.
 
     def __bool__(self) -> bool:
-        """Whether anything waits."""
-        return bool(self._urgent or self._data or self._farewell)
+        """Whether something may go now."""
+        return bool(
+            self._urgent
+            or self._turns
+            or self._notices
+            or self._credits
+            or (self._farewell and not self._isDataWaiting())
+        )
+
+    def _isDataWaiting(self) -> bool:
+        return bool(self._main) or any((self._lanes or {}).values())
 
     def take(self) -> bytes | None:
         """
-        Take what goes next: something urgent, a fragment of data, a whole message, the farewell.
+        Take what goes next.
 
-        :return: the message, type and body; None if nothing waits.
+        :return: the message, type and body; None if nothing may go now.
         """
         if self._urgent:
             return self._urgent.pop(0)
-        if self._data:
-            return self._takeData(self._data)
-        farewell, self._farewell = self._farewell, None
-        return farewell
+        if self._notices:
+            return self._notices.popleft()
+        if self._credits:
+            number, credit = self._credits.popitem()
+            return CCR.WHOLE.pack(self._creditType, number, credit)
+        if self._turns:
+            return self._takeTurn(self._turns)
+        if self._farewell and not self._isDataWaiting():
+            farewell, self._farewell = self._farewell, None
+            return farewell
+        return None
 
-    def _takeData(self, data: deque[tuple[bytes, bytes]]) -> bytes:
-        whole, message = data[0]
-        if whole:
-            assert self._wholes is not None, "it was counted"
-            data.popleft()
-            self._wholes[whole[0]] -= 1
-            self.queued -= len(message) or 1
-            return whole + message
-        start = self._offset
-        end = start + FRAGMENT_LIMIT
-        more = end < len(message)
-        if more:
-            self._offset = end
+    def _takeTurn(self, turns: deque[Lane]) -> bytes:
+        lane = turns[0]
+        message = lane.take(self._dataType, self.longest)
+        if lane.ready:
+            turns.rotate(-1)
         else:
-            end, self._offset = len(message), 0
-            data.popleft()
-        self.queued -= end - start or 1
-        fragment = memoryview(message)[start:end]
-        return b"".join((self._dataType, _MORE if more else _LAST, fragment))
-
-
-_MORE = bytes((MORE,))
-_LAST = bytes((0,))
+            turns.popleft()
+            lane.inTurn = False
+        if lane.wanted is not None and lane.queued < lane.wanted:
+            lane.wanted = None
+            self.drained = [*(self.drained or ()), lane.number]
+        if self._wholes is not None and message[0] in self._wholes:
+            self._wholes[message[0]] -= 1
+        return message

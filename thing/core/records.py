@@ -15,7 +15,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 from thing.core.keyschedule import expandLabel, nextTrafficSecret
-from thing.core.messages import FRAGMENT_LIMIT
 from thing.errors import ErrorCode, RemoteProtocolError
 
 HEADER_LENGTH = 2
@@ -24,8 +23,8 @@ HEADER_LENGTH = 2
 TAG_LENGTH = 16
 """What either AEAD adds to a message, octets."""
 
-RECORD_LIMIT = 2 + FRAGMENT_LIMIT + TAG_LENGTH
-"""The longest record of a session: a full CDT or SDT, encrypted."""
+RECORD_LIMIT = 65535
+"""The longest payload of all, octets: what a header can say."""
 
 KEY_LENGTH = 32
 IV_LENGTH = 12

@@ -13,19 +13,20 @@ from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 _NUMBERS = 1 << 32
 
 
-def contentOf(data: bytes) -> bytes:
+def contentOf(data: bytes, most: int = REQUEST_LIMIT) -> bytes:
     """
     Check what a request or a reply says.
 
-    :param data: what it says, at most ``REQUEST_LIMIT`` octets.
+    :param data: what it says.
+    :param most: how many octets it may have.
     :return: the same, which cannot change any more.
     :raises LocalProtocolError: ``BAD_ARGUMENT`` if it is too long.
     :raises TypeError: unless it is bytes or like bytes.
     """
     content = frozen(data)
-    if len(content) > REQUEST_LIMIT:
+    if len(content) > most:
         raise LocalProtocolError(
-            ErrorCode.BAD_ARGUMENT, f"a request or a reply has {REQUEST_LIMIT} octets at most"
+            ErrorCode.BAD_ARGUMENT, f"a request or a reply has {most} octets at most"
         )
     return content
 

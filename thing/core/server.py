@@ -36,6 +36,7 @@ from thing.core.messages import (
     MessageType,
     Role,
 )
+from thing.core.records import TAG_LENGTH
 from thing.core.serverhandshake import ServerHandshake
 from thing.core.settings import ServerSettings
 from thing.core.states import State, Step
@@ -70,6 +71,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
     _dataIn = MessageType.CDT
     _farewellIn = MessageType.CGB
     _dataOut = MessageType.SDT
+    _creditOut = MessageType.SCR
     _requestOut = SRQ
     _replyOut = SRP
 
@@ -116,6 +118,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
             self._machine.step(Step.RETRY)
 
     def _receiveCDH(self, octets: bytes) -> None:
+        self._answered()
         scc = self._handshake.receiveCDH(CDH.received(octets))
         secrets = self._handshake.secrets
         self._useKeys(secrets.clientSecret, secrets.serverSecret)
@@ -141,16 +144,16 @@ class ServerConnection(Dialogue[ServerHandshake]):
         hashed = nextKeyHash(
             self.session.sessionId, current.kind, current.data, following.kind, following.data
         )
-        self._urgent(
-            SNK(
-                following.kind,
-                following.data,
-                current.scheme,
-                current.sign(signatureContent(CURRENT_KEY_CONTEXT, hashed)),
-                following.scheme,
-                following.sign(signatureContent(NEXT_KEY_CONTEXT, hashed)),
-            )
-        )
+        message = SNK(
+            following.kind,
+            following.data,
+            current.scheme,
+            current.sign(signatureContent(CURRENT_KEY_CONTEXT, hashed)),
+            following.scheme,
+            following.sign(signatureContent(NEXT_KEY_CONTEXT, hashed)),
+        ).typed()
+        if len(message) + TAG_LENGTH <= self._peerCapacity.recordLimit:
+            self._outbox.urgent(message)
 
     # The heartbeat.
 
@@ -169,11 +172,13 @@ class ServerConnection(Dialogue[ServerHandshake]):
         self._liveness.renew(self._now, ttl)
         self._outbox.urgent(SUU.whole(sequence, *scheduleOf(ttl)))
         rtt = self.roundTripTime = None if microseconds == UNKNOWN_RTT else microseconds / 1e6
+        if rtt is not None:
+            self._measure(rtt)
         self._events.append(HeartbeatReceived(sequence, rtt, ttl))
 
     def _outOfTime(self) -> None:
-        if self.state is State.GOING_AWAY and not self._inbox.held:
-            self._peerIsDead()  # It did not heed SGA; else its goodbye may be held back here.
+        if self.state is State.GOING_AWAY and not self._inbox.parting:
+            self._peerIsDead()  # It did not heed SGA.
         else:
             super()._outOfTime()
 
@@ -222,9 +227,15 @@ class ServerConnection(Dialogue[ServerHandshake]):
             self._liveness.limit(now, grace, patience=grace)
         return self._takeEvents()
 
+    def _farewellCame(self) -> None:
+        if self.state is State.GOING_AWAY:
+            # It heeded SGA in time, even if its goodbye is held back here.
+            self._liveness.limit(self._now, self._limits.closeTimeout)
+
     def _receiveCGB(self, octets: bytes) -> None:
         CGB.decode(octets[1:])
         self._outbox.farewell(MessageType.SGB)
+        self._stopUndecided()
         self._beginClose()  # SGA's grace was for CGB; the close has its own time.
         self._events.append(GoodbyeReceived())
 
@@ -247,6 +258,10 @@ class ServerConnection(Dialogue[ServerHandshake]):
         MessageType.CRQ: Dialogue._receiveRequest,
         MessageType.CRP: Dialogue._receiveReply,
         MessageType.CLW: _receiveLastWord,
+        MessageType.CCR: Dialogue._receiveCredit,
+        MessageType.COP: Dialogue._receiveOpen,
+        MessageType.CAC: Dialogue._receiveAccept,
+        MessageType.CST: Dialogue._receiveStop,
         MessageType.CKU: Dialogue._receiveUpdate,
         MessageType.CHR: Dialogue._receiveReject,
     }

@@ -10,6 +10,7 @@ import hmac
 import secrets
 from dataclasses import replace
 
+from thing.core.capacity import Capacity
 from thing.core.credentials import Credential, Unsigned
 from thing.core.extensions import ExtensionType, PresharedOffer, Puzzle, Solution, find
 from thing.core.groups import GroupName, ServerExchange
@@ -67,7 +68,7 @@ class ServerHandshake(Handshake):
         self._asked = chi, puzzle
         self._transcript.add(received.octets)
         extensions = ((ExtensionType.PUZZLE, puzzle.encode()),)
-        return (self._send(SHI(VERSION, self._random(32), 0, 0, extensions)),)
+        return (self._send(SHI(VERSION, self._random(32), 0, 0, 0, 0, 0, 0, extensions)),)
 
     @property
     def asked(self) -> bool:
@@ -86,6 +87,7 @@ class ServerHandshake(Handshake):
             )
         if chi.requestedTtl and not MIN_TTL <= chi.requestedTtl <= MAX_TTL:
             raise RemoteProtocolError(ErrorCode.TTL_OUT_OF_BOUNDS, f"{chi.requestedTtl} ms")
+        self.peerCapacity = Capacity.of(chi)
         self.group = GroupName(choose(chi.groups, self._settings.groups, ErrorCode.NO_COMMON_GROUP))
         self.aead = Aead(choose(chi.aeads, self._settings.aeads, ErrorCode.NO_COMMON_AEAD))
         self.requestedTtl = chi.requestedTtl / 1000 if chi.requestedTtl else None
@@ -109,7 +111,8 @@ class ServerHandshake(Handshake):
         self._exchange = self._groupTable[self.group].begin(self._random)
         self._transcript.add(received.octets)
         taken = () if self.preshared is None else ((ExtensionType.PRESHARED_KEY, b""),)
-        shi = self._send(SHI(VERSION, self._random(32), self.group, self.aead, taken))
+        can = self._settings.capacity
+        shi = self._send(SHI(VERSION, self._random(32), self.group, self.aead, *can, taken))
         return shi, self._send(SDH(self._exchange.share))
 
     def _chooseCredential(self, chi: CHI) -> Credential:

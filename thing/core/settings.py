@@ -11,14 +11,19 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from thing.core.capacity import Capacity
 from thing.core.credentials import Anonymous, Credential
 from thing.core.groups import GROUPS, Group, GroupName, Random
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import LAST_WORD_LIMIT, MAX_TTL, MIN_TTL, Role
 from thing.core.preshared import TicketSealer, showing
 from thing.core.records import Aead
+from thing.core.window import MAX_WINDOW, Budget
 from thing.errors import ErrorCode, LocalProtocolError
 from thing.identity import CredentialKind
+
+BUDGET = 256 << 20
+"""What the windows of one server, or one client, may have together beyond their first, octets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,14 +45,20 @@ class Settings:
     closeTimeout: float = 30.0
     """How long an orderly close may take, from its first message to its last."""
 
-    pauseLimit: float | None = None
-    """How long the application may hold reading back; None for a third of the TTL."""
-
     maxMessage: int = 1 << 20
     """The longest application message that is taken."""
 
     maxBuffered: int = 8 << 20
-    """How much application data may wait to be sent."""
+    """How much application data may wait to be sent, in each stream."""
+
+    capacity: Capacity = Capacity(65535, 32768, 16384, 100)
+    """What this side can take once Established, as the peer is told."""
+
+    maxWindow: int = MAX_WINDOW
+    """How far the window of one stream grows: what the application has not taken is no more."""
+
+    budget: Budget = field(default_factory=lambda: Budget(BUDGET), repr=False, compare=False)
+    """What all windows together may grow beyond their first; one for all that share it."""
 
     stream: bool = False
     """Whether received data is told as it comes instead of message by message."""
@@ -60,14 +71,15 @@ class Settings:
 
     def __post_init__(self) -> None:
         """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
-        pauseLimit = 1.0 if self.pauseLimit is None else self.pauseLimit
-        durations = (self.handshakeTimeout, self.closeTimeout, pauseLimit)
+        durations = (self.handshakeTimeout, self.closeTimeout)
         lists = (self.groups, self.aeads, self.peerKinds)
         sizes = (self.maxMessage, self.maxBuffered, *map(len, lists))
         if not all(0 < duration < math.inf for duration in durations) or min(sizes) <= 0:
             raise LocalProtocolError(
                 ErrorCode.BAD_ARGUMENT, "durations and sizes must be positive, lists not empty"
             )
+        if self.capacity.problem:
+            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, self.capacity.problem)
         if not set(self.groups) <= set(self.groupTable):
             raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "a group is not in the group table")
         if CredentialKind.NONE in self.peerKinds:

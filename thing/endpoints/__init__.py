@@ -9,8 +9,10 @@ settled below; here it is put into Twisted's words.
 
 from thing.endpoints.backoff import Backoff, isHopeless, retryPolicy, terminationOf
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
-from thing.endpoints.interfaces import IThingTransport
-from thing.endpoints.reasons import (
+from thing.endpoints.reconnect import ThingClientService
+from thing.endpoints.stream import ApplicationFactory, StreamFactory
+from thing.session.interfaces import IThingTransport
+from thing.session.reasons import (
     Aborted,
     FlatLined,
     Goodbye,
@@ -22,8 +24,6 @@ from thing.endpoints.reasons import (
     SessionOver,
     Truncated,
 )
-from thing.endpoints.reconnect import ThingClientService
-from thing.endpoints.stream import ApplicationFactory, StreamFactory
 
 __all__ = [
     "Aborted",

@@ -29,8 +29,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.endpoints.backoff import Backoff, isHopeless, terminationOf
-from thing.endpoints.interfaces import IThingTransport
 from thing.session.clock import SteadyClock
+from thing.session.interfaces import IThingTransport
 
 
 class ThingClientService(ClientService):

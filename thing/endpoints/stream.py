@@ -12,6 +12,7 @@ from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
+    IHalfCloseableProtocol,
     ILoggingContext,
     IProtocol,
     IProtocolFactory,
@@ -22,11 +23,11 @@ from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.endpoints.reasons import reasonOf
-from thing.endpoints.transport import StreamTransport
 from thing.errors import HandshakeFailed
+from thing.session.carried import StreamTransport
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol, linkOf
+from thing.session.reasons import reasonOf
 
 
 class StreamProtocol(ThingProtocol):
@@ -143,6 +144,24 @@ class StreamProtocol(ThingProtocol):
         if self.wrapped is not None and self._carried is not None:
             self._tell(self.wrapped.dataReceived, message)
             self._carried.outflow.drain()
+
+    def dataEnded(self) -> None:
+        """Tell the application that its peer has closed its half, as TCP does."""
+        wrapped: Any = self.wrapped
+        if wrapped is None or self._carried is None:
+            return
+        if IHalfCloseableProtocol.providedBy(wrapped):
+            self._tell(wrapped.readConnectionLost)
+            if not self._carried.outflow.ended:
+                return  # This half is still open.
+        self._carried.loseConnection()
+
+    def endData(self) -> None:
+        """Close this half, and tell the application, as TCP does."""
+        super().endData()
+        wrapped: Any = self.wrapped
+        if IHalfCloseableProtocol.providedBy(wrapped):
+            self._tell(wrapped.writeConnectionLost)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """

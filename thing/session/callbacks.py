@@ -7,6 +7,7 @@ Nothing is done here, and nothing here must be called by a method that overrides
 from __future__ import annotations
 
 from collections.abc import Awaitable
+from typing import Any
 
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -40,6 +41,20 @@ class SessionCallbacks(Protocol):
 
         :param message: the message.
         """
+
+    def dataEnded(self) -> None:
+        """Note that the peer has ended its half: no message and no request comes any more."""
+
+    def streamRequested(self, label: str) -> Any:
+        """
+        Decide about a stream that the peer opens, of a label that nothing is served for.
+
+        :param label: what it is for; the peer's choice, so it may be any text.
+        :return: a protocol factory; None to refuse it; or a Deferred or a coroutine of one of
+            these, which is cancelled if the stream is given up, and has 10 seconds.
+        :raises StreamRefused: to refuse it with another code than ``NOT_TAKEN``.
+        """
+        return None
 
     def requestReceived(self, data: bytes) -> bytes | Awaitable[bytes | None] | None:
         """

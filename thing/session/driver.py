@@ -37,10 +37,13 @@ from thing.session.clock import callOff
 from thing.session.deadline import DeadlineTimer
 from thing.session.producers import PacedProducer
 from thing.session.sinks import WRITE_BATCH, Sink, openSink
-from thing.session.transports import abort, closeWriteSide, tuneSocket
-
-HELD_HIGH = 65536
-"""With this many octets held back by the application the transport is paused."""
+from thing.session.transports import (
+    NOT_SENT_LIMIT,
+    abort,
+    closeWriteSide,
+    limitUnsent,
+    setNoDelay,
+)
 
 LINGER = 2.0
 """How long the transport may take to carry a final word to the peer, seconds."""
@@ -86,7 +89,7 @@ class Driver:
 
     __slots__ = (
         "_beating", "_clock", "_deciding", "_events", "_following", "_linger", "_now",
-        "_owner", "_producer", "_readingPaused", "_sending", "_sink", "_timer", "_transport",
+        "_owner", "_producer", "_sending", "_sink", "_timer", "_transport",
         "core", "proved",
     )  # fmt: skip
     _log = Logger()
@@ -115,7 +118,6 @@ class Driver:
         self._deciding: Deferred[Identity] | None = None
         self.proved: Identity | None = None
         self._beating: Beating | None = None
-        self._readingPaused = False
         self._producer = PacedProducer(core, self.guard)
 
     # In: the transport's octets.
@@ -127,7 +129,8 @@ class Driver:
         :param transport: the stream to the peer.
         """
         self._transport = transport
-        tuneSocket(transport)
+        setNoDelay(transport)
+        limitUnsent(transport, NOT_SENT_LIMIT)
         self._sink = openSink(transport, self._send, self._now)
 
     def start(self) -> None:
@@ -185,8 +188,6 @@ class Driver:
         finally:
             self._following = False
         self._send()
-        if self._readingPaused is not (self.core.held > HELD_HIGH):
-            self._balanceReading()
         self._timer.set(self.core.nextDeadline)
 
     def _handleEvents(self) -> None:
@@ -272,9 +273,12 @@ class Driver:
                 data = core.dataToSend(self._now(), room)
                 if data:
                     sink.send(data, urgent)
+                told = core.hasEvents
+                if told:
+                    self.follow(core.takeEvents())
                 if producer.registered:
                     producer.balance()
-                elif len(data) < room:
+                elif len(data) < room and not told:
                     break  # That was all.
                 if room <= 0 or not core.hasDataToSend:
                     break
@@ -298,28 +302,12 @@ class Driver:
     # Data that the application does not take now.
 
     def hold(self) -> None:
-        """Deliver no data to the application; heartbeats go on."""
+        """Deliver no data of the main stream to the application; all else goes on."""
         self.core.hold()
 
     def release(self) -> None:
         """Deliver data again."""
-        if self._readingPaused:  # The application goes on: what has a limit is its next pause.
-            self.core.readingResumed(self._now())
-            self.core.readingPaused(self._now())
         self.follow(self.core.release(self._now()))
-
-    def _balanceReading(self) -> None:
-        """Read on only while what the application holds back is not more than is kept for it."""
-        tooMuch = self.core.held > HELD_HIGH
-        if tooMuch is self._readingPaused or self._transport is None:
-            return
-        self._readingPaused = tooMuch
-        if tooMuch:
-            self._transport.pauseProducing()
-            self.core.readingPaused(self._now())
-        else:
-            self.core.readingResumed(self._now())
-            self._transport.resumeProducing()
 
     # Time.
 
@@ -373,7 +361,6 @@ class Driver:
 
     def _close(self, transport: Any, termination: Termination, finalWord: bool) -> None:
         """See to it that the transport closes in time, the final word first."""
-        self._balanceReading()  # Nothing is held any more, and the stream's end must be seen.
         if not (finalWord or termination.byPeer or termination.clean):
             abort(transport)
             return

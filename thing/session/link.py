@@ -24,6 +24,7 @@ from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import State
 from thing.errors import ErrorCode, HandshakeFailed, ThingError
 from thing.events import (
+    DataEnded,
     Event,
     GoingAway,
     GoodbyeReceived,
@@ -40,6 +41,13 @@ from thing.events import (
     RequestReceived,
     ResumptionTicket,
     Session,
+    StreamAccepted,
+    StreamClosed,
+    StreamData,
+    StreamDrained,
+    StreamEnded,
+    StreamRequested,
+    StreamStopped,
     Terminated,
     Termination,
     TicketReceived,
@@ -51,6 +59,7 @@ from thing.session.driver import Driver
 from thing.session.limits import Limits
 from thing.session.reception import Reception
 from thing.session.requests import Requests
+from thing.session.streams import SessionStreams
 from thing.session.transports import awaitsProxyHeader
 from thing.trust.interfaces import IKeyContinuity
 
@@ -122,7 +131,7 @@ class Link(Generic[P]):
     """
 
     __slots__ = (
-        "_ended", "_entered", "_established", "_presumed", "_reception", "_requests",
+        "_ended", "_entered", "_established", "_presumed", "_reception", "_requests", "_streams",
         "closed", "connectedFrom", "core", "driver", "factory", "network", "protocol", "up",
     )  # fmt: skip
     _log = Logger()
@@ -152,6 +161,7 @@ class Link(Generic[P]):
         self.closed = False
         self._reception = reception
         self._requests: Requests | None = None
+        self._streams: SessionStreams | None = None
         self._presumed: IAddress | None = None
         self._entered = False
         self._established: tuple[Deferred[Session], ...] = ()
@@ -256,6 +266,28 @@ class Link(Generic[P]):
         if self._requests is None:
             self._requests = Requests(self.driver, self.factory.clock)
         return self._requests
+
+    @property
+    def streams(self) -> SessionStreams:
+        """The streams beside the main one; most sessions have none."""
+        if self._streams is None:
+            self._streams = SessionStreams(self)
+        return self._streams
+
+    def drainStreams(self) -> None:
+        """Give the Connection all that was written in streams."""
+        if self._streams is not None:
+            self._streams.drain()
+
+    @property
+    def clock(self) -> IReactorTime:
+        """Measures time."""
+        return self.factory.clock
+
+    @property
+    def closeTimeout(self) -> float:
+        """How long a close waits while nothing moves, seconds."""
+        return self.factory.settings.closeTimeout
 
     def whenEstablished(self) -> Deferred[Session]:
         """:return: as :meth:`thing.session.protocol.ThingProtocol.whenEstablished`."""
@@ -364,12 +396,22 @@ class Link(Generic[P]):
         self._reception.end(self, event.termination)
         if self._requests is not None:
             self._requests.end(event.termination)
+        if self._streams is not None:
+            self._streams.sessionEnded(event.termination)
         self.protocol.terminated(event.termination)
 
 
 _DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], None]] = {
     HandshakeCompleted: Link._deliverCompleted,
     MessageReceived: lambda link, e: link.protocol.messageReceived(e.data),
+    DataEnded: lambda link, e: link.protocol.dataEnded(),
+    StreamRequested: lambda link, e: link.streams.requested(e),
+    StreamAccepted: lambda link, e: link.streams.accepted(e.stream),
+    StreamData: lambda link, e: link.streams.received(e),
+    StreamDrained: lambda link, e: link.streams.drained(e.stream),
+    StreamEnded: lambda link, e: link.streams.ended(e.stream),
+    StreamStopped: lambda link, e: link.streams.stopped(e),
+    StreamClosed: lambda link, e: link.streams.closed(e.stream),
     RequestReceived: Link._deliverRequest,
     ReplyReceived: lambda link, e: link.requests.replied(e),
     LastWordReceived: lambda link, e: link.protocol.lastWordReceived(e.data),

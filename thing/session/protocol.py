@@ -22,6 +22,7 @@ from thing.events import Session, Termination
 from thing.identity import Identity
 from thing.session.callbacks import SessionCallbacks
 from thing.session.link import Link, SessionFactory
+from thing.session.streams import SessionStreams
 
 
 @implementer(IConsumer, IPushProducer)
@@ -107,6 +108,11 @@ class ThingProtocol(SessionCallbacks):
     def address(self) -> IAddress | None:
         """The peer's transport address; behind a PROXY header the one that it tells."""
         return self.__link.address
+
+    @property
+    def streams(self) -> SessionStreams:
+        """The session's streams beside the main one: what is served, and endpoints for others."""
+        return self.__link.streams
 
     @property
     def roundTripTime(self) -> float | None:
@@ -250,6 +256,15 @@ class ThingProtocol(SessionCallbacks):
         self.__link.driver.flush()
         return left
 
+    def endData(self) -> None:
+        """
+        End this side's half, behind all that was sent: no message, request or reply follows.
+
+        The peer's half goes on, and so does the session; see :meth:`goodbye` for its end.
+        """
+        self.__link.core.endStream(0)
+        self.__link.driver.flush()
+
     def goodbye(self) -> Deferred[Termination]:
         """
         End the session in order: all that was sent before arrives.
@@ -261,6 +276,7 @@ class ThingProtocol(SessionCallbacks):
             within ``closeTimeout`` seconds and the moment that the stream
             lingers; a server waits as long again for the client's goodbye.
         """
+        self.__link.drainStreams()
         ended = self.whenTerminated()
         link, now = self.__link, self.factory.clock.seconds()
         core = link.core
@@ -344,8 +360,8 @@ class ThingProtocol(SessionCallbacks):
         """
         Stop delivering messages (``IPushProducer``); heartbeats go on.
 
-        More than 64 KiB held back stops the reading, too, and then the session
-        ends unless it is resumed within ``pauseLimit`` (by default a third of the TTL).
+        What the peer may send meanwhile is bounded by its credit; a pause may last for as long
+        as it likes.
         """
         self.__link.driver.hold()
 

@@ -68,13 +68,6 @@ def _fieldsOf(
     )
 
 
-_PAUSE = _fieldsOf(
-    Settings,
-    Topic.LIVENESS,
-    pauseLimit=Keyword(
-        "pauseLimit", "SECONDS", "how long reading may be held back", duration, shown="TTL/3"
-    ),
-)
 _TIMES = _fieldsOf(
     Settings,
     Topic.TIME,
@@ -107,7 +100,6 @@ SERVER_SETTINGS: tuple[Setting, ...] = (
             "beatsPerSecond", "N", "of all clients; TTLs grow to hold it", count
         ),
     ),
-    *_PAUSE,
     *_TIMES,
     *_fieldsOf(
         Limits,
@@ -153,7 +145,6 @@ CLIENT_SETTINGS: tuple[Setting, ...] = (
             "ttl", "SECONDS", "the TTL to ask for", duration, shown="the server's choice"
         ),
     ),
-    *_PAUSE,
     *_TIMES,
     *_ALGORITHMS,
 )

@@ -7,7 +7,6 @@ to tell that it takes more. What there is to send, and in which order, is decide
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
@@ -16,16 +15,25 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 from thing.core.messages import FRAGMENT_LIMIT
-from thing.session.transports import canSendDirectly
+from thing.session.transports import canSendDirectly, limitUnsent
 
 WRITE_BATCH = 65536
 """About how many octets of records go to the transport at once."""
 
+FIRST_BATCH = FRAGMENT_LIMIT
+"""The same at first, when nobody knows how quick the path is."""
+
+LEAST_BATCH = FRAGMENT_LIMIT // 2
+"""The least, for the slowest path."""
+
 QUICK_BATCH = 7 * FRAGMENT_LIMIT
-"""The same while they leave at once: Twisted's transports for sockets send up to 128 KiB a turn."""
+"""The most: Twisted's transports for sockets send up to 128 KiB a turn."""
 
 QUICK = 0.01
-"""How long that may take, seconds: what is slower makes heartbeats wait behind a smaller batch."""
+"""A batch that leaves within so many seconds may be followed by one of twice the size."""
+
+AHEAD = 0.1
+"""For how long a path may be busy with one batch, seconds: a heartbeat waits behind it."""
 
 
 class Sink(ABC):
@@ -126,10 +134,12 @@ class DirectSink(Sink):
     they exhaust a slow receiver's memory. It drops some, and from there on whatever stands
     behind the gap, acknowledgements too: two that echo each other stood still for good.
 
-    As its pull producer we are told whenever the transport has nothing left to send.
+    As its pull producer we are told whenever the transport has nothing left to send. How long that
+    took tells how quick the path is, and so how much is handed over the next time, and how much
+    the kernel may hold unsent: behind that a heartbeat waits.
     """
 
-    __slots__ = ("_drained", "_seconds", "_writtenAt")
+    __slots__ = ("_batch", "_drained", "_handed", "_seconds", "_unsentLimit", "_writtenAt")
 
     def __init__(
         self, transport: Any, more: Callable[[], object], seconds: Callable[[], float]
@@ -139,9 +149,12 @@ class DirectSink(Sink):
         :param more: is called whenever there is room again.
         :param seconds: tells the time, seconds.
         """
-        super().__init__(transport, more, WRITE_BATCH)
+        super().__init__(transport, more, FIRST_BATCH)
         self._seconds = seconds
-        self._writtenAt = -math.inf
+        self._batch = FIRST_BATCH
+        self._handed = self._unsentLimit = 0
+        self._writtenAt = 0.0
+        self._limitUnsent()
         transport.registerProducer(self, False)
         self._drained = False  # It asks at once, which tells nothing: others may have written.
 
@@ -167,7 +180,10 @@ class DirectSink(Sink):
         if left:
             transport.write(left)
             self.room -= len(left)
-            self._drained, self._writtenAt = False, self._seconds()
+            if not self._handed:
+                self._writtenAt = self._seconds()
+            self._drained = False
+            self._handed += len(left)
 
     def resumeProducing(self) -> None:
         """All is sent (``IPullProducer``)."""
@@ -176,9 +192,27 @@ class DirectSink(Sink):
         if self._transport.disconnecting:
             self._transport.unregisterProducer()  # It waits for that before it closes.
             return
-        quick = self._seconds() - self._writtenAt < QUICK
-        self.room, self._drained = QUICK_BATCH if quick else WRITE_BATCH, True
+        if self._handed:
+            self._measure(self._seconds() - self._writtenAt)
+            self._handed = 0
+        self.room, self._drained = self._batch, True
         self._more()
+
+    def _measure(self, took: float) -> None:
+        """What was handed over has left after so many seconds."""
+        if took < QUICK:
+            batch = 2 * self._batch
+        else:
+            batch = int(self._handed * AHEAD / took)
+        self._batch = max(LEAST_BATCH, min(batch, QUICK_BATCH))
+        self._limitUnsent()
+
+    def _limitUnsent(self) -> None:
+        """Have the kernel ask for more when a batch is nearly out, not when much is left of it."""
+        limit = min(self._batch, WRITE_BATCH)
+        if not self._unsentLimit // 2 < limit < self._unsentLimit * 2:
+            self._unsentLimit = limit
+            limitUnsent(self._transport, limit)
 
 
 def openSink(transport: Any, more: Callable[[], object], seconds: Callable[[], float]) -> Sink:

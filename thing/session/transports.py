@@ -10,16 +10,10 @@ import socket
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.interfaces import ISSLTransport, ITransport, IWriteDescriptor
+from twisted.internet.interfaces import ISSLTransport, IWriteDescriptor
 
 NOT_SENT_LIMIT = 65536
 """What the kernel may hold unsent, octets: a heartbeat waits behind no more than that."""
-
-RECEIVE_BUFFER = 131072
-"""
-What the kernel may hold unread, octets: left to itself it hoards megabytes for a slow reader,
-and a heartbeat waits behind them. It bounds one session's rate to this much in a round trip.
-"""
 
 MOST_LAYERS = 8
 """How many transports may lie in one another: a few, and never one in itself."""
@@ -91,18 +85,16 @@ def awaitsProxyHeader(transport: Any) -> bool:
     return False
 
 
-def tuneSocket(transport: ITransport) -> None:
+def limitUnsent(transport: Any, octets: int) -> None:
     """
-    Keep the kernel from hoarding what a heartbeat would have to wait behind.
+    Have the kernel ask for more only when it holds next to nothing unsent, where it can be told.
 
     :param transport: any stream transport.
+    :param octets: how much it may hold.
     """
-    setNoDelay(transport)
     getHandle = getattr(transport, "getHandle", None)
     handle = getHandle() if getHandle is not None else None
-    if not isinstance(handle, socket.socket):
-        return
-    handle.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
     notSent = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if notSent is not None and handle.family in (socket.AF_INET, socket.AF_INET6):
-        handle.setsockopt(socket.IPPROTO_TCP, notSent, NOT_SENT_LIMIT)
+    if notSent is not None and isinstance(handle, socket.socket):
+        with suppress(OSError):  # It is no TCP socket, or gone.
+            handle.setsockopt(socket.IPPROTO_TCP, notSent, octets)

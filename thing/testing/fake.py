@@ -18,10 +18,10 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.endpoints import IThingTransport
-from thing.endpoints.reasons import reasonOf
 from thing.errors import ErrorCode
 from thing.events import Cause, Session, Termination
 from thing.identity import CredentialKind, Identity
+from thing.session.reasons import reasonOf
 from thing.testing.sockets import CLIENT_ADDRESS, SERVER_ADDRESS
 
 NOBODY = Identity(CredentialKind.ED25519, bytes(32), "thing")
@@ -41,6 +41,7 @@ class FakeThingTransport:
     :ivar sessionId: the session id in hexadecimal.
     :ivar ttl: the TTL, seconds.
     :ivar roundTripTime: None until the test sets it.
+    :ivar streams: None, unless the test has something for the protocol to open streams with.
     :ivar connected: whether the session is up.
     :ivar disconnecting: whether the protocol asked for its end.
     :ivar aborted: whether it did by :meth:`abortConnection`.
@@ -68,6 +69,7 @@ class FakeThingTransport:
         self.sessionId = self.session.sessionId.hex()
         self.ttl: float | None = ttl
         self.roundTripTime: float | None = None
+        self.streams: Any = None
         self.connected = self.disconnecting = self.aborted = False
         self.reading = True
         self.producer: Any = None

@@ -8,7 +8,7 @@ from zope.interface import Attribute
 
 class IThingTransport(ITCPTransport):
     """
-    A stream transport inside a Thing session.
+    A stream transport inside a Thing session, with half-closes.
 
     The peer has proved itself, and was admitted, before a protocol gets such a
     transport; what is said here of the session stays true after its end.
@@ -26,6 +26,11 @@ class IThingTransport(ITCPTransport):
     sessionId = Attribute("The session id in hexadecimal, the same on both sides.")
 
     ttl = Attribute("The TTL as the server granted it last, seconds.")
+
+    streams = Attribute(
+        "The session's streams, a :class:`~thing.session.streams.SessionStreams`: open others"
+        " beside this one, and say what is served in them."
+    )
 
     roundTripTime = Attribute(
         "What the client's last acknowledged heartbeat measured, seconds; None before one."

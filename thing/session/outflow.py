@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
 from zope.interface import implementer
 
@@ -32,8 +31,11 @@ class Carrier(Protocol):
     def sendMessage(self, message: bytes) -> bool:
         """Send octets."""
 
-    def goodbye(self) -> Deferred[Any]:
-        """End the session in order."""
+    def endData(self) -> None:
+        """Send nothing more: end this direction, behind what waits."""
+
+    def goodbye(self) -> object:
+        """Close both directions in order."""
 
     def guard(self, callback: Any, *args: object) -> None:
         """Call something of the application's."""
@@ -42,7 +44,7 @@ class Carrier(Protocol):
 @implementer(IPullProducer)
 class Outflow:
     """
-    One session's write side; its session asks it for more whenever little waits to be sent.
+    One stream's write side; its session asks it for more whenever little waits to be sent.
 
     :ivar bufferSize: with more octets than this unsent a producer is paused.
     """
@@ -61,8 +63,10 @@ class Outflow:
         self._written: list[bytes] = []
         self._size = 0
         self._asking = False
+        self._ending = False
         self._closing = False
         self._over = False
+        self._ended = False
         self._saidGoodbye = False
         self._turn: IDelayedCall | None = None
         self._stall: IDelayedCall | None = None
@@ -80,7 +84,7 @@ class Outflow:
 
         :param pieces: the octets.
         """
-        if self._over or (self._closing and not self._producer.registered):
+        if self._over or self._ended or (self._ending and not self._producer.registered):
             return
         size = sum(map(len, pieces))
         if not size:
@@ -109,12 +113,22 @@ class Outflow:
     def unregister(self) -> None:
         """Forget the producer; a close that waited for it goes on."""
         self._producer.unregister()
-        if self._closing and not self._over:
+        if self._ending and not self._over:
             self._wake()
+
+    def end(self) -> None:
+        """Close this half after all that was written, and after all that a producer writes."""
+        self._ending = True
+        self._wake()
+
+    @property
+    def ended(self) -> bool:
+        """Whether this half is closed."""
+        return self._ended
 
     def close(self) -> None:
         """Say goodbye after all that was written, and after all that a producer writes."""
-        self._closing = True
+        self._ending = self._closing = True
         self._wake()
 
     # The session's side.
@@ -175,7 +189,12 @@ class Outflow:
 
     def _closeIfDone(self) -> None:
         """Say goodbye once the session has next to nothing to send, or does not get rid of it."""
-        if not self._closing or self._over or self._producer.registered or self._written:
+        if not self._ending or self._over or self._producer.registered or self._written:
+            return
+        if not self._closing:
+            if not self._ended:
+                self._ended = True
+                self._session.endData()
             return
         queued = self._session.queued
         if queued < QUEUE_LOW:

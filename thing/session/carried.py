@@ -15,10 +15,10 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
-from thing.endpoints.interfaces import IThingTransport
-from thing.endpoints.outflow import Carrier, Outflow
 from thing.events import Session
 from thing.identity import Identity
+from thing.session.interfaces import IThingTransport
+from thing.session.outflow import Carrier, Outflow
 
 
 class StreamCarrier(Carrier, Protocol):
@@ -27,6 +27,10 @@ class StreamCarrier(Carrier, Protocol):
     @property
     def session(self) -> Session | None:
         """What both sides agreed on; there once the session is up."""
+
+    @property
+    def streams(self) -> Any:
+        """The session's streams."""
 
     @property
     def sessionId(self) -> str:
@@ -59,10 +63,7 @@ class StreamCarrier(Carrier, Protocol):
 @implementer(IThingTransport, IConsumer, IPushProducer, ILoggingContext)
 class StreamTransport:
     """
-    The stream of one session, as an ``ITCPTransport``.
-
-    There is no half-close: :meth:`loseWriteConnection` is :meth:`loseConnection`,
-    and the methods of ``IHalfCloseableProtocol`` are never called.
+    One stream of a session, as an ``ITCPTransport`` with half-closes.
 
     :ivar connected: whether the stream is there.
     :ivar disconnecting: whether it was asked to close.
@@ -86,6 +87,11 @@ class StreamTransport:
         self._resuming: IDelayedCall | None = None
 
     # The session.
+
+    @property
+    def streams(self) -> Any:
+        """The session's streams (:class:`~thing.session.streams.SessionStreams`)."""
+        return self._carrier.streams
 
     @property
     def session(self) -> Session:
@@ -184,8 +190,7 @@ class StreamTransport:
         """
         Deliver no data; heartbeats go on (``IPushProducer``).
 
-        More than 64 KiB held back stops the reading, too, and then the session
-        ends unless it is resumed within ``pauseLimit``.
+        What the peer may send meanwhile is bounded; a pause may last for as long as it likes.
         """
         self._cancelResuming()
         if self.connected and not self.outflow.saidGoodbye:
@@ -231,8 +236,9 @@ class StreamTransport:
             self.outflow.close()
 
     def loseWriteConnection(self) -> None:
-        """Close in order: a session has no half to close."""
-        self.loseConnection()
+        """Close this half in order, after all that was written (``IHalfCloseableDescriptor``)."""
+        if self.connected and not self.disconnecting:
+            self.outflow.end()
 
     def abortConnection(self) -> None:
         """Close at once, whatever is not sent or received."""

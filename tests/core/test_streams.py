@@ -1,0 +1,684 @@
+"""Streams: opening, credit, both directions' ends, stops, and what a hostile peer makes of them."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from hypothesis import given
+from hypothesis import strategies as some
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.helpers import (
+    clientSettings,
+    ending,
+    establishedPair,
+    only,
+    pump,
+    sendTo,
+    serverSettings,
+)
+from thing.core.capacity import Capacity
+from thing.core.client import ClientConnection
+from thing.core.dialogue import Dialogue
+from thing.core.messages import CAC, CCR, CDT, COP, CST, END, MORE, SDT
+from thing.core.server import ServerConnection
+from thing.core.states import State
+from thing.core.window import RECORD_COST, Budget
+from thing.errors import EndReason, ErrorCode, LocalProtocolError, StopCode
+from thing.events import (
+    Cause,
+    DataEnded,
+    Event,
+    MessageReceived,
+    StreamAccepted,
+    StreamClosed,
+    StreamData,
+    StreamEnded,
+    StreamRequested,
+    StreamStopped,
+    Terminated,
+)
+
+SMALL = Capacity(512, 576, 128, 4)
+
+
+class Case(SynchronousTestCase):
+    """Pairs of Connections with streams."""
+
+    def pair(
+        self, client: Capacity | None = None, server: Capacity | None = None
+    ) -> tuple[ClientConnection, ServerConnection]:
+        """A session; what each side can take may be said."""
+        return establishedPair(
+            clientSettings(**({} if client is None else {"capacity": client})),
+            serverSettings(**({} if server is None else {"capacity": server})),
+        )
+
+    def opened(self, client: Dialogue, server: Dialogue, label: str = "test") -> int:
+        """A stream that the client opened and the server has accepted."""
+        number = client.openStream(label, 0.0)
+        pump(client, server)
+        self.assertTrue(server.acceptStream(number))
+        pump(client, server)
+        return number
+
+    def assertRefused(self, code: ErrorCode, events: list[Event]) -> None:
+        """The session has ended for this reason."""
+        termination = ending(events)
+        self.assertEqual((termination.cause, termination.code), (Cause.PROTOCOL_ERROR, code))
+
+
+class OpeningTests(Case):
+    """How streams begin."""
+
+    def test_opened(self) -> None:
+        """The peer is asked, with the label; when it accepts, both may send."""
+        client, server = self.pair()
+        number = client.openStream("låmp", 0.0)
+        self.assertEqual(pump(client, server).server, [StreamRequested(1, "låmp")])
+        server.acceptStream(number)
+        self.assertEqual(pump(client, server).client, [StreamAccepted(1)])
+        client.sendStream(number, b"up")
+        server.sendStream(number, b"down")
+        told = pump(client, server)
+        self.assertEqual(told.server, [StreamData(1, b"up")])
+        self.assertEqual(told.client, [StreamData(1, b"down")])
+
+    def test_numbers(self) -> None:
+        """The client's streams are odd, the server's even, and none is used again."""
+        client, server = self.pair()
+        numbers = [client.openStream("a", 0.0), client.openStream("b", 0.0)]
+        numbers += [server.openStream("c", 0.0), server.openStream("d", 0.0)]
+        client.stopStream(numbers[1], StopCode.CANCELLED)
+        pump(client, server)
+        numbers.append(client.openStream("e", 0.0))
+        self.assertEqual(numbers, [1, 3, 2, 4, 5])
+
+    def test_early(self) -> None:
+        """Data may be sent before the stream is accepted, and are told after that."""
+        client, server = self.pair()
+        number = client.openStream("early", 0.0)
+        client.sendStream(number, b"bird")
+        client.endStream(number)
+        self.assertEqual(pump(client, server).server, [StreamRequested(1, "early")])
+        server.acceptStream(number)
+        events = list(server.releaseStream(number, 0.0))
+        self.assertEqual(events, [StreamData(1, b"bird"), StreamEnded(1)])
+
+    def test_refused(self) -> None:
+        """A stream that is not accepted is stopped with a code, one's own or one of the list."""
+        client, server = self.pair()
+        for number, code in ((1, StopCode.NOT_TAKEN), (3, 0x1234)):
+            client.openStream("no", 0.0)
+            client.sendStream(number, b"lost")
+            pump(client, server)
+            server.stopStream(number, code)
+            self.assertEqual(pump(client, server).client, [StreamStopped(number, code)])
+            self.assertFalse(client.sendStream(number, b"x"))
+        self.assertIsNone(server.termination)
+
+    def test_tooMany(self) -> None:
+        """No more are opened than the peer takes at a time; one that is over makes room."""
+        client, server = self.pair(server=SMALL)
+        numbers = [client.openStream("x", 0.0) for _ in range(SMALL.maxStreams)]
+        pump(client, server)
+        with self.assertRaises(LocalProtocolError) as caught:
+            client.openStream("x", 0.0)
+        self.assertIs(caught.exception.code, ErrorCode.TOO_MANY_STREAMS)
+        server.stopStream(numbers[2], StopCode.BUSY)
+        pump(client, server)
+        client.openStream("x", 0.0)
+        pump(client, server)
+        self.assertIsNone(server.termination)
+
+    def test_tooManyByPeer(self) -> None:
+        """A peer that opens more is refused."""
+        _, server = self.pair(server=SMALL)
+        events: list[Event] = []
+        for number in range(1, 2 * SMALL.maxStreams + 2, 2):
+            events = sendTo(server, COP(number, b"x"))
+        self.assertRefused(ErrorCode.TOO_MANY_STREAMS, events)
+
+    def test_placeIsFreeWhenTold(self) -> None:
+        """A peer that does not read what stops its streams cannot open others meanwhile."""
+        _, server = self.pair(server=SMALL)
+        events: list[Event] = []
+        for number in range(1, 2 * SMALL.maxStreams + 2, 2):
+            events = sendTo(server, COP(number, b"x"))
+            server.stopStream(number, StopCode.NOT_TAKEN)
+        self.assertRefused(ErrorCode.TOO_MANY_STREAMS, events)
+
+    def test_wrong(self) -> None:
+        """Numbers that are not the next, and labels that are none, are refused."""
+        for message, code in (
+            (COP(3, b"x"), ErrorCode.STREAM_NUMBER),
+            (COP(0, b"x"), ErrorCode.STREAM_NUMBER),
+            (COP(2, b"x"), ErrorCode.STREAM_NUMBER),
+            (COP(1, b""), ErrorCode.MALFORMED_MESSAGE),
+            (COP(1, b"\xff"), ErrorCode.MALFORMED_MESSAGE),
+        ):
+            _, server = self.pair()
+            self.assertRefused(code, sendTo(server, message))
+        client, _ = self.pair()
+        for label in ("", "x" * 256, "å" * 128):
+            with self.assertRaises(LocalProtocolError) as caught:
+                client.openStream(label, 0.0)
+            self.assertIs(caught.exception.code, ErrorCode.BAD_ARGUMENT)
+
+    def test_unknown(self) -> None:
+        """What is about a stream that was never opened is refused; the main one is not stopped."""
+        for message in (CDT(0, 1, b"x"), CDT(0, 2, b"x"), CCR(1, 9), CAC(2), CST(2, 0), CST(0, 0)):
+            _, server = self.pair()
+            self.assertRefused(ErrorCode.STREAM_UNKNOWN, sendTo(server, message))
+
+    def test_acceptedTwice(self) -> None:
+        """Accepting a stream twice is refused, and so is accepting one's own."""
+        client, server = self.pair()
+        server.openStream("x", 0.0)
+        pump(client, server)
+        sendTo(server, CAC(2))
+        self.assertRefused(ErrorCode.STREAM_UNKNOWN, sendTo(server, CAC(2)))
+        client, server = self.pair()
+        number = client.openStream("x", 0.0)
+        pump(client, server)
+        self.assertRefused(ErrorCode.STREAM_UNKNOWN, sendTo(server, CAC(number)))
+
+    def test_dataBeforeAccept(self) -> None:
+        """Who was asked sends nothing before it accepts."""
+        client, server = self.pair()
+        client.openStream("x", 0.0)
+        pump(client, server)
+        self.assertRefused(ErrorCode.STREAM_UNKNOWN, sendTo(client, SDT(0, 1, b"x")))
+
+    def test_goodbye(self) -> None:
+        """Once the session says goodbye no stream is opened, and the peer's are ignored."""
+        client, server = self.pair()
+        server.openStream("crossing", 0.0)
+        client.goodbye(0.0)
+        with self.assertRaises(LocalProtocolError):
+            client.openStream("late", 0.0)
+        told = pump(client, server)
+        self.assertEqual(only(StreamRequested, told.client), [])
+        self.assertIs(ending(told.client).cause, Cause.GOODBYE)
+        self.assertIs(ending(told.server).cause, Cause.GOODBYE)
+
+
+class EndTests(Case):
+    """How streams end."""
+
+    def test_halfClose(self) -> None:
+        """Each direction ends for itself, behind what was sent in it."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.sendStream(number, b"question")
+        client.endStream(number)
+        self.assertFalse(client.sendStream(number, b"more"))
+        told = pump(client, server)
+        self.assertEqual(told.server, [StreamData(1, b"question"), StreamEnded(1)])
+        server.sendStream(number, b"answer")
+        server.endStream(number)
+        self.assertEqual(pump(client, server).client, [StreamData(1, b"answer"), StreamEnded(1)])
+        self.assertFalse(server.sendStream(number, b"more"))
+
+    def test_main(self) -> None:
+        """The main stream's directions end, too; the session goes on."""
+        client, server = self.pair()
+        client.sendMessage(b"last")
+        client.endStream(0)
+        self.assertFalse(client.sendMessage(b"more"))
+        told = pump(client, server)
+        self.assertEqual(told.server, [MessageReceived(b"last"), DataEnded()])
+        server.sendMessage(b"not yet")
+        self.assertEqual(pump(client, server).client, [MessageReceived(b"not yet")])
+        client.goodbye(0.0)
+        self.assertIs(ending(pump(client, server).server).cause, Cause.GOODBYE)
+
+    def test_mainEndAlone(self) -> None:
+        """An end that nothing goes before holds no message."""
+        client, server = self.pair()
+        client.endStream(0)
+        self.assertEqual(pump(client, server).server, [DataEnded()])
+
+    def test_afterEnd(self) -> None:
+        """What comes behind an end is refused."""
+        for stream in (0, 1):
+            client, server = self.pair()
+            self.opened(client, server)
+            sendTo(server, CDT(END, stream, b""))
+            self.assertRefused(ErrorCode.STREAM_ENDED, sendTo(server, CDT(0, stream, b"x")))
+
+    def test_flags(self) -> None:
+        """Flags that mean nothing are refused, and fragments outside the main stream are."""
+        for message in (
+            CDT(MORE | END, 0, b"x"),
+            CDT(4, 0, b"x"),
+            CDT(MORE, 0, b""),
+            CDT(MORE, 1, b"x"),
+        ):
+            client, server = self.pair()
+            self.opened(client, server)
+            self.assertRefused(ErrorCode.MALFORMED_MESSAGE, sendTo(server, message))
+
+    def test_stopped(self) -> None:
+        """A stop ends both directions; what came before it is told first."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.sendStream(number, b"before")
+        pumped = server.receiveData(client.dataToSend(0.0, 1 << 20), 0.0)
+        self.assertEqual(list(pumped), [StreamData(1, b"before")])
+        server.holdStream(number)
+        client.sendStream(number, b"held")
+        pump(client, server)
+        client.stopStream(number, StopCode.FAILED)
+        self.assertEqual(pump(client, server).server, [])
+        events = list(server.releaseStream(number, 0.0))
+        self.assertEqual(events, [StreamData(1, b"held"), StreamStopped(1, StopCode.FAILED)])
+        self.assertFalse(server.sendStream(number, b"x"))
+
+    def test_stoppedBehindEnd(self) -> None:
+        """A stop behind an end is told, held or not: this side may still have been writing."""
+        for hold in (False, True):
+            client, server = self.pair()
+            number = self.opened(client, server)
+            if hold:
+                server.holdStream(number)
+            client.endStream(number)
+            pump(client, server)
+            client.stopStream(number, StopCode.FAILED)
+            events = pump(client, server).server
+            events += server.releaseStream(number, 0.0)
+            stopped = StreamStopped(number, StopCode.FAILED)
+            self.assertEqual(events, [StreamEnded(number), stopped] if hold else [stopped])
+
+    def test_crossing(self) -> None:
+        """What is on its way when a stream is stopped is ignored, whatever it is."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.sendStream(number, bytes(9000))
+        client.endStream(number)
+        server.stopStream(number, StopCode.CANCELLED)
+        told = pump(client, server)
+        self.assertEqual(told.server, [])
+        self.assertEqual(told.client, [StreamStopped(1, StopCode.CANCELLED)])
+        for message in (CDT(0, 1, b"x"), CCR(1, 1 << 40), CST(1, 9), CDT(END, 1, b"")):
+            self.assertEqual(sendTo(server, message), [])
+        self.assertIsNone(server.termination)
+
+    def test_closed(self) -> None:
+        """Closing sends what waits and the end, then stops what the peer still sends."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.sendStream(number, bytes(100_000))
+        self.assertEqual(client.closeStream(number, 0.0), [])
+        server.sendStream(number, b"useless")
+        told = pump(client, server)
+        received = b"".join(event.data for event in only(StreamData, told.server))
+        self.assertEqual(received, bytes(100_000))
+        self.assertEqual(told.server[-2:], [StreamEnded(1), StreamStopped(1, StopCode.DONE)])
+        self.assertEqual(client.takeEvents(), [StreamClosed(1)])
+
+    def test_closedByBoth(self) -> None:
+        """Two sides that close at once are both done, and nobody is stopped in vain."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.closeStream(number, 0.0)
+        server.closeStream(number, 0.0)
+        told = pump(client, server)
+        self.assertEqual(client.takeEvents() + told.client, [StreamClosed(1)])
+        self.assertEqual(server.takeEvents() + told.server, [StreamClosed(1)])
+
+    def test_closedBeforeAccepted(self) -> None:
+        """A stream that is closed before it was accepted is over once it is, and all was sent."""
+        client, server = self.pair()
+        number = client.openStream("x", 0.0)
+        client.sendStream(number, b"all")
+        client.closeStream(number, 0.0)
+        told = pump(client, server)
+        server.acceptStream(number)
+        told.server += server.releaseStream(number, 0.0)
+        told.client += pump(client, server).client
+        self.assertEqual(
+            told.server, [StreamRequested(1, "x"), StreamData(1, b"all"), StreamEnded(1)]
+        )
+        self.assertEqual(only(StreamClosed, told.client + client.takeEvents()), [StreamClosed(1)])
+
+    def test_stopsCross(self) -> None:
+        """A place is free for who has stopped its stream, though the other's stop still waits."""
+        client, server = self.pair(server=SMALL)
+        numbers = [client.openStream("x", 0.0) for _ in range(SMALL.maxStreams)]
+        pump(client, server)
+        for number in numbers:
+            server.stopStream(number, StopCode.NOT_TAKEN)  # Its transport takes nothing now.
+            client.stopStream(number, StopCode.CANCELLED)
+            client.dataToSend(0.0, 1 << 20)
+            sendTo(server, CST(number, StopCode.CANCELLED))
+        self.assertFalse(server.hasDataToSend)
+        for number in range(9, 17, 2):
+            self.assertEqual(sendTo(server, COP(number, b"x")), [StreamRequested(number, "x")])
+
+    def test_sessionEnds(self) -> None:
+        """The end of a session is the end of all streams; what was held is told before it."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        server.holdStream(number)
+        client.sendStream(number, b"held")
+        pump(client, server)
+        events = list(server.receiveEnd(0.0))
+        self.assertEqual(events[0], StreamData(1, b"held"))
+        self.assertIsInstance(events[-1], Terminated)
+        self.assertFalse(server.sendStream(number, b"x"))
+
+    def test_goodbyeWaits(self) -> None:
+        """A goodbye waits for what an application has not taken from a stream yet."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        server.holdStream(number)
+        client.sendStream(number, b"held")
+        client.goodbye(0.0)
+        told = pump(client, server)
+        self.assertEqual((told.server, told.client), ([], []))
+        told.server += list(server.releaseStream(number, 0.0))
+        told.client += pump(client, server).client
+        self.assertEqual(told.server[0], StreamData(1, b"held"))
+        self.assertIs(ending(told.client).cause, Cause.GOODBYE)
+
+
+class GoodbyeTests(Case):
+    """Streams, and a session that says goodbye."""
+
+    def test_undecided(self) -> None:
+        """What the peer asked for and nobody has decided is stopped by a goodbye."""
+        for early in (b"", b"early"):
+            client, server = self.pair()
+            number = server.openStream("asked", 0.0)
+            server.sendStream(number, early)
+            pump(client, server)
+            client.goodbye(0.0)
+            self.assertFalse(client.acceptStream(number))
+            told = pump(client, server)
+            self.assertEqual(only(StreamData, told.client), [])
+            stopped = StreamStopped(number, StopCode.CANCELLED)
+            self.assertEqual(only(StreamStopped, told.server), [stopped])
+            self.assertTrue(ending(told.client).clean)
+            self.assertTrue(ending(told.server).clean)
+
+    def test_undecidedByServer(self) -> None:
+        """A server that has the client's goodbye stops what it has not decided."""
+        client, server = self.pair()
+        number = client.openStream("asked", 0.0)
+        client.goodbye(0.0)
+        told = pump(client, server)
+        stopped = StreamStopped(number, StopCode.CANCELLED)
+        self.assertEqual(only(StreamStopped, told.client), [stopped])
+        self.assertTrue(ending(told.server).clean)
+
+    def test_crossingOpen(self) -> None:
+        """A stream that crosses a goodbye holds nothing up, however much waits in it."""
+        client, server = self.pair()
+        number = server.openStream("crossing", 0.0)
+        server.sendStream(number, bytes(1 << 20))
+        client.goodbye(0.0)
+        told = pump(client, server)
+        self.assertEqual(only(StreamRequested, told.client), [])
+        self.assertTrue(ending(told.client).clean)
+        client, server = self.pair()
+        number = client.openStream("crossing", 0.0)
+        client.sendStream(number, bytes(1 << 20))
+        server.goAway(EndReason.SHUTDOWN, 0.0, grace=10.0)
+        told = pump(client, server)
+        self.assertEqual(only(StreamRequested, told.server), [])
+        self.assertTrue(ending(told.server).clean)
+
+    def test_nothingBehindSGB(self) -> None:
+        """A server that has said goodbye says nothing more about streams."""
+        client, server = self.pair()
+        numbers = [self.opened(client, server) for _ in range(2)]
+        client.goodbye(0.0)
+        server.receiveData(client.dataToSend(0.0, 1 << 20), 0.0)
+        list(server.receiveData(client.dataToSend(0.0, 1 << 20), 0.0))
+        server.dataToSend(0.0, 1 << 20)
+        self.assertIs(server.state, State.AWAIT_CFL)
+        server.stopStream(numbers[0], StopCode.FAILED)
+        self.assertEqual(server.closeStream(numbers[1], 0.0), [StreamClosed(numbers[1])])
+        self.assertFalse(server.hasDataToSend)
+
+    def test_neverAccepted(self) -> None:
+        """What came in a stream that nobody took is not told when the session is cut."""
+        for end in (False, True):
+            client, server = self.pair()
+            number = client.openStream("x", 0.0)
+            client.sendStream(number, b"early")
+            if end:
+                client.endStream(number)
+            pump(client, server)
+            self.assertEqual(only(StreamData, server.receiveEnd(0.0)), [])
+
+
+class CreditTests(Case):
+    """Who may send how much."""
+
+    def test_bounded(self) -> None:
+        """A side that takes nothing is sent no more than it granted; it goes on as it takes."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        server.holdStream(number)
+        client.sendStream(number, bytes(1 << 20))
+        pump(client, server)
+        granted = server._limits.capacity.streamCredit
+        held = server._streams.open[number].inbox.held
+        self.assertLess(held, granted + 1024)
+        self.assertGreater(held, granted - 1024)
+        events = list(server.releaseStream(number, 0.0))
+        events += pump(client, server).server
+        self.assertEqual(sum(len(each.data) for each in only(StreamData, events)), 1 << 20)
+
+    def test_mainBounded(self) -> None:
+        """So it is for messages, requests and replies in the main stream; beats go on."""
+        client, server = self.pair()
+        server.hold()
+        for _ in range(40):
+            client.sendMessage(bytes(10_000))
+        pump(client, server)
+        self.assertLess(server.held, 2 * server._limits.capacity.mainCredit)
+        client.beat(1.0)
+        pump(client, server)
+        self.assertEqual(server.lastHeartbeat, 1)
+        events = list(server.release(1.0))
+        events += pump(client, server).server
+        self.assertEqual(len(only(MessageReceived, events)), 40)
+
+    def test_othersGoOn(self) -> None:
+        """A stream that nobody reads holds up no other."""
+        client, server = self.pair()
+        stuck, other = self.opened(client, server), self.opened(client, server)
+        server.holdStream(stuck)
+        client.sendStream(stuck, bytes(1 << 20))
+        client.sendStream(other, bytes(1 << 20))
+        events = pump(client, server).server
+        self.assertEqual(
+            sum(len(e.data) for e in only(StreamData, events) if e.stream == other), 1 << 20
+        )
+
+    def test_turns(self) -> None:
+        """Streams that have data and credit take turns, a record each."""
+        client, server = self.pair(server=Capacity(65535, 1 << 20, 1 << 20, 10))
+        numbers = [self.opened(client, server) for _ in range(4)]
+        for number in numbers:
+            client.sendStream(number, bytes(200_000))
+        sent: dict[int, int] = defaultdict(int)
+        for _ in range(20):
+            for event in server.receiveData(client.dataToSend(0.0, 1), 0.0):
+                if isinstance(event, StreamData):
+                    sent[event.stream] += len(event.data)
+        self.assertEqual(len(sent), 4)
+        self.assertLessEqual(max(sent.values()) - min(sent.values()), 16384)
+
+    def test_exceeded(self) -> None:
+        """An octet beyond the credit is refused, in a stream and in the main one."""
+        for stream, credit in ((0, 32768), (1, 16384)):
+            client, server = self.pair()
+            self.opened(client, server)
+            server.hold()
+            server.holdStream(1)
+            self.assertEqual(sendTo(server, CDT(0, stream, bytes(credit - RECORD_COST))), [])
+            self.assertRefused(ErrorCode.CREDIT_EXCEEDED, sendTo(server, CDT(0, stream, b"")))
+
+    def test_smallerChangesNothing(self) -> None:
+        """Credit that is smaller than before, or comes twice, changes nothing."""
+        client, server = self.pair(server=SMALL)
+        number = self.opened(client, server)
+        for credit in (1 << 20, 0, 1 << 20, 500):
+            sendTo(server, CCR(0, credit), CCR(number, credit))
+        self.assertEqual(server._outbox.main.credit, 1 << 20)
+        self.assertEqual(server._streams.open[number].lane.credit, 1 << 20)
+
+    def test_oneCreditWaits(self) -> None:
+        """However often a side that cannot send takes something, one credit for a stream waits."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.sendStream(number, bytes(1 << 20))
+        for _ in range(100):
+            list(server.receiveData(client.dataToSend(0.0, 4096), 0.0))
+        self.assertEqual(len(server._outbox._credits or {}), 1)
+
+    def test_small(self) -> None:
+        """A small peer gets everything in records that it takes, requests and last words, too."""
+        client, server = self.pair(client=SMALL, server=SMALL)
+        client.sendMessage(bytes(5000))
+        client.request(bytes(490))
+        client.setLastWord(bytes(495))
+        server.request(bytes(490))
+        for side in (client, server):
+            with self.assertRaises(LocalProtocolError):
+                side.request(bytes(491))
+        with self.assertRaises(LocalProtocolError):
+            client.setLastWord(bytes(496))
+        number = self.opened(client, server)
+        client.sendStream(number, bytes(5000))
+        told = pump(client, server)
+        self.assertIsNone(client.termination)
+        self.assertEqual(sum(len(each.data) for each in only(StreamData, told.server)), 5000)
+        self.assertEqual(client.queued, 0)
+
+    def test_lastWordIsNotStuck(self) -> None:
+        """A last word that is as long as it may be gets its credit, whatever was spent before."""
+        for spent in range(64, 700):
+            client, server = self.pair(server=Capacity(512, 1000, 128, 0))
+            whole, rest = divmod(spent, 554)
+            for _ in range(whole):
+                client.sendMessage(bytes(490))
+            if rest >= RECORD_COST:
+                client.sendMessage(bytes(rest - RECORD_COST))
+            pump(client, server)
+            client.setLastWord(bytes(495))
+            pump(client, server)
+            self.assertEqual(server.lastWord, bytes(495))
+
+    def test_stopDropsAcceptance(self) -> None:
+        """A peer that opens and stops without reading leaves nothing that waits for it."""
+        _, server = self.pair()
+        for number in range(1, 20_001, 2):
+            sendTo(server, COP(number, b"x"))
+            server.acceptStream(number)
+            sendTo(server, CST(number, 0))
+        self.assertIsNone(server.termination)
+        self.assertLessEqual(len(server._outbox._notices or ()), 1)
+        self.assertEqual(server._streams.open, {})
+
+
+@dataclass
+class Side:
+    """What one side has sent and got, by stream."""
+
+    core: Dialogue
+    sent: dict[int, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
+    got: dict[int, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
+    ended: set[int] = field(default_factory=set)
+    stopped: set[int] = field(default_factory=set)
+    closed: set[int] = field(default_factory=set)
+
+    def take(self, events: list[Event]) -> None:
+        """Note events, and accept whatever is opened."""
+        for event in events:
+            if isinstance(event, StreamRequested):
+                self.core.acceptStream(event.stream)
+            elif isinstance(event, StreamData):
+                assert event.stream not in self.ended | self.stopped
+                self.got[event.stream] += event.data
+            elif isinstance(event, StreamEnded):
+                self.ended.add(event.stream)
+            elif isinstance(event, StreamStopped):
+                self.stopped.add(event.stream)
+            elif isinstance(event, Terminated):
+                raise AssertionError(event.termination)
+
+
+class PropertyTests(SynchronousTestCase):
+    """What holds in any order of things."""
+
+    @given(seed=some.integers(0, 1 << 32), steps=some.integers(1, 120))
+    def test_anyOrder(self, seed: int, steps: int) -> None:
+        """
+        Whatever is opened, sent, held, released and ended in whatever order and however cut, each
+        stream's octets arrive in order and whole, no more than the window is held, and the
+        session goes on.
+        """
+        chance = random.Random(seed)
+        capacity = chance.choice(
+            (SMALL, Capacity(65535, 32768, 16384, 8), Capacity(600, 700, 300, 2))
+        )
+        budget = Budget(chance.choice((0, 10_000, 1 << 20)))
+        client, server = establishedPair(
+            clientSettings(capacity=capacity, budget=budget), serverSettings(capacity=capacity)
+        )
+        sides = [Side(client), Side(server)]
+        numbers: list[int] = []
+        now = 0.0
+        for _ in range(steps):
+            now += chance.choice((0.0, 0.01, 1.0))
+            here = chance.randrange(2)
+            side, other = sides[here], sides[1 - here]
+            number = chance.choice(numbers or [0])
+            what = chance.randrange(8)
+            if what == 0 and len(numbers) < 30:
+                try:
+                    numbers.append(side.core.openStream("x", now))
+                except LocalProtocolError as error:
+                    assert error.code is ErrorCode.TOO_MANY_STREAMS
+            elif what <= 2 and number:
+                data = chance.randbytes(chance.choice((1, 100, 20_000)))
+                if side.core.sendStream(number, data):
+                    side.sent[number] += data
+            elif what == 3 and number:
+                side.core.holdStream(number)
+            elif what == 4 and number:
+                side.take(list(side.core.releaseStream(number, now)))
+            elif what == 5 and number and chance.random() < 0.3:
+                side.core.endStream(number)
+            else:
+                data = side.core.dataToSend(now, chance.choice((1, 1000, 100_000)))
+                at = chance.randrange(len(data) + 1)
+                for part in (data[:at], data[at:]):
+                    other.take(list(other.core.receiveData(part, now)))
+            for each in sides:
+                for stream in each.core._streams.open.values():
+                    assert stream.inbox.held <= capacity.streamCredit + stream.window.size + 7000
+        for side in sides:
+            for number in numbers:
+                side.take(list(side.core.releaseStream(number, now)))
+        for _ in range(2000):
+            moved = False
+            for side, other in (sides, sides[::-1]):
+                data = side.core.dataToSend(now, 1 << 20)
+                moved = moved or bool(data)
+                other.take(list(other.core.receiveData(data, now)))
+                for number in numbers:
+                    other.take(list(other.core.releaseStream(number, now)))
+            if not moved:
+                break
+        for side, other in (sides, sides[::-1]):
+            for number, octets in side.sent.items():
+                self.assertEqual(other.got[number], octets, number)
+        self.assertEqual([side.core.termination for side in sides], [None, None])

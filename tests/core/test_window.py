@@ -1,0 +1,163 @@
+"""Credit: what is granted, spent and consumed; how a window grows with the path, and falls back."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from hypothesis import given
+from hypothesis import strategies as some
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests import helpers  # noqa: F401  # The same examples in every run.
+from thing.core.window import RECORD_COST, Budget, Window
+from thing.errors import ErrorCode, RemoteProtocolError
+
+FIRST = 1000
+QUICK, SLOW = 0.0, 100.0
+"""Times from one raise to the next, seconds: less and more than two of :data:`ROUND_TRIP`."""
+ROUND_TRIP = 1.0
+
+
+class SpendTests(SynchronousTestCase):
+    """What a peer may spend."""
+
+    def test_exactly(self) -> None:
+        """All that was granted may be spent, and not an octet more."""
+        window = Window(FIRST, 0.0, Budget(0))
+        window.spend(FIRST - 1)
+        window.spend(1)
+        with self.assertRaises(RemoteProtocolError) as caught:
+            window.spend(1)
+        self.assertIs(caught.exception.code, ErrorCode.CREDIT_EXCEEDED)
+
+    def test_raised(self) -> None:
+        """What was consumed may be spent again once half of the window was."""
+        window = Window(FIRST, 0.0, Budget(0))
+        window.spend(FIRST)
+        self.assertIsNone(window.consume(FIRST // 2 - 1, SLOW, ROUND_TRIP))
+        self.assertEqual(window.consume(1, SLOW, ROUND_TRIP), FIRST + FIRST // 2)
+        window.spend(FIRST // 2)
+        self.assertRaises(RemoteProtocolError, window.spend, 1)
+
+    def test_notStuck(self) -> None:
+        """A record that cannot be split gets its credit before half of the window is consumed."""
+        window = Window(FIRST, 0.0, Budget(0), whole=FIRST)
+        window.spend(100)
+        self.assertEqual(window.consume(100, SLOW, ROUND_TRIP), FIRST + 100)
+
+    def test_stuckOnlyWhenEmpty(self) -> None:
+        """That is not so while something waits: its consumption brings the credit."""
+        window = Window(FIRST, 0.0, Budget(0), whole=FIRST)
+        window.spend(101)
+        self.assertIsNone(window.consume(100, SLOW, ROUND_TRIP))
+        self.assertEqual(window.consume(1, SLOW, ROUND_TRIP), FIRST + 101)
+
+
+class GrowthTests(SynchronousTestCase):
+    """How a window follows the path."""
+
+    def turn(self, window: Window, wait: float) -> None:
+        """Have the whole window spent and consumed ``wait`` seconds after the last raise."""
+        self.now += wait
+        size = window.granted - self.spent
+        window.spend(size)
+        self.spent += size
+        window.consume(size, self.now, ROUND_TRIP)
+
+    def setUp(self) -> None:
+        """Begin at zero."""
+        self.now, self.spent = 0.0, 0
+
+    def test_quick(self) -> None:
+        """A window whose half is consumed within two round trips doubles, up to the most."""
+        window = Window(FIRST, 0.0, Budget(1 << 20), most=5 * FIRST)
+        sizes = []
+        for _ in range(4):
+            self.turn(window, 2 * ROUND_TRIP)
+            sizes.append(window.size)
+        self.assertEqual(sizes, [2 * FIRST, 4 * FIRST, 5 * FIRST, 5 * FIRST])
+
+    def test_slow(self) -> None:
+        """One that takes longer stays: a thin path is not flooded."""
+        window = Window(FIRST, 0.0, Budget(1 << 20))
+        for _ in range(4):
+            self.turn(window, 2 * ROUND_TRIP + 0.01)
+        self.assertEqual(window.size, FIRST)
+
+    def test_budget(self) -> None:
+        """All windows together grow by no more than the budget."""
+        budget = Budget(3 * FIRST)
+        windows = [Window(FIRST, 0.0, budget) for _ in range(3)]
+        for window in windows:
+            self.spent = 0
+            self.turn(window, QUICK)
+        self.assertEqual([window.size for window in windows], [2 * FIRST] * 3)
+        self.assertEqual(budget.reserved, 3 * FIRST)
+        self.assertFalse(budget.short)
+
+    def test_short(self) -> None:
+        """When it is short windows fall back to the first, and it recovers as they are used up."""
+        budget = Budget(FIRST)
+        wide, other = Window(FIRST, 0.0, budget), Window(FIRST, 0.0, budget)
+        self.turn(wide, QUICK)
+        self.spent = 0
+        self.turn(other, QUICK)
+        self.assertEqual((wide.size, other.size, budget.short), (2 * FIRST, FIRST, True))
+        self.spent = FIRST
+        self.turn(wide, QUICK)
+        self.assertEqual(wide.size, FIRST)
+        self.assertEqual(budget.reserved, FIRST)  # It may be asked for what it had granted.
+        self.turn(wide, SLOW)
+        self.assertEqual((budget.reserved, budget.short), (0, False))
+
+    def test_closed(self) -> None:
+        """A window that is closed gives back what it had, once."""
+        budget = Budget(FIRST)
+        window = Window(FIRST, 0.0, budget)
+        self.turn(window, QUICK)
+        window.close()
+        window.close()
+        self.assertEqual(budget.reserved, 0)
+
+
+class PropertyTests(SynchronousTestCase):
+    """What holds whatever a sender and an application do."""
+
+    @given(
+        first=some.integers(2 * RECORD_COST, 4096),
+        steps=some.lists(
+            some.tuples(some.integers(1, 4096), some.integers(0, 8), some.floats(0.0, 4.0)),
+            max_size=200,
+        ),
+        total=some.integers(0, 20000),
+    )
+    def test_anyOrder(self, first: int, steps: list[tuple[int, int, float]], total: int) -> None:
+        """
+        A sender within its credit is never refused, never waits when all is consumed, and no
+        more is ever outstanding than the first window and the budget.
+        """
+        budget = Budget(total)
+        window = Window(first, 0.0, budget, most=8 * first, whole=first)
+        waiting: deque[int] = deque()
+        credit, spent, consumed, now = first, 0, 0, 0.0
+        for wanted, taken, wait in steps:
+            now += wait
+            cost = min(wanted, first)
+            if spent + cost <= credit:
+                window.spend(cost)
+                spent += cost
+                waiting.append(cost)
+            else:
+                self.assertTrue(waiting, "all is consumed, and a record of the first window waits")
+            for _ in range(min(taken, len(waiting))):
+                cost = waiting.popleft()
+                consumed += cost
+                told = window.consume(cost, now, ROUND_TRIP)
+                if told is not None:
+                    self.assertGreater(told, credit)
+                    credit = told
+            self.assertEqual(window.granted, credit)
+            self.assertLessEqual(credit - consumed, first + budget.reserved)
+            self.assertLessEqual(budget.reserved, total)
+        window.close()
+        self.assertEqual(budget.reserved, 0)

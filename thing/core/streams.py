@@ -1,0 +1,506 @@
+"""
+The streams of one Connection beside the main one: their states, their numbers, their data.
+
+Specification, "Streams". What waits to be sent is in :mod:`thing.core.outbox`, what the peer may
+send is counted in :mod:`thing.core.window`; the main stream is the Connection's own.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from thing.core.capacity import Capacity
+from thing.core.inbox import Inbox, costOf
+from thing.core.messages import CAC, COP, CST, END, SAC, SOP, SST, MessageType, Role
+from thing.core.outbox import Lane, Outbox
+from thing.core.settings import Settings
+from thing.core.window import Window
+from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, StopCode
+
+MAX_STREAM = 0xFFFFFFFF
+"""The last number that a stream can have."""
+
+LABEL_LIMIT = 255
+"""How many octets a label has at most, in UTF-8."""
+
+
+class StreamState(Enum):
+    """Where a stream stands; the value says it in words."""
+
+    ASKING = "this side opened it, the peer has not decided"
+    ASKING_ENDED = "the same, and this side has sent END"
+    ASKED = "the peer opened it, this side has not decided"
+    ASKED_ENDED = "the same, and the peer has sent END"
+    OPEN = "both directions are open"
+    SENT_END = "this side has sent END, the peer has not"
+    GOT_END = "the peer has sent END, this side has not"
+    OVER = "forgotten: what still comes is ignored"
+
+    __hash__ = object.__hash__
+
+
+class StreamStep(Enum):
+    """What happens to a stream; the value says it in words."""
+
+    ACCEPT = "this side accepts it"
+    ACCEPTED = "the peer accepts it"
+    SEND_END = "this side's last record of data is sent"
+    GET_END = "the peer's last record of data came"
+    STOP = "this side stops it"
+    STOPPED = "the peer stops it"
+
+    __hash__ = object.__hash__
+
+
+_S, _T = StreamState, StreamStep
+_STOPS = {_T.STOP: _S.OVER, _T.STOPPED: _S.OVER}
+
+STREAM_TRANSITIONS: dict[StreamState, dict[StreamStep, StreamState]] = {
+    _S.ASKING: {_T.ACCEPTED: _S.OPEN, _T.SEND_END: _S.ASKING_ENDED, **_STOPS},
+    _S.ASKING_ENDED: {_T.ACCEPTED: _S.SENT_END, **_STOPS},
+    _S.ASKED: {_T.ACCEPT: _S.OPEN, _T.GET_END: _S.ASKED_ENDED, **_STOPS},
+    _S.ASKED_ENDED: {_T.ACCEPT: _S.GOT_END, **_STOPS},
+    _S.OPEN: {_T.SEND_END: _S.SENT_END, _T.GET_END: _S.GOT_END, **_STOPS},
+    _S.SENT_END: {_T.GET_END: _S.OVER, **_STOPS},
+    _S.GOT_END: {_T.SEND_END: _S.OVER, **_STOPS},
+    _S.OVER: {},
+}
+"""For each state the legal steps, and the states that they lead to."""
+
+UNDECIDED = frozenset({_S.ASKED, _S.ASKED_ENDED})
+"""The states in which this side's application has not said whether it takes the stream."""
+
+_WRITING = frozenset({_S.ASKING, _S.OPEN, _S.GOT_END})
+"""The states in which this side may send data."""
+
+
+class Stream:
+    """
+    One stream, as this side sees it.
+
+    :ivar number: its number.
+    :ivar label: what it is for.
+    :ivar state: where it stands.
+    :ivar lane: what waits to be sent.
+    :ivar inbox: what came and was not taken yet.
+    :ivar window: what the peer may send.
+    :ivar discarding: whether what comes is of no use any more.
+    """
+
+    __slots__ = (
+        "discarding", "inbox", "label", "lane", "number", "state", "window",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        number: int,
+        label: str,
+        state: StreamState,
+        lane: Lane,
+        inbox: Inbox,
+        window: Window,
+    ) -> None:
+        """
+        :param number: its number.
+        :param label: what it is for.
+        :param state: where it stands at first.
+        :param lane: what waits to be sent.
+        :param inbox: what came and was not taken yet.
+        :param window: what the peer may send.
+        """
+        self.number = number
+        self.label = label
+        self.state = state
+        self.lane = lane
+        self.inbox = inbox
+        self.window = window
+        self.discarding = False
+
+    def step(self, step: StreamStep) -> None:
+        """
+        Advance by what happens to the stream.
+
+        :param step: what; it must be legal.
+        """
+        self.state = STREAM_TRANSITIONS[self.state][step]
+
+    def allows(self, step: StreamStep) -> bool:
+        """
+        Tell whether something is legal now.
+
+        :param step: what.
+        :return: whether it is.
+        """
+        return step in STREAM_TRANSITIONS[self.state]
+
+
+class Streams:
+    """
+    All streams of one Connection but the main one.
+
+    :ivar open: those whose end the application has not heard of, by number.
+    :ivar stirred: those for which something came, by number.
+    :ivar settled: the numbers of those that this side has closed, and that are over now.
+    :ivar closing: whether the session says goodbye: the peer's new streams are stopped.
+    """
+
+    __slots__ = (
+        "_nextOwn", "_nextPeer", "_outbox", "_ownPlaces", "_peer", "_peerPlaces", "_role",
+        "_settings", "closing", "open", "settled", "stirred",
+    )  # fmt: skip
+
+    def __init__(self, role: Role, outbox: Outbox, settings: Settings, peer: Capacity) -> None:
+        """
+        :param role: this side's role.
+        :param outbox: takes what is to be sent.
+        :param settings: what this side chose.
+        :param peer: what the peer can take.
+        """
+        self.open: dict[int, Stream] = {}
+        self.stirred: dict[int, Stream] = {}
+        self.settled: list[int] = []
+        self.closing = False
+        self._role = role
+        self._outbox = outbox
+        self._settings = settings
+        self._peer = peer
+        self._nextOwn = 1 if role is Role.CLIENT else 2
+        self._nextPeer = 3 - self._nextOwn
+        # Those that are open on the wire: a place is free when the last word of this side is out.
+        self._ownPlaces: set[int] = set()
+        self._peerPlaces: set[int] = set()
+
+    # This side's program.
+
+    def request(self, label: str, now: float) -> Stream:
+        """
+        Open a stream.
+
+        :param label: what it is for.
+        :param now: the time, seconds.
+        :return: the stream; data may be sent at once.
+        :raises LocalProtocolError: ``BAD_ARGUMENT`` for a label that is empty or too long;
+            ``TOO_MANY_STREAMS`` if the peer takes no more.
+        """
+        octets = label.encode()
+        if not 0 < len(octets) <= LABEL_LIMIT:
+            raise LocalProtocolError(
+                ErrorCode.BAD_ARGUMENT, f"a label has 1 to {LABEL_LIMIT} octets"
+            )
+        if len(self._ownPlaces) >= self._peer.maxStreams or self._nextOwn > MAX_STREAM:
+            raise LocalProtocolError(
+                ErrorCode.TOO_MANY_STREAMS, f"{len(self._ownPlaces)} streams are open"
+            )
+        stream = self._make(self._nextOwn, label, StreamState.ASKING, now)
+        self._nextOwn += 2
+        self._ownPlaces.add(stream.number)
+        message = COP if self._role is Role.CLIENT else SOP
+        self._outbox.notice(message(stream.number, octets).typed())
+        return stream
+
+    def _make(self, number: int, label: str, state: StreamState, now: float) -> Stream:
+        settings = self._settings
+        farewell = MessageType.SST if self._role is Role.CLIENT else MessageType.CST
+        first = settings.capacity.streamCredit
+        stream = self.open[number] = Stream(
+            number,
+            label,
+            state,
+            self._outbox.lane(number, self._peer.streamCredit),
+            Inbox(farewell, None),
+            Window(first, now, settings.budget, settings.maxWindow),
+        )
+        stream.inbox.holding = state is StreamState.ASKED  # Nobody takes anything yet.
+        return stream
+
+    def accept(self, stream: Stream) -> None:
+        """
+        Accept a stream that the peer opened.
+
+        :param stream: which.
+        :raises LocalProtocolError: ``WRONG_STATE`` if there is nothing to decide any more.
+        """
+        if not stream.allows(StreamStep.ACCEPT):
+            raise LocalProtocolError(ErrorCode.WRONG_STATE, f"a stream that is {stream.state.name}")
+        stream.step(StreamStep.ACCEPT)
+        stream.inbox.holding = False
+        message = CAC if self._role is Role.CLIENT else SAC
+        self._outbox.notice(message(stream.number).typed())
+
+    def send(self, stream: Stream, data: bytes) -> bool:
+        """
+        Queue octets.
+
+        :param stream: in which stream.
+        :param data: the octets.
+        :return: whether they are queued; False once this direction ends or has.
+        :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
+        """
+        if stream.state not in _WRITING or stream.lane.ending:
+            return False
+        if data:
+            self._outbox.data(stream.lane, data)
+        return True
+
+    def end(self, stream: Stream) -> None:
+        """
+        End this side's direction, behind what waits in it.
+
+        :param stream: of which stream.
+        """
+        if stream.state in _WRITING:
+            stream.lane.end()
+            self._outbox.wake(stream.lane)
+
+    def close(self, stream: Stream, now: float, roundTrip: float) -> None:
+        """
+        End this side's direction in order, then the other one: what still comes is of no use.
+
+        :param stream: of which stream.
+        :param now: the time, seconds.
+        :param roundTrip: the shortest round trip that was seen, seconds.
+        """
+        stream.discarding = True
+        stream.inbox.holding = False
+        stream.inbox.clear()
+        self.consumed(stream, now, roundTrip)
+        if stream.state in _WRITING:
+            self.end(stream)
+        elif stream.state in UNDECIDED:
+            self.stop(stream, StopCode.NOT_TAKEN)
+        else:
+            self._settle(stream)
+
+    def _settle(self, stream: Stream) -> None:
+        """Nothing of a stream is wanted any more: it is over when this side's END is out."""
+        if stream.state is StreamState.SENT_END:
+            self.stop(stream, StopCode.DONE)
+            self.settled.append(stream.number)
+        elif stream.state is StreamState.OVER:
+            self.heard(stream)
+            self.settled.append(stream.number)
+
+    def stop(self, stream: Stream, code: int) -> None:
+        """
+        End both directions at once.
+
+        :param stream: of which stream.
+        :param code: why.
+        """
+        if stream.state is not StreamState.OVER:
+            stream.step(StreamStep.STOP)
+            self._outbox.forget(stream.lane)
+            message = CST if self._role is Role.CLIENT else SST
+            self._outbox.notice(message(stream.number, code).typed())
+        self.heard(stream)
+
+    def stopUndecided(self) -> None:
+        """Stop what the peer asked for and nobody has decided: this side says goodbye."""
+        for stream in list(self.open.values()):
+            if stream.state in UNDECIDED:
+                self.stop(stream, StopCode.CANCELLED)
+
+    def heard(self, stream: Stream) -> None:
+        """
+        The application knows that a stream is over, or caused it.
+
+        :param stream: which.
+        """
+        stream.inbox.clear()
+        stream.window.close()
+        self.open.pop(stream.number, None)
+        self.stirred.pop(stream.number, None)
+
+    # The peer.
+
+    def requested(self, number: int, label: bytes, now: float) -> Stream | None:
+        """
+        The peer opens a stream.
+
+        :param number: its number.
+        :param label: what it is for, in UTF-8.
+        :param now: the time, seconds.
+        :return: the stream; None if the session says goodbye, or there is no room for it.
+        :raises RemoteProtocolError: if the peer may not open it so.
+        """
+        if number != self._nextPeer:
+            raise RemoteProtocolError(ErrorCode.STREAM_NUMBER, f"{number}, not {self._nextPeer}")
+        text = _textOf(label)
+        most = self._settings.capacity.maxStreams
+        if len(self._peerPlaces) >= most:
+            raise RemoteProtocolError(ErrorCode.TOO_MANY_STREAMS, f"limit of {most}")
+        self._nextPeer += 2
+        self._peerPlaces.add(number)
+        stream = self._make(number, text, StreamState.ASKED, now)
+        if self.closing:
+            self.stop(stream, StopCode.CANCELLED)
+            return None
+        if len(self.open) > 2 * (most + self._peer.maxStreams):
+            self.stop(stream, StopCode.BUSY)  # The application does not look at their ends.
+            return None
+        return stream
+
+    def find(self, number: int) -> Stream | None:
+        """
+        Find the stream that a message of the peer's is about.
+
+        :param number: its number.
+        :return: the stream; None if it is forgotten.
+        :raises RemoteProtocolError: ``STREAM_UNKNOWN`` if it was never opened.
+        """
+        stream = self.open.get(number)
+        if stream is not None:
+            return None if stream.state is StreamState.OVER else stream
+        own = number % 2 == self._nextOwn % 2
+        if number == 0 or number >= (self._nextOwn if own else self._nextPeer):
+            raise RemoteProtocolError(ErrorCode.STREAM_UNKNOWN, f"number {number}")
+        return None
+
+    def accepted(self, number: int) -> Stream | None:
+        """
+        The peer accepts a stream.
+
+        :param number: its number.
+        :return: the stream; None if it is forgotten.
+        :raises RemoteProtocolError: ``STREAM_UNKNOWN`` if there is nothing to accept.
+        """
+        stream = self.find(number)
+        if stream is not None:
+            if not stream.allows(StreamStep.ACCEPTED):
+                raise RemoteProtocolError(ErrorCode.STREAM_UNKNOWN, f"{number} is not to accept")
+            stream.step(StreamStep.ACCEPTED)
+            if stream.discarding:
+                self._settle(stream)
+        return stream
+
+    def stopped(self, number: int, message: bytes) -> None:
+        """
+        The peer ends both directions of a stream.
+
+        :param number: its number.
+        :param message: the stop, its type and its body; the application is told of it in order.
+        :raises RemoteProtocolError: ``STREAM_UNKNOWN`` if it was never opened.
+        """
+        stream = self.find(number)
+        if stream is None:
+            self._outbox.retract(number)  # This side's own stop need not be told any more.
+            self._leave(number)
+        else:
+            if stream.state in UNDECIDED:
+                stream.inbox.clear()  # Nobody has taken anything, and nobody will.
+                stream.inbox.holding = False
+            stream.step(StreamStep.STOPPED)
+            self._outbox.forget(stream.lane)
+            self._leave(number)
+            if stream.discarding:
+                self._settle(stream)
+                return
+            stream.inbox.put(message)
+            self.stirred[number] = stream
+
+    def received(self, number: int, message: bytes, now: float, roundTrip: float) -> None:
+        """
+        Data came; those for a stream that is forgotten are ignored.
+
+        :param number: the stream's number.
+        :param message: the data, their type and their body, with flags that are legal.
+        :param now: the time, seconds.
+        :param roundTrip: the shortest round trip that was seen, seconds.
+        :raises RemoteProtocolError: if the peer may not send them.
+        """
+        stream = self.find(number)
+        if stream is None:
+            return
+        if stream.inbox.closed:
+            raise RemoteProtocolError(ErrorCode.STREAM_ENDED, f"stream {number}")
+        self._mustBeAccepted(stream)
+        stream.window.spend(costOf(message))
+        if message[1] & END:
+            stream.step(StreamStep.GET_END)
+            if stream.state is StreamState.OVER:
+                self._leave(number)
+        if stream.discarding:
+            stream.inbox.consumed += costOf(message)
+            self.consumed(stream, now, roundTrip)
+            self._settle(stream)
+        else:
+            stream.inbox.put(message)
+            self.stirred[number] = stream
+
+    def granted(self, number: int, credit: int) -> None:
+        """
+        The peer grants credit.
+
+        :param number: the stream's number.
+        :param credit: how much may be spent in all, octets.
+        :raises RemoteProtocolError: ``STREAM_UNKNOWN`` if it was never opened, or if the peer
+            has not accepted it.
+        """
+        stream = self.find(number)
+        if stream is not None:
+            self._mustBeAccepted(stream)
+            self._outbox.raiseCredit(stream.lane, credit)
+
+    @staticmethod
+    def _mustBeAccepted(stream: Stream) -> None:
+        if stream.state in (StreamState.ASKING, StreamState.ASKING_ENDED):
+            raise RemoteProtocolError(ErrorCode.STREAM_UNKNOWN, f"{stream.number} is not accepted")
+
+    # What follows.
+
+    def consumed(self, stream: Stream, now: float, roundTrip: float) -> None:
+        """
+        What left a stream's inbox makes room for more.
+
+        :param stream: which.
+        :param now: the time, seconds.
+        :param roundTrip: the shortest round trip that was seen, seconds.
+        """
+        cost, stream.inbox.consumed = stream.inbox.consumed, 0
+        if cost and not stream.inbox.closed and stream.state is not StreamState.OVER:
+            credit = stream.window.consume(cost, now, roundTrip)
+            if credit is not None:
+                self._outbox.grant(stream.number, credit)
+
+    def sent(self, message: bytes) -> None:
+        """
+        A message was handed to the transport that may free a place.
+
+        :param message: CST or SST, or data with END; its type and its body.
+        """
+        kind = message[0]
+        if kind in _STOPPING:
+            self._leave(int.from_bytes(message[1:5], "big"))
+            return
+        stream = self.open.get(int.from_bytes(message[2:6], "big"))
+        if stream is not None and stream.allows(StreamStep.SEND_END):
+            stream.step(StreamStep.SEND_END)
+            if stream.state is StreamState.OVER:
+                self._leave(stream.number)
+            if stream.discarding:
+                self._settle(stream)
+
+    def _leave(self, number: int) -> None:
+        self._ownPlaces.discard(number)
+        self._peerPlaces.discard(number)
+
+    def clear(self) -> None:
+        """Forget all of them: the session is over."""
+        for stream in self.open.values():
+            stream.window.close()
+        self.open.clear()
+        self.stirred.clear()
+
+
+_STOPPING = frozenset({int(MessageType.CST), int(MessageType.SST)})
+
+
+def _textOf(label: bytes) -> str:
+    if not label:
+        raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "an empty label")
+    try:
+        return label.decode()
+    except UnicodeDecodeError:
+        raise RemoteProtocolError(
+            ErrorCode.MALFORMED_MESSAGE, "a label that is not UTF-8"
+        ) from None

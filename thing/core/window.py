@@ -1,0 +1,146 @@
+"""
+How much a peer may send: the credit of one direction of a stream, and the window behind it.
+
+Specification, "Credit". What is granted, spent and consumed is counted here, and how far the
+window grows and falls back is decided here; what waits is kept elsewhere, and no clock is read.
+"""
+
+from __future__ import annotations
+
+from thing.errors import ErrorCode, RemoteProtocolError
+
+RECORD_COST = 64
+"""What a record in a stream's order spends besides its octets, so that empty ones are not free."""
+
+MAX_WINDOW = 4 << 20
+"""How far a window grows by default, octets: a path of 200 Mbit/s and 160 ms is filled."""
+
+
+class Budget:
+    """
+    What the windows of many Connections may have together beyond their first, octets.
+
+    :ivar reserved: how much of it they have.
+    :ivar short: whether one was refused, and less than half has come back since.
+    """
+
+    __slots__ = ("_total", "reserved", "short")
+
+    def __init__(self, total: int) -> None:
+        """:param total: how much there is, octets."""
+        self._total = total
+        self.reserved = 0
+        self.short = False
+
+    def reserve(self, octets: int) -> bool:
+        """
+        Ask for more.
+
+        :param octets: how much.
+        :return: whether it is granted.
+        """
+        if self.reserved + octets > self._total:
+            self.short = True
+            return False
+        self.reserved += octets
+        return True
+
+    def release(self, octets: int) -> None:
+        """
+        Give back what was reserved.
+
+        :param octets: how much.
+        """
+        self.reserved -= octets
+        if self.reserved <= self._total // 2:
+            self.short = False
+
+
+class Window:
+    """
+    What this side grants for one direction of a stream.
+
+    The window is what may be spent beyond what was consumed. It doubles when half of it was
+    consumed within two round trips, and falls back to the first when the budget is short.
+
+    :ivar size: the window, octets.
+    :ivar granted: how much the peer may have spent in all.
+    """
+
+    __slots__ = (
+        "_budget", "_consumed", "_first", "_most", "_raisedAt", "_received", "_reserved", "_whole",
+        "granted", "size",
+    )  # fmt: skip
+
+    def __init__(
+        self, first: int, now: float, budget: Budget, most: int = MAX_WINDOW, whole: int = 0
+    ) -> None:
+        """
+        :param first: what the peer was granted at the beginning, octets.
+        :param now: the time, seconds.
+        :param budget: what bounds all windows together.
+        :param most: how far this one may grow, octets.
+        :param whole: the cost of the longest record that the peer cannot split, octets.
+        """
+        self.size = self.granted = self._first = first
+        self._budget = budget
+        self._most = most
+        self._whole = whole
+        self._received = self._consumed = self._reserved = 0
+        self._raisedAt = now
+
+    def spend(self, cost: int) -> None:
+        """
+        The peer sent something.
+
+        :param cost: what that spends, octets.
+        :raises RemoteProtocolError: ``CREDIT_EXCEEDED`` if it was not granted.
+        """
+        self._received += cost
+        if self._received > self.granted:
+            raise RemoteProtocolError(
+                ErrorCode.CREDIT_EXCEEDED, f"{self._received} of {self.granted} octets are spent"
+            )
+
+    def consume(self, cost: int, now: float, roundTrip: float) -> int | None:
+        """
+        The application has taken something that was spent for.
+
+        :param cost: what it had cost, octets.
+        :param now: the time, seconds.
+        :param roundTrip: the shortest round trip that was seen, seconds.
+        :return: how much to grant in all from now on; None if the peer need not be told yet.
+        """
+        self._consumed += cost
+        if self._reserved and self.size == self._first >= self.granted - self._consumed:
+            self.close()  # It fell back, and the peer has used up what it was granted before.
+        gained = self._consumed + self.size - self.granted
+        halfway = 2 * gained >= self.size
+        if not halfway and not self._isStuck():
+            return None
+        if self._budget.short:
+            self.size = self._first
+        elif halfway and now - self._raisedAt <= 2 * roundTrip:
+            self._grow()
+        credit = self._consumed + self.size
+        if credit <= self.granted:
+            return None
+        self._raisedAt = now
+        self.granted = credit
+        return credit
+
+    def _isStuck(self) -> bool:
+        """Whether all was consumed, and a record that is not split might wait for ever."""
+        return self._consumed == self._received and self.granted - self._received < self._whole
+
+    def _grow(self) -> None:
+        more = min(self.size, self._most - self.size)
+        if more > 0 and self._budget.reserve(more):
+            self.size += more
+            self._reserved += more
+
+    def close(self) -> None:
+        """Give back to the budget what this window had of it."""
+        if self._reserved:
+            self._budget.release(self._reserved)
+            self._reserved = 0
