@@ -22,7 +22,12 @@ from twisted.internet.endpoints import (
     quoteStringArgument,
     serverFromString,
 )
-from twisted.internet.error import ConnectError, ConnectingCancelledError, DNSLookupError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionDone,
+    DNSLookupError,
+)
 from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     IStreamClientEndpointStringParserWithReactor,
@@ -56,7 +61,7 @@ from thing.endpoints import (
     parsers,
 )
 from thing.endpoints.parsers import CLIENT_FIELDS, SERVER_FIELDS
-from thing.errors import ErrorCode, HandshakeFailed
+from thing.errors import ErrorCode, HandshakeFailed, StreamRefused
 from thing.events import Cause
 from thing.identity import CredentialKind
 from thing.session.clock import SteadyClock
@@ -745,6 +750,36 @@ class SocketTests(SocketCase):
         self.assertIsInstance(reason, SentAway)
         self.assertEqual(sessions.terminations[Cause.GOODBYE], 1)
         self.assertEqual(len(sessions.sessions), 0)
+
+    @inlineCallbacks
+    def test_streams(self) -> Generator[Any, Any, None]:
+        """Either side opens streams beside the main one, much goes through, and all end."""
+        client = yield self.serveTcp()
+        self.endpoint.factory.serve("echo", Factory.forProtocol(self.echo))
+        main = yield self.connect(client + self.pin)
+        main.transport.write(b"x")
+        yield main.until(1)
+        main.transport.streams.serve("back", Factory.forProtocol(self.echo))
+        sides = (
+            (main.transport.streams, "echo"),
+            (self.echoes[0].transport.streams, "back"),
+        )
+        data = os.urandom(1 << 20)
+        talkers = []
+        for streams, label in sides * 3:
+            talker = yield connectProtocol(streams.endpoint(label), Talker())
+            talkers.append(talker)
+            talker.transport.write(data)
+        for talker in talkers:
+            self.assertEqual((yield talker.until(len(data))), data)
+            talker.transport.loseConnection()
+            self.assertIsInstance((yield talker.lost), ConnectionDone)
+        with self.assertRaises(StreamRefused):
+            yield connectProtocol(main.transport.streams.endpoint("other"), Talker())
+        main.transport.write(b"y")
+        self.assertEqual((yield main.until(2)), b"xy")
+        main.transport.loseConnection()
+        yield gatherResults([main.lost, *(echo.lost for echo in self.echoes)])
 
     @inlineCallbacks
     def test_stopListening(self) -> Generator[Any, Any, None]:

@@ -13,11 +13,17 @@ from twisted.internet.error import (
     ConnectionLost,
     NoProtocol,
 )
-from twisted.internet.interfaces import IConsumer, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    ITCPTransport,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
@@ -44,6 +50,7 @@ from thing.errors import (
     LocalProtocolError,
     NotAuthorized,
     ReplyStatus,
+    StopCode,
 )
 from thing.events import Cause, Termination
 from thing.identity import Identity
@@ -639,6 +646,187 @@ class ClosingTests(StreamCase):
                     self.server.transport.loseConnection()
                     pair.pump()
                     self.assertEqual(self.client.told.count("connectionLost"), 1)
+
+
+@implementer(IHalfCloseableProtocol)
+class HalfSpeaker(Speaker):
+    """A speaker that knows of half-closes."""
+
+    def readConnectionLost(self) -> None:
+        self.tell("readConnectionLost")
+
+    def writeConnectionLost(self) -> None:
+        self.tell("writeConnectionLost")
+
+
+class HalfCloseTests(StreamCase):
+    """One half is closed, as TCP does it."""
+
+    def others(self) -> None:
+        self.server, self.client = HalfSpeaker(), HalfSpeaker()
+
+    def test_answer(self) -> None:
+        """Who has closed its half is still answered; when both halves are closed, all is."""
+        for asking, answering in (("client", "server"), ("server", "client")):
+            self.others()
+            pair = self.pair()
+            one, other = getattr(self, asking), getattr(self, answering)
+            one.call("write", b"question")
+            one.call("loseWriteConnection")
+            one.call("write", b"too late")
+            pair.advance(60)
+            self.assertEqual(other.received, b"question")
+            self.assertEqual(other.told[-1], "readConnectionLost")
+            self.assertEqual(one.told[-1], "writeConnectionLost")
+            other.call("write", b"answer")
+            other.call("loseWriteConnection")
+            pair.advance(1)
+            self.assertEqual(one.received, b"answer")
+            self.assertOrderly()
+
+    def test_unaware(self) -> None:
+        """A protocol that knows of no halves is closed with its peer's, what it writes first."""
+        self.server = Speaker({"dataReceived": lambda it: it.transport.write(b"answer")})
+        pair = self.pair()
+        self.client.call("write", b"question")
+        self.client.call("loseWriteConnection")
+        pair.advance(1)
+        self.assertEqual(self.client.received, b"answer")
+        self.assertEqual(self.server.told, ["connectionMade", "dataReceived", "connectionLost"])
+        self.assertOrderly()
+
+    def test_behindTheProducer(self) -> None:
+        """A half is closed when the producer is done."""
+        pair = self.pair()
+        self.client.transport.registerProducer(Producer(self.client), True)
+        self.client.call("loseWriteConnection")
+        self.client.call("write", b"more")
+        pair.advance(1)
+        self.assertNotIn("writeConnectionLost", self.client.told)
+        self.client.call("unregisterProducer")
+        pair.advance(1)
+        self.assertEqual(self.server.received, b"more")
+        self.assertEqual(self.server.told[-1], "readConnectionLost")
+
+    def test_behindAPause(self) -> None:
+        """A protocol that has paused is told of its peer's half-close when it has the data."""
+        pair = self.pair()
+        self.server.call("pauseProducing")
+        self.client.call("write", b"data")
+        self.client.call("loseWriteConnection")
+        pair.advance(300)
+        self.assertEqual(self.server.told, ["connectionMade"])
+        self.server.call("resumeProducing")
+        pair.pump()
+        self.assertEqual(self.server.told[1:], ["dataReceived", "readConnectionLost"])
+
+    def test_bugs(self) -> None:
+        """A protocol that fails when it is told loses its session."""
+        for name in ("readConnectionLost", "writeConnectionLost"):
+            self.others()
+            failing = {"readConnectionLost": self.server, "writeConnectionLost": self.client}[name]
+
+            def fail(speaker: Speaker) -> None:
+                raise Bug
+
+            failing.doing[name] = fail
+            pair = self.pair()
+            self.client.call("loseWriteConnection")
+            pair.advance(1)
+            self.assertIsInstance(failing.reason, Bug)
+            self.assertEqual(len(self.flushLoggedErrors(Bug)), 1)
+
+    def test_closesInsideCallbacks(self) -> None:
+        """A protocol may close all when it is told of a half, and is lost once."""
+        for name in ("readConnectionLost", "writeConnectionLost"):
+            for how in ("loseConnection", "abortConnection", "loseWriteConnection"):
+                with self.subTest(name=name, how=how):
+                    self.others()
+                    for speaker in (self.server, self.client):
+                        speaker.doing[name] = lambda it, how=how: getattr(it.transport, how)()
+                    pair = self.pair()
+                    self.client.call("loseWriteConnection")
+                    pair.advance(1)
+                    self.server.call("loseConnection")
+                    pair.advance(1)
+                    for speaker in (self.server, self.client):
+                        self.assertIsNotNone(speaker.reason)
+
+
+class BesideTests(StreamCase):
+    """Streams beside the one that an application has."""
+
+    def connect(self, pair: StreamPair, opening: str, serving: str) -> tuple[Speaker, Speaker]:
+        """The protocols of a stream that one application opens and the other serves."""
+        ours, theirs = Speaker(), Speaker()
+        server = getattr(self, serving).transport
+        server.streams.serve("beside", Factory.forProtocol(lambda: theirs))
+        endpoint = getattr(self, opening).transport.streams.endpoint("beside")
+        fired = firings(endpoint.connect(Factory.forProtocol(lambda: ours)))
+        pair.pump()
+        self.assertEqual(fired, [ours])
+        return ours, theirs
+
+    def test_both(self) -> None:
+        """Each side's application serves streams, and opens them, by its own transport."""
+        for opening, serving in (("client", "server"), ("server", "client")):
+            self.others()
+            pair = self.pair()
+            ours, theirs = self.connect(pair, opening, serving)
+            ours.call("write", b"question")
+            self.client.call("write", b"main")
+            pair.pump()
+            theirs.call("write", b"answer")
+            theirs.call("loseConnection")
+            pair.advance(1)
+            self.assertEqual((theirs.received, ours.received), (b"question", b"answer"))
+            self.assertEqual(self.server.received, b"main")
+            self.assertIsInstance(ours.reason, ConnectionDone)
+            self.assertIsNone(self.client.reason)
+            self.assertEqual(theirs.transport.peer, getattr(self, serving).transport.peer)
+
+    def test_fromTheStart(self) -> None:
+        """What is served in ``connectionMade`` is there for the first stream that can come."""
+        theirs = Factory.forProtocol(Speaker)
+        connecting: list[Any] = []
+        self.server.doing["connectionMade"] = lambda it: it.transport.streams.serve("b", theirs)
+        self.client.doing["connectionMade"] = lambda it: connecting.append(
+            firings(it.transport.streams.endpoint("b").connect(Factory.forProtocol(Speaker)))
+        )
+        self.pair()
+        self.assertIsInstance(connecting[0][0], Speaker)
+
+    def test_notServed(self) -> None:
+        """An application that knows of no streams takes none."""
+        pair = self.pair()
+        endpoint = self.client.transport.streams.endpoint("beside")
+        fired = firings(endpoint.connect(Factory.forProtocol(Speaker)))
+        pair.pump()
+        self.assertEqual([each.code for each in fired], [StopCode.NOT_TAKEN])
+        self.assertIsNone(self.client.reason)
+
+    def test_closedWithTheMainStream(self) -> None:
+        """The end of the main stream is the session's, and all others end with it, in order."""
+        pair = self.pair()
+        ours, theirs = self.connect(pair, "client", "server")
+        ours.call("write", b"z" * 300_000)
+        self.client.call("loseConnection")
+        pair.advance(1)
+        self.assertEqual(len(theirs.received), 300_000)
+        for speaker in (ours, theirs):
+            self.assertIsInstance(speaker.reason, Goodbye)
+        self.assertOrderly()
+
+    def test_halfOfTheMainStream(self) -> None:
+        """A half-close of the main stream ends no other."""
+        self.server, self.client = HalfSpeaker(), HalfSpeaker()
+        pair = self.pair()
+        ours, theirs = self.connect(pair, "client", "server")
+        self.client.call("loseWriteConnection")
+        ours.call("write", b"data")
+        pair.advance(1)
+        self.assertEqual(theirs.received, b"data")
+        self.assertIn("readConnectionLost", self.server.told)
 
 
 class ReasonTests(StreamCase):

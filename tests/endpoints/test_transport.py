@@ -13,6 +13,7 @@ import socket
 from typing import Any
 from unittest import skipIf
 
+from twisted.internet import reactor as trialsReactor
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import (
@@ -23,6 +24,7 @@ from twisted.internet.endpoints import (
 )
 from twisted.internet.interfaces import IReactorFDSet, IReactorSocket, IReactorTCP
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.internet.test import test_tcp as tcp
 from twisted.internet.test.connectionmixins import (
     ConnectionTestsMixin,
@@ -30,6 +32,7 @@ from twisted.internet.test.connectionmixins import (
     StreamClientTestsMixin,
 )
 from twisted.internet.test.reactormixins import ReactorBuilder
+from twisted.test import test_tcp as trialTcp
 
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints import ApplicationFactory, StreamFactory, ThingClientEndpoint
@@ -269,6 +272,47 @@ class Thing6ConnectorTests(ThingReactorBuilder, tcp.TCPConnectorTestsBuilder):
     def setUp(self) -> None:
         ThingReactorBuilder.setUp(self)
         self.interface = tcp.getLinkLocalIPv6Address()
+
+
+class TrialsReactorMixin:
+    """Lets the reactor that trial runs on speak Thing when it listens and when it connects."""
+
+    def setUp(self: Any) -> Any:
+        key = IdentityKey.generate()
+        server = StreamFactory(ServerSettings(credential=key, allowAnonymous=True), Anyone())
+        client = StreamFactory(ClientSettings(), PinnedServers([key.fingerprint]))
+        for name, sessions in (("listenTCP", server), ("connectTCP", client)):
+            self.patch(trialsReactor, name, getattr(trialsReactor, name))  # To be put back.
+            speak(trialsReactor, name, sessions)
+        self.addCleanup(self.noSessions, server, client)
+        return super().setUp()  # type: ignore[misc]
+
+    async def noSessions(self, *factories: StreamFactory) -> None:
+        """Wait until all have ended: these tests do not."""
+        await factories[0].drain(5.0)
+        for factory in factories:
+            while factory.door.connected:
+                await deferLater(trialsReactor, 0.01)
+
+
+class ThingHalfCloseTests(
+    TrialsReactorMixin, trialTcp.HalfCloseNoNotificationAndShutdownExceptionTests
+):
+    """Half-closes where nobody wants to know of them, or too late."""
+
+
+class ThingHalfCloseBugTests(TrialsReactorMixin, trialTcp.HalfCloseBuggyApplicationTests):
+    """Half-closes of which somebody is told who fails."""
+
+
+class ThingWriterTests(TrialsReactorMixin, trialTcp.TestCase):
+    """Much that is written at once, and a close behind it."""
+
+    test_writer = trialTcp.WriteDataTests.test_writer
+
+
+class ThingCallbackOrderTests(TrialsReactorMixin, trialTcp.CallBackOrderTests):
+    """Who is told of the end first."""
 
 
 for _builder in (

@@ -2,40 +2,79 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.error import ConnectionAborted, ConnectionDone, NoProtocol
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.protocols.basic import LineReceiver
+from twisted.python import context
 from twisted.python.failure import Failure
+from twisted.python.log import ILogContext
 from zope.interface import implementer
 
-from tests.pairs import Pair, PairCase, firings
-from thing.errors import LocalProtocolError, SessionEnded, StopCode, StreamRefused
+from tests.pairs import Pair, PairCase, firings, freshClient, freshServer
+from thing.core.capacity import Capacity
+from thing.errors import (
+    ErrorCode,
+    HandshakeFailed,
+    LocalProtocolError,
+    SessionEnded,
+    StopCode,
+    StreamRefused,
+)
 from thing.session.interfaces import IThingTransport
-from thing.session.reasons import SessionLost
-from thing.session.streams import StreamCut
+from thing.session.protocol import linkOf
+from thing.session.reasons import Aborted, SessionLost, StreamCut
 
 
 class Talk(Protocol):
-    """Notes all that it is told."""
+    """
+    Notes all that it is told, and does in it what it is told to.
+
+    :cvar doing: what to do in a callback, by its name.
+    :ivar inside: what of the transport is being called; no callback may come meanwhile.
+    """
+
+    doing: ClassVar[dict[str, Callable[[Any], object]]] = {}
+    transport: Any
 
     def __init__(self) -> None:
         self.data = b""
         self.reason: Any = None
         self.made = 0
+        self.inside = ""
+
+    def call(self, name: str, *args: object) -> None:
+        """Call a method of the transport, and let nothing be called back meanwhile."""
+        self.inside = name
+        getattr(self.transport, name)(*args)
+        self.inside = ""
+
+    def tell(self, name: str) -> None:
+        assert not self.inside, f"{name} came inside {self.inside}"
+        if name in self.doing:
+            self.doing[name](self)
 
     def connectionMade(self) -> None:
         self.made += 1
+        self.tell("connectionMade")
 
     def dataReceived(self, data: bytes) -> None:
         self.data += data
+        self.tell("dataReceived")
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         assert self.reason is None, "told twice"
         self.reason = reason.value
+        self.tell("connectionLost")
+
+
+def doing(**callbacks: Callable[[Any], object]) -> type[Talk]:
+    """A kind of protocol that does something in its callbacks."""
+    return type("Doing", (Talk,), {"doing": callbacks})
 
 
 @implementer(IHalfCloseableProtocol)
@@ -48,21 +87,48 @@ class HalfTalk(Talk):
 
     def readConnectionLost(self) -> None:
         self.halves.append("read")
+        self.tell("readConnectionLost")
 
     def writeConnectionLost(self) -> None:
         self.halves.append("write")
+        self.tell("writeConnectionLost")
 
 
 class Maker(Factory):
     """Builds protocols, and keeps them."""
 
+    noisy = False
+
     def __init__(self, kind: type[Talk] = Talk) -> None:
         self.kind = kind
         self.made: list[Any] = []
+        self.used: list[str] = []
+
+    def startFactory(self) -> None:
+        self.used.append("start")
+
+    def stopFactory(self) -> None:
+        self.used.append("stop")
 
     def buildProtocol(self, addr: Any) -> Talk:
         self.made.append(self.kind())
         return self.made[-1]
+
+
+class Producer:
+    """A push producer that notes what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
 
 
 class StreamCase(PairCase):
@@ -71,10 +137,32 @@ class StreamCase(PairCase):
     def stream(self, kind: type[Talk] = Talk, pair: Pair | None = None) -> tuple[Pair, Any, Any]:
         """A pair, and the protocols of a stream that the client opened."""
         pair = pair or self.pair().up()
-        ours, theirs = Maker(kind), Maker(kind)
+        ours, theirs = self.maker(kind), self.maker(kind)
         pair.server.streams.serve("talk", theirs)
         (client,) = self.connected(pair, "talk", ours)
         return pair, client, theirs.made[-1]
+
+    def assertOver(self, pair: Pair) -> None:
+        """No stream is left, and no factory in use."""
+        super().assertOver(pair)
+        for side in (pair.client, pair.server):
+            streams = side.streams
+            for left in (
+                *(streams._carried, streams._opening, streams._deciding),
+                *(streams._unsent, streams._served),
+            ):
+                self.assertEqual(left, {})
+        for maker in self.makers:
+            self.assertEqual(maker.numPorts, 0)
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.makers: list[Maker] = []
+
+    def maker(self, kind: type[Talk] = Talk) -> Maker:
+        """A factory that nobody may use at the end of the test."""
+        self.makers.append(Maker(kind))
+        return self.makers[-1]
 
     def connected(self, pair: Pair, label: str, maker: Maker) -> list[Any]:
         """What connecting by the client's endpoint has come to."""
@@ -100,9 +188,9 @@ class OpeningTests(StreamCase):
     def test_byServer(self) -> None:
         """A server opens streams as well."""
         pair = self.pair().up()
-        maker = Maker()
+        maker = self.maker()
         pair.client.streams.serve("to-the-device", maker)
-        fired = firings(pair.server.streams.endpoint("to-the-device").connect(Maker()))
+        fired = firings(pair.server.streams.endpoint("to-the-device").connect(self.maker()))
         pair.pump()
         self.assertEqual(len(maker.made), 1)
         self.assertIsInstance(fired[0], Talk)
@@ -110,10 +198,12 @@ class OpeningTests(StreamCase):
     def test_beforeEstablished(self) -> None:
         """An endpoint waits for the session."""
         pair = self.pair()
-        pair.server.doing["handshakeCompleted"] = lambda: pair.server.streams.serve("x", Maker())
+        pair.server.doing["handshakeCompleted"] = lambda: pair.server.streams.serve(
+            "x", self.maker()
+        )
         fired: list[Any] = []
         pair.client.doing["connectionMade"] = lambda: fired.extend(
-            [pair.client.streams.endpoint("x").connect(Maker())]
+            [pair.client.streams.endpoint("x").connect(self.maker())]
         )
         pair.up()
         pair.pump()
@@ -122,7 +212,7 @@ class OpeningTests(StreamCase):
     def test_requested(self) -> None:
         """The program decides about other labels: at once or later, by a factory or a refusal."""
         later: Deferred[Any] = Deferred()
-        maker = Maker()
+        maker = self.maker()
 
         def decide(label: str) -> Any:
             if label == "raise":
@@ -131,12 +221,12 @@ class OpeningTests(StreamCase):
 
         pair = self.pair().up()
         pair.server.streamRequested = decide  # type: ignore[method-assign]
-        self.assertIsInstance(self.connected(pair, "now", Maker())[0], Talk)
-        (refused,) = self.connected(pair, "no", Maker())
+        self.assertIsInstance(self.connected(pair, "now", self.maker())[0], Talk)
+        (refused,) = self.connected(pair, "no", self.maker())
         self.assertEqual(refused.code, StopCode.NOT_TAKEN)
-        (refused,) = self.connected(pair, "raise", Maker())
+        (refused,) = self.connected(pair, "raise", self.maker())
         self.assertEqual(refused.code, 0x1234)
-        waiting = self.connected(pair, "later", Maker())
+        waiting = self.connected(pair, "later", self.maker())
         self.assertEqual(waiting, [])
         later.callback(maker)
         pair.pump()
@@ -147,7 +237,7 @@ class OpeningTests(StreamCase):
         later: Deferred[Any] = Deferred()
         pair = self.pair().up()
         pair.server.streamRequested = lambda label: later  # type: ignore[method-assign]
-        waiting = self.connected(pair, "later", Maker())
+        waiting = self.connected(pair, "later", self.maker())
         pair.advance(11)
         self.assertEqual(waiting[0].code, StopCode.TIMED_OUT)
 
@@ -155,7 +245,7 @@ class OpeningTests(StreamCase):
         """A program that fails to decide is logged and refuses; the session goes on."""
         pair = self.pair().up()
         pair.server.streamRequested = lambda label: 1 // 0  # type: ignore[method-assign]
-        (refused,) = self.connected(pair, "x", Maker())
+        (refused,) = self.connected(pair, "x", self.maker())
         self.assertEqual(refused.code, StopCode.FAILED)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIsNone(pair.server.termination)
@@ -165,7 +255,7 @@ class OpeningTests(StreamCase):
         later: Deferred[Any] = Deferred()
         pair = self.pair().up()
         pair.server.streamRequested = lambda label: later  # type: ignore[method-assign]
-        connecting = pair.client.streams.endpoint("x").connect(Maker())
+        connecting = pair.client.streams.endpoint("x").connect(self.maker())
         fired = firings(connecting)
         pair.pump()
         connecting.cancel()
@@ -176,7 +266,7 @@ class OpeningTests(StreamCase):
     def test_wrongLabel(self) -> None:
         """A label that is none is an error of the caller's."""
         pair = self.pair().up()
-        (error,) = self.connected(pair, "x" * 300, Maker())
+        (error,) = self.connected(pair, "x" * 300, self.maker())
         self.assertIsInstance(error, LocalProtocolError)
 
     def test_over(self) -> None:
@@ -184,8 +274,221 @@ class OpeningTests(StreamCase):
         pair = self.pair().up()
         pair.client.goodbye()
         pair.advance(1)
-        (error,) = self.connected(pair, "x", Maker())
+        (error,) = self.connected(pair, "x", self.maker())
         self.assertIsInstance(error, SessionEnded)
+
+
+class FactoryTests(StreamCase):
+    """Factories: those that build nothing, and what they are told of their use."""
+
+    def opened(self, kind: Any, theirs: Any) -> tuple[Pair, Any, Maker]:
+        """What a client's connecting has come to, and the server's factory."""
+        pair = self.pair().up()
+        served = self.maker(theirs)
+        pair.server.streams.serve("talk", served)
+        (result,) = self.connected(pair, "talk", self.maker(kind))
+        return pair, result, served
+
+    def test_nothingBuilt(self) -> None:
+        """A served factory that builds nothing does not take the stream."""
+        _, refused, _ = self.opened(Talk, lambda: None)
+        self.assertIsInstance(refused, StreamRefused)
+        self.assertEqual(refused.code, StopCode.NOT_TAKEN)
+
+    def test_failing(self) -> None:
+        """One that raises is logged, and the stream is refused as a failure."""
+        pair, refused, _ = self.opened(Talk, lambda: 1 // 0)
+        self.assertEqual(refused.code, StopCode.FAILED)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIsNone(pair.server.termination)
+
+    def test_opener(self) -> None:
+        """An opener's factory that builds nothing, or fails, is told so; the peer's stream ends."""
+        for kind, error in ((lambda: None, NoProtocol), (lambda: 1 // 0, ZeroDivisionError)):
+            pair, result, served = self.opened(kind, Talk)
+            self.assertIsInstance(result, error)
+            pair.advance(1)
+            self.assertIsInstance(served.made[0].reason, StreamCut)
+            self.assertEqual((len(pair.client.streams), len(pair.server.streams)), (0, 0))
+
+    def test_connectionMadeRaises(self) -> None:
+        """A protocol that fails in ``connectionMade`` is not handed out, and told of its end."""
+        made = []
+
+        def fails(talk: Talk) -> None:
+            made.append(talk)
+            raise ZeroDivisionError
+
+        pair, result, served = self.opened(doing(connectionMade=fails), Talk)
+        self.assertIsInstance(result, ZeroDivisionError)
+        pair.advance(1)
+        self.assertIsInstance(made[0].reason, ZeroDivisionError)
+        self.assertEqual(served.made[0].reason.code, StopCode.FAILED)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_started(self) -> None:
+        """A factory is in use while it is served, and while a stream of its lasts."""
+        pair = self.pair().up()
+        ours, theirs, other = self.maker(), self.maker(), self.maker()
+        pair.server.streams.serve("talk", theirs)
+        self.assertEqual(theirs.used, ["start"])
+        (client,) = self.connected(pair, "talk", ours)
+        self.assertEqual(ours.used, ["start"])
+        pair.server.streams.serve("talk", other)
+        self.assertEqual((theirs.used, other.used), (["start"], ["start"]))
+        client.transport.loseConnection()
+        pair.advance(1)
+        self.assertEqual((theirs.used, ours.used), (["start", "stop"],) * 2)
+        pair.client.goodbye()
+        pair.advance(1)
+        self.assertEqual(other.used, ["start", "stop"])
+        pair.server.streams.serve("talk", other)
+        self.assertEqual(other.used, ["start", "stop"])
+
+    def test_ofAllSessions(self) -> None:
+        """What a factory serves is served in each of its sessions, unless that says otherwise."""
+        pair = self.pair()
+        everywhere, here = self.maker(), self.maker()
+        pair.serverFactory.serve("a", everywhere)
+        pair.serverFactory.serve("b", everywhere)
+        pair.serverFactory.serve("c", everywhere)
+        pair.serverFactory.doStart()
+        self.assertEqual((everywhere.used, everywhere.numPorts), (["start"], 3))
+        pair.up()
+        pair.server.streams.serve("b", here)
+        pair.server.streams.serve("c", None)
+        self.assertIsInstance(self.connected(pair, "a", self.maker())[0], Talk)
+        self.assertIsInstance(self.connected(pair, "b", self.maker())[0], Talk)
+        self.assertEqual((len(everywhere.made), len(here.made)), (1, 1))
+        (refused,) = self.connected(pair, "c", self.maker())
+        self.assertEqual(refused.code, StopCode.NOT_TAKEN)
+        late = self.maker()
+        pair.serverFactory.serve("a", late)
+        self.assertEqual((late.used, everywhere.numPorts), (["start"], 3))
+        pair.serverFactory.doStop()
+        self.assertEqual(late.used, ["start", "stop"])
+
+    def test_twoAtOnce(self) -> None:
+        """Streams of one label have protocols of their own."""
+        pair, first, _ = self.stream()
+        (second,) = self.connected(pair, "talk", self.maker())
+        first.transport.write(b"1")
+        second.transport.write(b"2")
+        pair.advance(1)
+        self.assertEqual(len(pair.server.streams), 2)
+
+
+class GivenUpTests(StreamCase):
+    """A Deferred of a connecting fires once, however it ends."""
+
+    def waiting(self) -> tuple[Pair, Any, list[Any], Deferred[Any]]:
+        """A stream that the server is asked for, and has not decided about."""
+        later: Deferred[Any] = Deferred()
+        pair = self.pair().up()
+        pair.server.streamRequested = lambda label: later  # type: ignore[method-assign]
+        connecting = pair.client.streams.endpoint("x").connect(self.maker())
+        fired = firings(connecting)
+        pair.pump()
+        return pair, connecting, fired, later
+
+    def test_whileNotUp(self) -> None:
+        """It may be cancelled while the session is not up: no stream is opened."""
+        pair = self.pair()
+        asked: list[str] = []
+        pair.server.streamRequested = asked.append  # type: ignore[method-assign]
+        connecting: list[Any] = []
+
+        def connect() -> None:
+            connecting.append(pair.client.streams.endpoint("x").connect(self.maker()))
+
+        pair.client.doing["connectionMade"] = connect
+        pair.connect()
+        fired = firings(connecting[0])
+        connecting[0].cancel()
+        pair.pump()
+        self.assertEqual(([type(each) for each in fired], asked), ([CancelledError], []))
+
+    def test_noSession(self) -> None:
+        """If the session does not come up it fails with that."""
+        pair = self.pair()
+        connecting: list[Any] = []
+        pair.client.doing["connectionMade"] = lambda: connecting.append(
+            pair.client.streams.endpoint("x").connect(self.maker())
+        )
+        pair.connect()
+        fired = firings(connecting[0])
+        pair.server.abort()
+        pair.pump()
+        self.assertEqual([type(each) for each in fired], [HandshakeFailed])
+
+    def test_timeout(self) -> None:
+        """A peer that does not decide in time is waited for no longer; its question is over."""
+        later: Deferred[Any] = Deferred()
+        pair = self.pair().up()
+        pair.server.streamRequested = lambda label: later  # type: ignore[method-assign]
+        fired = firings(pair.client.streams.endpoint("x", timeout=3.0).connect(self.maker()))
+        pair.advance(2.5)
+        self.assertEqual(fired, [])
+        pair.advance(1)
+        self.assertEqual([type(each) for each in fired], [TimeoutError])
+        self.assertTrue(later.called)
+        self.assertIsNone(pair.client.termination)
+
+    def test_crossing(self) -> None:
+        """It is cancelled while the acceptance is on its way: the peer's protocol loses its."""
+        pair, connecting, fired, later = self.waiting()
+        theirs = self.maker()
+        later.callback(theirs)
+        pair.serverEnd._fillKernel()
+        connecting.cancel()
+        pair.advance(1)
+        self.assertEqual([type(each) for each in fired], [CancelledError])
+        self.assertEqual(theirs.made[0].reason.code, StopCode.CANCELLED)
+
+    def test_sessionEnds(self) -> None:
+        """The session ends meanwhile, by either side and in any way: so it fails, and once."""
+        for ends in (
+            lambda pair: pair.client.abort(),
+            lambda pair: pair.server.abort(),
+            lambda pair: pair.client.goodbye(),
+            lambda pair: pair.server.goodbye(),
+        ):
+            pair, _, fired, later = self.waiting()
+            ends(pair)
+            pair.advance(2)
+            self.assertEqual(len(fired), 1)
+            self.assertIn(type(fired[0]), (SessionEnded, StreamRefused))
+            self.assertTrue(later.called)
+
+    def test_endsOnAcceptance(self) -> None:
+        """A protocol that ends the session in ``connectionMade`` is told of that, once."""
+        for name in ("abort", "goodbye"):
+            pair = self.pair().up()
+            kind = doing(
+                connectionMade=lambda _, name=name, pair=pair: getattr(pair.server, name)()
+            )
+            theirs = self.maker(kind)
+            pair.server.streams.serve("talk", theirs)
+            fired = self.connected(pair, "talk", self.maker())
+            pair.advance(3)
+            self.assertEqual(len(fired), 1)
+            self.assertIsNotNone(theirs.made[0].reason)
+
+    def test_whileLeaving(self) -> None:
+        """While the session says goodbye no stream is opened."""
+        pair = self.pair().up()
+        pair.client.goodbye()
+        fired = firings(pair.client.streams.endpoint("x").connect(self.maker()))
+        (error,) = fired
+        self.assertIs(error.code, ErrorCode.WRONG_STATE)
+
+    def test_tooMany(self) -> None:
+        """More streams than the peer takes are not opened."""
+        pair = self.pair(freshServer(capacity=Capacity(65535, 32768, 16384, 1))).up()
+        pair.server.streams.serve("talk", self.maker())
+        self.assertIsInstance(self.connected(pair, "talk", self.maker())[0], Talk)
+        (error,) = self.connected(pair, "talk", self.maker())
+        self.assertIs(error.code, ErrorCode.TOO_MANY_STREAMS)
 
 
 class EndTests(StreamCase):
@@ -211,7 +514,7 @@ class EndTests(StreamCase):
         pair.advance(1)
         self.assertIsInstance(server.reason, StreamCut)
         self.assertEqual(server.reason.code, StopCode.CANCELLED)
-        self.assertIsNotNone(client.reason)
+        self.assertIsInstance(client.reason, ConnectionAborted)
 
     def test_halfClosed(self) -> None:
         """A half-close is told to protocols that know of it; the other half goes on."""
@@ -236,6 +539,177 @@ class EndTests(StreamCase):
         self.assertIsInstance(server.reason, ConnectionDone)
         self.assertIsInstance(client.reason, ConnectionDone)
 
+    def test_halfCloseBack(self) -> None:
+        """Who closes its half when the peer's is closed, and no more, has closed both."""
+        pair, client, server = self.stream(HalfTalk)
+        server.doing = {"readConnectionLost": lambda it: it.transport.loseWriteConnection()}
+        client.call("loseWriteConnection")
+        pair.advance(1)
+        self.assertEqual((server.halves, client.halves), (["read", "write"], ["write", "read"]))
+        self.assertIsInstance(client.reason, ConnectionDone)
+        self.assertIsInstance(server.reason, ConnectionDone)
+
+    def test_halfCloseBug(self) -> None:
+        """A protocol that fails when it is told of a half-close loses its stream, and no more."""
+        for name in ("readConnectionLost", "writeConnectionLost"):
+            pair, client, server = self.stream(HalfTalk)
+            failing = {"readConnectionLost": server, "writeConnectionLost": client}[name]
+            failing.doing = {name: lambda _: 1 // 0}
+            client.call("loseWriteConnection")
+            pair.advance(1)
+            self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+            self.assertIsInstance(failing.reason, ZeroDivisionError)
+            self.assertIsNone(pair.server.termination)
+
+    def test_insideCallbacks(self) -> None:
+        """A protocol may close in any callback, in any way, and is lost once; so is its peer's."""
+        for name in ("connectionMade", "dataReceived", "connectionLost"):
+            for how in ("loseConnection", "abortConnection", "loseWriteConnection"):
+                with self.subTest(name=name, how=how):
+                    pair = self.pair().up()
+                    kind = doing(**{name: lambda it, how=how: getattr(it.transport, how)()})
+                    theirs = self.maker(kind)
+                    pair.server.streams.serve("talk", theirs)
+                    (client,) = self.connected(pair, "talk", self.maker())
+                    if (name, how) == ("connectionMade", "abortConnection"):
+                        self.assertIs(client.code, StopCode.CANCELLED)  # It is not accepted.
+                    else:
+                        client.call("write", b"x")
+                        pair.advance(1)
+                        client.call("loseConnection")
+                        pair.advance(1)
+                        self.assertIsNotNone(client.reason)
+                    pair.advance(1)
+                    self.assertIsNotNone(theirs.made[0].reason)
+                    self.assertIsNone(pair.client.termination)
+
+    def test_outsideCallbacks(self) -> None:
+        """No method of the transport calls the protocol back."""
+        names = ("loseConnection", "abortConnection", "loseWriteConnection", "stopConsuming")
+        for name in (*names, "stopProducing", "pauseProducing", "resumeProducing"):
+            pair, client, server = self.stream(HalfTalk)
+            client.call("write", b"x")
+            client.call(name)
+            pair.advance(1)
+            server.call("abortConnection")
+            pair.advance(1)
+            client.call("resumeProducing")
+            pair.advance(1)
+            self.assertIsNotNone(client.reason)
+
+    def test_writesInConnectionLost(self) -> None:
+        """What is written, asked or registered once the stream is over does nothing."""
+        producer = Producer()
+
+        def late(talk: Talk) -> None:
+            talk.transport.write(b"late")
+            talk.transport.registerProducer(producer, True)
+            talk.transport.pauseProducing()
+            talk.transport.resumeProducing()
+            talk.transport.loseWriteConnection()
+
+        pair, client, server = self.stream()
+        client.doing = {"connectionLost": late}
+        server.call("loseConnection")
+        pair.advance(1)
+        self.assertEqual(producer.told, ["stop"])
+        self.assertIsNone(pair.client.termination)
+
+    def test_lateFailure(self) -> None:
+        """A protocol that fails when its stream is over is logged; nothing else comes of it."""
+        pair, client, server = self.stream()
+        client.doing = {"connectionLost": lambda _: 1 // 0}
+        server.call("loseConnection")
+        pair.advance(1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIsNone(pair.client.termination)
+
+    def test_stalled(self) -> None:
+        """A close that gets nowhere ends its stream after twice closeTimeout, and says so."""
+        pair = self.pair(client=freshClient(closeTimeout=5.0)).up()
+        _, client, server = self.stream(pair=pair)
+        server.call("pauseProducing")
+        client.call("write", bytes(1 << 20))
+        client.call("loseConnection")
+        pair.advance(9.5)
+        self.assertIsNone(client.reason)
+        pair.advance(1)
+        self.assertEqual(client.reason.code, StopCode.TIMED_OUT)
+        self.assertIsNone(server.reason)  # It has paused: what came is to be taken first.
+        server.call("resumeProducing")
+        pair.advance(1)
+        self.assertGreater(len(server.data), 0)
+        self.assertEqual(server.reason.code, StopCode.TIMED_OUT)
+        self.assertIsNone(pair.client.termination)
+
+    def test_slowButMoving(self) -> None:
+        """A close that gets anywhere is waited for."""
+        pair = self.pair(client=freshClient(closeTimeout=5.0)).up()
+        _, client, server = self.stream(pair=pair)
+        server.call("pauseProducing")
+        client.call("write", bytes(200_000))
+        client.call("loseConnection")
+        for _ in range(60):
+            server.call("resumeProducing")
+            pair.clock.advance(0)
+            server.call("pauseProducing")
+            pair.advance(3)
+        self.assertEqual(len(server.data), 200_000)
+        self.assertIsInstance(client.reason, ConnectionDone)
+
+    def test_stalledProducer(self) -> None:
+        """So is one whose producer never ends, at a peer that takes nothing."""
+        pair = self.pair(client=freshClient(closeTimeout=5.0)).up()
+        _, client, server = self.stream(pair=pair)
+        server.call("pauseProducing")
+        producer = Producer()
+        client.call("write", bytes(1 << 20))
+        client.transport.registerProducer(producer, True)
+        client.call("loseConnection")
+        pair.advance(11)
+        self.assertEqual(client.reason.code, StopCode.TIMED_OUT)
+        self.assertEqual(producer.told, ["stop"])
+
+    def test_idleProducer(self) -> None:
+        """A producer that has nothing to write is waited for, for as long as it likes."""
+        pair = self.pair(client=freshClient(closeTimeout=5.0)).up()
+        _, client, server = self.stream(pair=pair)
+        client.transport.registerProducer(Producer(), True)
+        client.call("loseConnection")
+        pair.advance(60)
+        self.assertIsNone(client.reason)
+        client.call("write", b"more")
+        client.call("unregisterProducer")
+        pair.advance(1)
+        self.assertEqual(server.data, b"more")
+        self.assertIsInstance(client.reason, ConnectionDone)
+
+    def test_goodbyeWhilePaused(self) -> None:
+        """A goodbye waits for a stream whose protocol has paused, and then all is clean."""
+        pair, client, server = self.stream()
+        server.call("pauseProducing")
+        client.call("write", bytes(10_000))
+        pair.advance(1)
+        pair.client.goodbye()
+        pair.advance(20)
+        self.assertEqual(server.data, b"")
+        self.assertIsNone(server.reason)
+        server.call("resumeProducing")
+        pair.advance(1)
+        self.assertEqual(len(server.data), 10_000)
+        self.assertIsInstance(server.reason, ConnectionDone)
+        self.assertIsInstance(client.reason, ConnectionDone)
+
+    def test_writtenBeforeTheEnd(self) -> None:
+        """What was written counts although the session is asked to end in the same turn."""
+        for name in ("client", "server"):
+            pair, client, server = self.stream()
+            client.transport.write(b"up")
+            server.transport.write(b"down")
+            getattr(pair, name).goodbye()
+            pair.advance(1)
+            self.assertEqual((server.data, client.data), (b"up", b"down"))
+
     def test_bug(self) -> None:
         """A protocol that raises loses its stream; the session and other streams go on."""
         pair, client, server = self.stream()
@@ -255,7 +729,7 @@ class EndTests(StreamCase):
         pair.client.abort()
         pair.advance(3)
         self.assertIsInstance(server.reason, SessionLost)
-        self.assertNotIsInstance(client.reason, type(None))
+        self.assertIsInstance(client.reason, SessionLost | Aborted)
 
     def test_goodbye(self) -> None:
         """A goodbye ends all streams in order: what was written before arrives."""
@@ -286,27 +760,76 @@ class FlowTests(StreamCase):
     def test_producer(self) -> None:
         """A push producer is paused while little can be sent, and resumed."""
         pair, client, server = self.stream()
-        told: list[str] = []
-
-        class Producer:
-            def pauseProducing(self) -> None:
-                told.append("pause")
-
-            def resumeProducing(self) -> None:
-                told.append("resume")
-
-            def stopProducing(self) -> None:
-                told.append("stop")
-
+        producer = Producer()
         server.transport.pauseProducing()
-        client.transport.registerProducer(Producer(), True)
+        client.transport.registerProducer(producer, True)
         client.transport.write(bytes(200_000))
         pair.advance(1)
-        self.assertEqual(told, ["pause"])
+        self.assertEqual(producer.told, ["pause"])
         server.transport.resumeProducing()
         pair.advance(1)
-        self.assertEqual(told, ["pause", "resume"])
+        self.assertEqual(producer.told, ["pause", "resume"])
         client.transport.unregisterProducer()
+
+    def test_pausedFromTheStart(self) -> None:
+        """A protocol that pauses in ``connectionMade`` is given nothing that came before."""
+        later: Deferred[Any] = Deferred()
+        pair = self.pair().up()
+        pair.server.streamRequested = lambda label: later  # type: ignore[method-assign]
+        number = linkOf(pair.client).core.openStream("x", 0.0)
+        linkOf(pair.client).core.sendStream(number, b"early")
+        linkOf(pair.client).driver.flush()
+        pair.pump()
+        theirs = self.maker(doing(connectionMade=lambda it: it.transport.pauseProducing()))
+        later.callback(theirs)
+        pair.advance(100)
+        self.assertEqual(theirs.made[0].data, b"")
+        theirs.made[0].call("resumeProducing")
+        pair.advance(1)
+        self.assertEqual(theirs.made[0].data, b"early")
+
+    def test_othersGoOn(self) -> None:
+        """A stream that nobody reads holds up no other, nor the main one."""
+        pair, client, server = self.stream()
+        _, other, theirOther = self.stream(pair=pair)
+        server.call("pauseProducing")
+        client.call("write", bytes(1 << 20))
+        other.call("write", bytes(1 << 20))
+        pair.client.sendMessage(bytes(1 << 20))
+        pair.advance(5)
+        self.assertEqual((len(server.data), len(theirOther.data)), (0, 1 << 20))
+        self.assertEqual([len(message) for message in pair.server.messages], [1 << 20])
+
+    def test_pullProducer(self) -> None:
+        """A pull producer is asked as long as there is room."""
+        pair, client, server = self.stream()
+
+        class Pulled:
+            left = 100
+
+            def resumeProducing(self) -> None:
+                self.left -= 1
+                client.transport.write(bytes(10_000))
+                if not self.left:
+                    client.transport.stopConsuming()
+
+            def stopProducing(self) -> None:
+                raise AssertionError("it was not stopped")
+
+        client.transport.registerProducer(Pulled(), False)
+        pair.advance(5)
+        self.assertEqual(len(server.data), 1_000_000)
+        self.assertIsInstance(client.reason, ConnectionDone)
+
+    def test_logContext(self) -> None:
+        """What a protocol logs bears its name."""
+        systems: list[str] = []
+        pair, client, _ = self.stream(
+            doing(dataReceived=lambda _: systems.append(context.get(ILogContext)["system"]))
+        )
+        client.call("write", b"x")
+        pair.advance(1)
+        self.assertEqual(systems, ["Doing"])
 
     def test_lines(self) -> None:
         """Any protocol of Twisted's runs in a stream."""
@@ -318,7 +841,7 @@ class FlowTests(StreamCase):
 
         pair = self.pair().up()
         pair.server.streams.serve("lines", Factory.forProtocol(Lines))
-        (client,) = self.connected(pair, "lines", Maker())
+        (client,) = self.connected(pair, "lines", self.maker())
         client.transport.writeSequence([b"one\r\ntw", b"o\r\n"])
         pair.advance(1)
         self.assertEqual(lines, [b"one", b"two"])

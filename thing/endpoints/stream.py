@@ -12,8 +12,6 @@ from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import (
     IAddress,
     IConnector,
-    IHalfCloseableProtocol,
-    ILoggingContext,
     IProtocol,
     IProtocolFactory,
 )
@@ -24,7 +22,7 @@ from twisted.python.log import callWithContext
 
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import HandshakeFailed
-from thing.session.carried import StreamTransport
+from thing.session.carried import StreamTransport, prefixOf
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol, linkOf
 from thing.session.reasons import reasonOf
@@ -87,7 +85,7 @@ class StreamProtocol(ThingProtocol):
 
     def logPrefix(self) -> str:
         """:return: the name of the application's protocol, once there is one."""
-        return _prefixOf(self.wrapped) if self.wrapped is not None else type(self).__name__
+        return prefixOf(self.wrapped) if self.wrapped is not None else type(self).__name__
 
     # The session's callbacks.
 
@@ -147,21 +145,17 @@ class StreamProtocol(ThingProtocol):
 
     def dataEnded(self) -> None:
         """Tell the application that its peer has closed its half, as TCP does."""
-        wrapped: Any = self.wrapped
-        if wrapped is None or self._carried is None:
-            return
-        if IHalfCloseableProtocol.providedBy(wrapped):
-            self._tell(wrapped.readConnectionLost)
-            if not self._carried.outflow.ended:
-                return  # This half is still open.
-        self._carried.loseConnection()
+        if self._carried is not None:
+            self._carried.peerEnded(self.wrapped)
 
     def endData(self) -> None:
         """Close this half, and tell the application, as TCP does."""
         super().endData()
-        wrapped: Any = self.wrapped
-        if IHalfCloseableProtocol.providedBy(wrapped):
-            self._tell(wrapped.writeConnectionLost)
+        if self._carried is not None:
+            self._carried.ended(self.wrapped)
+
+    def written(self) -> None:
+        """Note that the application wrote something: whatever comes in has it sent first."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -251,7 +245,7 @@ class ApplicationFactory(Factory):
 
     def logPrefix(self) -> str:
         """:return: the name of the application's factory, and that it is over Thing."""
-        return f"{_prefixOf(self.application)} (Thing)"
+        return f"{prefixOf(self.application)} (Thing)"
 
     # A client's factory is told of these by ``reactor.connectTCP``.
 
@@ -280,11 +274,3 @@ class ApplicationFactory(Factory):
         :param reason: why the stream below closed.
         """
         self.application.clientConnectionLost(connector, reason)
-
-
-def _prefixOf(speaker: Any) -> str:
-    """What is logged of somebody, as Twisted's transports decide it."""
-    if ILoggingContext.providedBy(speaker):
-        prefix: str = speaker.logPrefix()
-        return prefix
-    return type(speaker).__name__

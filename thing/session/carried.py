@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import (
     IConsumer,
     IDelayedCall,
+    IHalfCloseableProtocol,
     ILoggingContext,
     IPushProducer,
     IReactorTime,
@@ -85,6 +86,7 @@ class StreamTransport:
         self._below = below
         self._clock = clock
         self._resuming: IDelayedCall | None = None
+        self._peerEnded = False
 
     # The session.
 
@@ -246,6 +248,30 @@ class StreamTransport:
             self.disconnecting = True
             self._carrier.abort()
 
+    def ended(self, protocol: Any) -> None:
+        """
+        This half is closed: tell the protocol, as TCP does, and close all if both are.
+
+        :param protocol: the one over this transport.
+        """
+        if IHalfCloseableProtocol.providedBy(protocol):
+            self._carrier.guard(protocol.writeConnectionLost)
+        if self._peerEnded:
+            self.loseConnection()
+
+    def peerEnded(self, protocol: Any) -> None:
+        """
+        The peer has closed its half: tell the protocol, as TCP does, and close all if both are.
+
+        :param protocol: the one over this transport; if it knows of no halves, all is closed.
+        """
+        self._peerEnded = True
+        if IHalfCloseableProtocol.providedBy(protocol):
+            self._carrier.guard(protocol.readConnectionLost)
+            if not self.outflow.ended:
+                return  # This half is still open.
+        self.loseConnection()
+
     def lost(self) -> None:
         """The stream is closed; its session calls this before the protocol is told."""
         self.connected = False
@@ -300,3 +326,16 @@ class StreamTransport:
     def __repr__(self) -> str:
         """The session, and the stream below it."""
         return f"<StreamTransport {self.sessionId} over {self._below!r}>"
+
+
+def prefixOf(speaker: Any) -> str:
+    """
+    Tell what is logged of somebody, as Twisted's transports decide it.
+
+    :param speaker: a protocol or a factory.
+    :return: its prefix.
+    """
+    if ILoggingContext.providedBy(speaker):
+        prefix: str = speaker.logPrefix()
+        return prefix
+    return type(speaker).__name__

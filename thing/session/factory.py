@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
 
@@ -56,6 +56,7 @@ class ThingFactory(Factory):
     :ivar settings: the server's settings or the client's.
     :ivar authorizer: an :class:`~thing.trust.interfaces.IAuthorizer`: whom to believe.
     :ivar sessions: the protocols whose session is up.
+    :ivar served: what is served in the streams of all sessions, by label; see :meth:`serve`.
     :ivar observers: told every event of every protocol, before the protocol is.
     :ivar admission: an :class:`~thing.trust.interfaces.IAuthorizer` or None: asked about whom
         the authorizer admits, with the name that it gave.
@@ -96,6 +97,7 @@ class ThingFactory(Factory):
         self.clock = clock
         self.sessions: set[ThingProtocol] = set()
         self.observers: list[Observer] = []
+        self.served: dict[str, IProtocolFactory] = {}
         self.admission: Any = None
         self.reviews = 0
         self.loopLag = 0.0
@@ -180,16 +182,36 @@ class ThingFactory(Factory):
         since = self.door.handshakes.get(linkOf(protocol))
         return None if since is None else self.clock.seconds() - since
 
+    def serve(self, label: str, factory: IProtocolFactory) -> None:
+        """
+        Accept the streams of a label that peers open, in all sessions.
+
+        What a session's own :meth:`~thing.session.streams.SessionStreams.serve` says of the label
+        counts before this. Serve before there are sessions: a peer may open a stream at once.
+
+        :param label: what the streams are for.
+        :param factory: builds a protocol for each stream; it is started and stopped with this one.
+        """
+        before, self.served[label] = self.served.get(label), factory
+        if self.numPorts:
+            factory.doStart()
+            if before is not None:
+                before.doStop()
+
     # Building.
 
     def startFactory(self) -> None:
         """Take connections again after a drain; called when the first port begins to listen."""
         self.door.draining = False
+        for served in self.served.values():
+            served.doStart()
         if self.trust is not None:
             self.trust.start()
 
     def stopFactory(self) -> None:
         """Look at the files of keys no more; called when the last port listens no more."""
+        for served in self.served.values():
+            served.doStop()
         if self.trust is not None:
             self.trust.stop()
 

@@ -7,12 +7,12 @@ right and every waiter is told, whatever the user's methods do. What is sent goe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.interfaces import IAddress, IReactorTime
+from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -59,6 +59,7 @@ from thing.session.driver import Driver
 from thing.session.limits import Limits
 from thing.session.reception import Reception
 from thing.session.requests import Requests
+from thing.session.stream import CarriedStream
 from thing.session.streams import SessionStreams
 from thing.session.transports import awaitsProxyHeader
 from thing.trust.interfaces import IKeyContinuity
@@ -80,6 +81,7 @@ class SessionFactory(Protocol[P]):
     jitter: Callable[[], float]
     sessions: set[P]
     observers: list[Callable[[P, Event], None]]
+    served: dict[str, IProtocolFactory]
 
     def authorize(self, identity: Identity) -> Deferred[Identity]:
         """
@@ -197,6 +199,7 @@ class Link(Generic[P]):
         """
         if self._presumed is not None:
             self._learnAddress()
+        self.drainStreams()  # What comes in may be the end.
         self.driver.received(data)
 
     def _learnAddress(self) -> None:
@@ -283,6 +286,11 @@ class Link(Generic[P]):
     def clock(self) -> IReactorTime:
         """Measures time."""
         return self.factory.clock
+
+    @property
+    def served(self) -> Mapping[str, IProtocolFactory]:
+        """What is served in the streams of all sessions, by label."""
+        return self.factory.served
 
     @property
     def closeTimeout(self) -> float:
@@ -374,6 +382,11 @@ class Link(Generic[P]):
     def _deliverRequest(self, event: RequestReceived) -> None:
         self.requests.answer(event.number, event.data, self.protocol.requestReceived)
 
+    def _deliverToStream(self, number: int, tell: Callable[..., object], *args: object) -> None:
+        carried = self.streams.find(number)
+        if carried is not None:
+            tell(carried, *args)
+
     def _deliverNextKey(self, event: NextKeyAnnounced) -> None:
         if IKeyContinuity.providedBy(self.factory.authorizer):
             try:
@@ -407,11 +420,11 @@ _DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], None]] = {
     DataEnded: lambda link, e: link.protocol.dataEnded(),
     StreamRequested: lambda link, e: link.streams.requested(e),
     StreamAccepted: lambda link, e: link.streams.accepted(e.stream),
-    StreamData: lambda link, e: link.streams.received(e),
-    StreamDrained: lambda link, e: link.streams.drained(e.stream),
-    StreamEnded: lambda link, e: link.streams.ended(e.stream),
+    StreamData: lambda link, e: link._deliverToStream(e.stream, CarriedStream.received, e.data),
+    StreamDrained: lambda link, e: link._deliverToStream(e.stream, CarriedStream.drained),
+    StreamEnded: lambda link, e: link._deliverToStream(e.stream, CarriedStream.peerEnded),
     StreamStopped: lambda link, e: link.streams.stopped(e),
-    StreamClosed: lambda link, e: link.streams.closed(e.stream),
+    StreamClosed: lambda link, e: link._deliverToStream(e.stream, CarriedStream.closed),
     RequestReceived: Link._deliverRequest,
     ReplyReceived: lambda link, e: link.requests.replied(e),
     LastWordReceived: lambda link, e: link.protocol.lastWordReceived(e.data),

@@ -28,6 +28,9 @@ class Carrier(Protocol):
     def queued(self) -> int:
         """How many octets wait in the session."""
 
+    def written(self) -> None:
+        """Note that something was written, which is sent in a turn of the reactor."""
+
     def sendMessage(self, message: bytes) -> bool:
         """Send octets."""
 
@@ -61,7 +64,7 @@ class Outflow:
         self._clock = clock
         self._patience = patience
         self._written: list[bytes] = []
-        self._size = 0
+        self._size = self._given = 0
         self._asking = False
         self._ending = False
         self._closing = False
@@ -89,6 +92,8 @@ class Outflow:
         size = sum(map(len, pieces))
         if not size:
             return
+        if not self._written:
+            self._session.written()
         self._written += pieces
         self._size += size
         if not self._asking:
@@ -136,6 +141,7 @@ class Outflow:
     def drain(self) -> None:
         """Give the session what was written so far."""
         written, self._written, self._size = self._written, [], 0
+        self._given += sum(map(len, written))
         small: list[bytes] = []
         for piece in written:
             if len(piece) < FRAGMENT_LIMIT:
@@ -188,30 +194,35 @@ class Outflow:
         self._closeIfDone()
 
     def _closeIfDone(self) -> None:
-        """Say goodbye once the session has next to nothing to send, or does not get rid of it."""
-        if not self._ending or self._over or self._producer.registered or self._written:
+        """End once the producer is done; close once the session has next to nothing to send."""
+        if not self._ending or self._over:
+            return
+        if self._closing and self._stall is None:
+            self._stall = self._clock.callLater(self._patience, self._checkProgress, self._sent)
+        if self._producer.registered or self._written:
             return
         if not self._closing:
             if not self._ended:
                 self._ended = True
                 self._session.endData()
-            return
-        queued = self._session.queued
-        if queued < QUEUE_LOW:
+        elif self._session.queued < QUEUE_LOW:
             self._sayGoodbye()
-        elif self._stall is None:
-            self._stall = self._clock.callLater(self._patience, self._checkProgress, queued)
+
+    @property
+    def _sent(self) -> int:
+        return self._given - self._session.queued
 
     def _checkProgress(self, before: int) -> None:
         """Nobody waits for ever: the goodbye has a deadline of its own."""
         self._stall = None
-        if self._session.queued < before:
-            self._closeIfDone()
-        else:
+        if self._session.queued and self._sent <= before:
             self._sayGoodbye()
+        else:
+            self._closeIfDone()  # Something moves, or the producer has nothing now.
 
     def _sayGoodbye(self) -> None:
         self._over = self._saidGoodbye = True
         callOff(self._stall)
         self._stall = None
+        self._session.guard(self._producer.stop)
         self._session.goodbye()

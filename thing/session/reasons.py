@@ -1,9 +1,9 @@
 """
 Why a protocol over Thing lost its connection.
 
-Each is a kind of what Twisted's TCP would tell, and says in ``termination``
-(:class:`~thing.events.Termination`) how the session ended: with ``retryAfter``,
-the server's reason, or what exactly was seen.
+Each is a kind of what Twisted's TCP would tell. If the session ended, it says in ``termination``
+(:class:`~thing.events.Termination`) how: with ``retryAfter``, the server's reason, or what exactly
+was seen.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from twisted.internet.error import ConnectionAborted, ConnectionClosed, ConnectionDone
 from twisted.internet.error import ConnectionLost as TwistedConnectionLost
 
-from thing.errors import EndReason, ErrorCode
+from thing.errors import EndReason, ErrorCode, StopCode, StreamRefused
 from thing.events import Cause, Termination
 
 
@@ -66,6 +66,19 @@ class RuleBroken(SessionLost):
 
 class SessionAborted(SessionLost):
     """The peer's application, a failure of this side's, or a deadline ended the session."""
+
+
+class StreamCut(TwistedConnectionLost):
+    """
+    One stream of a session was stopped, by the peer or by this side; the session goes on.
+
+    :ivar code: why: a :class:`~thing.errors.StopCode`, or one of the application's.
+    """
+
+    def __init__(self, code: StopCode | int) -> None:
+        """:param code: why."""
+        super().__init__(str(StreamRefused(code)))
+        self.code = code
 
 
 _REASONS: dict[Cause, type[SessionOver]] = {
