@@ -159,17 +159,16 @@ class Verdict(Enum):
     OUT_OF_TIME = "a handshake or an orderly close took too long"
 
 
-class Watch:
+class Watch(Deadline):
     """
     Watches one peer's silence.
 
-    A peer is late after half a TTL, and dead when the :class:`Deadline` of a
-    whole TTL has expired.
+    A peer is late after half a TTL, and dead when the deadline of a whole TTL has expired.
 
     :ivar nextCheck: when :meth:`check` wants to be called next, seconds.
     """
 
-    __slots__ = ("_deadline", "_last", "_late", "_patient", "_ttl", "nextCheck")
+    __slots__ = ("_last", "_late", "_patient", "_ttl", "nextCheck")
 
     def __init__(self, ttl: float, now: float, patient: bool = True) -> None:
         """
@@ -180,7 +179,6 @@ class Watch:
             ended the session, and the sooner it connects again the better.
         """
         self._patient = patient
-        self._deadline = Deadline(now, 0.0)
         self.renew(now, ttl)
 
     def renew(self, now: float, ttl: float) -> None:
@@ -193,7 +191,7 @@ class Watch:
         self._ttl = ttl
         self._last = now
         self._late = False
-        self._deadline.set(now + ttl, ttl if self._patient else 0.0)
+        self.set(now + ttl, ttl if self._patient else 0.0)
         self._schedule()
 
     def remaining(self, now: float) -> float:
@@ -203,13 +201,13 @@ class Watch:
         :param now: the time, seconds.
         :return: seconds, not negative.
         """
-        return max(0.0, self._deadline.due - now)
+        return max(0.0, self.due - now)
 
     def _schedule(self) -> None:
         if self._late:
-            self.nextCheck = self._deadline.due
+            self.nextCheck = self.due
         else:
-            self.nextCheck = min(self._last + self._ttl / 2, self._deadline.due)
+            self.nextCheck = min(self._last + self._ttl / 2, self.due)
 
     def silence(self, now: float) -> float:
         """
@@ -232,7 +230,7 @@ class Watch:
         return verdict
 
     def _judge(self, now: float) -> Verdict:
-        if self._deadline.expired(now):
+        if self.expired(now):
             return Verdict.DEAD
         if not self._late and now >= self._last + self._ttl / 2:
             self._late = True

@@ -38,7 +38,7 @@ class DeadlineTimer:
         if self._call is None:
             # A wait of zero is one turn of the reactor: what has arrived is read in between.
             self._wakesAt = deadline
-            self._call = self._clock.callLater(self._wait(), self._wake)
+            self._call = self._clock.callLater(self._wait(), self)  # A bound method is big.
         elif deadline < self._wakesAt:
             self._wakesAt = deadline
             self._call.reset(self._wait())
@@ -51,7 +51,8 @@ class DeadlineTimer:
     def _wait(self) -> float:
         return max(0.0, self._due - self._clock.seconds())
 
-    def _wake(self) -> None:
+    def __call__(self) -> None:
+        """Look whether the deadline has passed; the clock calls this."""
         self._call = None
         late = self._clock.seconds() - self._due
         if late < 0:

@@ -118,7 +118,7 @@ class Driver:
         self._deciding: Deferred[Identity] | None = None
         self.proved: Identity | None = None
         self._beating: Beating | None = None
-        self._producer = PacedProducer(core, self.guard)
+        self._producer: PacedProducer | None = None  # Most sessions have none.
 
     # In: the transport's octets.
 
@@ -257,13 +257,14 @@ class Driver:
     def flush(self) -> None:
         """Send what the core has; in the middle of dealing with events, once that is done."""
         if self._sending or (self._following and self.core.queued < WRITE_BATCH):
-            self._producer.balance()
+            if self._producer is not None:
+                self._producer.balance()
         else:
             self._send()
 
     def _send(self) -> None:
         """Send what the core has, as far as the transport takes it, and ask for more."""
-        sink, core, producer = self._sink, self.core, self._producer
+        sink, core = self._sink, self.core
         if self._sending or sink is None:
             return
         self._sending = True
@@ -276,8 +277,8 @@ class Driver:
                 told = core.hasEvents
                 if told:
                     self.follow(core.takeEvents())
-                if producer.registered:
-                    producer.balance()
+                if self._producer is not None:
+                    self._producer.balance()
                 elif len(data) < room and not told:
                     break  # That was all.
                 if room <= 0 or not core.hasDataToSend:
@@ -293,11 +294,15 @@ class Driver:
         :param streaming: which of the two.
         :raises RuntimeError: if there is one already.
         """
+        if self._producer is None:
+            self._producer = PacedProducer(self.core, self.guard)
         self._producer.register(producer, streaming)
 
     def unregisterProducer(self) -> None:
         """Forget the producer."""
-        self._producer.unregister()
+        paced, self._producer = self._producer, None
+        if paced is not None:
+            paced.unregister()
 
     # Data that the application does not take now.
 
@@ -354,7 +359,8 @@ class Driver:
         finalWord = self.core.dataToSend(self._now(), 0)
         if self._sink is not None:
             self._sink.close(finalWord)
-        self.guard(self._producer.stop)
+        if self._producer is not None:
+            self.guard(self._producer.stop)
         self.guard(self._owner.deliver, event)
         if self._transport is not None:
             self._close(self._transport, event.termination, bool(finalWord))
