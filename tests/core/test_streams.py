@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
-from dataclasses import dataclass, field
 
-from hypothesis import given
-from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import (
@@ -25,7 +21,7 @@ from thing.core.dialogue import Dialogue
 from thing.core.messages import CAC, CCR, CDT, COP, CST, END, MORE, SDT
 from thing.core.server import ServerConnection
 from thing.core.states import State
-from thing.core.window import RECORD_COST, Budget
+from thing.core.window import RECORD_COST
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, StopCode
 from thing.events import (
     Cause,
@@ -586,99 +582,3 @@ class CreditTests(Case):
         self.assertIsNone(server.termination)
         self.assertLessEqual(len(server._outbox._notices or ()), 1)
         self.assertEqual(server._streams.open, {})
-
-
-@dataclass
-class Side:
-    """What one side has sent and got, by stream."""
-
-    core: Dialogue
-    sent: dict[int, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
-    got: dict[int, bytearray] = field(default_factory=lambda: defaultdict(bytearray))
-    ended: set[int] = field(default_factory=set)
-    stopped: set[int] = field(default_factory=set)
-    closed: set[int] = field(default_factory=set)
-
-    def take(self, events: list[Event]) -> None:
-        """Note events, and accept whatever is opened."""
-        for event in events:
-            if isinstance(event, StreamRequested):
-                self.core.acceptStream(event.stream)
-            elif isinstance(event, StreamData):
-                assert event.stream not in self.ended | self.stopped
-                self.got[event.stream] += event.data
-            elif isinstance(event, StreamEnded):
-                self.ended.add(event.stream)
-            elif isinstance(event, StreamStopped):
-                self.stopped.add(event.stream)
-            elif isinstance(event, Terminated):
-                raise AssertionError(event.termination)
-
-
-class PropertyTests(SynchronousTestCase):
-    """What holds in any order of things."""
-
-    @given(seed=some.integers(0, 1 << 32), steps=some.integers(1, 120))
-    def test_anyOrder(self, seed: int, steps: int) -> None:
-        """
-        Whatever is opened, sent, held, released and ended in whatever order and however cut, each
-        stream's octets arrive in order and whole, no more than the window is held, and the
-        session goes on.
-        """
-        chance = random.Random(seed)
-        capacity = chance.choice(
-            (SMALL, Capacity(65535, 32768, 16384, 8), Capacity(600, 700, 300, 2))
-        )
-        budget = Budget(chance.choice((0, 10_000, 1 << 20)))
-        client, server = establishedPair(
-            clientSettings(capacity=capacity, budget=budget), serverSettings(capacity=capacity)
-        )
-        sides = [Side(client), Side(server)]
-        numbers: list[int] = []
-        now = 0.0
-        for _ in range(steps):
-            now += chance.choice((0.0, 0.01, 1.0))
-            here = chance.randrange(2)
-            side, other = sides[here], sides[1 - here]
-            number = chance.choice(numbers or [0])
-            what = chance.randrange(8)
-            if what == 0 and len(numbers) < 30:
-                try:
-                    numbers.append(side.core.openStream("x", now))
-                except LocalProtocolError as error:
-                    assert error.code is ErrorCode.TOO_MANY_STREAMS
-            elif what <= 2 and number:
-                data = chance.randbytes(chance.choice((1, 100, 20_000)))
-                if side.core.sendStream(number, data):
-                    side.sent[number] += data
-            elif what == 3 and number:
-                side.core.holdStream(number)
-            elif what == 4 and number:
-                side.take(list(side.core.releaseStream(number, now)))
-            elif what == 5 and number and chance.random() < 0.3:
-                side.core.endStream(number)
-            else:
-                data = side.core.dataToSend(now, chance.choice((1, 1000, 100_000)))
-                at = chance.randrange(len(data) + 1)
-                for part in (data[:at], data[at:]):
-                    other.take(list(other.core.receiveData(part, now)))
-            for each in sides:
-                for stream in each.core._streams.open.values():
-                    assert stream.inbox.held <= capacity.streamCredit + stream.window.size + 7000
-        for side in sides:
-            for number in numbers:
-                side.take(list(side.core.releaseStream(number, now)))
-        for _ in range(2000):
-            moved = False
-            for side, other in (sides, sides[::-1]):
-                data = side.core.dataToSend(now, 1 << 20)
-                moved = moved or bool(data)
-                other.take(list(other.core.receiveData(data, now)))
-                for number in numbers:
-                    other.take(list(other.core.releaseStream(number, now)))
-            if not moved:
-                break
-        for side, other in (sides, sides[::-1]):
-            for number, octets in side.sent.items():
-                self.assertEqual(other.got[number], octets, number)
-        self.assertEqual([side.core.termination for side in sides], [None, None])
