@@ -23,8 +23,9 @@ from thing.events import (
 )
 from thing.identity import CredentialKind, Identity
 
-STEPS = 13
-RAW, SEALED, TIME, SEND, LEAVE, BEAT, UPDATE, HOLD, RELEASE, END, ASK, REPLY, WORD = range(STEPS)
+STEPS = 18
+RAW, SEALED, TIME, SEND, LEAVE, BEAT, UPDATE, HOLD, RELEASE, END, ASK, REPLY, WORD = range(13)
+OPEN, ACCEPT, WRITE, FINISH, STOP = range(13, STEPS)
 
 
 KINDS = (CredentialKind.ED25519, CredentialKind.X509, CredentialKind.SSH_CERTIFICATE)
@@ -119,6 +120,37 @@ def call(side: Dialogue, kind: int, octets: bytes, now: float) -> list[Event]:
     return []
 
 
+def stream(side: Dialogue, kind: int, octets: bytes, now: float) -> list[Event]:
+    """
+    Let this side's program do something with a stream.
+
+    :param side: the Connection.
+    :param kind: what it does.
+    :param octets: the stream's number, if there are any, and what goes into it.
+    :param now: the time, seconds.
+    :return: the events that follow.
+    """
+    number = octets[0] if octets else 1
+    if kind == OPEN and side.state is State.ESTABLISHED:
+        try:
+            side.openStream("label", now)
+        except LocalProtocolError as error:
+            assert error.code is ErrorCode.TOO_MANY_STREAMS
+    elif kind == ACCEPT:
+        side.acceptStream(number)
+        return list(side.releaseStream(number, now))
+    elif kind == WRITE:
+        side.sendStream(number, octets)
+    elif kind == FINISH:
+        side.endStream(number)
+        side.holdStream(number)
+    elif kind == STOP and len(octets) % 2:
+        side.stopStream(number, len(octets))
+    elif kind == STOP:
+        return side.closeStream(number, now)
+    return []
+
+
 def ask(side: Dialogue, octets: bytes) -> None:
     """
     Let this side's program ask something, unless too much is unanswered.
@@ -167,7 +199,25 @@ def drive(side: Dialogue, kind: int, octets: bytes, now: float) -> list[Event]:
         return list(side.release(now))
     if kind == END:
         return side.receiveEnd(now)
+    if kind >= OPEN:
+        up = side.session is not None and side.termination is None
+        return stream(side, kind, octets, now) if up else []
     return call(side, kind, octets, now)
+
+
+def bounded(side: Dialogue) -> bool:
+    """
+    Whether no more is held for streams than what the peer was granted.
+
+    :param side: the Connection.
+    :return: whether it is so.
+    """
+    capacity = side._limits.capacity
+    streams = side._streams.open
+    held = side.held + sum(each.inbox.held for each in streams.values())
+    most = 2 * (capacity.mainCredit + capacity.maxStreams * capacity.streamCredit)
+    places = 2 * capacity.maxStreams
+    return held <= most + side._limits.budget.reserved and len(streams) <= 2 * places + 1
 
 
 def oneInput(data: bytes) -> None:
@@ -202,6 +252,8 @@ def oneInput(data: bytes) -> None:
                 unanswered.append(event.number)
                 assert len(unanswered) <= REQUESTS_OUTSTANDING
         side.dataToSend(now, PLENTY)
+        side.takeEvents()
+        assert bounded(side)
         assert over == (side.state is State.ENDED)
     side.receiveEnd(now)
     assert side.state is State.ENDED

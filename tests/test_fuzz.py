@@ -95,6 +95,31 @@ SESSION_STEPS = (
         for number in (2, 3)
     ]
     + [
+        step(fuzz_connection.SEALED, bytes((kind,)) + number.to_bytes(4, "big") + rest)
+        for kind, rest in (
+            (MessageType.CCR, bytes(6) + b"\x10\0"),
+            (MessageType.SCR, bytes(6) + b"\x10\0"),
+            (MessageType.COP, b"\x05label"),
+            (MessageType.SOP, b"\x05label"),
+            (MessageType.CAC, b""),
+            (MessageType.SAC, b""),
+            (MessageType.CST, b"\0\1"),
+            (MessageType.SST, b"\0\1"),
+        )
+        for number in (1, 2, 3, 4)
+    ]
+    + [
+        step(fuzz_connection.SEALED, bytes((kind, flags)) + number.to_bytes(4, "big") + b"data")
+        for kind in (MessageType.CDT, MessageType.SDT)
+        for number in (0, 1, 2)
+        for flags in (0, 2)
+    ]
+    + [
+        step(kind, bytes((number,)) + b"octets"[kind % 2 :])
+        for kind in range(fuzz_connection.OPEN, fuzz_connection.STEPS)
+        for number in (1, 2)
+    ]
+    + [
         step(kind, b"\x30\0data")
         for kind in range(fuzz_connection.STEPS)
         if kind not in (fuzz_connection.RAW, fuzz_connection.END)
