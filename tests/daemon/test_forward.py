@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.endpoints import clientFromString, serverFromString
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IPullProducer
+from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import IHalfCloseableProtocol, IPullProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import Clock, deferLater
 from twisted.logger import formatEvent, globalLogPublisher
@@ -33,7 +33,8 @@ from thing import (
     ThingProtocol,
 )
 from thing.core.window import MAX_WINDOW
-from thing.daemon.forward import CONNECT_TIMEOUT, ForwardFactory, ForwardProtocol, Link
+from thing.daemon.backend import CONNECT_TIMEOUT, Backend, BackendEnd
+from thing.daemon.forward import ForwardFactory, ForwardProtocol
 from thing.session.protocol import linkOf
 
 TIMEOUT = 60.0
@@ -62,7 +63,7 @@ class LineServer(LineReceiver):
             self.sendLine(line.upper())
 
 
-class Backend(Protocol):
+class BackendServer(Protocol):
     """
     Keeps what it gets, and sends what it is told to.
 
@@ -100,6 +101,28 @@ class Backend(Protocol):
         self.lost.callback(reason.value)
 
 
+@implementer(IHalfCloseableProtocol)
+class HalfBackend(BackendServer):
+    """
+    Keeps what it is told of half-closes, too.
+
+    :ivar halves: which are closed.
+    :ivar readEnded: fires when the client's is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.halves: list[str] = []
+        self.readEnded: Deferred[None] = Deferred()
+
+    def readConnectionLost(self) -> None:
+        self.halves.append("read")
+        self.readEnded.callback(None)
+
+    def writeConnectionLost(self) -> None:
+        self.halves.append("write")
+
+
 class BackendFactory(Factory):
     """
     Tells of each backend connection.
@@ -111,9 +134,9 @@ class BackendFactory(Factory):
 
     def __init__(self, protocol: Callable[[], Protocol]) -> None:
         self.protocol = protocol
-        self.connected: Deferred[Backend] = Deferred()
+        self.connected: Deferred[BackendServer] = Deferred()
 
-    def made(self, protocol: Backend) -> None:
+    def made(self, protocol: BackendServer) -> None:
         """Note a connection."""
         if not self.connected.called:
             self.connected.callback(protocol)
@@ -144,6 +167,10 @@ class Client(ThingProtocol):
         else:
             self._expected = (expected, waiter)
         return waiter
+
+    def dataEnded(self) -> None:
+        """Close as soon as the peer has closed its half, as most protocols do."""
+        self.goodbye()
 
 
 @implementer(IPullProducer)
@@ -181,7 +208,7 @@ class ForwardCase(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
 
     def observe(self, event: Any) -> None:
-        if event["log_namespace"].startswith("thing.daemon.forward"):
+        if event["log_namespace"].startswith(("thing.daemon.forward", "thing.daemon.backend")):
             self.logged.append(formatEvent(event))
 
     async def listen(self, factory: Factory, description: str = "tcp:0:interface=127.0.0.1") -> int:
@@ -204,7 +231,8 @@ class ForwardCase(TestCase):
         from twisted.internet import reactor
 
         settings = ServerSettings(credential=IdentityKey.generate(), allowAnonymous=True, **choices)
-        self.server = ForwardFactory(settings, Anyone(), clientFromString(reactor, backend))
+        self.backend = Backend(clientFromString(reactor, backend))
+        self.server = ForwardFactory(settings, Anyone(), self.backend)
         self.port = await self.listen(self.server)
         self.addCleanup(self.assertNothingLeft)
 
@@ -221,13 +249,13 @@ class ForwardCase(TestCase):
         await client.whenEstablished()
         return client
 
-    async def linked(self) -> Link:
+    async def linked(self) -> BackendEnd:
         """The only session's connection to its backend; the client can be up before it."""
         from twisted.internet import reactor
 
-        while not self.server.links:
+        while not self.backend.connections:
             await deferLater(reactor, 0.01)
-        (link,) = self.server.links
+        (link,) = self.backend.connections
         return link
 
     def gone(self, client: Client) -> Deferred[Any]:
@@ -244,16 +272,16 @@ class ForwardCase(TestCase):
             client.transport.abortConnection()
         else:
             lost.callback(None)
-        for link in self.server.links:
+        for link in self.backend.connections:
             link.transport.abortConnection()
-        closed: list[Deferred[Any]] = [link.closed for link in self.server.links]
+        closed: list[Deferred[Any]] = [link.closed for link in self.backend.connections]
         ended = [session.whenTerminated() for session in self.server.sessions]
         return DeferredList([lost, *closed, *ended])
 
     def assertNothingLeft(self) -> None:
         """No session and no link outlives its test."""
         self.assertEqual(self.server.sessions, set())
-        self.assertEqual(self.server.links, set())
+        self.assertEqual(self.backend.connections, set())
 
 
 class LineServerTests(ForwardCase):
@@ -286,7 +314,7 @@ class LineServerTests(ForwardCase):
         for number, client in enumerate(clients):
             await client.when(lambda client=client: client.received.count(b"\r\n") == 2)
             self.assertEqual(bytes(client.received), b"ready\r\nFROM %d\r\n" % number)
-        self.assertEqual(len(self.server.links), 3)
+        self.assertEqual(len(self.backend.connections), 3)
 
 
 class TransferTests(ForwardCase):
@@ -294,7 +322,7 @@ class TransferTests(ForwardCase):
 
     async def test_bothWays(self) -> None:
         """Megabytes go both ways at once and arrive as they were."""
-        backends = await self.start(Backend)
+        backends = await self.start(BackendServer)
         client = await self.connect()
         backend = await backends.connected
         there, back = octets("there", BIG), octets("back", BIG)
@@ -307,7 +335,7 @@ class TransferTests(ForwardCase):
 
     async def test_clientClosesFirst(self) -> None:
         """All that a client sent before its goodbye arrives, and then the backend sees the end."""
-        backends = await self.start(Backend)
+        backends = await self.start(BackendServer)
         client = await self.connect()
         backend = await backends.connected
         data = octets("there", BIG)
@@ -320,7 +348,7 @@ class TransferTests(ForwardCase):
     async def test_clientClosesAgainstTheStream(self) -> None:
         """Octets of the backend on their way do not make it lose what the client sent last."""
 
-        class Talker(Backend):
+        class Talker(BackendServer):
             greeting = octets("back", 1 << 20)
 
         backends = await self.start(Talker)
@@ -337,7 +365,7 @@ class TransferTests(ForwardCase):
 
     async def test_backendClosesFirst(self) -> None:
         """All that the backend sent before it closed arrives, and then a goodbye."""
-        backends = await self.start(Backend)
+        backends = await self.start(BackendServer)
         client = await self.connect()
         backend = await backends.connected
         data = octets("back", BIG)
@@ -350,7 +378,7 @@ class TransferTests(ForwardCase):
 
     async def test_unix(self) -> None:
         """A backend on a unix socket is closed in order, too."""
-        backends = BackendFactory(Backend)
+        backends = BackendFactory(BackendServer)
         path = self.mktemp()
         await self.listenUnix(backends, path)
         await self.serve(f"unix:{path}")
@@ -369,16 +397,78 @@ class TransferTests(ForwardCase):
 
     async def test_drain(self) -> None:
         """A server that stops waits until the backend has what the clients sent."""
-        backends = await self.start(Backend)
+        backends = await self.start(BackendServer)
         client = await self.connect()
         backend = await backends.connected
         data = octets("there", 1 << 20)
         client.sendMessage(data)
         await self.server.drain(20.0)
-        self.assertEqual(self.server.links, set())
-        await backend.lost
+        await self.backend.stopService()
+        self.assertEqual(self.backend.connections, set())
+        reason = await backend.lost
         self.assertEqual(bytes(backend.received), data)
+        self.assertIsInstance(reason, ConnectionLost)  # The client had no say in when it ends.
         self.assertTrue((await client.whenTerminated()).clean)
+
+
+class HalfCloseTests(ForwardCase):
+    """Each direction ends for itself."""
+
+    async def setUpHalves(self) -> tuple[Client, HalfBackend]:
+        """A client that does not leave at the backend's end of file, and the backend."""
+        backends = await self.start(HalfBackend)
+        client = await self.connect()
+        self.ended: Deferred[None] = Deferred()
+        client.dataEnded = lambda: self.ended.callback(None)  # type: ignore[method-assign]
+        backend = await backends.connected
+        assert isinstance(backend, HalfBackend)
+        return client, backend
+
+    async def test_clientsHalf(self) -> None:
+        """The backend sees the end of what the client sends, and can go on answering."""
+        client, backend = await self.setUpHalves()
+        data, answer = octets("there", 1 << 20), octets("back", 1 << 20)
+        client.sendMessage(data)
+        client.endData()
+        await backend.readEnded
+        self.assertEqual(bytes(backend.received), data)
+        backend.transport.write(answer)
+        await client.when(lambda: len(client.received) >= len(answer))
+        self.assertEqual(bytes(client.received), answer)
+        self.assertFalse(backend.lost.called)
+        backend.transport.loseConnection()
+        self.assertTrue((await client.whenTerminated()).clean)
+
+    async def test_backendsHalf(self) -> None:
+        """The client sees the end of what the backend sends, and can go on sending."""
+        client, backend = await self.setUpHalves()
+        data, answer = octets("there", 1 << 20), octets("back", 1 << 20)
+        backend.transport.write(answer)
+        backend.transport.loseWriteConnection()
+        await self.ended
+        self.assertEqual(bytes(client.received), answer)
+        client.sendMessage(data)
+        await backend.whenReceived(len(data))
+        self.assertIsNone(client.termination)
+        client.goodbye()
+        await backend.readEnded
+        backend.transport.loseConnection()
+        self.assertIsInstance(await backend.lost, ConnectionDone)
+        self.assertEqual(bytes(backend.received), data)
+
+    async def test_bothHalves(self) -> None:
+        """When both directions have ended, all is closed in order at both sides."""
+        client, backend = await self.setUpHalves()
+        client.sendMessage(b"question")
+        client.endData()
+        await backend.readEnded
+        backend.transport.write(b"answer")
+        backend.transport.loseWriteConnection()
+        termination: Termination = await client.whenTerminated()
+        self.assertIs(termination.cause, Cause.GOODBYE)
+        self.assertEqual(bytes(client.received), b"answer")
+        backend.transport.loseConnection()
+        self.assertIsInstance(await backend.lost, ConnectionDone)
 
 
 class BackpressureTests(ForwardCase):
@@ -387,7 +477,7 @@ class BackpressureTests(ForwardCase):
     async def test_slowBackend(self) -> None:
         """What a backend does not read stays with the client; the session lives; all arrives."""
 
-        class Slow(Backend):
+        class Slow(BackendServer):
             def connectionMade(self) -> None:
                 self.transport.pauseProducing()
                 super().connectionMade()
@@ -397,8 +487,8 @@ class BackpressureTests(ForwardCase):
         backend = await backends.connected
         link = await self.linked()
         (session,) = self.server.sessions
-        assert isinstance(session, ForwardProtocol) and session._link is link
-        full = whenCalled(session, "pauseProducing")
+        assert isinstance(session, ForwardProtocol) and session._back is link
+        full = whenCalled(session._front, "pauseProducing")
         data = octets("there", 32 << 20)
         pieces = Pieces(client, data)
         await full
@@ -412,13 +502,13 @@ class BackpressureTests(ForwardCase):
 
     async def test_slowClient(self) -> None:
         """What a client does not read stays with the backend, and all arrives in the end."""
-        backends = await self.start(Backend)
+        backends = await self.start(BackendServer)
         client = await self.connect()
         backend = await backends.connected
         client.transport.pauseProducing()
         link = await self.linked()
         (session,) = self.server.sessions
-        assert isinstance(session, ForwardProtocol) and session._link is link
+        assert isinstance(session, ForwardProtocol) and session._back is link
         full = whenCalled(link, "pauseProducing")
         data = octets("back", 32 << 20)
         pieces = Pieces(backend.transport, data)
@@ -435,8 +525,8 @@ def whenCalled(target: Any, name: str) -> Deferred[None]:
     called: Deferred[None] = Deferred()
     original = getattr(target, name)
 
-    def method() -> None:
-        original()
+    def method(*args: object) -> None:
+        original(*args)
         if not called.called:
             called.callback(None)
 
@@ -477,7 +567,7 @@ class TroubleTests(ForwardCase):
 
     async def test_reset(self) -> None:
         """A backend's connection that breaks is not told as a goodbye."""
-        backends = await self.start(Backend)
+        backends = await self.start(BackendServer)
         client = await self.connect()
         backend = await backends.connected
         client.sendMessage(b"hello")
@@ -488,19 +578,44 @@ class TroubleTests(ForwardCase):
         self.assertTrue([line for line in self.logged if line.startswith("The backend")])
 
     async def test_clientVanishes(self) -> None:
-        """What a client sent before it was cut off arrives, and then the backend sees the end."""
-        backends = await self.start(Backend)
+        """What a client sent before it was cut off arrives, and then the backend sees a reset."""
+        backends = await self.start(BackendServer)
         client = await self.connect()
         backend = await backends.connected
         client.sendMessage(b"hello")
         client.transport.loseConnection()
-        await backend.lost
+        self.assertIsInstance(await backend.lost, ConnectionLost)
         self.assertEqual(bytes(backend.received), b"hello")
+
+    async def test_tampered(self) -> None:
+        """A session that was tampered with is a reset to the backend, behind what was whole."""
+        backends = await self.start(BackendServer)
+        client = await self.connect()
+        backend = await backends.connected
+        client.sendMessage(b"hello")
+        client.transport.write(b"\x00\x64" + octets("forged", 100))  # A record of this length.
+        self.assertIsInstance(await backend.lost, ConnectionLost)
+        self.assertEqual(bytes(backend.received), b"hello")
+        self.assertFalse((await client.whenTerminated()).clean)
+
+    async def test_cutAgainstTheStream(self) -> None:
+        """A backend that closes its half just then sees a reset all the same."""
+        backends = await self.start(HalfBackend)
+        client = await self.connect()
+        backend = await backends.connected
+        client.sendMessage(b"hello")
+        connection = await self.linked()
+        parted = whenCalled(connection, "cut")
+        client.transport.loseConnection()
+        await parted
+        backend.transport.loseWriteConnection()
+        self.assertIsInstance(await backend.lost, ConnectionLost)
+        self.assertEqual((bytes(backend.received), backend.halves), (b"hello", ["write"]))
 
     async def test_impatience(self) -> None:
         """A backend that does not close when it should is cut off after ``closeTimeout``."""
 
-        class Stubborn(Backend):
+        class Stubborn(BackendServer):
             def connectionMade(self) -> None:
                 super().connectionMade()
                 self.transport.pauseProducing()
@@ -513,15 +628,6 @@ class TroubleTests(ForwardCase):
         await link.closed
         backend.transport.resumeProducing()
         await backend.lost
-
-    async def test_tooMuchQueued(self) -> None:
-        """If less may be buffered than comes at once, the session ends with an error."""
-        backends = await self.start(Backend, maxBuffered=1000)
-        client = await self.connect()
-        backend = await backends.connected
-        backend.transport.write(octets("back", 1 << 20))
-        termination: Termination = await client.whenTerminated()
-        self.assertIs(termination.code, ErrorCode.INTERNAL_ERROR)
 
 
 class LaterEndpoint:
@@ -550,10 +656,11 @@ class BeforeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.endpoint = LaterEndpoint()
+        self.backend = Backend(self.endpoint)
         self.factory = ForwardFactory(
             serverSettings(allowAnonymous=True),
             Anyone(),
-            self.endpoint,
+            self.backend,
             clock=self.clock,
             jitter=lambda: 0.5,
         )
@@ -564,9 +671,9 @@ class BeforeTests(SynchronousTestCase):
         other = Pair(clock=self.clock)
         (linkFactory,) = self.endpoint.factories
         link = linkFactory.buildProtocol(None)
-        self.backend = Backend()
-        self.backend.factory = BackendFactory(Backend)
-        other.clientEnd.connect(self.backend)
+        self.server = BackendServer()
+        self.server.factory = BackendFactory(BackendServer)
+        other.clientEnd.connect(self.server)
         other.serverEnd.connect(link)
         self.endpoint.connecting.callback(link)
         return other
@@ -578,7 +685,7 @@ class BeforeTests(SynchronousTestCase):
         self.pair.pump()
         other = self.link()
         other.pump()
-        self.assertEqual(bytes(self.backend.received), b"one two three")
+        self.assertEqual(bytes(self.server.received), b"one two three")
 
     def test_requests(self) -> None:
         """Requests wait for the backend as data does, and then they are not taken."""
@@ -590,7 +697,7 @@ class BeforeTests(SynchronousTestCase):
         self.pair.pump()
         other.pump()
         self.assertIs(fired[0].status, ReplyStatus.NOT_TAKEN)
-        self.assertEqual(bytes(self.backend.received), b"data")
+        self.assertEqual(bytes(self.server.received), b"data")
 
     def test_goodbyeIsHeld(self) -> None:
         """A client may be gone before the backend is there: what it sent arrives."""
@@ -602,8 +709,8 @@ class BeforeTests(SynchronousTestCase):
         self.pair.pump()
         self.assertTrue(self.pair.client.end.clean)
         other.pump()
-        self.assertEqual(bytes(self.backend.received), b"hello")
-        self.assertTrue(self.backend.lost.called)
+        self.assertEqual(bytes(self.server.received), b"hello")
+        self.assertTrue(self.server.lost.called)
 
     def test_timeout(self) -> None:
         """A backend that does not answer in time is given up, and the session with it."""
@@ -628,12 +735,12 @@ class BeforeTests(SynchronousTestCase):
         self.pair.pump()
         (linkFactory,) = self.endpoint.factories
         link = linkFactory.buildProtocol(None)
-        self.assertIsInstance(link, Link)
+        self.assertIsInstance(link, BackendEnd)
         other = Pair(clock=self.clock)
-        backend = Backend()
-        backend.factory = BackendFactory(Backend)
+        backend = BackendServer()
+        backend.factory = BackendFactory(BackendServer)
         other.clientEnd.connect(backend)
         other.serverEnd.connect(link)
         other.pump()
         self.assertTrue(link.closed.called)
-        self.assertEqual(self.factory.links, set())
+        self.assertEqual(self.backend.connections, set())

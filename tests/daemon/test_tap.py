@@ -30,6 +30,7 @@ from thing import (
     ThingFactory,
 )
 from thing.core.preshared import Resumable
+from thing.daemon.backend import Backend
 from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
 from thing.daemon.service import CannotStart, ThingService
@@ -221,6 +222,30 @@ class OptionTests(TapCase):
         self.assertEqual(tuple(factory.authorizer.authorizers), kinds)
         self.assertTrue(factory.settings.allowAnonymous)
 
+    def test_serve(self) -> None:
+        """Each label has a backend of its own, beside whatever else is served."""
+        words = (
+            "--anyone",
+            "--serve",
+            "web=tcp:localhost:8080",
+            "--serve=a b=tcp:host=localhost:port=8081",
+        )
+        for others in (
+            (),
+            ("--forward=tcp:localhost:1",),
+            ("--factory=tests.daemon.test_tap.NamedFactory",),
+        ):
+            service = self.service(*words, *others)
+            self.assertEqual(set(service.factory.served), {"web", "a b"})
+            backends = [each for each in service._companions if isinstance(each, Backend)]
+            self.assertEqual(len(backends), 2 + (others[:1] == ("--forward=tcp:localhost:1",)))
+            self.assertFalse(any(each.proxyProtocol for each in backends))
+        endpoint = service.factory.served["a b"].endpoint  # type: ignore[union-attr]
+        self.assertEqual(endpoint._port, 8081)
+        (backend,) = self.service(*words[:3], "--proxy-protocol")._companions
+        assert isinstance(backend, Backend)
+        self.assertTrue(backend.proxyProtocol)
+
     def test_identities(self) -> None:
         """The keys are read from the files that are named, encrypted or not."""
         plain, following = self.keyFile("plain"), self.keyFile("following")
@@ -247,7 +272,7 @@ class OptionTests(TapCase):
         """``--forward`` takes a client endpoint, and sessions become streams."""
         factory = self.service("--forward", "tcp:127.0.0.1:8007", "--anyone").factory
         assert isinstance(factory, ForwardFactory)
-        self.assertIsInstance(factory.backend, TCP4ClientEndpoint)
+        self.assertIsInstance(factory.backend.endpoint, TCP4ClientEndpoint)
         self.assertTrue(factory.settings.stream)
 
     def test_pathsBecomeAbsolute(self) -> None:
@@ -429,15 +454,27 @@ class ProblemTests(TapCase):
         self.assertProblem((things, "--anyone"), "--authorized", "--anyone")
         self.assertProblem(("--anonymous",), "--anonymous", "--authorized")
         self.assertProblem(("--anonymous", "--anyone"), "--anonymous", "--authorized")
-        self.assertProblem((forward, "--anyone", "--max-buffered=131071"), "--max-buffered")
-        for served in (factory, forward):
+        serve = "--serve=web=tcp:localhost:1"
+        self.assertProblem((serve, "--anyone", "--max-buffered=131071"), "--max-buffered")
+        self.assertProblem(("--proxy-protocol", "--anyone"), "--forward", "--serve")
+        self.service("--proxy-protocol", serve, things)
+        for served in (factory, forward, serve):
             self.assertProblem((served,), served.partition("=")[0], "--authorized", "--anyone")
             self.service(served, things)
+
+    def test_serve(self) -> None:
+        """What is not a label and an endpoint is refused, and so is a label that is there twice."""
+        for text in ("web", "=tcp:localhost:1", "web=", "x" * 256 + "=tcp:a:1", "\udcff=tcp:a:1"):
+            self.assertProblem((f"--serve={text}", "--anyone"), f"--serve: {text!r}", "LABEL=ENDP")
+        self.assertProblem(("--serve=web=nonsense:1", "--anyone"), "--serve: 'nonsense:1'")
+        twice = ("--serve=web=tcp:a:1", "--serve=web=tcp:a:2", "--anyone")
+        self.assertProblem(twice, "--serve: the label 'web' is there twice")
 
     def test_empty(self) -> None:
         """An empty value, as of an unset variable, is refused; it never opens a server."""
         self.assertProblem(("--factory=", "--anyone"), "--factory: cannot import")
         self.assertProblem(("--forward=", "--anyone"), "--forward: ''")
+        self.assertProblem(("--serve=", "--anyone"), "--serve: ''")
         for option in ("--authorized=", "--identity=", "--next-identity="):
             self.assertProblem((option,), f"{option[:-1]}: is empty")
         self.assertProblem(("--port=",), "--port: ''")

@@ -1,141 +1,82 @@
 """
 Sessions in front of a server that knows nothing of Thing.
 
-Each session gets a connection of its own to the backend, and octets go both
-ways in order, as fast as the slower side takes them. Either side's orderly
-close arrives at the other after all octets that came before it.
+Each session gets a connection of its own to the backend, and octets go both ways in order, as
+fast as the slower side takes them. A close, or a half of it, arrives at the other side after all
+octets that came before it; a session that was cut, or a connection that was, as a cut.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList
-from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import (
-    IDelayedCall,
-    IProtocol,
-    IPushProducer,
-    ISSLTransport,
-    IStreamClientEndpoint,
-    ITCPTransport,
-)
-from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from thing.core.settings import ServerSettings
-from thing.errors import EndReason, ErrorCode, LocalProtocolError
-from thing.events import Termination
-from thing.session.factory import ThingFactory
-from thing.session.protocol import ThingProtocol
-from thing.session.transports import setNoDelay
-
-CONNECT_TIMEOUT = 10.0
-"""How long the backend may take to accept a connection, seconds."""
+from thing.daemon.backend import Backend, BackendEnd
+from thing.daemon.relay import RelayEnd, factoryOf
+from thing.endpoints.stream import StreamFactory, StreamProtocol
+from thing.errors import ErrorCode
 
 
-MIN_BUFFERED = 131072
-"""
-The least that ``maxBuffered`` may be, octets: a session pauses its backend at
-half of that, and as much again may come before it does.
-"""
+class MainEnd(RelayEnd):
+    """The client's end: the main stream of its session."""
+
+    def __init__(self, session: ForwardProtocol) -> None:
+        """:param session: whose main stream it is."""
+        super().__init__()
+        self._session = session
+
+    def cut(self, reason: Failure) -> None:
+        """
+        End the session out of order: the connection to the backend was cut.
+
+        :param reason: why it was.
+        """
+        self._session.giveUp("is lost", reason)
 
 
-class ForwardProtocol(ThingProtocol):
-    """
-    One session, and its connection to the backend.
-
-    As a producer it is paused by that connection: what the session received
-    is held back while the backend takes no more.
-    """
+class ForwardProtocol(StreamProtocol):
+    """One session, whose main stream is joined with a connection to the backend."""
 
     factory: ForwardFactory
     _log = Logger()
-    _connecting: Deferred[IProtocol] | None = None
-    _link: Link | None = None
-    _received = 0
-    _sent = 0
-    _discarded = 0
+    _back: BackendEnd | None = None
+    _connecting: Deferred[Any] | None = None
+
+    def __init__(self) -> None:
+        self._front = MainEnd(self)
+        self.application = factoryOf(self._front)
 
     def handshakeCompleted(self) -> None:
         """Hold back what the client sends until the backend is there."""
-        self.pauseProducing()
-        connecting = self.factory.backend.connect(_LinkFactory(self))
-        self._connecting = connecting
-        connecting.addTimeout(CONNECT_TIMEOUT, self.factory.clock)
-        connecting.addErrback(self._unreachable)
+        super().handshakeCompleted()
+        self._front.pauseProducing()
+        self._connecting = self.factory.backend.connect(self)
+        self._connecting.addCallbacks(self._connected, self._unreachable)
 
-    def linked(self, link: Link) -> None:
-        """
-        Let octets pass: the backend is there.
-
-        :param link: the connection to it.
-        """
-        self._connecting = None
-        if self.termination is not None:
-            link.finish()
-            return
-        self._link = link
-        self.registerProducer(link, True)
-        self.resumeProducing()
+    def _connected(self, back: BackendEnd) -> None:
+        self._connecting, self._back = None, back
+        if self.termination is None:
+            self._front.join(back)
+        else:
+            back.finish()  # Nothing was sent there yet.
 
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None
         if self.termination is None:
-            self._giveUp("cannot be reached", failure)
+            self.giveUp("cannot be reached", failure)
 
-    def messageReceived(self, message: bytes) -> None:
+    def giveUp(self, what: str, failure: Failure) -> None:
         """
-        Pass on what the client sent.
+        End the session out of order, since octets may be missing.
 
-        :param message: some octets.
+        :param what: what is the matter with the backend.
+        :param failure: why.
         """
-        if self._link is None:
-            self._discarded += len(message)
-            return
-        self._received += len(message)
-        self._link.write(message)
-
-    def backendSent(self, data: bytes) -> None:
-        """
-        Pass on what the backend sent.
-
-        :param data: some octets.
-        """
-        try:
-            queued = self.sendMessage(data)  # Not after the client's goodbye.
-        except LocalProtocolError as error:
-            queued = False
-            self.reject(ErrorCode.INTERNAL_ERROR, error.detail)
-        if queued:
-            self._sent += len(data)
-        else:
-            self._discarded += len(data)
-
-    def unlinked(self, reason: Failure) -> None:
-        """
-        End the session, because its connection to the backend is closed.
-
-        :param reason: why it is.
-        """
-        self._link = None
-        if self.termination is not None:
-            return
-        self.unregisterProducer()
-        if isinstance(reason.value, ConnectionDone):
-            self.loseConnection()
-        else:
-            self._giveUp("is lost", reason)
-
-    def stopProducing(self) -> None:
-        """Wait for :meth:`unlinked`, which knows why the backend takes no more."""
-
-    def _giveUp(self, what: str, failure: Failure) -> None:
-        """End the session out of order, since octets may be missing."""
         reason = failure.getErrorMessage()
         self._log.warn(
             "The backend of session {sessionId} {what}: {reason}",
@@ -149,127 +90,39 @@ class ForwardProtocol(ThingProtocol):
             self.factory.limits.retryAfter,
         )
 
-    def terminated(self, termination: Termination) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
-        Close the connection to the backend, after all that is to be written.
+        Have the connection to the backend closed as the session was.
 
-        :param termination: how the session ended.
+        :param reason: why the stream below closed.
         """
+        super().connectionLost(reason)
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._link is not None:
-            self._link.finish()
+        if self.session is None:
+            return
+        front, back = self._front, self._back
         self._log.info(
             "Session {sessionId}: {received} octets to the backend, {sent} from it,"
             " {discarded} discarded",
             sessionId=self.sessionId,
-            received=self._received,
-            sent=self._sent,
-            discarded=self._discarded,
+            received=front.passed,
+            sent=0 if back is None else back.passed,
+            discarded=front.discarded + (0 if back is None else back.discarded),
         )
 
 
-@implementer(IPushProducer)
-class Link(Protocol):
-    """
-    The connection to the backend; as a producer it is paused by its session.
-
-    :ivar closed: fires when it is closed.
-    """
-
-    transport: Any
-    _finishing = False
-    _patience: IDelayedCall | None = None
-
-    def __init__(self, session: ForwardProtocol) -> None:
-        """:param session: whose octets it carries."""
-        self._session = session
-        self.closed: Deferred[None] = Deferred()
-
-    def connectionMade(self) -> None:
-        """Let the backend's slowness be felt by the client, and begin."""
-        setNoDelay(self.transport)
-        self._session.factory.links.add(self)
-        self.transport.registerProducer(self._session, True)
-        self._session.linked(self)
-
-    def write(self, data: bytes) -> None:
-        """
-        Send octets to the backend.
-
-        :param data: the octets.
-        """
-        self.transport.write(data)
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Pass on octets from the backend, while there is somebody to take them.
-
-        :param data: the octets.
-        """
-        if not self._finishing:
-            self._session.backendSent(data)
-
-    def finish(self) -> None:
-        """
-        Say that no more comes, after all that was written, and let the backend close.
-
-        To close at once with octets of the backend unread would reset the
-        connection, and the backend could lose what it was sent last.
-        """
-        self._finishing = True
-        transport = self.transport
-        transport.unregisterProducer()
-        transport.resumeProducing()
-        if ITCPTransport.providedBy(transport) and not ISSLTransport.providedBy(transport):
-            transport.loseWriteConnection()
-        else:
-            transport.loseConnection()
-        factory = self._session.factory
-        self._patience = factory.clock.callLater(
-            factory.settings.closeTimeout, transport.abortConnection
-        )
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        Tell the session.
-
-        :param reason: why the connection is closed.
-        """
-        if self._patience is not None and self._patience.active():
-            self._patience.cancel()
-        self._session.factory.links.discard(self)
-        self._session.unlinked(reason)
-        self.closed.callback(None)
-
-    def pauseProducing(self) -> None:
-        """Take no more from the backend (``IPushProducer``)."""
-        self.transport.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Take more from the backend (``IPushProducer``)."""
-        self.transport.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Wait for :meth:`finish`, which the end of the session brings (``IPushProducer``)."""
-
-
-class ForwardFactory(ThingFactory):
+class ForwardFactory(StreamFactory):
     """
     Builds a :class:`ForwardProtocol` for each session.
 
     :ivar backend: where the octets go.
-    :ivar links: the connections to the backend.
     """
 
     protocol = ForwardProtocol
 
     def __init__(
-        self,
-        settings: ServerSettings,
-        authorizer: Any,
-        backend: IStreamClientEndpoint,
-        **others: Any,
+        self, settings: ServerSettings, authorizer: Any, backend: Backend, **others: Any
     ) -> None:
         """
         :param settings: the server's settings; ``stream`` is set whatever they say.
@@ -277,39 +130,5 @@ class ForwardFactory(ThingFactory):
         :param backend: where the octets go.
         :param others: as for :class:`~thing.session.factory.ThingFactory`.
         """
-        super().__init__(replace(settings, stream=True), authorizer, **others)
+        super().__init__(settings, authorizer, **others)
         self.backend = backend
-        self.links: set[Link] = set()
-
-    def drain(
-        self,
-        grace: float,
-        reason: EndReason = EndReason.SHUTDOWN,
-        retryAfter: float = 0.0,
-    ) -> Deferred[None]:
-        """
-        Ask every client to leave, and wait until the backend has what the last one sent.
-
-        :param grace: how long each client may take to say goodbye, seconds.
-        :param reason: what they are told.
-        :param retryAfter: how long they should stay away, seconds.
-        :return: fires when the last connection to the backend is closed.
-        """
-
-        def close(_: None) -> Deferred[Any]:
-            return DeferredList([link.closed for link in self.links])
-
-        return super().drain(grace, reason, retryAfter).addCallback(close).addCallback(_nothing)
-
-
-class _LinkFactory(Factory):
-    """Builds the one link of a session."""
-
-    noisy = False
-
-    def __init__(self, session: ForwardProtocol) -> None:
-        self.protocol = partial(Link, session)
-
-
-def _nothing(_: object) -> None:
-    """Forget a result."""

@@ -15,7 +15,7 @@ from typing import Any
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
-from thing.daemon.forward import MIN_BUFFERED
+from thing.core.streams import LABEL_LIMIT
 from thing.daemon.logs import FORMATS, formatProblem
 from thing.daemon.reuseport import canReuse
 from thing.daemon.service import CannotStart
@@ -38,6 +38,12 @@ DEFAULT_PORT = "tcp:9000"
 
 DRAIN_TIMEOUT = 10.0
 """How long clients may take to leave at SIGTERM, seconds: goodbyes take a round trip."""
+
+MIN_BUFFERED = 131072
+"""
+The least that ``maxBuffered`` may be, octets: a stream pauses its backend at half of that, and
+as much again may come before it does.
+"""
 
 IN_MEMORY = "memory"
 """The presence that shares nothing."""
@@ -63,6 +69,14 @@ def _node(value: str) -> str:
     return value
 
 
+def _isLabel(text: str) -> bool:
+    """Whether a text can be a stream's label; what is no UTF-8 on a command line cannot."""
+    try:
+        return 0 < len(text.encode()) <= LABEL_LIMIT
+    except UnicodeEncodeError:
+        return False
+
+
 def _oneOf(words: Sequence[str], wanted: str) -> Callable[[str], str]:
     """What reads one of these words."""
 
@@ -77,6 +91,12 @@ def _oneOf(words: Sequence[str], wanted: str) -> Callable[[str], str]:
 _DECIDING = tuple(keyword.name for keyword in SERVER_KEYWORDS if keyword.decides)
 
 _PORT = Keyword("port", "PORT", "number or endpoint, repeatable", shown=DEFAULT_PORT)
+_SERVE = Keyword(
+    "serve",
+    "LABEL=ENDPOINT",
+    "streams of a label, repeatable",
+    needs=_DECIDING,
+)
 _REUSE_PORT = Keyword("reusePort", "yes", "share TCP ports with other processes", yes)
 _SERVED = (
     Keyword(
@@ -88,6 +108,13 @@ _SERVED = (
         excludes=("forward",),
     ),
     Keyword("forward", "ENDPOINT", "another server: carry octets to and fro", str, needs=_DECIDING),
+    Keyword(
+        "proxyProtocol",
+        "yes",
+        "tell those servers who the client is",
+        yes,
+        needs=("forward", "serve"),
+    ),
 )
 _FLEET = (
     Keyword(
@@ -113,7 +140,10 @@ _LOG_FORMAT = Keyword(
     default=FORMATS[0],
 )
 _PROCESS = (_REUSE_PORT, *_SERVED, *_FLEET, _DRAIN_TIMEOUT, _LOG_FORMAT)
-"""What concerns the process, but for the port: that may be repeated, and has a short name."""
+"""What concerns the process, but for what may be repeated."""
+
+_REPEATABLE = (_PORT, _SERVE)
+"""What concerns the process, too, and has methods of its own."""
 
 _SETTINGS = writtenIn(Where.DAEMON, SERVER_SETTINGS)
 _TRUST = writtenIn(Where.DAEMON, SERVER_KEYWORDS)
@@ -126,7 +156,7 @@ def _about(topic: Topic) -> tuple[Keyword, ...]:
 GROUPS: tuple[tuple[str, tuple[Keyword, ...]], ...] = (
     ("Where to listen:", (_PORT, _REUSE_PORT)),
     ("The server's keys, and whom to admit; without a choice the demo admits everybody:", _TRUST),
-    ("What to serve; without a choice the demo:", _SERVED),
+    ("What to serve; without a choice the demo:", (*_SERVED[:2], _SERVE, *_SERVED[2:])),
     ("Liveness:", _about(Topic.LIVENESS)),
     ("Who is here:", _FLEET),
     ("Time limits:", (*_about(Topic.TIME), _DRAIN_TIMEOUT)),
@@ -150,8 +180,9 @@ The default key is made at the first start: server_key in $THING_HOME, else in
 $XDG_DATA_HOME/thing, else in ~/.local/share/thing. An endpoint is written as
 Twisted writes it: tcp:9000:interface=127.0.0.1, tcp6:9000, unix:/run/thing,
 ssl:9001:privateKey=key.pem:certKey=cert.pem, systemd:domain=INET:index=0,
-haproxy:tcp:9000. --forward takes a client endpoint, as tcp:localhost:8007.
-SIGTERM lets the clients leave in order; SIGHUP reads the files of keys anew.
+haproxy:tcp:9000. --forward and --serve take client endpoints, as in
+--serve=web=tcp:localhost:8007. SIGTERM lets the clients leave in order; SIGHUP
+reads the files of keys anew.
 """
 
 
@@ -204,6 +235,7 @@ class Options(UsageOptions):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self["port"] = []
+        self["serve"] = {}
 
     def opt_port(self, description: str) -> None:
         """
@@ -219,6 +251,22 @@ class Options(UsageOptions):
         self["port"].append(description)
 
     opt_p = opt_port
+
+    def opt_serve(self, description: str) -> None:
+        """
+        Serve another server in streams of a label.
+
+        :param description: the label, an equals sign, and a client endpoint description.
+        :raises UsageError: if it is not that, or the label was there before.
+        """
+        label, equals, endpoint = description.partition("=")
+        if not (_isLabel(label) and equals and endpoint):
+            raise UsageError(
+                f"--serve: {description!r} is not LABEL=ENDPOINT, as web=tcp:localhost:8080"
+            )
+        if label in self["serve"]:
+            raise UsageError(f"--serve: the label {label!r} is there twice")
+        self["serve"][label] = endpoint
 
     def parseOptions(self, options: Any = None) -> None:
         """
@@ -239,9 +287,9 @@ class Options(UsageOptions):
         :raises UsageError: if options do not go together.
         """
         self["port"] = self["port"] or [DEFAULT_PORT]
-        given = {each.name for each in (*_TRUST, *_PROCESS) if self._isGiven(each)}
+        given = {each.name for each in (*_TRUST, *_PROCESS, _SERVE) if self._isGiven(each)}
         try:
-            for keyword in _PROCESS:
+            for keyword in (*_PROCESS, _SERVE):
                 if keyword.name in given:
                     checkCombination(keyword, given, asOption)
             self._checkProcess()
@@ -258,8 +306,8 @@ class Options(UsageOptions):
 
     def _checkProcess(self) -> None:
         """Check what concerns the process and not the protocol."""
-        if self["forward"] is not None and self["max-buffered"] < MIN_BUFFERED:
-            raise UsageError(f"--forward needs a --max-buffered of {MIN_BUFFERED} or more")
+        if self["serve"] and self["max-buffered"] < MIN_BUFFERED:
+            raise UsageError(f"--serve needs a --max-buffered of {MIN_BUFFERED} or more")
         problem = formatProblem(self["log-format"], self.parent)
         if problem:
             raise UsageError(problem)
@@ -288,7 +336,7 @@ class Options(UsageOptions):
 
     def _isGiven(self, keyword: Keyword) -> bool:
         """Whether an option was given; an empty value, as of an unset variable, is given, too."""
-        return self[_option(keyword)] not in (None, 0)
+        return self[_option(keyword)] not in (None, 0, {})
 
     def getUsage(self, width: int | None = None) -> str:
         """

@@ -20,6 +20,7 @@ from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.logger import Logger
 from twisted.python.reflect import InvalidName, namedAny
 
+from thing.daemon.backend import Backend
 from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
 from thing.daemon.logs import FORMATS, makeObserver
@@ -58,14 +59,18 @@ def makeService(options: Options) -> ThingService:
         endpoints = {text: _serverEndpoint(ports, text) for text in options["port"]}
         # Not sooner: it takes from the environment what Twisted's systemd: endpoint reads there.
         supervisor = Supervisor.fromEnvironment(os.environ)
-        makeFactory = _chooseFactory(reactor, options)
+        forward, served = _backends(reactor, options)
+        makeFactory = _chooseFactory(options, forward)
         choice = ServerChoice.read(_trustWithDefaults(options))
         settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
         factory = makeFactory(settings, choice.authorizer, limits=limitsOf(options.settings))
         factory.trust = LiveTrust(choice, factory.clock)
+        for label, backend in served.items():
+            factory.serve(label, backend)
         presence, companions = _makePresence(reactor, factory, options)
         if options["status"] is not None:
             companions.insert(0, _makeStatus(reactor, presence, options))
+        companions += [*served.values()] if forward is None else [forward, *served.values()]
     except ThingError as error:
         raise CannotStart(str(error)) from None
 
@@ -107,19 +112,36 @@ def _serverEndpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     return endpoint
 
 
-def _chooseFactory(reactor: Any, options: Options) -> Callable[..., ThingFactory]:
+def _chooseFactory(options: Options, forward: Backend | None) -> Callable[..., ThingFactory]:
     """What makes the factory from settings, authorizer and limits."""
     if options["factory"] is not None:
         return _namedFactory(options["factory"])
-    if options["forward"] is None:
+    if forward is None:
         return DemoFactory
+    return partial(ForwardFactory, backend=forward)
+
+
+def _backend(reactor: Any, options: Options, option: str, description: str) -> Backend:
+    """A server that knows nothing of Thing."""
     from twisted.internet.endpoints import clientFromString
 
     try:
-        backend = clientFromString(reactor, options["forward"])  # type: ignore[no-untyped-call]
+        endpoint = clientFromString(reactor, description)  # type: ignore[no-untyped-call]
     except Exception as error:  # A parser may raise anything.
-        raise CannotStart(f"--forward: {options['forward']!r}: {_oneLine(error)}") from None
-    return partial(ForwardFactory, backend=backend)
+        raise CannotStart(f"--{option}: {description!r}: {_oneLine(error)}") from None
+    return Backend(endpoint, bool(options["proxy-protocol"]))
+
+
+def _backends(reactor: Any, options: Options) -> tuple[Backend | None, dict[str, Backend]]:
+    """Where the main stream of each session is forwarded to, and where streams are, by label."""
+    forward = options["forward"]
+    return (
+        None if forward is None else _backend(reactor, options, "forward", forward),
+        {
+            label: _backend(reactor, options, "serve", description)
+            for label, description in options["serve"].items()
+        },
+    )
 
 
 def _namedFactory(name: str) -> type[ThingFactory]:

@@ -26,6 +26,7 @@ from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity
 from thing.session.clock import SteadyClock
 from thing.session.door import Door
+from thing.session.interfaces import IStreamServer
 from thing.session.journal import Journal
 from thing.session.kept import KeptTicket
 from thing.session.limits import Limits
@@ -97,7 +98,7 @@ class ThingFactory(Factory):
         self.clock = clock
         self.sessions: set[ThingProtocol] = set()
         self.observers: list[Observer] = []
-        self.served: dict[str, IProtocolFactory] = {}
+        self.served: dict[str, IProtocolFactory | IStreamServer] = {}
         self.admission: Any = None
         self.reviews = 0
         self.loopLag = 0.0
@@ -182,7 +183,7 @@ class ThingFactory(Factory):
         since = self.door.handshakes.get(linkOf(protocol))
         return None if since is None else self.clock.seconds() - since
 
-    def serve(self, label: str, factory: IProtocolFactory) -> None:
+    def serve(self, label: str, factory: IProtocolFactory | IStreamServer) -> None:
         """
         Accept the streams of a label that peers open, in all sessions.
 
@@ -190,7 +191,8 @@ class ThingFactory(Factory):
         counts before this. Serve before there are sessions: a peer may open a stream at once.
 
         :param label: what the streams are for.
-        :param factory: builds a protocol for each stream; it is started and stopped with this one.
+        :param factory: builds a protocol for each stream, or decides about each; it is started
+            and stopped with this one.
         """
         before, self.served[label] = self.served.get(label), factory
         if self.numPorts:

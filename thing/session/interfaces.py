@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.interfaces import ITCPTransport
-from zope.interface import Attribute
+from zope.interface import Attribute, Interface
 
 
 class IThingTransport(ITCPTransport):
@@ -46,3 +48,28 @@ class IThingTransport(ITCPTransport):
         :return: the same octets on both sides.
         :raises LocalProtocolError: if the session is over, or an argument is out of bounds.
         """
+
+
+class IStreamServer(Interface):
+    """
+    What is served in the streams of a label where no one protocol factory does for all of them.
+
+    As that it is given to ``serve``, and told when it is in use.
+    """
+
+    def streamRequested(protocol: Any, label: str) -> Any:
+        """
+        Decide about a stream that the peer opens.
+
+        :param protocol: the :class:`~thing.session.protocol.ThingProtocol` of the session.
+        :param label: what it is for.
+        :return: a protocol factory; None to refuse it; or a Deferred of one of these, which is
+            cancelled if the stream is given up.
+        :raises StreamRefused: to refuse it with another code than ``NOT_TAKEN``.
+        """
+
+    def doStart() -> None:
+        """Note that it is in use."""
+
+    def doStop() -> None:
+        """Note that it is in use no more."""

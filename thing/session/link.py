@@ -56,6 +56,7 @@ from thing.identity import Identity
 from thing.session.addresses import networkOf
 from thing.session.callbacks import SessionCallbacks
 from thing.session.driver import Driver
+from thing.session.interfaces import IStreamServer
 from thing.session.limits import Limits
 from thing.session.reception import Reception
 from thing.session.requests import Requests
@@ -81,7 +82,7 @@ class SessionFactory(Protocol[P]):
     jitter: Callable[[], float]
     sessions: set[P]
     observers: list[Callable[[P, Event], None]]
-    served: dict[str, IProtocolFactory]
+    served: dict[str, IProtocolFactory | IStreamServer]
 
     def authorize(self, identity: Identity) -> Deferred[Identity]:
         """
@@ -288,7 +289,7 @@ class Link(Generic[P]):
         return self.factory.clock
 
     @property
-    def served(self) -> Mapping[str, IProtocolFactory]:
+    def served(self) -> Mapping[str, IProtocolFactory | IStreamServer]:
         """What is served in the streams of all sessions, by label."""
         return self.factory.served
 

@@ -23,6 +23,7 @@ from thing.events import Session, Termination
 from thing.session.carried import StreamTransport, prefixOf
 from thing.session.clock import callOff
 from thing.session.driver import Driver
+from thing.session.interfaces import IStreamServer
 from thing.session.producers import QUEUE_LOW, PacedProducer
 from thing.session.reasons import StreamCut
 
@@ -59,7 +60,7 @@ class Owner(Protocol):
         """How long a close waits while nothing moves, seconds."""
 
     @property
-    def served(self) -> Mapping[str, IProtocolFactory]:
+    def served(self) -> Mapping[str, IProtocolFactory | IStreamServer]:
         """What is served in the streams of all sessions, by label."""
 
     def whenEstablished(self) -> Deferred[Session]:

@@ -19,6 +19,7 @@ from zope.interface import implementer
 
 from thing.errors import SessionEnded, StopCode, StreamRefused
 from thing.events import StreamRequested, StreamStopped, Termination
+from thing.session.interfaces import IStreamServer
 from thing.session.reasons import StreamCut, reasonOf
 from thing.session.stream import CarriedStream, Owner
 
@@ -73,7 +74,7 @@ class SessionStreams:
         """:param owner: whose they are."""
         self._owner = owner
         self._core = owner.driver.core
-        self._served: dict[str, IProtocolFactory | None] = {}
+        self._served: dict[str, Any] = {}
         self._carried: dict[int, CarriedStream] = {}
         self._deciding: dict[int, Deferred[Any]] = {}
         self._opening: dict[int, tuple[CarriedStream, Deferred[CarriedStream]]] = {}
@@ -91,7 +92,7 @@ class SessionStreams:
         """
         return StreamEndpoint(self, label, timeout)
 
-    def serve(self, label: str, factory: IProtocolFactory | None) -> None:
+    def serve(self, label: str, factory: IProtocolFactory | IStreamServer | None) -> None:
         """
         Accept the streams of a label that the peer of this session opens from now on.
 
@@ -99,8 +100,8 @@ class SessionStreams:
         said again.
 
         :param label: the label.
-        :param factory: builds a protocol for each stream; None to take no more of them, whatever
-            is served in all sessions.
+        :param factory: builds a protocol for each stream, or decides about each; None to take no
+            more of them, whatever is served in all sessions.
         """
         if self._core.termination is not None:
             return
@@ -220,7 +221,10 @@ class SessionStreams:
     def _decide(self, label: str) -> Any:
         for served in (self._served, self._owner.served):
             if label in served:
-                return served[label]
+                factory = served[label]
+                if IStreamServer.providedBy(factory):
+                    return factory.streamRequested(self._owner.protocol, label)
+                return factory
         answer = self._owner.protocol.streamRequested(label)
         return ensureDeferred(answer) if hasattr(answer, "__await__") else answer
 
