@@ -9,11 +9,17 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
-from twisted.internet.interfaces import IConsumer, IPushProducer, IWriteDescriptor
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableProtocol,
+    IPushProducer,
+    IWriteDescriptor,
+)
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from thing import (
@@ -576,6 +582,27 @@ class FakeTests(SynchronousTestCase):
         self.assertIsNone(self.speaker.reason)
         self.transport.lose()
         self.assertIsInstance(self.speaker.reason, Goodbye)
+
+    def test_halfCloses(self) -> None:
+        """Either half is closed for itself, where the protocol knows of halves."""
+
+        @implementer(IHalfCloseableProtocol)
+        class Halves(Speaker):
+            told = 0
+
+            def readConnectionLost(self) -> None:
+                self.told += 1
+
+        transport, halves = FakeThingTransport(), Halves()
+        transport.connect(halves)
+        transport.write(b"data")
+        transport.loseWriteConnection()
+        transport.write(b"too late")
+        self.assertEqual((transport.value(), transport.disconnecting), (b"data", False))
+        transport.endRead()
+        self.assertEqual((halves.told, transport.disconnecting), (1, False))
+        self.transport.endRead()
+        self.assertTrue(self.transport.disconnecting)
 
     def test_closesOnAClock(self) -> None:
         """With a clock it comes in the next turn."""

@@ -10,11 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from thing.core.capacity import Capacity
     from thing.core.credentials import Anonymous
     from thing.core.groups import GroupName
     from thing.core.heartbeat import TtlPolicy
     from thing.core.records import Aead
     from thing.core.settings import ClientSettings, ServerSettings
+    from thing.core.window import Budget
     from thing.errors import (
         CredentialError,
         EndReason,
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
         RequestFailed,
         RequestTimedOut,
         SessionEnded,
+        StopCode,
+        StreamRefused,
         ThingError,
     )
     from thing.events import Cause, Session, Termination
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from thing.session.factory import ThingFactory
     from thing.session.limits import Limits
     from thing.session.protocol import ThingProtocol
+    from thing.session.reasons import StreamCut
+    from thing.session.streams import SessionStreams
     from thing.trust.authorized import Anyone, AuthorizedThings
     from thing.trust.interfaces import IAuthorizer, IKeyContinuity
     from thing.trust.keys import IdentityKey
@@ -44,6 +50,8 @@ __all__ = [
     "Anonymous",
     "Anyone",
     "AuthorizedThings",
+    "Budget",
+    "Capacity",
     "Cause",
     "ClientSettings",
     "CredentialError",
@@ -68,6 +76,10 @@ __all__ = [
     "ServerSettings",
     "Session",
     "SessionEnded",
+    "SessionStreams",
+    "StopCode",
+    "StreamCut",
+    "StreamRefused",
     "Termination",
     "ThingError",
     "ThingFactory",
@@ -76,11 +88,13 @@ __all__ = [
 ]
 
 _HOMES = {
+    "thing.core.capacity": ("Capacity",),
     "thing.core.credentials": ("Anonymous",),
     "thing.core.groups": ("GroupName",),
     "thing.core.heartbeat": ("TtlPolicy",),
     "thing.core.records": ("Aead",),
     "thing.core.settings": ("ClientSettings", "ServerSettings"),
+    "thing.core.window": ("Budget",),
     "thing.errors": (
         "CredentialError",
         "EndReason",
@@ -93,6 +107,8 @@ _HOMES = {
         "RequestFailed",
         "RequestTimedOut",
         "SessionEnded",
+        "StopCode",
+        "StreamRefused",
         "ThingError",
     ),
     "thing.events": ("Cause", "Session", "Termination"),
@@ -100,6 +116,8 @@ _HOMES = {
     "thing.session.factory": ("ThingFactory",),
     "thing.session.limits": ("Limits",),
     "thing.session.protocol": ("ThingProtocol",),
+    "thing.session.reasons": ("StreamCut",),
+    "thing.session.streams": ("SessionStreams",),
     "thing.trust.authorized": ("Anyone", "AuthorizedThings"),
     "thing.trust.interfaces": ("IAuthorizer", "IKeyContinuity"),
     "thing.trust.keys": ("IdentityKey",),

@@ -439,7 +439,7 @@ class GivenUpTests(StreamCase):
         pair, connecting, fired, later = self.waiting()
         theirs = self.maker()
         later.callback(theirs)
-        pair.serverEnd._fillKernel()
+        pair.serverEnd.step(0)
         connecting.cancel()
         pair.advance(1)
         self.assertEqual([type(each) for each in fired], [CancelledError])

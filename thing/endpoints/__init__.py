@@ -22,6 +22,7 @@ from thing.session.reasons import (
     SessionAborted,
     SessionLost,
     SessionOver,
+    StreamCut,
     Truncated,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "SessionAborted",
     "SessionLost",
     "SessionOver",
+    "StreamCut",
     "StreamFactory",
     "ThingClientEndpoint",
     "ThingClientService",

@@ -10,6 +10,7 @@ from typing import Any
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
     IConsumer,
+    IHalfCloseableProtocol,
     IProtocol,
     IPushProducer,
     IReactorTime,
@@ -44,6 +45,7 @@ class FakeThingTransport:
     :ivar streams: None, unless the test has something for the protocol to open streams with.
     :ivar connected: whether the session is up.
     :ivar disconnecting: whether the protocol asked for its end.
+    :ivar writeEnded: whether it has closed its half.
     :ivar aborted: whether it did by :meth:`abortConnection`.
     :ivar reading: whether the protocol takes data now.
     :ivar producer: the producer that is registered.
@@ -70,7 +72,7 @@ class FakeThingTransport:
         self.ttl: float | None = ttl
         self.roundTripTime: float | None = None
         self.streams: Any = None
-        self.connected = self.disconnecting = self.aborted = False
+        self.connected = self.disconnecting = self.aborted = self.writeEnded = False
         self.reading = True
         self.producer: Any = None
         self._address = address
@@ -114,6 +116,14 @@ class FakeThingTransport:
         reason = Failure(reasonOf(termination or self._ending()))  # type: ignore[no-untyped-call]
         self.protocol.connectionLost(reason)
 
+    def endRead(self) -> None:
+        """Have the peer close its half, and tell the protocol, as TCP does."""
+        protocol: Any = self.protocol
+        if IHalfCloseableProtocol.providedBy(protocol):
+            protocol.readConnectionLost()
+        else:
+            self.loseConnection()
+
     def _ending(self) -> Termination:
         if self.aborted:
             return Termination(Cause.ABORTED, ErrorCode.ABORTED)
@@ -140,7 +150,7 @@ class FakeThingTransport:
         for piece in data:
             if not isinstance(piece, bytes):
                 raise TypeError("Data must be bytes")
-            if self.connected and not self.disconnecting:
+            if self.connected and not self.disconnecting and not self.writeEnded:
                 self._written += piece
 
     def loseConnection(self) -> None:
@@ -151,8 +161,8 @@ class FakeThingTransport:
                 self._clock.callLater(0, self.lose)
 
     def loseWriteConnection(self) -> None:
-        """Note the same: a session has no half to close."""
-        self.loseConnection()
+        """Note that the protocol has closed its half; what it writes now is dropped."""
+        self.writeEnded = self.writeEnded or self.connected
 
     def abortConnection(self) -> None:
         """Note that the session is to end at once."""
