@@ -240,7 +240,12 @@ class StreamRefused(ThingError):
     """
 
     def __init__(self, code: StopCode | int = StopCode.NOT_TAKEN) -> None:
-        """:param code: why."""
+        """
+        :param code: why.
+        :raises ValueError: if it is not within 0 to 65535.
+        """
+        if not 0 <= code <= 0xFFFF:
+            raise ValueError(f"no code of a stop: {code}")
         self.code = code
         if isinstance(code, StopCode):
             super().__init__(f"{code.name}: {code.sentence}")

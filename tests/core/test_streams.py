@@ -18,10 +18,12 @@ from tests.helpers import (
 from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
-from thing.core.messages import CAC, CCR, CDT, COP, CST, END, MORE, SDT
+from thing.core.messages import CAC, CCR, CDT, COP, CRP, CST, END, MORE, SCR, SDT, MessageType
+from thing.core.outbox import Outbox
 from thing.core.server import ServerConnection
 from thing.core.states import State
-from thing.core.window import RECORD_COST
+from thing.core.streams import MAX_STREAM
+from thing.core.window import RECORD_COST, Budget
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, StopCode
 from thing.events import (
     Cause,
@@ -188,6 +190,26 @@ class OpeningTests(Case):
         pump(client, server)
         self.assertRefused(ErrorCode.STREAM_UNKNOWN, sendTo(client, SDT(0, 1, b"x")))
 
+    def test_lastNumbers(self) -> None:
+        """The last numbers of both sides can be used; then there are no more."""
+        client, server = self.pair()
+        for side in (client, server):
+            side._streams._nextOwn += MAX_STREAM - 5
+            side._streams._nextPeer += MAX_STREAM - 5
+        for _ in range(2):
+            self.opened(client, server)
+            number = server.openStream("x", 0.0)
+            pump(client, server)
+            client.acceptStream(number)
+            client.sendStream(number, b"x")
+            self.assertEqual(pump(client, server).server[-1], StreamData(number, b"x"))
+        self.assertEqual(self.opened(client, server), MAX_STREAM)
+        for side in (client, server):
+            with self.assertRaises(LocalProtocolError) as caught:
+                side.openStream("x", 0.0)
+            self.assertIs(caught.exception.code, ErrorCode.TOO_MANY_STREAMS)
+        self.assertRefused(ErrorCode.STREAM_NUMBER, sendTo(server, COP(1, b"x")))
+
     def test_goodbye(self) -> None:
         """Once the session says goodbye no stream is opened, and the peer's are ignored."""
         client, server = self.pair()
@@ -236,6 +258,42 @@ class EndTests(Case):
         client, server = self.pair()
         client.endStream(0)
         self.assertEqual(pump(client, server).server, [DataEnded()])
+
+    def test_endedTwice(self) -> None:
+        """To end a direction again changes nothing, whether its END was sent already or not."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        for each in (0, number):
+            client.endStream(each)
+            client.endStream(each)
+        told = pump(client, server)
+        self.assertEqual(told.server, [DataEnded(), StreamEnded(number)])
+        client.endStream(0)
+        client.endStream(number)
+        self.assertEqual(pump(client, server).server, [])
+        self.assertIsNone(server.termination)
+
+    def test_forgotten(self) -> None:
+        """Nothing is kept of a stream that has ended both ways, whoever was last."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.endStream(number)
+        pump(client, server)
+        server.endStream(number)
+        pump(client, server)
+        for side in (client, server):
+            self.assertEqual((side._streams.open, side._streams.stirred), ({}, {}))
+
+    def test_wrongCode(self) -> None:
+        """A code that is none is an error of the caller's, and changes nothing."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        for code in (-1, 0x10000):
+            with self.assertRaises(LocalProtocolError) as caught:
+                server.stopStream(number, code)
+            self.assertIs(caught.exception.code, ErrorCode.BAD_ARGUMENT)
+        server.stopStream(number, 0xFFFF)
+        self.assertEqual(pump(client, server).client, [StreamStopped(number, 0xFFFF)])
 
     def test_afterEnd(self) -> None:
         """What comes behind an end is refused."""
@@ -381,8 +439,112 @@ class EndTests(Case):
         self.assertIs(ending(told.client).cause, Cause.GOODBYE)
 
 
+class RestTests(Case):
+    """What is still there when a session is over."""
+
+    def test_endIsTold(self) -> None:
+        """An end that is held is told, as data are, whatever ends the session."""
+        for broken in (False, True):
+            client, server = self.pair()
+            server.hold()
+            client.sendMessage(b"last")
+            client.endStream(0)
+            pump(client, server)
+            events = sendTo(server, CAC(9)) if broken else server.receiveEnd(0.0)
+            self.assertEqual(events[:2], [MessageReceived(b"last"), DataEnded()])
+
+    def test_badRest(self) -> None:
+        """What is wrong among what was held does not keep streams from being told and let go."""
+        budget = Budget(1 << 20)
+        client, server = establishedPair(clientSettings(), serverSettings(budget=budget))
+        number = self.opened(client, server)
+        client.sendStream(number, bytes(1 << 20))
+        pump(client, server)
+        self.assertGreater(budget.reserved, 0)
+        server.hold()
+        server.holdStream(number)
+        client.sendStream(number, b"held")
+        pump(client, server)
+        sendTo(server, CRP(1, 0, b""), CRP(1, 0, b""))  # Nothing was asked.
+        events = server.receiveEnd(0.0)
+        self.assertEqual(only(StreamData, events), [StreamData(number, b"held")])
+        self.assertIsInstance(events[-1], Terminated)
+        self.assertEqual(budget.reserved, 0)
+
+    def test_dropped(self) -> None:
+        """Whoever cuts or refuses its session is told nothing more that it has held."""
+        for cut in (
+            lambda side: side.abort(0.0),
+            lambda side: side.reject(ErrorCode.INTERNAL_ERROR, 0.0),
+        ):
+            client, server = self.pair()
+            number = self.opened(client, server)
+            server.hold()
+            server.holdStream(number)
+            client.sendMessage(b"held")
+            client.sendStream(number, b"held")
+            client.endStream(number)
+            pump(client, server)
+            (terminated,) = cut(server)
+            self.assertIsInstance(terminated, Terminated)
+
+    def test_nothingAfter(self) -> None:
+        """Nothing is told after the end, whatever this side still does with its streams."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.sendStream(number, b"x")
+        pump(client, server)
+        server.abort(0.0)
+        self.assertEqual(server.closeStream(number, 0.0), [])
+        server.stopStream(number, 0)
+        server.endStream(number)
+        server.endStream(0)
+        self.assertFalse(server.sendStream(number, b"x"))
+        self.assertFalse(server.acceptStream(number))
+        self.assertEqual(list(server.releaseStream(number, 0.0)), [])
+        self.assertEqual(server.takeEvents(), [])
+        self.assertFalse(server.hasDataToSend)
+
+    def test_goodbyeBehindHeld(self) -> None:
+        """A goodbye that came behind what a stream held counts when the transport ends."""
+        client, server = self.pair()
+        number = self.opened(client, server)
+        client.holdStream(number)
+        server.sendStream(number, b"held")
+        pump(client, server)
+        client.goodbye(0.0)
+        pump(client, server)
+        self.assertIsNone(client.termination)
+        events = client.receiveEnd(0.0)
+        self.assertEqual(only(StreamData, events), [StreamData(number, b"held")])
+        self.assertIs(ending(events).cause, Cause.GOODBYE)
+
+
 class GoodbyeTests(Case):
     """Streams, and a session that says goodbye."""
+
+    def test_nothingBehindCGB(self) -> None:
+        """A client that has said goodbye says no other end: its goodbye stands for all of them."""
+        client, server = self.pair()
+        numbers = [self.opened(client, server) for _ in range(4)]
+        server.endStream(numbers[1])
+        server.endStream(numbers[2])
+        pump(client, server)
+        asking = client.openStream("asking", 0.0)
+        client.goodbye(0.0)
+        octets = client.dataToSend(0.0, 1 << 20)
+        self.assertIs(client.state, State.AWAIT_SGB)
+        told = list(server.receiveData(octets, 0.0))
+        closed = []
+        for number in (*numbers[:2], asking):
+            closed += client.closeStream(number, 0.0)
+        self.assertEqual(closed, [StreamClosed(number) for number in numbers[:2]])
+        for number in numbers[2:]:
+            client.endStream(number)
+            self.assertFalse(client.sendStream(number, b"late"))
+        both = pump(client, server)
+        self.assertIs(ending(told + both.server).cause, Cause.GOODBYE)
+        self.assertIs(ending(both.client).cause, Cause.GOODBYE)
 
     def test_undecided(self) -> None:
         """What the peer asked for and nobody has decided is stopped by a goodbye."""
@@ -571,6 +733,28 @@ class CreditTests(Case):
             client.setLastWord(bytes(495))
             pump(client, server)
             self.assertEqual(server.lastWord, bytes(495))
+
+    def test_oldestCreditFirst(self) -> None:
+        """Of the credits that wait the oldest goes first: none waits for ever."""
+        outbox = Outbox(MessageType.CDT, MessageType.CCR, 1000)
+        for number, credit in ((1, 10), (3, 10), (1, 20)):
+            outbox.grant(number, credit)
+        told = [outbox.take() for _ in range(2)]
+        self.assertEqual(told, [CCR(1, 20).typed(), CCR(3, 10).typed()])
+
+    def test_hugeCredit(self) -> None:
+        """The largest credit there is, and credit after credit, do no harm."""
+        client, server = self.pair(server=SMALL)
+        number = self.opened(client, server)
+        most = (1 << 64) - 1
+        sendTo(client, SCR(0, most), SCR(number, most), SCR(number, most - 1))
+        client.sendMessage(bytes(100_000))
+        client.sendStream(number, bytes(100_000))
+        size = 0
+        while octets := client.dataToSend(0.0, 1000):
+            size += len(octets)
+        self.assertGreater(size, 200_000)
+        self.assertEqual(client.queued + client.streamQueued(number), 0)
 
     def test_stopDropsAcceptance(self) -> None:
         """A peer that opens and stops without reading leaves nothing that waits for it."""

@@ -48,7 +48,7 @@ from thing.events import (
 )
 
 _FAREWELLS = frozenset({MessageType.CGB, MessageType.SGB})
-_LAST = frozenset({MessageType.CST, MessageType.SST, MessageType.SGB})
+_LAST = frozenset({MessageType.CST, MessageType.SST}) | _FAREWELLS
 _OVERHEAD = HEADER_LENGTH + TAG_LENGTH
 
 
@@ -206,6 +206,7 @@ class Connection:
         """
         self._now = now
         self._inbox.holding = False
+        self._releaseStreams()
         try:
             while self.termination is None and (self._advanceInbox() or self._advanceStreams()):
                 pass
@@ -334,13 +335,20 @@ class Connection:
             self._handlers[kind](self, content)
         inbox = self._inbox
         if inbox.ended:
-            inbox.ended = False
-            self._events.append(DataEnded())
+            self._window.close()
+            self._noteEnded(inbox)
         if inbox.consumed and self.termination is None:
             cost, inbox.consumed = inbox.consumed, 0
-            credit = self._window.consume(cost, self._now, self._roundTrip)
-            if credit is not None and not inbox.closed:
+            credit = None
+            if not inbox.closed:
+                credit = self._window.consume(cost, self._now, self._roundTrip)
+            if credit is not None:
                 self._outbox.grant(0, credit)
+
+    def _noteEnded(self, inbox: Inbox) -> None:
+        if inbox.ended:
+            inbox.ended = False
+            self._events.append(DataEnded())
 
     @property
     def _inbox(self) -> Inbox:
@@ -374,16 +382,25 @@ class Connection:
         """Whether something came in such a stream that its application has not taken."""
         return False
 
+    def _releaseStreams(self) -> None:
+        """Hold nothing of any such stream any more."""
+
     def _sentLast(self, message: bytes) -> None:
-        """Data with END, or a stop, were handed to the transport."""
+        """Data with END, a stop, or the goodbye were handed to the transport."""
 
     def _noteDrained(self) -> None:
         """Of some stream little waits to be sent."""
 
     def _deliverRest(self) -> None:
         """The session is over: tell what came whole and in order before that."""
-        for kind, content in self._inbox.rest():
-            self._handlers[kind](self, content)
+        with suppress(RemoteProtocolError):  # The session is over as it is.
+            for kind, content in self._inbox.rest():
+                self._handlers[kind](self, content)
+            self._noteEnded(self._inbox)
+
+    def _dropReceived(self) -> None:
+        """This side ends the session at once: what it has not taken it does not want."""
+        self._inbox.clear()
 
     @property
     def _handshakeLimit(self) -> int:
@@ -440,7 +457,7 @@ class Connection:
         """
         self._now = now
         if self.termination is None:
-            self._inbox.clear()
+            self._dropReceived()
             cause = Cause.REJECTED if self.session is None else Cause.ABORTED
             self._sayReject(code, retryAfter)
             self._end(Termination(cause, code, detail=detail))
@@ -456,7 +473,7 @@ class Connection:
         self._now = now
         if self.termination is None:
             self._writer.clear()
-            self._inbox.clear()
+            self._dropReceived()
             self._end(Termination(Cause.ABORTED, ErrorCode.ABORTED))
         return self._takeEvents()
 
@@ -493,8 +510,7 @@ class Connection:
 
     def _end(self, termination: Termination) -> None:
         """The only way to the end: tell what came before it, forget all secrets and all else."""
-        with suppress(RemoteProtocolError):  # The session is over as it is.
-            self._deliverRest()
+        self._deliverRest()
         self._machine.step(Step.END)
         self.termination = termination
         self._inbox.clear()

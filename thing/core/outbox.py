@@ -8,7 +8,7 @@ waits in it, is in :class:`Lane`.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 
 from thing.core.messages import CCR, END, FRAGMENT_LIMIT, MORE, MessageType
 from thing.core.window import RECORD_COST
@@ -17,8 +17,10 @@ from thing.errors import ErrorCode, LocalProtocolError
 STREAM_LENGTH = 4
 """How many octets a stream's number has."""
 
-_ANSWERS = frozenset(map(int, (MessageType.CAC, MessageType.SAC, MessageType.CST, MessageType.SST)))
-"""What needs not be said of a stream any more once the peer has stopped it."""
+_ANSWERS = tuple(
+    bytes((kind,)) for kind in (MessageType.CAC, MessageType.SAC, MessageType.CST, MessageType.SST)
+)
+"""The types of what needs not be said of a stream any more once the peer has stopped it."""
 
 
 def frozen(data: bytes) -> bytes:
@@ -103,8 +105,9 @@ class Lane:
         self.queued += cost
 
     def end(self) -> None:
-        """Let END follow what waits."""
-        self.ending = self._endWaits = True
+        """Let END follow what waits, once."""
+        if not self.ending:
+            self.ending = self._endWaits = True
 
     def clear(self) -> None:
         """Drop everything that waits."""
@@ -207,8 +210,9 @@ class Outbox:
         self._limit = limit
         self._urgent: list[bytes] = []  # Never more than a few.
         # An idle session has none of these: they are big.
-        self._notices: deque[bytes] | None = None
-        self._credits: dict[int, int] | None = None
+        # Both in order, and cheap at their front and anywhere else: a peer can make them long.
+        self._notices: OrderedDict[bytes, bytes] | None = None  # By type and stream: once each.
+        self._credits: OrderedDict[int, int] | None = None
         self._turns: deque[Lane] | None = None
         self._lanes: dict[int, Lane] | None = None
         self._wholes: dict[int, int] | None = None
@@ -244,8 +248,8 @@ class Outbox:
         :param message: its type and its body.
         """
         if self._notices is None:
-            self._notices = deque()
-        self._notices.append(message)
+            self._notices = OrderedDict()
+        self._notices[message[: 1 + STREAM_LENGTH]] = message
 
     def grant(self, number: int, credit: int) -> None:
         """
@@ -255,7 +259,7 @@ class Outbox:
         :param credit: how much the peer may have spent in all, octets.
         """
         if self._credits is None:
-            self._credits = {}
+            self._credits = OrderedDict()
         self._credits[number] = credit
 
     # Data.
@@ -314,11 +318,8 @@ class Outbox:
         """
         if self._notices:
             about = number.to_bytes(STREAM_LENGTH, "big")
-            self._notices = deque(
-                each
-                for each in self._notices
-                if each[0] not in _ANSWERS or each[1 : 1 + STREAM_LENGTH] != about
-            )
+            for kind in _ANSWERS:
+                self._notices.pop(kind + about, None)
 
     def data(self, lane: Lane, message: bytes) -> None:
         """
@@ -420,9 +421,9 @@ class Outbox:
         if self._urgent:
             return self._urgent.pop(0)
         if self._notices:
-            return self._notices.popleft()
+            return self._notices.popitem(last=False)[1]
         if self._credits:
-            number, credit = self._credits.popitem()
+            number, credit = self._credits.popitem(last=False)
             return CCR.WHOLE.pack(self._creditType, number, credit)
         if self._turns:
             return self._takeTurn(self._turns)

@@ -15,7 +15,7 @@ from thing.core.messages import CAC, CCR, COP, CST, MessageType
 from thing.core.opening import H, Opening
 from thing.core.settings import Settings
 from thing.core.states import WRITABLE_STATES, State
-from thing.core.streams import UNDECIDED, Stream, Streams, StreamState, StreamStep
+from thing.core.streams import MAX_CODE, UNDECIDED, Stream, Streams, StreamState, StreamStep
 from thing.errors import ErrorCode, LocalProtocolError, StopCode
 from thing.events import (
     Event,
@@ -26,6 +26,7 @@ from thing.events import (
     StreamEnded,
     StreamRequested,
     StreamStopped,
+    Termination,
 )
 
 
@@ -140,6 +141,8 @@ class Streaming(Opening[H]):
         :param now: the time, seconds.
         :return: what follows; :class:`~thing.events.StreamClosed` now or later.
         """
+        if self.termination is not None:
+            return []  # With it all streams have ended.
         stream = self._streams.open.get(number)
         if stream is None:  # Both directions have ended.
             self._events.append(StreamClosed(number))
@@ -154,7 +157,10 @@ class Streaming(Opening[H]):
 
         :param number: its number.
         :param code: why: a :class:`~thing.errors.StopCode`, or one of the application's.
+        :raises LocalProtocolError: ``BAD_ARGUMENT`` for a code that is not within 0 to 65535.
         """
+        if not 0 <= code <= MAX_CODE:
+            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, f"no code of a stop: {code}")
         stream = self._streams.open.get(number)
         if stream is not None:
             self._streams.stop(stream, code)
@@ -245,6 +251,7 @@ class Streaming(Opening[H]):
                 self._events.append(StreamData(number, content))
             if inbox.ended:
                 inbox.ended = False
+                stream.window.close()
                 self._events.append(StreamEnded(number))
                 if stream.state is StreamState.OVER and not inbox.held:
                     streams.heard(stream)  # Else a stop is behind it.
@@ -266,7 +273,10 @@ class Streaming(Opening[H]):
             if message[0] == MessageType.SGB:
                 streams.clear()  # It stands for the end of all that are open.
                 return
-            streams.sent(message)
+            if message[0] == MessageType.CGB:
+                streams.sentFarewell()
+            else:
+                streams.sent(message)
             self._noteSettled()
 
     def _noteDrained(self) -> None:
@@ -287,13 +297,28 @@ class Streaming(Opening[H]):
         """
         return self._takeEvents()
 
-    def _deliverRest(self) -> None:
-        super()._deliverRest()
+    def _releaseStreams(self) -> None:
         streams = self._streamsOrNone
         if streams is not None:
-            for stream in list(streams.open.values()):
+            for stream in streams.open.values():
                 if stream.state not in UNDECIDED:
                     stream.inbox.holding = False
-                    while stream.inbox.next is not None:
-                        self._tell(streams, stream)
-            streams.clear()
+                    streams.stirred[stream.number] = stream
+
+    def _deliverRest(self) -> None:
+        super()._deliverRest()
+        self._releaseStreams()
+        while self._advanceStreams():
+            pass
+
+    def _dropReceived(self) -> None:
+        super()._dropReceived()
+        self._clearStreams()
+
+    def _clearStreams(self) -> None:
+        if self._streamsOrNone is not None:
+            self._streamsOrNone.clear()
+
+    def _end(self, termination: Termination) -> None:
+        super()._end(termination)
+        self._clearStreams()

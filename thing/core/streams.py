@@ -7,6 +7,7 @@ send is counted in :mod:`thing.core.window`; the main stream is the Connection's
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from enum import Enum
 
 from thing.core.capacity import Capacity
@@ -19,6 +20,9 @@ from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, Sto
 
 MAX_STREAM = 0xFFFFFFFF
 """The last number that a stream can have."""
+
+MAX_CODE = 0xFFFF
+"""The largest code that a stop can have."""
 
 LABEL_LIMIT = 255
 """How many octets a label has at most, in UTF-8."""
@@ -145,8 +149,8 @@ class Streams:
     """
 
     __slots__ = (
-        "_nextOwn", "_nextPeer", "_outbox", "_ownPlaces", "_peer", "_peerPlaces", "_role",
-        "_settings", "closing", "open", "settled", "stirred",
+        "_nextOwn", "_nextPeer", "_outbox", "_ownPlaces", "_peer", "_peerOpen", "_peerPlaces",
+        "_role", "_settings", "closing", "open", "settled", "stirred",
     )  # fmt: skip
 
     def __init__(self, role: Role, outbox: Outbox, settings: Settings, peer: Capacity) -> None:
@@ -157,7 +161,7 @@ class Streams:
         :param peer: what the peer can take.
         """
         self.open: dict[int, Stream] = {}
-        self.stirred: dict[int, Stream] = {}
+        self.stirred: OrderedDict[int, Stream] = OrderedDict()
         self.settled: list[int] = []
         self.closing = False
         self._role = role
@@ -169,6 +173,7 @@ class Streams:
         # Those that are open on the wire: a place is free when the last word of this side is out.
         self._ownPlaces: set[int] = set()
         self._peerPlaces: set[int] = set()
+        self._peerOpen = 0  # How many of those in `open` are the peer's.
 
     # This side's program.
 
@@ -308,8 +313,12 @@ class Streams:
         """
         stream.inbox.clear()
         stream.window.close()
-        self.open.pop(stream.number, None)
         self.stirred.pop(stream.number, None)
+        if self.open.pop(stream.number, None) is not None:
+            self._peerOpen -= self._isPeers(stream.number)
+
+    def _isPeers(self, number: int) -> bool:
+        return number % 2 == self._nextPeer % 2
 
     # The peer.
 
@@ -332,10 +341,11 @@ class Streams:
         self._nextPeer += 2
         self._peerPlaces.add(number)
         stream = self._make(number, text, StreamState.ASKED, now)
+        self._peerOpen += 1
         if self.closing:
             self.stop(stream, StopCode.CANCELLED)
             return None
-        if len(self.open) > 2 * (most + self._peer.maxStreams):
+        if self._peerOpen > 2 * most:
             self.stop(stream, StopCode.BUSY)  # The application does not look at their ends.
             return None
         return stream
@@ -351,8 +361,8 @@ class Streams:
         stream = self.open.get(number)
         if stream is not None:
             return None if stream.state is StreamState.OVER else stream
-        own = number % 2 == self._nextOwn % 2
-        if number == 0 or number >= (self._nextOwn if own else self._nextPeer):
+        following = self._nextPeer if self._isPeers(number) else self._nextOwn
+        if number == 0 or number >= following:
             raise RemoteProtocolError(ErrorCode.STREAM_UNKNOWN, f"number {number}")
         return None
 
@@ -473,12 +483,26 @@ class Streams:
             self._leave(int.from_bytes(message[1:5], "big"))
             return
         stream = self.open.get(int.from_bytes(message[2:6], "big"))
-        if stream is not None and stream.allows(StreamStep.SEND_END):
-            stream.step(StreamStep.SEND_END)
-            if stream.state is StreamState.OVER:
-                self._leave(stream.number)
-            if stream.discarding:
-                self._settle(stream)
+        if stream is not None:
+            self._sentEnd(stream)
+
+    def sentFarewell(self) -> None:
+        """CGB was handed to the transport: it stands for END in all streams that are open."""
+        for stream in list(self.open.values()):
+            stream.lane.ending = True
+            self._sentEnd(stream)
+
+    def _sentEnd(self, stream: Stream) -> None:
+        if not stream.allows(StreamStep.SEND_END):
+            return
+        stream.step(StreamStep.SEND_END)
+        over = stream.state is StreamState.OVER
+        if over:
+            self._leave(stream.number)
+        if stream.discarding:
+            self._settle(stream)
+        elif over and not stream.inbox.held:
+            self.heard(stream)
 
     def _leave(self, number: int) -> None:
         self._ownPlaces.discard(number)
@@ -490,6 +514,7 @@ class Streams:
             stream.window.close()
         self.open.clear()
         self.stirred.clear()
+        self._peerOpen = 0
 
 
 _STOPPING = frozenset({int(MessageType.CST), int(MessageType.SST)})
