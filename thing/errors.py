@@ -118,7 +118,7 @@ class StopCode(Worded):
     NOT_TAKEN = 2, "nobody takes streams of this label"
     NOT_PERMITTED = 3, "the peer may not open this stream"
     UNREACHABLE = 4, "what the stream was for could not be reached"
-    TIMED_OUT = 5, "nobody decided in time"
+    TIMED_OUT = 5, "nobody decided, or nothing moved, in time"
     BUSY = 6, "there is no room for the stream now"
     FAILED = 7, "the application failed"
 

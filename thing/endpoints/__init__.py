@@ -11,7 +11,7 @@ from thing.endpoints.backoff import Backoff, isHopeless, retryPolicy, terminatio
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.endpoints.reconnect import ThingClientService
 from thing.endpoints.stream import ApplicationFactory, StreamFactory
-from thing.session.interfaces import IThingTransport
+from thing.session.interfaces import IStreamServer, IThingTransport
 from thing.session.reasons import (
     Aborted,
     FlatLined,
@@ -32,6 +32,7 @@ __all__ = [
     "Backoff",
     "FlatLined",
     "Goodbye",
+    "IStreamServer",
     "IThingTransport",
     "Lapsed",
     "RuleBroken",
