@@ -75,7 +75,8 @@ class Inbox:
         self._waiting.append(message)
         self.held += RECORD_COST + len(message)
         if message[0] in DATA:
-            self.closed = bool(message[1] & END)
+            if message[1] & END:
+                self.closed = True
         elif message[0] == self._farewell:
             self.parting = True
 
