@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -445,6 +446,34 @@ class GivenUpTests(StreamCase):
         self.assertEqual([type(each) for each in fired], [CancelledError])
         self.assertEqual(theirs.made[0].reason.code, StopCode.CANCELLED)
 
+    def test_failsToGiveUp(self) -> None:
+        """A question that cannot be cancelled is logged; it ends no session and keeps no end."""
+        pair, client, server = self.stream()
+        stuck: list[Deferred[Any]] = []
+
+        def decide(label: str) -> Deferred[Any]:
+            stuck.append(Deferred(lambda _: 1 // 0))
+            return stuck[-1]
+
+        pair.server.streamRequested = decide  # type: ignore[method-assign]
+        connecting = pair.client.streams.endpoint("stuck").connect(self.maker())
+        fired = firings(connecting)
+        pair.pump()
+        connecting.cancel()
+        pair.advance(1)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIsNone(pair.server.termination)
+        fired += firings(pair.client.streams.endpoint("stuck").connect(self.maker()))
+        pair.pump()
+        pair.client.abort()
+        pair.advance(3)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIsNotNone(server.reason)
+        self.assertIsNotNone(client.reason)
+        self.assertEqual(len(fired), 2)
+        for each in stuck:
+            each.callback(None)
+
     def test_sessionEnds(self) -> None:
         """The session ends meanwhile, by either side and in any way: so it fails, and once."""
         for ends in (
@@ -744,6 +773,30 @@ class EndTests(StreamCase):
 
 class FlowTests(StreamCase):
     """Producers, consumers and pauses."""
+
+    def test_notAtOnce(self) -> None:
+        """Data of a stream wait for a turn of the reactor, as the main one's do; beats do not."""
+        pair, client, _ = self.stream()
+        pair.advance(0.1)
+        client.transport.write(b"x")
+        client.transport.outflow.drain()
+        self.assertEqual(pair.clientEnd.kernel, b"")
+        self.assertNotEqual(pair.clientEnd.outgoing, b"")
+        pair.advance(0.1)
+        linkOf(pair.client).driver._beat()
+        self.assertNotEqual(pair.clientEnd.kernel, b"")
+
+    def test_neverFull(self) -> None:
+        """To write never fails for size, as in Twisted's transports, nor leaves anything out."""
+        pair, client, server = self.stream()
+        server.transport.pauseProducing()
+        data = secrets.token_bytes(6 << 20)
+        for _ in range(3):
+            client.transport.write(data)
+            pair.advance(1)
+        server.transport.resumeProducing()
+        pair.advance(5)
+        self.assertEqual(server.data, 3 * data)
 
     def test_paused(self) -> None:
         """A pause of many TTLs costs no session, and holds back the writer."""

@@ -152,6 +152,11 @@ class Connection:
         """Whether :meth:`dataToSend` with a positive limit would give anything."""
         return bool(self._writer.ready or self._outbox)
 
+    @property
+    def hasDataReady(self) -> bool:
+        """Whether data of some stream would be among it, not only what the protocol says."""
+        return self._outbox.hasDataReady
+
     def dataToSend(self, now: float, limit: int) -> bytes:
         """
         Seal and take records, the urgent ones first.

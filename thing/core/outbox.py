@@ -70,16 +70,17 @@ class Lane:
         self.inTurn = False
         self.wanted: int | None = None
 
-    def data(self, message: bytes) -> None:
+    def data(self, message: bytes, limited: bool = True) -> None:
         """
         Queue octets, or a message.
 
         :param message: the octets; they are split as needed.
+        :param limited: whether it may be refused; there must be another bound if not.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
         :raises TypeError: unless it is bytes or like bytes.
         """
         message = frozen(message)
-        self._append(b"", message, len(message), True)
+        self._append(b"", message, len(message), limited)
 
     def whole(self, kind: MessageType, body: bytes, content: int, limited: bool = True) -> None:
         """
@@ -277,6 +278,11 @@ class Outbox:
         return 0 if self._main is None else self._main.queued
 
     @property
+    def hasDataReady(self) -> bool:
+        """Whether some stream has data that may go now."""
+        return bool(self._turns)
+
+    @property
     def mainEnding(self) -> bool:
         """Whether this side's END of the main stream follows, or has."""
         return self._main is not None and self._main.ending
@@ -321,15 +327,16 @@ class Outbox:
             for kind in _ANSWERS:
                 self._notices.pop(kind + about, None)
 
-    def data(self, lane: Lane, message: bytes) -> None:
+    def data(self, lane: Lane, message: bytes, limited: bool = True) -> None:
         """
         Queue an application's octets, or its message.
 
         :param lane: the stream's.
         :param message: the octets.
+        :param limited: whether it may be refused; there must be another bound if not.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
         """
-        lane.data(message)
+        lane.data(message, limited)
         self.wake(lane)
 
     def whole(self, kind: MessageType, body: bytes, content: int, limited: bool = True) -> None:

@@ -81,12 +81,13 @@ class Streaming(Opening[H]):
         self._streams.accept(stream)
         return True
 
-    def sendStream(self, number: int, data: bytes) -> bool:
+    def sendStream(self, number: int, data: bytes, limited: bool = True) -> bool:
         """
         Queue octets in a stream.
 
         :param number: its number.
         :param data: the octets.
+        :param limited: whether it may be refused; there must be another bound if not.
         :return: whether they are queued; False once this direction ends, or the session does.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
         :raises TypeError: unless ``data`` is bytes or like bytes.
@@ -94,7 +95,7 @@ class Streaming(Opening[H]):
         stream = self._streams.open.get(number)
         if stream is None or self._machine.state not in WRITABLE_STATES:
             return False
-        return self._streams.send(stream, data)
+        return self._streams.send(stream, data, limited)
 
     def streamQueued(self, number: int) -> int:
         """

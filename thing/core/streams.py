@@ -232,19 +232,20 @@ class Streams:
         message = CAC if self._role is Role.CLIENT else SAC
         self._outbox.notice(message(stream.number).typed())
 
-    def send(self, stream: Stream, data: bytes) -> bool:
+    def send(self, stream: Stream, data: bytes, limited: bool) -> bool:
         """
         Queue octets.
 
         :param stream: in which stream.
         :param data: the octets.
+        :param limited: whether it may be refused.
         :return: whether they are queued; False once this direction ends or has.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
         """
         if stream.state not in _WRITING or stream.lane.ending:
             return False
         if data:
-            self._outbox.data(stream.lane, data)
+            self._outbox.data(stream.lane, data, limited)
         return True
 
     def end(self, stream: Stream) -> None:

@@ -270,7 +270,7 @@ class Driver:
         self._sending = True
         try:
             while True:
-                room, urgent = sink.room, not core.queued
+                room, urgent = sink.room, not core.hasDataReady
                 data = core.dataToSend(self._now(), room)
                 if data:
                     sink.send(data, urgent)

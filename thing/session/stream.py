@@ -161,7 +161,8 @@ class CarriedStream:
         :param message: the octets.
         :return: whether they are on their way.
         """
-        queued = self._core.sendStream(self.number, message)
+        # As in Twisted's own transports what waits is bounded by producers, if at all.
+        queued = self._core.sendStream(self.number, message, limited=False)
         self.messagesSent += 1
         self._core.wantStream(self.number, QUEUE_LOW)
         self._driver.flush()

@@ -288,10 +288,17 @@ class SessionStreams:
         if opening is not None:
             opening[1].errback(StreamRefused(event.code))
         elif deciding is not None:
-            deciding.cancel()
+            self._giveUp(deciding)
         elif carried is not None:
             done = event.code == StopCode.DONE
             carried.lost(ConnectionDone() if done else StreamCut(event.code))
+
+    def _giveUp(self, deciding: Deferred[Any]) -> None:
+        """Nobody wants to know any more what the program decides."""
+        try:
+            deciding.cancel()
+        except Exception:
+            self._log.failure("The decision about a stream could not be cancelled")
 
     def sessionEnded(self, termination: Termination) -> None:
         """
@@ -304,7 +311,7 @@ class SessionStreams:
             answer.errback(SessionEnded(termination))
         deciding, self._deciding = self._deciding, {}
         for decision in deciding.values():
-            decision.cancel()
+            self._giveUp(decision)
         for carried in list(self._carried.values()):
             carried.lost(reasonOf(termination))
         served, self._served = self._served, {}
