@@ -465,7 +465,7 @@ class OperatingTests(DocumentedPrograms):
         table = self.text.split(".. list-table::")[1].split("\n\n\n")[0]
         rows = re.findall(r"\n   \* - (.*)", table)[1:]
         named = re.findall(r"``--([a-z-]+)", "\n".join(rows))
-        self.assertEqual(sorted(named), sorted(["port", *parameters, *flags]))
+        self.assertEqual(sorted(named), sorted(["port", "serve", *parameters, *flags]))
 
     async def test_rotation(self) -> None:
         """A client with a file of known servers follows a server from key to key."""
