@@ -215,7 +215,8 @@ class SessionStreams:
         """
         deciding: Deferred[Any] = maybeDeferred(self._decide, event.label)
         self._deciding[event.stream] = deciding
-        deciding.addTimeout(DECISION_TIMEOUT, self._owner.clock)
+        if not deciding.called:  # A peer may ask very often.
+            deciding.addTimeout(DECISION_TIMEOUT, self._owner.clock)
         deciding.addCallback(self._decided, event).addErrback(self._refuse, event)
 
     def _decide(self, label: str) -> Any:
@@ -232,7 +233,8 @@ class SessionStreams:
         if event.stream not in self._deciding:
             return  # It was given up first.
         if factory is None:
-            raise StreamRefused
+            self._stop(event.stream, StopCode.NOT_TAKEN)
+            return
         carried = CarriedStream(event.stream, event.label, self._owner)
         factory.doStart()
         try:
@@ -248,12 +250,17 @@ class SessionStreams:
             factory.doStop()
 
     def _refuse(self, failure: Failure, event: StreamRequested) -> None:
-        if self._deciding.pop(event.stream, None) is None:
+        if event.stream not in self._deciding:
             return  # It was given up first.
         code = _codeOf(failure.value)
         if code == StopCode.FAILED:
             self._log.failure("A stream was not decided about; it is refused", failure=failure)
-        self._core.stopStream(event.stream, code)
+        self._stop(event.stream, code)
+
+    def _stop(self, number: int, code: int) -> None:
+        """Refuse a stream that was asked for."""
+        del self._deciding[number]
+        self._core.stopStream(number, code)
         self._owner.driver.flush()
 
     def accepted(self, number: int) -> None:
