@@ -45,6 +45,8 @@ def traffic(**changes: Any) -> Traffic:
         "octetsOut": 2000,
         "messagesIn": 3,
         "messagesOut": 4,
+        "streams": 2,
+        "creditStalls": 1,
         "ttl": 30.0,
     }
     return Traffic(**(known | changes))

@@ -286,6 +286,20 @@ class TurnTests(TestCase):
         outbox.raiseCredit(stuck, 2 * (RECORD_COST + 100))
         self.assertEqual(self.numbers(outbox), [1])
 
+    def test_stalls(self) -> None:
+        """It is counted how often a stream has to stop for credit with something left to send."""
+        outbox = outboxWith()
+        lane = outbox.lane(1, 2 * RECORD_COST + 12)
+        outbox.data(lane, b"all of it")
+        drained(outbox)
+        self.assertEqual(outbox.stalls, 0)
+        outbox.data(lane, b"more")
+        drained(outbox)
+        self.assertEqual(outbox.stalls, 1)
+        outbox.raiseCredit(lane, PLENTY)
+        drained(outbox)
+        self.assertEqual(outbox.stalls, 1)
+
     def test_lessCredit(self) -> None:
         """Credit that shrinks, or stays, changes nothing."""
         outbox = outboxWith()

@@ -19,7 +19,11 @@ def sessionOf(id: str, session: str = "aa" * 16, epoch: int = 1) -> LocalSession
     peer = SimpleNamespace(name=id, fingerprint="SHA256:x")
     agreed = SimpleNamespace(peer=peer, group="x25519", aead="aes", resumed=False)
     figures = dict.fromkeys(
-        ("heartbeats", "octetsReceived", "octetsSent", "messagesReceived", "messagesSent"), 0
+        (
+            *("heartbeats", "octetsReceived", "octetsSent", "messagesReceived", "messagesSent"),
+            *("openStreams", "creditStalls"),
+        ),
+        0,
     )
     protocol: Any = SimpleNamespace(
         session=agreed,

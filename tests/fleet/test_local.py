@@ -93,6 +93,7 @@ class JoinTests(PresenceCase):
         assert record is not None and record.traffic is not None
         traffic = record.traffic
         self.assertEqual((traffic.messagesIn, traffic.messagesOut), (1, 2))
+        self.assertEqual((traffic.streams, traffic.creditStalls), (0, 0))
         self.assertEqual(traffic.octetsIn, pair.client.octetsSent)
         self.assertEqual(traffic.octetsOut, pair.client.octetsReceived)
         self.assertGreater(traffic.octetsIn, 0)

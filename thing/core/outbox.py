@@ -179,6 +179,7 @@ class Outbox:
     All that one side still has to send; it is true while something may go now.
 
     :ivar mainCredit: the peer's first for the main stream, octets.
+    :ivar stalls: how often a stream had to stop for more credit, with something left to send.
     :ivar longest: how many octets of data a record has at most.
     :ivar drained: the numbers of streams of which little waits, as somebody wanted to know.
     """
@@ -198,6 +199,7 @@ class Outbox:
         "drained",
         "longest",
         "mainCredit",
+        "stalls",
     )  # fmt: skip
 
     def __init__(self, dataType: MessageType, creditType: MessageType, limit: int) -> None:
@@ -220,7 +222,7 @@ class Outbox:
         self._farewell: bytes | None = None
         self._main: Lane | None = None
         self.drained: list[int] | None = None
-        self.mainCredit = 0
+        self.mainCredit = self.stalls = 0
         self.longest = FRAGMENT_LIMIT
 
     # What goes before data.
@@ -447,6 +449,8 @@ class Outbox:
         else:
             turns.popleft()
             lane.inTurn = False
+            if lane:
+                self.stalls += 1
         if lane.wanted is not None and lane.queued < lane.wanted:
             lane.wanted = None
             self.drained = [*(self.drained or ()), lane.number]

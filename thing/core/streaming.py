@@ -49,6 +49,16 @@ class Streaming(Opening[H]):
             self._streamsOrNone = Streams(self.role, self._outbox, self._limits, self._peerCapacity)
         return self._streamsOrNone
 
+    @property
+    def openStreams(self) -> int:
+        """How many streams are open, besides the main one."""
+        return 0 if self._streamsOrNone is None else len(self._streamsOrNone.open)
+
+    @property
+    def creditStalls(self) -> int:
+        """How often a stream, or the main one, had something to send and no credit left."""
+        return self._outbox.stalls
+
     # This side's program.
 
     def openStream(self, label: str, now: float) -> int:

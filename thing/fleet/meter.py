@@ -76,14 +76,14 @@ class TrafficSum:
     """
     What went over sessions and handshakes.
 
-    :ivar figures: octets in and out, messages in and out.
+    :ivar figures: octets in and out, messages in and out, waits for credit.
     """
 
     __slots__ = ("figures",)
 
     def __init__(self) -> None:
         """Begin with nothing."""
-        self.figures = (0, 0, 0, 0)
+        self.figures = (0, 0, 0, 0, 0)
 
     def add(self, protocols: Iterable[ThingProtocol]) -> None:
         """
@@ -91,13 +91,14 @@ class TrafficSum:
 
         :param protocols: the sessions.
         """
-        octetsIn, octetsOut, messagesIn, messagesOut = self.figures
+        octetsIn, octetsOut, messagesIn, messagesOut, stalls = self.figures
         for each in protocols:
             octetsIn += each.octetsReceived
             octetsOut += each.octetsSent
             messagesIn += each.messagesReceived
             messagesOut += each.messagesSent
-        self.figures = octetsIn, octetsOut, messagesIn, messagesOut
+            stalls += each.creditStalls
+        self.figures = octetsIn, octetsOut, messagesIn, messagesOut, stalls
 
 
 class Meter:
@@ -204,8 +205,17 @@ class Meter:
     # What can be asked.
 
     @property
-    def traffic(self) -> tuple[int, int, int, int]:
-        """Octets in and out, messages in and out, of all that is over and all sessions."""
+    def openStreams(self) -> int:
+        """How many streams are open in all sessions, besides their main ones."""
+        return sum(each.openStreams for each in self.factory.sessions)
+
+    @property
+    def traffic(self) -> tuple[int, int, int, int, int]:
+        """
+        Octets in and out, messages in and out, waits for credit.
+
+        They are of all sessions that are up and of all that is over.
+        """
         traffic = TrafficSum()
         traffic.figures = self._ended.figures
         traffic.add(self.factory.sessions)

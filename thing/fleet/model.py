@@ -91,6 +91,10 @@ class Traffic:
     octetsOut: int
     messagesIn: int
     messagesOut: int
+    streams: int
+    """Open now, besides the main one."""
+    creditStalls: int
+    """How often something for it had to wait until it granted credit."""
     ttl: float | None
     """As granted last, seconds."""
 

@@ -54,6 +54,8 @@ class LocalSession:
             octetsOut=protocol.octetsSent,
             messagesIn=protocol.messagesReceived,
             messagesOut=protocol.messagesSent,
+            streams=protocol.openStreams,
+            creditStalls=protocol.creditStalls,
             ttl=protocol.ttl,
         )
 

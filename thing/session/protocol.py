@@ -149,6 +149,16 @@ class ThingProtocol(SessionCallbacks):
         return self.__link.core.messagesSent
 
     @property
+    def openStreams(self) -> int:
+        """How many streams are open, besides the main one."""
+        return self.__link.core.openStreams
+
+    @property
+    def creditStalls(self) -> int:
+        """How often something had to wait until the peer granted credit, in any stream."""
+        return self.__link.core.creditStalls
+
+    @property
     def lastWord(self) -> bytes:
         """What the client leaves, to be made public if it is lost; empty for nothing."""
         return self.__link.core.lastWord

@@ -9,11 +9,12 @@ from unittest import mock
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
+from twisted.internet.protocol import Factory, Protocol
 from zope.interface import directlyProvides
 
 from tests import PROJECT
 from tests.fleet.http.web import WebCase
-from tests.pairs import freshClient
+from tests.pairs import firings, freshClient
 from thing import Anonymous, Cause, EndReason, ErrorCode, Limits, Termination
 from thing.fleet import Kind
 from thing.fleet.http.metrics import Exporter
@@ -50,6 +51,27 @@ class MeterCase(WebCase):
 
 class CountingTests(MeterCase):
     """What is counted."""
+
+    def test_streams(self) -> None:
+        """Open streams are counted, and how often what goes to a client waits for credit."""
+        pair = self.connect(self.home, "lamp")
+        pair.server.streams.serve("talk", Factory.forProtocol(Protocol))
+        fired = firings(pair.client.streams.endpoint("talk").connect(Factory.forProtocol(Protocol)))
+        pair.pump()
+        self.assertEqual(self.samples()["thing_streams_open"], 1)
+        self.assertEqual(self.samples()["thing_credit_stalls_total"], 0)
+        pair.client.pauseProducing()
+        pair.server.sendMessage(bytes(1 << 20))
+        pair.pump()
+        self.assertGreaterEqual(self.samples()["thing_credit_stalls_total"], 1)
+        fired[0].transport.loseConnection()
+        pair.client.resumeProducing()
+        self.advance(1)
+        self.assertEqual(self.samples()["thing_streams_open"], 0)
+        stalls = self.samples()["thing_credit_stalls_total"]
+        pair.client.goodbye()
+        self.advance(1)
+        self.assertEqual(self.samples()["thing_credit_stalls_total"], stalls)
 
     def test_session(self) -> None:
         """A session is counted while it is up, and in the sums for ever."""

@@ -13,4 +13,5 @@ export function event(kind, changes = {}) {
 }
 
 export const traffic = (changes = {}) => ({ttl: 30, heartbeats: 1, roundTripTime: 0.01,
-  messagesIn: 0, messagesOut: 0, octetsIn: 0, octetsOut: 0, silence: 0, ...changes});
+  messagesIn: 0, messagesOut: 0, octetsIn: 0, octetsOut: 0, streams: 0, creditStalls: 0,
+  silence: 0, ...changes});

@@ -109,11 +109,19 @@ class NodeCollector(Collector):
         )
 
     def _traffic(self) -> Iterator[Metric]:
-        octetsIn, octetsOut, messagesIn, messagesOut = self._meter.traffic
+        octetsIn, octetsOut, messagesIn, messagesOut, stalls = self._meter.traffic
         yield _counter("received_bytes", "Octets received, handshakes included.", octetsIn)
         yield _counter("sent_bytes", "Octets sent, handshakes included.", octetsOut)
         yield _counter("messages_received", "Messages and requests received.", messagesIn)
         yield _counter("messages_sent", "Messages and requests sent.", messagesOut)
+        yield _gauge(
+            "streams_open", "Streams that are open, main streams aside.", self._meter.openStreams
+        )
+        yield _counter(
+            "credit_stalls",
+            "How often something had to wait until a client granted credit for its stream.",
+            stalls,
+        )
 
     def _watchers(self) -> Iterator[Metric]:
         local, api = self._local, self._api

@@ -126,6 +126,8 @@ SCHEMAS: Json = {
             "octetsOut": _COUNT,
             "messagesIn": _COUNT,
             "messagesOut": _COUNT,
+            "streams": _COUNT,
+            "creditStalls": _COUNT,
             "ttl": _orNone(_SECONDS),
         },
         description="What the node that has the session measures of it.",

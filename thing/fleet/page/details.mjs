@@ -95,6 +95,7 @@ function factsOf(record) {
     'Round trip': roundTrip(traffic.roundTripTime ?? NaN),
     Messages: ifKnown(`${count(traffic.messagesIn)} in, ${count(traffic.messagesOut)} out`),
     Octets: ifKnown(`${octets(traffic.octetsIn)} in, ${octets(traffic.octetsOut)} out`),
+    Streams: ifKnown(`${count(traffic.streams)}, waited for credit ${count(traffic.creditStalls)}×`),
     Cipher: record.aead ? cipherOf(record) : '–',
     Session: visible(record.session),
     Epoch: `${record.epoch}, event ${record.sequence}`,

@@ -181,6 +181,8 @@ def trafficOf(found: Any) -> Traffic | None:
             octetsOut=_whole(found["octetsOut"]),
             messagesIn=_whole(found["messagesIn"]),
             messagesOut=_whole(found["messagesOut"]),
+            streams=_whole(found["streams"]),
+            creditStalls=_whole(found["creditStalls"]),
             ttl=_optional(found["ttl"]),
         )
     except MALFORMED:
