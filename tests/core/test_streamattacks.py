@@ -7,13 +7,22 @@ from collections.abc import Callable
 
 from twisted.trial.unittest import TestCase
 
-from tests.helpers import PLENTY, clientSettings, ending, establishedPair, sendTo, serverSettings
+from tests.helpers import (
+    PLENTY,
+    clientSettings,
+    ending,
+    establishedPair,
+    pump,
+    sendTo,
+    serverSettings,
+)
 from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
 from thing.core.messages import CCR, CDT, CHB, COP, CST, END
 from thing.core.server import ServerConnection
-from thing.core.window import RECORD_COST
+from thing.core.streams import SHARE
+from thing.core.window import RECORD_COST, Budget
 from thing.errors import ErrorCode, LocalProtocolError, StopCode
 from thing.events import Event, HeartbeatReceived, StreamData
 
@@ -180,6 +189,23 @@ class AttackTests(TestCase):
         for number in range(1, 2 * WANTED.maxStreams + 3, 2):
             events = sendTo(server, COP(number, b"x"), CDT(END, number, b""))
         self.assertIs(ending(events).code, ErrorCode.TOO_MANY_STREAMS)
+
+    def test_growsAllWindows(self) -> None:
+        """A peer that has all its windows grow, and then idles, leaves most of what there is."""
+        budget = Budget(8 << 20)
+        settings = serverSettings(capacity=WANTED, maxWindow=1 << 18, budget=budget)
+        client, server = establishedPair(server=settings)
+        for _ in range(WANTED.maxStreams):
+            number = client.openStream("x", 0.0)
+            pump(client, server)
+            server.acceptStream(number)
+            client.sendStream(number, bytes(1 << 20))
+            pump(client, server)
+        self.assertGreater(budget.reserved, 1 << 20)
+        self.assertLessEqual(budget.reserved, SHARE * settings.maxWindow)
+        self.assertFalse(budget.short)
+        server.abort(0.0)
+        self.assertEqual(budget.reserved, 0)
 
     def test_othersAreServed(self) -> None:
         """A stream that stalls takes nothing from those that go on, nor from other sessions."""

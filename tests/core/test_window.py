@@ -110,6 +110,20 @@ class GrowthTests(SynchronousTestCase):
         self.turn(wide, SLOW)
         self.assertEqual((budget.reserved, budget.short), (0, False))
 
+    def test_share(self) -> None:
+        """Who has a share of a budget gets no more than that, and gives back to the whole."""
+        whole = Budget(10 * FIRST)
+        share, other = Budget(FIRST, whole), Budget(20 * FIRST, whole)
+        self.assertTrue(share.reserve(FIRST))
+        self.assertFalse(share.reserve(1))
+        self.assertEqual((share.short, whole.short, other.short), (True, False, False))
+        self.assertTrue(other.reserve(9 * FIRST))
+        self.assertFalse(other.reserve(1))
+        share.release(FIRST)
+        self.assertEqual((share.short, whole.short), (True, True))  # The whole one still is.
+        other.release(9 * FIRST)
+        self.assertEqual((share.short, other.short, whole.reserved), (False, False, 0))
+
     def test_closed(self) -> None:
         """A window that is closed gives back what it had, once."""
         budget = Budget(FIRST)

@@ -15,11 +15,14 @@ from thing.core.inbox import Inbox, costOf
 from thing.core.messages import CAC, COP, CST, END, SAC, SOP, SST, MessageType, Role
 from thing.core.outbox import Lane, Outbox
 from thing.core.settings import Settings
-from thing.core.window import Window
+from thing.core.window import Budget, Window
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, StopCode
 
 MAX_STREAM = 0xFFFFFFFF
 """The last number that a stream can have."""
+
+SHARE = 8
+"""How many windows of the largest size the streams of one Connection may have between them."""
 
 MAX_CODE = 0xFFFF
 """The largest code that a stop can have."""
@@ -149,7 +152,8 @@ class Streams:
     """
 
     __slots__ = (
-        "_nextOwn", "_nextPeer", "_outbox", "_ownPlaces", "_peer", "_peerOpen", "_peerPlaces",
+        "_budget", "_nextOwn", "_nextPeer", "_outbox", "_ownPlaces", "_peer", "_peerOpen",
+        "_peerPlaces",
         "_role", "_settings", "closing", "open", "settled", "stirred",
     )  # fmt: skip
 
@@ -167,6 +171,8 @@ class Streams:
         self._role = role
         self._outbox = outbox
         self._settings = settings
+        # Whatever a path carries, eight times its octets fill it: windows grow no further on it.
+        self._budget = Budget(SHARE * settings.maxWindow, settings.budget)
         self._peer = peer
         self._nextOwn = 1 if role is Role.CLIENT else 2
         self._nextPeer = 3 - self._nextOwn
@@ -213,7 +219,7 @@ class Streams:
             state,
             self._outbox.lane(number, self._peer.streamCredit),
             Inbox(farewell, None),
-            Window(first, now, settings.budget, settings.maxWindow),
+            Window(first, now, self._budget, settings.maxWindow),
         )
         stream.inbox.holding = state is StreamState.ASKED  # Nobody takes anything yet.
         return stream

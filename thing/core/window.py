@@ -18,19 +18,29 @@ MAX_WINDOW = 4 << 20
 
 class Budget:
     """
-    What the windows of many Connections may have together beyond their first, octets.
+    What many windows may have together beyond their first, octets.
+
+    There is one for all Connections, and for the streams of each a share of it.
 
     :ivar reserved: how much of it they have.
-    :ivar short: whether one was refused, and less than half has come back since.
     """
 
-    __slots__ = ("_total", "reserved", "short")
+    __slots__ = ("_short", "_total", "_whole", "reserved")
 
-    def __init__(self, total: int) -> None:
-        """:param total: how much there is, octets."""
+    def __init__(self, total: int, whole: Budget | None = None) -> None:
+        """
+        :param total: how much there is, octets.
+        :param whole: the budget that this is a share of.
+        """
         self._total = total
+        self._whole = whole
         self.reserved = 0
-        self.short = False
+        self._short = False
+
+    @property
+    def short(self) -> bool:
+        """Whether something was refused, and less than half has come back since."""
+        return self._short or (self._whole is not None and self._whole.short)
 
     def reserve(self, octets: int) -> bool:
         """
@@ -40,7 +50,9 @@ class Budget:
         :return: whether it is granted.
         """
         if self.reserved + octets > self._total:
-            self.short = True
+            self._short = True
+            return False
+        if self._whole is not None and not self._whole.reserve(octets):
             return False
         self.reserved += octets
         return True
@@ -53,7 +65,9 @@ class Budget:
         """
         self.reserved -= octets
         if self.reserved <= self._total // 2:
-            self.short = False
+            self._short = False
+        if self._whole is not None:
+            self._whole.release(octets)
 
 
 class Window:
