@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.error import ConnectError
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.protocols.haproxy._v2parser import V2Parser
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon.test_forward import BackendFactory, BackendServer, ForwardCase
+from tests.daemon.test_haproxy import HAPROXY
 from thing.daemon.proxyheader import FINGERPRINT, proxyHeader
 from thing.identity import CredentialKind, Identity
 
@@ -125,3 +131,60 @@ class BackendTests(ForwardCase):
         own, seen = client.transport.getHost(), backend.transport.getPeer()
         self.assertEqual((seen.host, seen.port), (own.host, own.port))
         self.assertEqual(backend.transport.getHost().port, self.port)
+
+
+CONFIGURATION = """\
+defaults
+    mode http
+    timeout client 30s
+    timeout connect 30s
+    timeout server 30s
+frontend backend
+    bind 127.0.0.1:{port} accept-proxy
+    http-request return content-type text/plain lf-string "%[src]:%[src_port] %[fc_pp_unique_id]"
+"""
+
+
+class HaproxyTests(ForwardCase):
+    """The parser of those who made the header."""
+
+    if HAPROXY is None:
+        skip = "there is no haproxy here"
+
+    async def test_haproxy(self) -> None:
+        """HAProxy finds the client's address, and the session's id among the TLVs."""
+        port = await self.listening()
+        await self.serve(f"tcp:127.0.0.1:{port}")
+        self.backend.proxyProtocol = True
+        client = await self.connect()
+        client.sendMessage(b"GET / HTTP/1.0\r\n\r\n")
+        own = client.transport.getHost()
+        await client.whenTerminated()
+        answer = bytes(client.received).decode()
+        self.assertIn("200 OK", answer)
+        self.assertTrue(answer.endswith(f"127.0.0.1:{own.port} {client.sessionId}"), answer)
+
+    async def listening(self) -> int:
+        """The port of an HAProxy that expects the header."""
+        from twisted.internet import reactor
+
+        unused = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(Factory())
+        port = int(unused.getHost().port)
+        await unused.stopListening()
+        configuration = Path(self.mktemp())
+        configuration.write_text(CONFIGURATION.format(port=port))
+        assert HAPROXY is not None
+        process = subprocess.Popen(
+            [HAPROXY, "-db", "-f", str(configuration)], stderr=subprocess.DEVNULL
+        )
+        self.addCleanup(process.wait)
+        self.addCleanup(process.kill)
+        endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{port}")
+        while True:
+            try:
+                probe = await endpoint.connect(Factory.forProtocol(Protocol))
+            except ConnectError:
+                await deferLater(reactor, 0.05)
+            else:
+                probe.transport.abortConnection()
+                return port

@@ -26,7 +26,7 @@ from thing.errors import (
     StopCode,
     StreamRefused,
 )
-from thing.session.interfaces import IThingTransport
+from thing.session.interfaces import IStreamServer, IThingTransport
 from thing.session.protocol import linkOf
 from thing.session.reasons import Aborted, SessionLost, StreamCut
 
@@ -368,6 +368,40 @@ class FactoryTests(StreamCase):
         self.assertEqual((late.used, everywhere.numPorts), (["start"], 3))
         pair.serverFactory.doStop()
         self.assertEqual(late.used, ["start", "stop"])
+
+    def test_decidedForEach(self) -> None:
+        """What is served may decide about each stream: it is told whose it is, and may wait."""
+
+        @implementer(IStreamServer)
+        class Deciding:
+            asked: ClassVar[list[Any]] = []
+
+            def streamRequested(self, protocol: Any, label: str) -> Any:
+                self.asked.append((protocol, label))
+                return later
+
+            def doStart(self) -> None:
+                """Nothing is to be done."""
+
+            def doStop(self) -> None:
+                """Nothing is to be done."""
+
+        later: Deferred[Any] = Deferred()
+        pair, maker = self.pair(), self.maker()
+        pair.serverFactory.serve("a", Deciding())
+        pair.up()
+        waiting = self.connected(pair, "a", self.maker())
+        self.assertEqual((Deciding.asked, waiting), ([(pair.server, "a")], []))
+        later.callback(maker)
+        pair.pump()
+        self.assertIsInstance(waiting[0], Talk)
+        self.assertEqual(len(maker.made), 1)
+        pair.server.streams.serve("b", Deciding())
+        later = Deferred()
+        refused = self.connected(pair, "b", self.maker())
+        later.errback(StreamRefused(StopCode.UNREACHABLE))
+        pair.pump()
+        self.assertIs(refused[0].code, StopCode.UNREACHABLE)
 
     def test_twoAtOnce(self) -> None:
         """Streams of one label have protocols of their own."""
