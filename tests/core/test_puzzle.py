@@ -349,10 +349,10 @@ class ServerTests(TestCase):
         self.assertIs(termination.code, ErrorCode.RECORD_TOO_LONG)
 
     def test_deadline(self) -> None:
-        """The handshake's deadline does not wait for a client that searches."""
+        """The handshake's deadline waits for a client as long as its puzzle may take."""
         server = self.waiting()
         ((at, event),) = runTimers(server, 0.0, 1000.0)
-        self.assertEqual(at, 10.0)
+        self.assertEqual(at, 10.0 + 2**DIFFICULTY / 4096)
         assert isinstance(event, Terminated)
         self.assertIs(event.termination.code, ErrorCode.HANDSHAKE_TIMEOUT)
 
@@ -433,16 +433,17 @@ class ClientTests(TestCase):
             if client.state is State.SOLVING:
                 self.assertEqual(search._next, before + 8)
         self.assertGreater(calls, 1)
-        self.assertEqual(client.nextDeadline, 10.0)
+        self.assertEqual(client.nextDeadline, 10.0 + 2**DIFFICULTY / 4096)
         self.assertTrue(client.hasDataToSend)
 
     def test_deadline(self) -> None:
-        """A search that takes longer than the handshake may ends with it."""
+        """A search that takes longer than the hardest that is waited for ends the handshake."""
         self.patch(Search, "SLICE", 1)
         client = self.asking(255, maxDifficulty=255)
-        for tenth in range(1, 100):
+        until = 10.0 + 2**20 / 4096
+        for tenth in range(1, round(10 * until)):
             self.assertEqual(client.handleTimer(tenth / 10), [])
-        events = client.handleTimer(10.0) + client.handleTimer(10.0)
+        events = client.handleTimer(until) + client.handleTimer(until)
         self.assertIs(ending(events).code, ErrorCode.HANDSHAKE_TIMEOUT)
         self.assertRefused(client, ErrorCode.HANDSHAKE_TIMEOUT)
         self.assertIsNone(client.nextDeadline)

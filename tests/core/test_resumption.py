@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -406,8 +407,8 @@ class ResumedTests(TicketCase):
         self.assertUp(client, server, resumed=True)
 
     def test_retry(self) -> None:
-        """A ticket goes with a retry; it is bound to both CHIs."""
-        client, server, _ = self.meet(ticket=self.firstTicket(), difficulty=6)
+        """Who has a ticket is asked no puzzle, however hard it would be."""
+        client, server, _ = self.meet(ticket=self.firstTicket(), difficulty=200)
         self.assertUp(client, server, resumed=True)
 
     def test_bytewise(self) -> None:
@@ -485,9 +486,7 @@ class ResumedTests(TicketCase):
             peerKinds=EVERY_KIND,
             requestedTtl=30.0,
         )
-        opened = Resumable(bytes(32), Identity(CredentialKind.NONE))
-        server = self.server(tickets=FixedSealer(b"ticket", opened), allowAnonymous=True)
-        client, connection = makePair(settings, server, ticket=ticket, difficulty=4)
+        client, connection = makePair(settings, self.server(), ticket=ticket, difficulty=4)
         lengths = []
         while client.hasDataToSend or client.state is State.SOLVING:
             client.handleTimer(0.0)
@@ -497,7 +496,7 @@ class ResumedTests(TicketCase):
             give(client, connection.dataToSend(0.0, PLENTY), 0.0)
         self.assertGreater(lengths[1], lengths[0])
         self.assertLessEqual(lengths[1], CHI_LIMIT)
-        self.assertUp(client, connection, resumed=True)
+        self.assertUp(client, connection, resumed=False)
 
 
 class IgnoredTests(TicketCase):
@@ -737,7 +736,8 @@ class AttackTests(TicketCase):
         """In a retry the binder of the first CHI is of no use any more."""
         client, server = self.handshakes(self.firstTicket())
         first = client.begin()
-        (shi,) = server.receiveCHI(first, 1)
+        with mock.patch.object(server, "_lookUp", return_value=None):  # It learns of it later.
+            (shi,) = server.receiveCHI(first, 1)
         assert isinstance(shi, SHI)
         search = client.receiveSHI(shi)
         assert search is not None
@@ -748,7 +748,7 @@ class AttackTests(TicketCase):
     def test_flipped(self) -> None:
         """With a bit of any octet flipped there is no session, or none that is resumed."""
         ticket = self.firstTicket()
-        for difficulty, records in ((0, 7), (2, 9)):
+        for difficulty, records in ((0, 7), (2, 7)):
 
             def make(
                 difficulty: int = difficulty,

@@ -415,8 +415,8 @@ class DerivationTests(TestCase):
         self.assertEqual(
             holding,
             {
-                "puzzle": {"retry", "preshared-retry"},
-                "preshared": {"preshared", "preshared-retry", "resumption", "small"},
+                "puzzle": {"retry"},
+                "preshared": {"preshared", "resumption", "small"},
                 "ticket": {"ticket", "resumption"},
             },
         )

@@ -90,6 +90,8 @@ LIMITS = {
     },
     puzzle: {
         "HASH_BITS": "hash of a puzzle {} bits",
+        "HASHES_PER_SECOND": "hashes a second that are waited for {}",
+        "PATIENCE_BITS": "hardest puzzle that is waited for {} bits",
     },
     preshared: {
         "MAX_TICKET": "ticket {} octets",

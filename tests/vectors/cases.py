@@ -125,7 +125,6 @@ CASES = [
     *BASIC,
     Case("retry", "a retry with a puzzle", difficulty=10),
     Case("preshared", "a pre-shared key", kind=PRESHARED),
-    Case("preshared-retry", "a pre-shared key and a retry", kind=PRESHARED, difficulty=10),
     TICKET,
     Case("resumption", "the session that the ticket resumes", tickets=True, resumed=True),
     Case("x509", "X.509 certificates", kind=X509),

@@ -105,6 +105,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
         self._search = self._handshake.receiveSHI(SHI.received(octets))
         if self._search is not None:
             self._machine.step(Step.RETRY)
+            self._allowSearch(self._search.difficulty)
 
     @property
     def nextDeadline(self) -> float | None:

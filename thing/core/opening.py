@@ -13,6 +13,7 @@ from thing.core.capacity import Capacity
 from thing.core.connection import Connection
 from thing.core.handshake import Handshake
 from thing.core.messages import FRAGMENT_LIMIT, Role
+from thing.core.puzzle import allowance
 from thing.core.records import TrafficKey
 from thing.core.settings import Settings
 from thing.core.states import Step
@@ -52,6 +53,11 @@ class Opening(Connection, Generic[H]):
         timeout = self._limits.handshakeTimeout
         self._liveness.limit(now, timeout, patience=timeout)
         return self._takeEvents()
+
+    def _allowSearch(self, difficulty: int) -> None:
+        """The client was asked a puzzle: the handshake may take as much longer as that does."""
+        timeout = self._limits.handshakeTimeout
+        self._liveness.limit(self._now, timeout + allowance(difficulty), patience=timeout)
 
     def admit(self, identity: Identity, now: float) -> list[Event]:
         """

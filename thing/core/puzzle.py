@@ -17,10 +17,28 @@ CONTEXT = b"thing/1 client puzzle\x00"
 HASH_BITS = 256
 
 
+HASHES_PER_SECOND = 4096
+"""What the slowest device that is waited for makes: a microcontroller of 48 MHz has twice that."""
+
+PATIENCE_BITS = 20
+"""The hardest puzzle whose whole search is waited for, bits."""
+
+
+def allowance(difficulty: int) -> float:
+    """
+    Tell how much longer a handshake may take for a puzzle.
+
+    :param difficulty: how hard it is, bits.
+    :return: seconds.
+    """
+    return (1 << min(difficulty, PATIENCE_BITS)) / HASHES_PER_SECOND
+
+
 class Search:
     """
     The search for a puzzle's solution, a slice at a time.
 
+    :ivar difficulty: how hard the puzzle is, bits.
     :cvar SLICE: how many numbers :meth:`go` tries: some milliseconds, then the reactor may turn.
     """
 
@@ -31,6 +49,7 @@ class Search:
         :param puzzle: what the server asked.
         :param clientRandom: CHI's random, so that a solution is of use to one client only.
         """
+        self.difficulty = puzzle.difficulty
         self._prefix = _prefix(puzzle, clientRandom)
         self._bound = 1 << (HASH_BITS - puzzle.difficulty)
         self._next = 0

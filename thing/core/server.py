@@ -116,6 +116,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
             self._exchanged()
         else:
             self._machine.step(Step.RETRY)
+            self._allowSearch(difficulty)
 
     def _receiveCDH(self, octets: bytes) -> None:
         self._answered()

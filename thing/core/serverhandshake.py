@@ -58,11 +58,12 @@ class ServerHandshake(Handshake):
             is out of bounds or a secret is offered that the client does not have.
         """
         chi = received.message
-        if self._asked is not None:
+        if self._asked is None:
+            self._negotiate(chi)
+        else:
             self._checkRetry(chi, *self._asked)
-            return self._answer(received)
-        self._negotiate(chi)
-        if not difficulty:
+        self.preshared = self._takeOffer(received)
+        if self.preshared is not None or not difficulty:  # Who is known need not work.
             return self._answer(received)
         puzzle = Puzzle(self._random(32), difficulty)
         self._asked = chi, puzzle
@@ -102,7 +103,6 @@ class ServerHandshake(Handshake):
 
     def _answer(self, received: Received[CHI]) -> tuple[bytes, bytes]:
         chi = received.message
-        self.preshared = self._takeOffer(received)
         if self.preshared is None:
             self.credential = self._chooseCredential(chi)
             nobody = (CredentialKind.NONE,) if self._settings.allowAnonymous else ()
