@@ -66,6 +66,7 @@ LIMITS = {
         "MAX_REQUEST_RECORD": "or than {} if that is less",
     },
     streams: {
+        "SHARE": "largest windows of one Connection {} (default)",
         "MAX_CODE": "code of a stop 0 to {}",
         "MAX_STREAM": "numbers of streams 1 to {}",
         "LABEL_LIMIT": "label of a stream 1 to {} octets",
