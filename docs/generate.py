@@ -27,7 +27,7 @@ from thing.core.extensions import (
 from thing.core.layout import Message
 from thing.core.messages import MessageType, Role
 from thing.core.states import TRANSITIONS, State, Step
-from thing.core.streams import STREAM_TRANSITIONS, StreamState, StreamStep
+from thing.core.stream import STREAM_TRANSITIONS, StreamState, StreamStep
 from thing.errors import EndReason, ErrorCode, ReplyStatus, StopCode
 
 E = TypeVar("E", bound=Enum)

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
+from thing.core.lane import Lane
 from thing.core.messages import (
     CAC,
     CCR,
@@ -20,7 +21,7 @@ from thing.core.messages import (
     SST,
     MessageType,
 )
-from thing.core.outbox import Lane, Outbox
+from thing.core.outbox import Outbox
 from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, LocalProtocolError
 

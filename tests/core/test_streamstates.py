@@ -25,7 +25,7 @@ from thing.core.messages import (
     Role,
 )
 from thing.core.states import State
-from thing.core.streams import STREAM_TRANSITIONS, StreamState, StreamStep
+from thing.core.stream import STREAM_TRANSITIONS, StreamState, StreamStep
 from thing.errors import ErrorCode, StopCode
 from thing.events import StreamAccepted, StreamData, StreamEnded, StreamStopped
 

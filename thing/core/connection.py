@@ -14,12 +14,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any, ClassVar
 
 from thing.core import endings
 from thing.core.heartbeat import Verdict, toMilliseconds
-from thing.core.inbox import TYPES, Inbox, costOf, streamOf
+from thing.core.inbox import TYPES
 from thing.core.layout import Message
 from thing.core.liveness import Liveness
 from thing.core.messages import (
@@ -34,12 +33,10 @@ from thing.core.outbox import Outbox
 from thing.core.records import HEADER_LENGTH, TAG_LENGTH
 from thing.core.settings import Settings
 from thing.core.states import LIVENESS_STATES, State, StateMachine, Step
-from thing.core.window import Window
 from thing.core.wire import MessageReader, MessageWriter
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.events import (
     Cause,
-    DataEnded,
     Event,
     HeartbeatLate,
     Session,
@@ -77,9 +74,8 @@ class Connection:
     _handlers: ClassVar[dict[MessageType, Callable[[Any, bytes], None]]]
 
     __slots__ = (
-        "_events", "_inboxOrNone", "_limits", "_liveness", "_machine", "_now", "_outbox", "_proved",
-        "_reader", "_roundTrip", "_windowOrNone", "_writer", "octetsReceived", "octetsSent",
-        "session", "termination",
+        "_events", "_limits", "_liveness", "_machine", "_now", "_outbox", "_proved", "_reader",
+        "_roundTrip", "_writer", "octetsReceived", "octetsSent", "session", "termination",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -92,8 +88,6 @@ class Connection:
         self._reader = MessageReader(self.role.peer)
         self._writer = MessageWriter(self.role)
         self._outbox = Outbox(self._dataOut, self._creditOut, settings.maxBuffered)
-        self._inboxOrNone: Inbox | None = None  # Big; idle sessions have none, and no window.
-        self._windowOrNone: Window | None = None
         self._roundTrip = math.inf
         self._events: list[Event] = []  # Never more than a few.
         self._now = 0.0
@@ -117,11 +111,6 @@ class Connection:
         """The TTL as the server granted it last, seconds; None before Established."""
         return self._liveness.ttl
 
-    @property
-    def stream(self) -> bool:
-        """Whether received data is told as it comes instead of message by message."""
-        return self._limits.stream
-
     def silence(self, now: float) -> float | None:
         """
         How long it is since the session was renewed.
@@ -136,11 +125,6 @@ class Connection:
     def queued(self) -> int:
         """How many octets of application data wait to be sent in the main stream."""
         return self._outbox.queued
-
-    @property
-    def held(self) -> int:
-        """How many octets of the main stream are held, with something for each record."""
-        return 0 if self._inboxOrNone is None else self._inboxOrNone.held
 
     @property
     def hasEvents(self) -> bool:
@@ -210,35 +194,15 @@ class Connection:
         :return: what follows: what was held, and a truncation unless the session was over.
         """
         self._now = now
-        self._inbox.holding = False
-        self._releaseStreams()
+        self._releaseReceived()
         try:
-            while self.termination is None and (self._advanceInbox() or self._advanceStreams()):
+            while self.termination is None and self._advanceReceived():
                 pass
         except RemoteProtocolError as error:
             self._refuse(error)
         if self.termination is None:
             self._end(Termination(Cause.TRUNCATED, detail=f"in state {self.state.name}"))
         return self._takeEvents()
-
-    def hold(self) -> None:
-        """
-        Keep the main stream's data, and the goodbye behind them, for later; the rest goes on.
-
-        How much the peer may send meanwhile is bounded by its credit.
-        """
-        self._inbox.holding = True
-
-    def release(self, now: float) -> Iterator[Event]:
-        """
-        Go on with the peer's data.
-
-        :param now: the time, seconds.
-        :return: what follows, one by one; holding again stops it.
-        """
-        self._now = now
-        self._inbox.holding = False
-        return self._follow()
 
     def _follow(self) -> Iterator[Event]:
         """Tell what happened, then let the next thing happen, until nothing more can."""
@@ -253,10 +217,7 @@ class Connection:
 
     def _advance(self) -> bool:
         """Deal with one thing that came in, if there is any: what came first, first."""
-        inbox = self._inboxOrNone
-        if inbox is not None and inbox.held and self._advanceInbox():
-            return True
-        if self._advanceStreams():
+        if self._advanceReceived():
             return True
         established = self.session is not None
         limit = self._limits.capacity.recordLimit if established else self._handshakeLimit
@@ -273,139 +234,37 @@ class Connection:
             self._handlers[kind](self, message)
         return True
 
-    def _receiveInOrder(self, kind: MessageType, message: bytes, limit: int) -> None:
-        """Deal with what stands in the order of a stream, now or when its turn comes."""
-        number = streamOf(message) if kind is self._dataIn else 0
-        octets = number or (self._limits.stream and kind is self._dataIn)
-        inbox = self._inbox
-        if octets:
-            self._receiveOctets(number, message)
-            self._receiveTogether(limit)
-            self._advanceInbox()
-            return
-        self._checkOrder(kind, message)
-        if inbox.held or inbox.holding or kind is self._farewellIn:
-            inbox.put(message)
-            if kind is self._farewellIn:
-                self._farewellCame()
-            self._advanceInbox()
-        else:
-            self._machine.receive(kind)
-            self._deal(kind, inbox.accept(message))
-
-    def _checkOrder(self, kind: MessageType, message: bytes) -> None:
-        """Whether the peer may send this in the main stream."""
-        if kind is not self._farewellIn:
-            if self._inbox.closed:
-                raise RemoteProtocolError(ErrorCode.STREAM_ENDED, f"{kind.name} after the end")
-            self._window.spend(costOf(message))
-
-    def _receiveOctets(self, number: int, message: bytes) -> None:
-        """Let octets of a stream wait there, for what may come together with them."""
-        if number:
-            self._machine.receive(self._dataIn)
-            self._receiveStreamData(number, message)
-        else:
-            self._checkOrder(self._dataIn, message)
-            self._inbox.put(message)
-
-    def _farewellCame(self) -> None:
-        """The peer said goodbye; what came before may still be held."""
-
-    def _receiveTogether(self, limit: int) -> None:
-        """Octets of streams that came in together are told together."""
-        while self._reader.nextIs(self._dataIn, limit):
-            message = self._reader.nextMessage(limit)
-            assert message is not None, "it was seen"
-            self._receiveOctets(streamOf(message), message)
-
     def _unknown(self, message: bytes) -> RemoteProtocolError:
         stranger = self.state is State.AWAIT_CHI
         code = ErrorCode.NOT_THING if stranger else ErrorCode.UNKNOWN_MESSAGE
         return RemoteProtocolError(code, f"type {message[0]:#04x}")
 
-    def _advanceInbox(self) -> bool:
-        """Deal with what is next in order, unless that is held."""
-        inbox = self._inbox
-        kind = inbox.next
-        if kind is None or (kind is self._farewellIn and self._areStreamsHeld):
-            return False
-        self._machine.receive(kind)
-        self._deal(kind, inbox.take())
-        return True
+    # What those who build on this do about what stands in the order of streams.
 
-    def _deal(self, kind: MessageType, content: bytes | None) -> None:
-        """Tell what has left the inbox, and make room for more."""
-        if content is not None:
-            self._handlers[kind](self, content)
-        inbox = self._inbox
-        if inbox.ended:
-            self._window.close()
-            self._noteEnded(inbox)
-        if inbox.consumed and self.termination is None:
-            cost, inbox.consumed = inbox.consumed, 0
-            credit = None
-            if not inbox.closed:
-                credit = self._window.consume(cost, self._now, self._roundTrip)
-            if credit is not None:
-                self._outbox.grant(0, credit)
+    def _receiveInOrder(self, kind: MessageType, message: bytes, limit: int) -> None:
+        """Deal with such a message, now or when its turn comes."""
 
-    def _noteEnded(self, inbox: Inbox) -> None:
-        if inbox.ended:
-            inbox.ended = False
-            self._events.append(DataEnded())
-
-    @property
-    def _inbox(self) -> Inbox:
-        """What the peer sent in the main stream."""
-        if self._inboxOrNone is None:
-            most = None if self._limits.stream else self._limits.maxMessage
-            self._inboxOrNone = Inbox(self._farewellIn, most)
-        return self._inboxOrNone
-
-    @property
-    def _window(self) -> Window:
-        """What the peer may send in the main stream."""
-        if self._windowOrNone is None:
-            limits, own = self._limits, self._limits.capacity
-            self._windowOrNone = Window(
-                own.mainCredit, self._now, limits.budget, limits.maxWindow, whole=own.whole
-            )
-        return self._windowOrNone
-
-    # What those who build on this do about streams.
-
-    def _receiveStreamData(self, number: int, message: bytes) -> None:
-        """Data of a stream other than the main one came."""
-
-    def _advanceStreams(self) -> bool:
-        """Deal with one thing that came in such a stream, unless it is held."""
+    def _advanceReceived(self) -> bool:
+        """Deal with one that has waited, unless all are held."""
         return False
 
-    @property
-    def _areStreamsHeld(self) -> bool:
-        """Whether something came in such a stream that its application has not taken."""
-        return False
+    def _releaseReceived(self) -> None:
+        """Hold nothing any more."""
 
-    def _releaseStreams(self) -> None:
-        """Hold nothing of any such stream any more."""
+    def _deliverRest(self) -> None:
+        """The session is over: tell what came whole and in order before that."""
+
+    def _dropReceived(self) -> None:
+        """This side ends the session at once: what it has not taken it does not want."""
+
+    def _forgetReceived(self) -> None:
+        """The session is over, and all is told."""
 
     def _sentLast(self, message: bytes) -> None:
         """Data with END, a stop, or the goodbye were handed to the transport."""
 
     def _noteDrained(self) -> None:
         """Of some stream little waits to be sent."""
-
-    def _deliverRest(self) -> None:
-        """The session is over: tell what came whole and in order before that."""
-        with suppress(RemoteProtocolError):  # The session is over as it is.
-            for kind, content in self._inbox.rest():
-                self._handlers[kind](self, content)
-            self._noteEnded(self._inbox)
-
-    def _dropReceived(self) -> None:
-        """This side ends the session at once: what it has not taken it does not want."""
-        self._inbox.clear()
 
     @property
     def _handshakeLimit(self) -> int:
@@ -518,14 +377,11 @@ class Connection:
         self._deliverRest()
         self._machine.step(Step.END)
         self.termination = termination
-        self._inbox.clear()
+        self._forgetReceived()
         self._outbox.clear()
         self._reader.clear()
         self._writer.key = None
         self._liveness.end()
-        if self._windowOrNone is not None:
-            self._windowOrNone.close()
-            self._windowOrNone = None
         self._events.append(Terminated(termination))
 
     def _takeEvents(self) -> list[Event]:

@@ -11,9 +11,20 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from thing.core.messages import CONTENT_AT, END, MORE, MessageType
+from thing.core.messages import END, MORE, MessageType
 from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, RemoteProtocolError
+
+CONTENT_AT: dict[int, int] = {
+    MessageType.CDT: 6,
+    MessageType.SDT: 6,
+    MessageType.CRQ: 5,
+    MessageType.SRQ: 5,
+    MessageType.CRP: 6,
+    MessageType.SRP: 6,
+    MessageType.CLW: 1,
+}
+"""Where the octets that are spent for begin in a message that stands in a stream's order."""
 
 DATA_AT = CONTENT_AT[MessageType.CDT]
 """Where the octets of a CDT or SDT begin."""

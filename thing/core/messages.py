@@ -442,14 +442,3 @@ MORE = 0x01
 
 END = 0x02
 """The flag of the last CDT or SDT in its direction of its stream."""
-
-CONTENT_AT: dict[int, int] = {
-    MessageType.CDT: 6,
-    MessageType.SDT: 6,
-    MessageType.CRQ: 5,
-    MessageType.SRQ: 5,
-    MessageType.CRP: 6,
-    MessageType.SRP: 6,
-    MessageType.CLW: 1,
-}
-"""Where the octets that are spent for begin in a message that stands in a stream's order."""

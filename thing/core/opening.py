@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Generic, TypeVar
 
 from thing.core.capacity import Capacity
-from thing.core.connection import Connection
 from thing.core.handshake import Handshake
 from thing.core.messages import FRAGMENT_LIMIT, Role
 from thing.core.puzzle import allowance
+from thing.core.receiving import Receiving
 from thing.core.records import TrafficKey
 from thing.core.settings import Settings
 from thing.core.states import Step
@@ -24,7 +24,7 @@ from thing.identity import Identity
 H = TypeVar("H", bound=Handshake)
 
 
-class Opening(Connection, Generic[H]):
+class Opening(Receiving, Generic[H]):
     """A Connection, with its handshake."""
 
     __slots__ = ("_askedAt", "_exporterSecret", "_handshakeOrNone", "_identity", "_peerCapacity")

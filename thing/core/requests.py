@@ -6,8 +6,8 @@ Specification, "Requests and replies". What they say is of no concern here.
 
 from __future__ import annotations
 
+from thing.core.lane import frozen
 from thing.core.messages import REQUEST_LIMIT, REQUESTS_OUTSTANDING
-from thing.core.outbox import frozen
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 
 _NUMBERS = 1 << 32

@@ -15,7 +15,8 @@ from thing.core.messages import CAC, CCR, COP, CST, MessageType
 from thing.core.opening import H, Opening
 from thing.core.settings import Settings
 from thing.core.states import WRITABLE_STATES, State
-from thing.core.streams import MAX_CODE, UNDECIDED, Stream, Streams, StreamState, StreamStep
+from thing.core.stream import UNDECIDED, Stream, StreamState, StreamStep
+from thing.core.streams import MAX_CODE, Streams
 from thing.errors import ErrorCode, LocalProtocolError, StopCode
 from thing.events import (
     Event,

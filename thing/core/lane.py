@@ -1,0 +1,168 @@
+"""
+What waits in one stream to be sent: in its order, split into records, and never beyond its credit.
+
+Specification, "Credit" and "Data". Which stream goes next is decided in
+:mod:`thing.core.outbox`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from thing.core.messages import END, MORE, MessageType
+from thing.core.window import RECORD_COST
+from thing.errors import ErrorCode, LocalProtocolError
+
+STREAM_LENGTH = 4
+"""How many octets a stream's number has."""
+
+
+def frozen(data: bytes) -> bytes:
+    """
+    Have octets that cannot change any more while they wait.
+
+    :param data: anything like bytes.
+    :return: the same octets; bytes themselves need no copy.
+    :raises TypeError: unless it is bytes or like bytes.
+    """
+    return data if type(data) is bytes else bytes(memoryview(data))
+
+
+class Lane:
+    """
+    What waits in one stream to be sent, and how much of it may be.
+
+    :ivar number: the stream's.
+    :ivar credit: how much the peer granted in all, octets.
+    :ivar queued: how many octets of application data wait; an empty message counts as one.
+    :ivar ending: whether END follows, or has.
+    :ivar inTurn: whether the outbox has it in its turns.
+    :ivar wanted: with less than this waiting, octets, somebody wants to know; None for nobody.
+    """
+
+    __slots__ = (
+        "_endWaits", "_limit", "_offset", "_queue", "_spent",
+        "credit", "ending", "inTurn", "number", "queued", "wanted",
+    )  # fmt: skip
+
+    def __init__(self, number: int, credit: int, limit: int) -> None:
+        """
+        :param number: the stream's number.
+        :param credit: the peer's first, octets.
+        :param limit: how many octets may wait.
+        """
+        self.number = number
+        self.credit = credit
+        self._limit = limit
+        self._spent = 0
+        # Of each message: its type if it is whole, its body, and what of that is content.
+        self._queue: deque[tuple[bytes, bytes, int]] | None = None  # Big: None while empty.
+        self._offset = 0
+        self._endWaits = False
+        self.ending = False
+        self.queued = 0
+        self.inTurn = False
+        self.wanted: int | None = None
+
+    def data(self, message: bytes, limited: bool = True) -> None:
+        """
+        Queue octets, or a message.
+
+        :param message: the octets; they are split as needed.
+        :param limited: whether it may be refused; there must be another bound if not.
+        :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
+        :raises TypeError: unless it is bytes or like bytes.
+        """
+        message = frozen(message)
+        self._append(b"", message, len(message), limited)
+
+    def whole(self, kind: MessageType, body: bytes, content: int, limited: bool = True) -> None:
+        """
+        Queue a message that is not split, in order with the data.
+
+        :param kind: its type.
+        :param body: its body.
+        :param content: how many octets of the body are spent for.
+        :param limited: whether it may be refused; there must be another bound if not.
+        :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
+        """
+        self._append(bytes((kind,)), body, content, limited)
+
+    def _append(self, kind: bytes, message: bytes, content: int, limited: bool) -> None:
+        cost = len(message) or 1  # Empty messages take room, too.
+        if limited and self.queued + cost > self._limit:
+            raise LocalProtocolError(
+                ErrorCode.BUFFER_FULL, f"{self.queued} of {self._limit} octets wait"
+            )
+        if self._queue is None:
+            self._queue = deque()
+        self._queue.append((kind, message, content))
+        self.queued += cost
+
+    def end(self) -> None:
+        """Let END follow what waits, once."""
+        if not self.ending:
+            self.ending = self._endWaits = True
+
+    def clear(self) -> None:
+        """Drop everything that waits."""
+        self._queue = None
+        self._offset = self.queued = 0
+        self._endWaits = False
+
+    def __bool__(self) -> bool:
+        """Whether anything waits, with credit or without."""
+        return bool(self._queue or self._endWaits)
+
+    @property
+    def ready(self) -> bool:
+        """Whether :meth:`take` gives something: something waits, and has credit."""
+        room = self.credit - self._spent - RECORD_COST
+        if room < 0:
+            return False
+        if not self._queue:
+            return self._endWaits
+        kind, message, content = self._queue[0]
+        if kind:
+            return content <= room
+        return room > 0 or self._offset == len(message)
+
+    def take(self, dataType: int, most: int) -> bytes:
+        """
+        Take what goes next; only while :attr:`ready`.
+
+        :param dataType: CDT or SDT.
+        :param most: how many octets of data a record has at most.
+        :return: the message, type and body.
+        """
+        queue = self._queue
+        if not queue:
+            self._endWaits = False
+            self._spent += RECORD_COST
+            return self._header(dataType, END)
+        kind, message, content = queue[0]
+        if kind:
+            self._pop(queue)
+            self.queued -= len(message) or 1
+            self._spent += RECORD_COST + content
+            return kind + message
+        start = self._offset
+        end = start + min(most, self.credit - self._spent - RECORD_COST)
+        if end < len(message):
+            self._offset, flags = end, MORE if self.number == 0 else 0
+        else:
+            end, self._offset, flags = len(message), 0, 0
+            self._pop(queue)
+            if self._endWaits and not queue:
+                self._endWaits, flags = False, END
+        self.queued -= end - start or 1
+        self._spent += RECORD_COST + end - start
+        return b"".join((self._header(dataType, flags), memoryview(message)[start:end]))
+
+    def _header(self, dataType: int, flags: int) -> bytes:
+        return bytes((dataType, flags)) + self.number.to_bytes(STREAM_LENGTH, "big")
+
+    def _pop(self, queue: deque[tuple[bytes, bytes, int]]) -> None:
+        queue.popleft()
+        if not queue:
+            self._queue = None
