@@ -455,7 +455,6 @@ class ProblemTests(TapCase):
         self.assertProblem(("--anonymous",), "--anonymous", "--authorized")
         self.assertProblem(("--anonymous", "--anyone"), "--anonymous", "--authorized")
         serve = "--serve=web=tcp:localhost:1"
-        self.assertProblem((serve, "--anyone", "--max-buffered=131071"), "--max-buffered")
         self.assertProblem(("--proxy-protocol", "--anyone"), "--forward", "--serve")
         self.service("--proxy-protocol", serve, things)
         for served in (factory, forward, serve):

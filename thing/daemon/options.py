@@ -39,12 +39,6 @@ DEFAULT_PORT = "tcp:9000"
 DRAIN_TIMEOUT = 10.0
 """How long clients may take to leave at SIGTERM, seconds: goodbyes take a round trip."""
 
-MIN_BUFFERED = 131072
-"""
-The least that ``maxBuffered`` may be, octets: a stream pauses its backend at half of that, and
-as much again may come before it does.
-"""
-
 IN_MEMORY = "memory"
 """The presence that shares nothing."""
 
@@ -306,8 +300,6 @@ class Options(UsageOptions):
 
     def _checkProcess(self) -> None:
         """Check what concerns the process and not the protocol."""
-        if self["serve"] and self["max-buffered"] < MIN_BUFFERED:
-            raise UsageError(f"--serve needs a --max-buffered of {MIN_BUFFERED} or more")
         problem = formatProblem(self["log-format"], self.parent)
         if problem:
             raise UsageError(problem)
