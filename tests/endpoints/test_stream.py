@@ -564,6 +564,15 @@ class ClosingTests(StreamCase):
                     self.assertFalse(speaker.transport.connected)
                     self.assertOrderly()
 
+    def test_pieces(self) -> None:
+        """What was written in short and in long pieces is all sent before the close, in order."""
+        pair = self.pair()
+        pieces = [b"a", bytes(70_000), b"b", b"c", bytes(20_000), b"d"]
+        self.client.call("writeSequence", pieces)
+        self.client.call("loseConnection")
+        pair.advance(1)
+        self.assertEqual(self.server.received, b"".join(pieces))
+
     def test_fullBuffers(self) -> None:
         """Two sides that close at once with full buffers lose nothing of either."""
         pair = self.pair(networkSize=4096)

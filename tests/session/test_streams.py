@@ -820,6 +820,42 @@ class FlowTests(StreamCase):
         linkOf(pair.client).driver._beat()
         self.assertNotEqual(pair.clientEnd.kernel, b"")
 
+    def test_piecesBeforeTheEnd(self) -> None:
+        """What was written in short and in long pieces is all sent before the end, in order."""
+        for end in ("loseWriteConnection", "loseConnection"):
+            pair, client, server = self.stream(HalfTalk)
+            pieces = [b"a", bytes(70_000), b"b", b"c", bytes(20_000), b"d"]
+            for piece in pieces:
+                client.transport.write(piece)
+            getattr(client.transport, end)()
+            pair.advance(1)
+            self.assertEqual(server.data, b"".join(pieces))
+
+    def test_piecesBeforeTheProducer(self) -> None:
+        """What a pull producer writes comes behind what was written before, in whatever pieces."""
+
+        class Producer:
+            left = 3
+
+            def resumeProducing(self) -> None:
+                if self.left:
+                    self.left -= 1
+                    client.transport.write(b"p")
+
+            def stopProducing(self) -> None:
+                pass
+
+        pair, client, server = self.stream()
+        pieces = [b"a", bytes(20_000), b"b"]
+        for piece in pieces:
+            client.transport.write(piece)
+        producer = Producer()
+        client.transport.registerProducer(producer, False)
+        pair.advance(1)
+        self.assertEqual(producer.left, 0)
+        self.assertEqual(server.data, b"".join(pieces) + b"ppp")
+        client.transport.unregisterProducer()
+
     def test_neverFull(self) -> None:
         """To write never fails for size, as in Twisted's transports, nor leaves anything out."""
         pair, client, server = self.stream()

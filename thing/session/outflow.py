@@ -8,6 +8,7 @@ all else happens in a turn of the reactor of its own.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
@@ -65,7 +66,7 @@ class Outflow:
         self._patience = patience
         self._written: list[bytes] = []
         self._size = self._given = 0
-        self._asking = False
+        self._asking = self._draining = False
         self._ending = False
         self._closing = False
         self._over = False
@@ -140,23 +141,22 @@ class Outflow:
 
     def drain(self) -> None:
         """Give the session what was written so far."""
+        if self._draining or not self._written:
+            return
         written, self._written, self._size = self._written, [], 0
         self._given += sum(map(len, written))
-        small: list[bytes] = []
-        for piece in written:
-            if len(piece) < FRAGMENT_LIMIT:
-                small.append(piece)
-                continue
-            if small:
-                self._session.sendMessage(b"".join(small))
-                small = []
-            self._session.sendMessage(piece)  # It fills its records: joining would but copy it.
-        if small:
-            self._session.sendMessage(b"".join(small))
+        *others, last = _gathered(written)
+        self._draining = True  # To send may ask for more, or for the end: not before the last.
+        try:
+            for octets in others:
+                self._session.sendMessage(octets)
+        finally:
+            self._draining = False
+        self._session.sendMessage(last)
 
     def resumeProducing(self) -> None:
         """Little waits to be sent: let the producer go on (``IPullProducer``)."""
-        if self._written or self._over:
+        if self._written or self._draining or self._over:
             return  # What is written will be drained first, and this called again.
         if self._producer.waits:
             self._asking = True
@@ -195,7 +195,7 @@ class Outflow:
 
     def _closeIfDone(self) -> None:
         """End once the producer is done; close once the session has next to nothing to send."""
-        if not self._ending or self._over:
+        if not self._ending or self._draining or self._over:
             return
         if self._closing and self._stall is None:
             self._stall = self._clock.callLater(self._patience, self._checkProgress, self._sent)
@@ -226,3 +226,18 @@ class Outflow:
         self._stall = None
         self._session.guard(self._producer.stop)
         self._session.goodbye()
+
+
+def _gathered(written: list[bytes]) -> Iterator[bytes]:
+    """Join short pieces; long ones fill their records, and to join them would but copy them."""
+    short: list[bytes] = []
+    for piece in written:
+        if len(piece) < FRAGMENT_LIMIT:
+            short.append(piece)
+            continue
+        if short:
+            yield b"".join(short)
+            short = []
+        yield piece
+    if short:
+        yield b"".join(short)
