@@ -137,6 +137,7 @@ class Load:
         connection.sendall(wire.seal(size.to_bytes(SIZE_LENGTH, "big")))
         for left in range(size, 0, -len(CHUNK)):
             connection.sendall(wire.seal(CHUNK[:left]))
+            self._until(self._sessions[:1], lambda wire: not wire.waiting)
         self._until(self._sessions[:1], lambda wire: wire.received >= goal)
 
     def download(self, size: int) -> None:
@@ -148,12 +149,6 @@ class Load:
         connection, wire = self._sessions[0]
         goal = wire.received + size
         connection.sendall(wire.seal(size.to_bytes(SIZE_LENGTH, "big")))
-        pieces = []
-        while size > 0:  # Records add to the size, so this many octets come for certain.
-            pieces.append(self._read(connection))
-            size -= len(pieces[-1])
-        for piece in pieces:
-            wire.feed(piece)
         self._until(self._sessions[:1], lambda wire: wire.received >= goal)
 
     def latency(self, kind: str, port: int, count: int) -> list[float]:

@@ -195,6 +195,7 @@ class Recorded:
     shaking: list[bytes] = field(default_factory=list)
     beats: list[bytes] = field(default_factory=list)
     data: list[bytes] = field(default_factory=list)
+    """Of each message its records."""
 
 
 def record(node: Node, wire: ThingWire, beats: int = 0, messages: int = 0) -> Recorded:
@@ -221,7 +222,9 @@ def record(node: Node, wire: ThingWire, beats: int = 0, messages: int = 0) -> Re
     for _ in range(beats):
         pump(wire.beat(), recorded.beats)
     for _ in range(messages):
-        pump(wire.seal(CHUNK), recorded.data)
+        pieces: list[bytes] = []  # At first there is more than the credit; later all is one piece.
+        pump(wire.seal(CHUNK), pieces)
+        recorded.data.append(b"".join(pieces))
     return recorded
 
 

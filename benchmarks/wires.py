@@ -21,6 +21,7 @@ from OpenSSL import SSL
 from peers import BROKERS, PATIENT, RESUMED, THING_KINDS, TLS_KINDS
 
 from thing import ClientSettings, GroupName, HandshakeFailed, IdentityKey
+from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
 from thing.events import (
     Event,
@@ -32,6 +33,7 @@ from thing.events import (
     Terminated,
     TicketReceived,
 )
+from thing.session.sinks import LONG_RECORD
 from thing.trust.keys import parsePublicKey
 
 READ = 1 << 18
@@ -88,6 +90,11 @@ class TcpWire:
     def established(self) -> bool:
         """Whether the server has said welcome."""
         return self.octets >= self.speech.welcome
+
+    @property
+    def waiting(self) -> int:
+        """How many octets wait until the server takes more: none, but in the kernel."""
+        return 0
 
     @property
     def received(self) -> int:
@@ -213,6 +220,11 @@ class ThingWire:
         self.acknowledged = 0
         self.received = 0
 
+    @property
+    def waiting(self) -> int:
+        """How many octets wait until the server takes more."""
+        return self.core.queued
+
     def begin(self) -> bytes:
         """:return: what the client sends first."""
         return self.follow(self.core.start(time.monotonic()))
@@ -250,7 +262,7 @@ class ThingWire:
         """
         for event in events:
             self._handle(event)
-        return self.core.dataToSend(time.monotonic(), sys.maxsize)
+        return self.core.dataToSend(time.monotonic(), sys.maxsize, LONG_RECORD)
 
     def _handle(self, event: Event) -> None:
         if isinstance(event, HeartbeatAcknowledged):
@@ -277,17 +289,22 @@ Wire = TcpWire | ThingWire
 class Fleet:
     """Makes Thing's clients, each of which is another thing."""
 
-    def __init__(self, directory: Path, group: str, first: int = 0) -> None:
+    def __init__(
+        self, directory: Path, group: str, first: int = 0, capacity: Capacity | None = None
+    ) -> None:
         """
         :param directory: the credentials.
         :param group: the key exchange group.
         :param first: the number of the first thing.
+        :param capacity: what each can take; None for what is usual.
         """
         self._seeds = (directory / "fleet").read_bytes()
         self._numbers = count(first)
         self._settings = ClientSettings(
             credential=IdentityKey.load(directory / "thing-client"), groups=(GroupName[group],)
         )
+        if capacity is not None:
+            self._settings = replace(self._settings, capacity=capacity)
         self._serverKey = parsePublicKey((directory / "thing-server.pub").read_text())
         self._tickets: list[ResumptionTicket] = []
 

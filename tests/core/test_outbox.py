@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
+from thing.core.inbox import DATA_AT
 from thing.core.lane import Lane
 from thing.core.messages import (
     CAC,
@@ -345,6 +346,18 @@ class LaneTests(TestCase):
         while lane.ready:
             found.append(CDT.decode(lane.take(MessageType.CDT, most)[1:]))
         return found
+
+    def test_long(self) -> None:
+        """A long record takes a quarter of the credit at most, so that more is granted in time."""
+        for credit, length in (
+            (FRAGMENT_LIMIT, FRAGMENT_LIMIT - RECORD_COST),
+            (2 * FRAGMENT_LIMIT, FRAGMENT_LIMIT),
+            (RECORD_COST + 80_000, 20_000),
+            (1 << 20, 60_000),
+        ):
+            lane = Lane(1, credit, 1 << 20)
+            lane.data(bytes(1 << 20))
+            self.assertEqual(len(lane.take(MessageType.CDT, 60_000)) - DATA_AT, length)
 
     def test_split(self) -> None:
         """Data are cut to what is left of the credit; the rest waits for more."""

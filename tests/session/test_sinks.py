@@ -10,10 +10,12 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import directlyProvides, implementer
 
+from thing.core.messages import FRAGMENT_LIMIT
 from thing.session.sinks import (
     AHEAD,
     FIRST_BATCH,
     LEAST_BATCH,
+    LONG_RECORD,
     QUICK,
     QUICK_BATCH,
     WRITE_BATCH,
@@ -245,6 +247,15 @@ class DirectSinkTests(SinkCase):
             self.assertEqual(following, min(2 * room, QUICK_BATCH))
             room = following
         self.assertEqual(self.leave(room, 0.0), QUICK_BATCH)
+
+    def test_longest(self) -> None:
+        """Records are long on a path that has shown to take the most, and only while it does."""
+        self.assertEqual(self.sink.longest, FRAGMENT_LIMIT)
+        while self.leave(self.sink.room, 0.0) < QUICK_BATCH:
+            self.assertEqual(self.sink.longest, FRAGMENT_LIMIT)
+        self.assertEqual(self.sink.longest, LONG_RECORD)
+        self.leave(QUICK_BATCH, 2 * AHEAD)
+        self.assertEqual(self.sink.longest, FRAGMENT_LIMIT)
 
     def test_slow(self) -> None:
         """A path is given no more than leaves within the time that a beat may wait, but some."""

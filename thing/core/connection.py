@@ -24,6 +24,7 @@ from thing.core.liveness import Liveness
 from thing.core.messages import (
     CHI_LIMIT,
     END,
+    FRAGMENT_LIMIT,
     HANDSHAKE_LIMIT,
     MessageType,
     Reject,
@@ -139,9 +140,9 @@ class Connection:
     @property
     def hasDataReady(self) -> bool:
         """Whether data of some stream would be among it, not only what the protocol says."""
-        return self._outbox.hasDataReady
+        return bool(self._outbox.turns)
 
-    def dataToSend(self, now: float, limit: int) -> bytes:
+    def dataToSend(self, now: float, limit: int, longest: int = FRAGMENT_LIMIT) -> bytes:
         """
         Seal and take records, the urgent ones first.
 
@@ -149,11 +150,13 @@ class Connection:
         :param limit: about how many octets the transport takes; at zero only
             the handshake's messages, a key update that was asked for and the
             final word come out.
+        :param longest: how many octets of data a record has at most, if the peer takes as many
+            and the limit allows: few for a path that is not known to be quick.
         :return: octets for the transport.
         """
         size, outbox, writer = 0, self._outbox, self._writer
         while size < limit:
-            message = outbox.take()
+            message = outbox.take(longest if limit - size >= longest else FRAGMENT_LIMIT)
             if message is None:
                 break
             writer.seal(message, now)
@@ -165,6 +168,8 @@ class Connection:
                 self._sentLast(message)
         if outbox.drained:
             self._noteDrained()
+        if not writer.ready:
+            return b""
         data = writer.take()
         self.octetsSent += len(data)
         return data

@@ -191,8 +191,10 @@ class Watch(Deadline):
         self._ttl = ttl
         self._last = now
         self._late = False
-        self.set(now + ttl, ttl if self._patient else 0.0)
-        self._schedule()
+        self.due = now + ttl
+        self.patience = ttl if self._patient else 0.0
+        self._limit = None
+        self.nextCheck = now + ttl / 2
 
     def remaining(self, now: float) -> float:
         """

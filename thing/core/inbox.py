@@ -119,7 +119,9 @@ class Inbox:
         """
         kind = message[0]
         if kind in DATA:
-            return self._joined(message) if self._maxMessage is None else self._assembled(message)
+            if self._maxMessage is None:
+                return self._joined(message)
+            return self._assembled(message, self._maxMessage)
         self.consumed += costOf(message)
         if self._insideMessage:
             raise RemoteProtocolError(
@@ -177,14 +179,11 @@ class Inbox:
                 return b"".join(pieces) or None
             fragment = self._pop()
 
-    def _assembled(self, fragment: bytes) -> bytes | None:
-        assert self._maxMessage is not None, "else there are no messages"
+    def _assembled(self, fragment: bytes, most: int) -> bytes | None:
         inside, begun = self._insideMessage, self._begun
         self._begin(fragment)
-        if len(begun or b"") + len(fragment) - DATA_AT > self._maxMessage:
-            raise RemoteProtocolError(
-                ErrorCode.MESSAGE_TOO_LONG, f"limit {self._maxMessage} octets"
-            )
+        if len(begun or b"") + len(fragment) - DATA_AT > most:
+            raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, f"limit {most} octets")
         if begun is not None:
             begun += memoryview(fragment)[DATA_AT:]
         elif self._insideMessage:

@@ -8,13 +8,17 @@ Specification, "Credit" and "Data". Which stream goes next is decided in
 from __future__ import annotations
 
 from collections import deque
+from struct import Struct
 
-from thing.core.messages import END, MORE, MessageType
+from thing.core.messages import END, FRAGMENT_LIMIT, MORE, MessageType
 from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, LocalProtocolError
 
 STREAM_LENGTH = 4
 """How many octets a stream's number has."""
+
+_HEADER = Struct(">BBI").pack
+"""Makes what is in front of data: the type, the flags and the stream's number."""
 
 
 def frozen(data: bytes) -> bytes:
@@ -132,14 +136,15 @@ class Lane:
         Take what goes next; only while :attr:`ready`.
 
         :param dataType: CDT or SDT.
-        :param most: how many octets of data a record has at most.
+        :param most: how many octets of data a record has at most; a long one takes no more than a
+            quarter of the credit, too.
         :return: the message, type and body.
         """
         queue = self._queue
         if not queue:
             self._endWaits = False
             self._spent += RECORD_COST
-            return self._header(dataType, END)
+            return _HEADER(dataType, END, self.number)
         kind, message, content = queue[0]
         if kind:
             self._pop(queue)
@@ -147,7 +152,10 @@ class Lane:
             self._spent += RECORD_COST + content
             return kind + message
         start = self._offset
-        end = start + min(most, self.credit - self._spent - RECORD_COST)
+        room = self.credit - self._spent - RECORD_COST
+        if most > FRAGMENT_LIMIT:  # The peer is to grant more before all is spent.
+            most = max(FRAGMENT_LIMIT, min(most, room // 4))
+        end = start + min(most, room)
         if end < len(message):
             self._offset, flags = end, MORE if self.number == 0 else 0
         else:
@@ -157,10 +165,8 @@ class Lane:
                 self._endWaits, flags = False, END
         self.queued -= end - start or 1
         self._spent += RECORD_COST + end - start
-        return b"".join((self._header(dataType, flags), memoryview(message)[start:end]))
-
-    def _header(self, dataType: int, flags: int) -> bytes:
-        return bytes((dataType, flags)) + self.number.to_bytes(STREAM_LENGTH, "big")
+        header = _HEADER(dataType, flags, self.number)
+        return b"".join((header, memoryview(message)[start:end]))
 
     def _pop(self, queue: deque[tuple[bytes, bytes, int]]) -> None:
         queue.popleft()

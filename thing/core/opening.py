@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from thing.core.capacity import Capacity
 from thing.core.handshake import Handshake
-from thing.core.messages import FRAGMENT_LIMIT, Role
+from thing.core.messages import Role
 from thing.core.puzzle import allowance
 from thing.core.receiving import Receiving
 from thing.core.records import TrafficKey
@@ -95,7 +95,8 @@ class Opening(Receiving, Generic[H]):
         self._measure(self._now - self._askedAt)
 
     def _measure(self, roundTrip: float) -> None:
-        self._roundTrip = min(self._roundTrip, max(0.0, roundTrip))
+        if roundTrip < self._roundTrip:
+            self._roundTrip = max(0.0, roundTrip)
 
     def _useKeys(self, clientSecret: bytes, serverSecret: bytes) -> None:
         keys = [
@@ -138,7 +139,7 @@ class Opening(Receiving, Generic[H]):
         """From now on this side may spend what the peer has granted at first."""
         self._peerCapacity = peer
         self._outbox.mainCredit = peer.mainCredit
-        self._outbox.longest = min(FRAGMENT_LIMIT, peer.fragment)
+        self._outbox.longest = peer.fragment
 
     def _end(self, termination: Termination) -> None:
         super()._end(termination)

@@ -25,7 +25,8 @@ class Outbox:
 
     :ivar mainCredit: the peer's first for the main stream, octets.
     :ivar stalls: how often a stream had to stop for more credit, with something left to send.
-    :ivar longest: how many octets of data a record has at most.
+    :ivar longest: how many octets of data the peer takes in a record.
+    :ivar turns: the streams that have data that may go now, in the order of their turns.
     :ivar drained: the numbers of streams of which little waits, as somebody wanted to know.
     """
 
@@ -38,13 +39,13 @@ class Outbox:
         "_limit",
         "_main",
         "_notices",
-        "_turns",
         "_urgent",
         "_wholes",
         "drained",
         "longest",
         "mainCredit",
         "stalls",
+        "turns",
     )  # fmt: skip
 
     def __init__(self, dataType: MessageType, creditType: MessageType, limit: int) -> None:
@@ -61,7 +62,7 @@ class Outbox:
         # Both in order, and cheap at their front and anywhere else: a peer can make them long.
         self._notices: OrderedDict[bytes, bytes] | None = None  # By type and stream: once each.
         self._credits: OrderedDict[int, int] | None = None
-        self._turns: deque[Lane] | None = None
+        self.turns: deque[Lane] | None = None
         self._lanes: dict[int, Lane] | None = None
         self._wholes: dict[int, int] | None = None
         self._farewell: bytes | None = None
@@ -87,7 +88,9 @@ class Outbox:
         :param kind: the type.
         :return: whether it does.
         """
-        return bool(self._urgent) and any(message[0] == kind for message in self._urgent)
+        if not self._urgent:
+            return False
+        return any(message[0] == kind for message in self._urgent)
 
     def notice(self, message: bytes) -> None:
         """
@@ -125,11 +128,6 @@ class Outbox:
         return 0 if self._main is None else self._main.queued
 
     @property
-    def hasDataReady(self) -> bool:
-        """Whether some stream has data that may go now."""
-        return bool(self._turns)
-
-    @property
     def mainEnding(self) -> bool:
         """Whether this side's END of the main stream follows, or has."""
         return self._main is not None and self._main.ending
@@ -159,8 +157,8 @@ class Outbox:
         self.retract(lane.number)
         if self._credits is not None:
             self._credits.pop(lane.number, None)
-        if lane.inTurn and self._turns is not None:
-            self._turns.remove(lane)
+        if lane.inTurn and self.turns is not None:
+            self.turns.remove(lane)
             lane.inTurn = False
 
     def retract(self, number: int) -> None:
@@ -229,9 +227,9 @@ class Outbox:
         :param lane: the stream's; it was given data, credit, or its end.
         """
         if not lane.inTurn and lane.ready:
-            if self._turns is None:
-                self._turns = deque()
-            self._turns.append(lane)
+            if self.turns is None:
+                self.turns = deque()
+            self.turns.append(lane)
             lane.inTurn = True
 
     def farewell(self, kind: MessageType) -> None:
@@ -245,7 +243,7 @@ class Outbox:
     def clear(self) -> None:
         """Drop everything that waits."""
         self._urgent.clear()
-        self._notices = self._credits = self._turns = self._lanes = self._wholes = None
+        self._notices = self._credits = self.turns = self._lanes = self._wholes = None
         self._farewell = None
         if self._main is not None:
             self._main.clear()
@@ -257,7 +255,7 @@ class Outbox:
         """Whether something may go now."""
         return bool(
             self._urgent
-            or self._turns
+            or self.turns
             or self._notices
             or self._credits
             or (self._farewell and not self._isDataWaiting())
@@ -266,10 +264,11 @@ class Outbox:
     def _isDataWaiting(self) -> bool:
         return bool(self._main) or any((self._lanes or {}).values())
 
-    def take(self) -> bytes | None:
+    def take(self, longest: int = FRAGMENT_LIMIT) -> bytes | None:
         """
         Take what goes next.
 
+        :param longest: how many octets of data it has at most, if the peer takes as many.
         :return: the message, type and body; None if nothing may go now.
         """
         if self._urgent:
@@ -279,16 +278,16 @@ class Outbox:
         if self._credits:
             number, credit = self._credits.popitem(last=False)
             return CCR.WHOLE.pack(self._creditType, number, credit)
-        if self._turns:
-            return self._takeTurn(self._turns)
+        if self.turns:
+            return self._takeTurn(self.turns, min(longest, self.longest))
         if self._farewell and not self._isDataWaiting():
             farewell, self._farewell = self._farewell, None
             return farewell
         return None
 
-    def _takeTurn(self, turns: deque[Lane]) -> bytes:
+    def _takeTurn(self, turns: deque[Lane], longest: int) -> bytes:
         lane = turns[0]
-        message = lane.take(self._dataType, self.longest)
+        message = lane.take(self._dataType, longest)
         if lane.ready:
             turns.rotate(-1)
         else:

@@ -11,10 +11,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from thing.core.connection import Connection
-from thing.core.inbox import Inbox, costOf, streamOf
+from thing.core.inbox import CONTENT_AT, Inbox, streamOf
 from thing.core.messages import MessageType
 from thing.core.settings import Settings
-from thing.core.window import Window
+from thing.core.streams import Streams
+from thing.core.window import RECORD_COST, Window
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.events import DataEnded, Event
 
@@ -22,13 +23,14 @@ from thing.events import DataEnded, Event
 class Receiving(Connection):
     """A Connection, with what came in the order of its streams."""
 
-    __slots__ = ("_inboxOrNone", "_windowOrNone")
+    __slots__ = ("_inboxOrNone", "_streamsOrNone", "_windowOrNone")
 
     def __init__(self, settings: Settings) -> None:
         """:param settings: what this side chose."""
         super().__init__(settings)
-        self._inboxOrNone: Inbox | None = None  # Big; idle sessions have none, and no window.
+        self._inboxOrNone: Inbox | None = None  # Big; idle sessions have none of these.
         self._windowOrNone: Window | None = None
+        self._streamsOrNone: Streams | None = None
 
     @property
     def stream(self) -> bool:
@@ -65,15 +67,15 @@ class Receiving(Connection):
 
     def _receiveInOrder(self, kind: MessageType, message: bytes, limit: int) -> None:
         """Deal with what stands in the order of a stream, now or when its turn comes."""
-        number = streamOf(message) if kind is self._dataIn else 0
-        octets = number or (self._limits.stream and kind is self._dataIn)
-        inbox = self._inbox
-        if octets:
+        isData = kind is self._dataIn
+        number = streamOf(message) if isData else 0
+        if number or (isData and self._limits.stream):
             self._receiveOctets(number, message)
             self._receiveTogether(limit)
             self._advanceInbox()
             return
-        self._checkOrder(kind, message)
+        inbox = self._inboxOrNone or self._inbox
+        self._checkOrder(kind, message, inbox)
         if inbox.held or inbox.holding or kind is self._farewellIn:
             inbox.put(message)
             if kind is self._farewellIn:
@@ -81,14 +83,15 @@ class Receiving(Connection):
             self._advanceInbox()
         else:
             self._machine.receive(kind)
-            self._deal(kind, inbox.accept(message))
+            self._deal(kind, inbox.accept(message), inbox)
 
-    def _checkOrder(self, kind: MessageType, message: bytes) -> None:
+    def _checkOrder(self, kind: MessageType, message: bytes, inbox: Inbox) -> None:
         """Whether the peer may send this in the main stream."""
         if kind is not self._farewellIn:
-            if self._inbox.closed:
+            if inbox.closed:
                 raise RemoteProtocolError(ErrorCode.STREAM_ENDED, f"{kind.name} after the end")
-            self._window.spend(costOf(message))
+            window = self._windowOrNone or self._window
+            window.spend(RECORD_COST + len(message) - CONTENT_AT[kind])
 
     def _receiveOctets(self, number: int, message: bytes) -> None:
         """Let octets of a stream wait there, for what may come together with them."""
@@ -96,8 +99,9 @@ class Receiving(Connection):
             self._machine.receive(self._dataIn)
             self._receiveStreamData(number, message)
         else:
-            self._checkOrder(self._dataIn, message)
-            self._inbox.put(message)
+            inbox = self._inboxOrNone or self._inbox
+            self._checkOrder(self._dataIn, message, inbox)
+            inbox.put(message)
 
     def _farewellCame(self) -> None:
         """The peer said goodbye; what came before may still be held."""
@@ -116,14 +120,13 @@ class Receiving(Connection):
         if kind is None or (kind is self._farewellIn and self._areStreamsHeld):
             return False
         self._machine.receive(kind)
-        self._deal(kind, inbox.take())
+        self._deal(kind, inbox.take(), inbox)
         return True
 
-    def _deal(self, kind: MessageType, content: bytes | None) -> None:
+    def _deal(self, kind: MessageType, content: bytes | None, inbox: Inbox) -> None:
         """Tell what has left the inbox, and make room for more."""
         if content is not None:
             self._handlers[kind](self, content)
-        inbox = self._inbox
         if inbox.ended:
             self._window.close()
             self._noteEnded(inbox)
@@ -131,7 +134,8 @@ class Receiving(Connection):
             cost, inbox.consumed = inbox.consumed, 0
             credit = None
             if not inbox.closed:
-                credit = self._window.consume(cost, self._now, self._roundTrip)
+                window = self._windowOrNone or self._window
+                credit = window.consume(cost, self._now, self._roundTrip)
             if credit is not None:
                 self._outbox.grant(0, credit)
 
@@ -144,7 +148,7 @@ class Receiving(Connection):
         inbox = self._inboxOrNone
         if inbox is not None and inbox.held and self._advanceInbox():
             return True
-        return self._advanceStreams()
+        return self._streamsOrNone is not None and self._advanceStreams()
 
     def _releaseReceived(self) -> None:
         self._inbox.holding = False

@@ -13,7 +13,6 @@ from thing.core import endings
 from thing.core.inbox import DATA
 from thing.core.messages import CAC, CCR, COP, CST, MessageType
 from thing.core.opening import H, Opening
-from thing.core.settings import Settings
 from thing.core.states import WRITABLE_STATES, State
 from thing.core.stream import UNDECIDED, Stream, StreamState, StreamStep
 from thing.core.streams import MAX_CODE, Streams
@@ -34,15 +33,7 @@ from thing.events import (
 class Streaming(Opening[H]):
     """A Connection, with its streams."""
 
-    __slots__ = ("_streamsOrNone",)
-
-    def __init__(self, settings: Settings, handshake: H) -> None:
-        """
-        :param settings: what this side chose.
-        :param handshake: this side's handshake, not begun.
-        """
-        super().__init__(settings, handshake)
-        self._streamsOrNone: Streams | None = None  # Big, and most sessions have none.
+    __slots__ = ()
 
     @property
     def _streams(self) -> Streams:
@@ -242,9 +233,7 @@ class Streaming(Opening[H]):
 
     def _advanceStreams(self) -> bool:
         """Deal with one thing that came in some stream, unless it is held."""
-        streams = self._streamsOrNone
-        if streams is None:
-            return False
+        streams = self._streams
         while streams.stirred:
             number, stream = next(iter(streams.stirred.items()))
             if stream.inbox.next is not None:

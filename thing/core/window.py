@@ -130,7 +130,7 @@ class Window:
             self.close()  # It fell back, and the peer has used up what it was granted before.
         gained = self._consumed + self.size - self.granted
         halfway = 2 * gained >= self.size
-        if not halfway and not self._isStuck():
+        if not halfway and (self._consumed != self._received or not self._isStuck()):
             return None
         if self._budget.short:
             self.size = self._first
@@ -144,8 +144,8 @@ class Window:
         return credit
 
     def _isStuck(self) -> bool:
-        """Whether all was consumed, and a record that is not split might wait for ever."""
-        return self._consumed == self._received and self.granted - self._received < self._whole
+        """Whether a record that is not split might wait for ever, now that all was consumed."""
+        return self.granted - self._received < self._whole
 
     def _grow(self) -> None:
         more = min(self.size, self._most - self.size)

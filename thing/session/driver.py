@@ -271,10 +271,10 @@ class Driver:
         try:
             while True:
                 room, urgent = sink.room, not core.hasDataReady
-                data = core.dataToSend(self._now(), room)
+                data = core.dataToSend(self._now(), room, sink.longest)
                 if data:
                     sink.send(data, urgent)
-                told = core.hasEvents
+                told = core.hasEvents if data else False
                 if told:
                     self.follow(core.takeEvents())
                 if self._producer is not None:

@@ -200,7 +200,8 @@ class Link(Generic[P]):
         """
         if self._presumed is not None:
             self._learnAddress()
-        self.drainStreams()  # What comes in may be the end.
+        if self._streams is not None:
+            self._streams.drain()  # What comes in may be the end.
         self.driver.received(data)
 
     def _learnAddress(self) -> None:

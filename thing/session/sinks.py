@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 from thing.core.messages import FRAGMENT_LIMIT
+from thing.core.records import RECORD_LIMIT
 from thing.session.transports import canSendDirectly, limitUnsent
 
 WRITE_BATCH = 65536
@@ -29,6 +30,9 @@ LEAST_BATCH = FRAGMENT_LIMIT // 2
 QUICK_BATCH = 7 * FRAGMENT_LIMIT
 """The most: Twisted's transports for sockets send up to 128 KiB a turn."""
 
+LONG_RECORD = RECORD_LIMIT
+"""How many octets of data a record has at most on a path that takes the most."""
+
 QUICK = 0.01
 """A batch that leaves within so many seconds may be followed by one of twice the size."""
 
@@ -42,10 +46,11 @@ class Sink(ABC):
 
     Once it is closed, or its transport is gone, it takes nothing and asks for nothing.
 
+    :ivar longest: how many octets of data a record has at most: many where the path is quick.
     :ivar room: about how many octets it takes now of what can wait; zero or less for none.
     """
 
-    __slots__ = ("_more", "_transport", "room")
+    __slots__ = ("_more", "_transport", "longest", "room")
 
     def __init__(self, transport: Any, more: Callable[[], object], room: int = 0) -> None:
         """
@@ -55,6 +60,7 @@ class Sink(ABC):
         """
         self._transport: Any = transport
         self._more = more
+        self.longest = FRAGMENT_LIMIT
         self.room = room
 
     @abstractmethod
@@ -205,6 +211,7 @@ class DirectSink(Sink):
         else:
             batch = int(self._handed * AHEAD / took)
         self._batch = max(LEAST_BATCH, min(batch, QUICK_BATCH))
+        self.longest = LONG_RECORD if self._batch == QUICK_BATCH else FRAGMENT_LIMIT
         self._limitUnsent()
 
     def _limitUnsent(self) -> None:

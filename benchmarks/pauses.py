@@ -1,0 +1,482 @@
+"""
+Readers that pause, readers that are slow, and many streams beside one that nobody reads.
+
+Run from anywhere::
+
+    python benchmarks/pauses.py [--quick] [--json FILE]
+
+Server and client are in one process, over the loopback: nothing here is about speed. First six
+sessions at once, each way over ``thing:``, with messages, and with a stream, are read until their
+windows have grown; then the reader pauses for five TTLs, and goes on. Beside them sessions are
+read at 10 kB/s by pausing and resuming. Then one session has a thousand streams and one more that
+nobody reads. The exit status is 1 if a session is lost, if more is held than the windows allow, if
+a stream does not complete, or if the last takes more than twice as long as the first.
+It takes two minutes, or one with ``--quick``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.endpoints import clientFromString, serverFromString
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import react
+from twisted.python.failure import Failure
+from twisted.python.usage import Options, UsageError
+
+# What is measured is the package beside this directory, installed or not.
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import credentials
+from processes import memoryOf
+
+from thing import (
+    AuthorizedThings,
+    ClientSettings,
+    IdentityKey,
+    PinnedServers,
+    ServerSettings,
+    ThingFactory,
+    ThingProtocol,
+)
+from thing.core.window import MAX_WINDOW
+from thing.trust.keys import fingerprint, parsePublicKey
+
+MIB = 1 << 20
+CHUNK = bytes(16384)
+
+PAUSED_TTL = 2.0
+"""The TTL of the sessions that pause, seconds."""
+
+TTLS = 5
+"""For how many TTLs they pause."""
+
+GROWN = 16 * MIB
+"""After so many octets the windows have grown."""
+
+SLOW = 10_000.0
+"""What a slow reader takes, octets a second."""
+
+SLACK = 32 * MIB
+"""How much more memory the process may take than the windows: queues and what Python keeps."""
+
+STREAMS = 1000
+SIZE = MIB
+
+FAIR = 2.0
+"""How many times as long as the first the last stream may take."""
+
+LABEL = "bulk"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One session, and how it is read."""
+
+    kind: str
+    """``thing:``, ``messages`` or ``stream``."""
+    up: bool
+    """Whether the client sends."""
+    ttl: float
+    """Seconds."""
+    slow: float = 0.0
+    """For how many seconds it is read slowly; zero to pause."""
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        how = f"10 kB/s for {self.slow:.0f} s" if self.slow else f"paused for {TTLS} TTLs"
+        return f"{self.kind}, {'up' if self.up else 'down'}, TTL {self.ttl:g} s, {how}"
+
+
+class Sending:
+    """A pull producer that always has more."""
+
+    def __init__(self, consumer: Any, left: int = sys.maxsize) -> None:
+        """
+        :param consumer: what it writes to.
+        :param left: how many octets.
+        """
+        self._consumer = consumer
+        self._left = left
+        consumer.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        """Write some more (``IPullProducer``)."""
+        some = CHUNK[: self._left]
+        self._left -= len(some)
+        self._consumer.write(some)
+        if not self._left:
+            self._consumer.unregisterProducer()
+            self._consumer.loseConnection()
+
+    def stopProducing(self) -> None:
+        """Write no more (``IPullProducer``)."""
+
+
+class Reading:
+    """Takes octets in the way of its row."""
+
+    def __init__(self, reactor: Any, row: Row, paused: Callable[[], object]) -> None:
+        """
+        :param reactor: the reactor.
+        :param row: how to read.
+        :param paused: is called when the long pause ends.
+        """
+        self.row = row
+        self.received = 0
+        self.lost = ""
+        self.ended: Deferred[Reading] = Deferred()
+        self._reactor = reactor
+        self._paused = paused
+        self._producer: Any = None
+        self._until = 0.0
+
+    def begin(self, producer: Any) -> None:
+        """
+        What is read is there.
+
+        :param producer: it is paused and resumed.
+        """
+        self._producer = producer
+        self._until = time.monotonic() + self.row.slow
+
+    def take(self, data: bytes) -> None:
+        """
+        Take what came.
+
+        :param data: the octets.
+        """
+        before, self.received = self.received, self.received + len(data)
+        if self.row.slow:
+            if time.monotonic() >= self._until:
+                self.end("")
+            else:
+                self._pause(len(data) / SLOW)
+        elif before < GROWN <= self.received:
+            self._pause(TTLS * self.row.ttl, self._paused)
+        elif before < 2 * GROWN <= self.received:
+            self.end("")
+
+    def _pause(self, seconds: float, *after: Callable[[], object]) -> None:
+        self._producer.pauseProducing()
+
+        def resume() -> None:
+            for each in after:
+                each()
+            self._producer.resumeProducing()
+
+        self._reactor.callLater(seconds, resume)
+
+    def end(self, lost: str) -> None:
+        """
+        It is over.
+
+        :param lost: why, if it was lost.
+        """
+        if not self.ended.called:
+            self.lost = lost
+            self.ended.callback(self)
+
+
+class Octets(Protocol):
+    """One end of an ordinary protocol, over ``thing:`` or in a stream."""
+
+    def __init__(self, reading: Reading, sends: bool) -> None:
+        """
+        :param reading: what takes what comes.
+        :param sends: whether this is the other end.
+        """
+        self._reading, self._sends = reading, sends
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        if self._sends:
+            Sending(self.transport)
+        else:
+            self._reading.begin(self.transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take it.
+
+        :param data: the octets.
+        """
+        self._reading.take(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        It is over.
+
+        :param reason: why.
+        """
+        self._reading.end(str(reason.value))
+
+
+class Messages(ThingProtocol):
+    """One end of a session of messages."""
+
+    def __init__(self, reading: Reading, sends: bool) -> None:
+        """
+        :param reading: what takes what comes.
+        :param sends: whether this is the other end.
+        """
+        self._reading, self._sends = reading, sends
+
+    def handshakeCompleted(self) -> None:
+        """Begin."""
+        if self._sends:
+            Sending(self)
+        else:
+            self._reading.begin(self)
+
+    def messageReceived(self, message: bytes) -> None:
+        """
+        Take it.
+
+        :param message: the octets.
+        """
+        self._reading.take(message)
+
+    def terminated(self, termination: Any) -> None:
+        """
+        It is over.
+
+        :param termination: how.
+        """
+        self._reading.end(str(termination))
+
+
+class Piece(Protocol):
+    """Reads one of many streams, or does not."""
+
+    def __init__(self, reads: bool = True) -> None:
+        """:param reads: whether it does."""
+        self._reads = reads
+        self.received = 0
+        self.ended: Deferred[float] = Deferred()
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        if not self._reads:
+            self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Count.
+
+        :param data: the octets.
+        """
+        self.received += len(data)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """
+        It is over.
+
+        :param reason: why.
+        """
+        self.ended.callback(time.monotonic() if self.received == SIZE else 0.0)
+
+
+class Giving(Protocol):
+    """Sends one of many streams."""
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        Sending(self.transport, SIZE)
+
+
+class Site:
+    """Makes sessions between a server and a client of this process."""
+
+    def __init__(self, reactor: Any, directory: Path) -> None:
+        """
+        :param reactor: the reactor.
+        :param directory: the credentials.
+        """
+        self._reactor = reactor
+        self._directory = directory
+        public = parsePublicKey((directory / "thing-server.pub").read_text())
+        self._known = fingerprint(public)
+
+    async def connect(self, row: Row, reading: Reading) -> Any:
+        """
+        Have one session.
+
+        :param row: of which kind.
+        :param reading: what reads.
+        :return: what ends it with ``loseConnection``, or None.
+        """
+        if row.kind == "thing:":
+            return await self._connectOctets(row, reading)
+        server, client = self.factories(row.ttl)
+        if row.kind == "messages":
+            server.protocol = lambda: Messages(reading, not row.up)
+            client.protocol = lambda: Messages(reading, row.up)
+            return await self.join(server, client)
+        server.serve(LABEL, _building(lambda: Octets(reading, not row.up)))
+        session = await self.join(server, client)
+        await session.streams.endpoint(LABEL).connect(_building(lambda: Octets(reading, row.up)))
+        return session
+
+    async def _connectOctets(self, row: Row, reading: Reading) -> Any:
+        directory = self._directory
+        key = f"identity={directory / 'thing-server'}:authorized={directory / 'authorized'}"
+        port = await serverFromString(self._reactor, f"thing:0:interface=127.0.0.1:{key}").listen(
+            _building(lambda: Octets(reading, not row.up))
+        )
+        known = self._known.removeprefix("SHA256:")
+        key = f"identity={directory / 'thing-client'}:serverKey={known}:ttl={row.ttl:g}"
+        return await clientFromString(
+            self._reactor, f"thing:127.0.0.1:{port.getHost().port}:{key}"
+        ).connect(_building(lambda: Octets(reading, row.up)))
+
+    def factories(self, ttl: float, streams: int = 100) -> tuple[ThingFactory[Any], ...]:
+        """
+        Make the factories of both sides.
+
+        :param ttl: what the client asks for, seconds.
+        :param streams: how many streams the other side may have open.
+        :return: the server's and the client's.
+        """
+        settings = ServerSettings(credential=IdentityKey.load(self._directory / "thing-server"))
+        capacity = settings.capacity._replace(maxStreams=streams)
+        return (
+            ThingFactory(
+                ServerSettings(credential=settings.credential, capacity=capacity),
+                AuthorizedThings(self._directory / "authorized"),
+            ),
+            ThingFactory(
+                ClientSettings(
+                    credential=IdentityKey.load(self._directory / "thing-client"),
+                    requestedTtl=ttl,
+                ),
+                PinnedServers([self._known]),
+            ),
+        )
+
+    async def join(self, server: ThingFactory[Any], client: ThingFactory[Any]) -> Any:
+        """
+        Connect a client to a server.
+
+        :param server: the server's factory.
+        :param client: the client's.
+        :return: the client's protocol, once its session is up.
+        """
+        port = await serverFromString(self._reactor, "tcp:0:interface=127.0.0.1").listen(server)
+        protocol = await clientFromString(
+            self._reactor, f"tcp:127.0.0.1:{port.getHost().port}"
+        ).connect(client)
+        await protocol.whenEstablished()
+        return protocol
+
+
+def _building(make: Callable[[], Protocol]) -> Factory:
+    """A factory of protocols that are made in some way."""
+    factory = Factory()
+    factory.protocol = make
+    factory.noisy = False
+    return factory
+
+
+async def pause(reactor: Any, site: Site, quick: bool) -> list[dict[str, Any]]:
+    """
+    Have the sessions that are paused and those that are slow.
+
+    :param reactor: the reactor.
+    :param site: makes them.
+    :param quick: whether to be quick about it.
+    :return: what became of each, and how much memory was taken at most.
+    """
+    kinds = [(kind, up) for kind in ("thing:", "messages", "stream") for up in (True, False)]
+    rows = [Row(kind, up, PAUSED_TTL) for kind, up in kinds]
+    for ttl in (5.0, 30.0):
+        rows += [Row("thing:", up, ttl, (1 if quick else 3) * ttl) for up in (True, False)]
+    before = memoryOf(os.getpid())
+    grown: list[int] = []
+    readings = [
+        Reading(reactor, row, lambda: grown.append(memoryOf(os.getpid()) - before)) for row in rows
+    ]
+    sessions = [await site.connect(each.row, each) for each in readings]
+    for reading in await gatherResults([each.ended for each in readings]):
+        print(f"{reading.row.name:<56}{reading.lost or 'lives':>10}", flush=True)
+    for session in sessions:
+        getattr(session, "transport", session).abortConnection()
+    most, limit = max(grown, default=0), len(rows) * MAX_WINDOW + SLACK
+    print(f"memory taken: {most / MIB:.0f} MiB, {limit / MIB:.0f} MiB allowed")
+    found = [{**asdict(each.row), "lost": each.lost} for each in readings]
+    return [*found, {"memory": most, "limit": limit, "lost": "" if most <= limit else "memory"}]
+
+
+async def crowd(site: Site, count: int) -> dict[str, Any]:
+    """
+    Have many streams in one session, and one that nobody reads.
+
+    :param site: makes the session.
+    :param count: how many streams.
+    :return: what became of them.
+    """
+    server, client = site.factories(30.0, count + 1)
+    server.serve(LABEL, _building(Giving))
+    session = await site.join(server, client)
+    streams = session.streams.endpoint(LABEL, timeout=60.0)
+    idle = Piece(reads=False)
+    await streams.connect(_building(lambda: idle))
+    pieces = [Piece() for _ in range(count)]
+    began = time.monotonic()
+    opening = DeferredList([streams.connect(_building(lambda each=each: each)) for each in pieces])
+    await opening
+    ends = await gatherResults([each.ended for each in pieces])
+    took = [end - began for end in ends if end]
+    ratio = max(took) / min(took) if len(took) == count else float("inf")
+    lost = str(session.termination or "")
+    print(
+        f"{len(took)} of {count} streams of 1 MiB completed, beside one that nobody reads:"
+        f" the first after {min(took):.1f} s, the last after {max(took):.1f} s ({ratio:.2f})"
+    )
+    session.transport.abortConnection()
+    return {"streams": len(took), "of": count, "ratio": ratio, "lost": lost}
+
+
+class PausesOptions(Options):
+    """The command line."""
+
+    optFlags = [["quick", None, "A tenth of the streams, and slow readers for one TTL each."]]
+    optParameters = [["json", None, None, "Write every figure into this file."]]
+
+
+async def main(reactor: Any) -> None:
+    """
+    Measure.
+
+    :param reactor: the reactor.
+    """
+    options = PausesOptions()
+    try:
+        options.parseOptions()
+    except UsageError as error:
+        raise SystemExit(f"{error}\n{options}") from None
+    with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as name:
+        directory = Path(name)
+        credentials.create(directory)
+        site = Site(reactor, directory)
+        found = await pause(reactor, site, bool(options["quick"]))
+        many = await crowd(site, STREAMS // 10 if options["quick"] else STREAMS)
+    if options["json"]:
+        Path(options["json"]).write_text(json.dumps([*found, many], indent=1) + "\n")
+    if any(each["lost"] for each in (*found, many)) or not many["ratio"] <= FAIR:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    react(main)
