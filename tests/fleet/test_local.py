@@ -331,6 +331,19 @@ class TwinTests(PresenceCase):
         self.assertEqual(self.kinds(), [Kind.JOINED, Kind.LEFT, Kind.JOINED])
         self.assertOrdered()
 
+    def test_refusedForAsLong(self) -> None:
+        """A newcomer is told how long the session of a thing that lost power still has."""
+        presence = self.presence(Twins.REFUSE)
+        holder = self.connect(presence)
+        holder.freeze()
+        newcomer = self.connect(presence)
+        wait = newcomer.client.end.retryAfter
+        self.assertEqual(wait, holder.server.ttl)
+        newcomer.advance(7.0)
+        self.assertEqual(self.connect(presence).client.end.retryAfter, wait - 7.0)
+        newcomer.advance(wait - 7.0)
+        self.assertIsNotNone(self.connect(presence).client.session)
+
     def test_allow(self) -> None:
         """Each session is a thing of its own."""
         presence = self.presence(Twins.ALLOW)

@@ -140,9 +140,9 @@ class LocalRegistry:
         if here is not None:
             inUse = ErrorCode.IDENTITY_IN_USE
             if here.key != keyOf(identity):
-                return NotAuthorized(f"{id} is here with another key", inUse)
+                return NotAuthorized(f"{id} is here with another key", inUse, here.remaining)
             if self.twins is Twins.REFUSE:
-                return NotAuthorized(f"{id} is here already", inUse)
+                return NotAuthorized(f"{id} is here already", inUse, here.remaining)
         wait = self._damper.remaining(id, self.factory.clock.seconds())
         if wait:
             detail = f"twins of {id} keep replacing each other"

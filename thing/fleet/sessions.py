@@ -43,6 +43,12 @@ class LocalSession:
         return self.protocol.sessionId
 
     @property
+    def remaining(self) -> float:
+        """How long it lives without another heartbeat, seconds; 0 if it is on its way out."""
+        ttl, silence = self.protocol.ttl, self.protocol.silence
+        return 0.0 if ttl is None or silence is None else max(0.0, ttl - silence)
+
+    @property
     def traffic(self) -> Traffic:
         """What is measured of it now."""
         protocol = self.protocol

@@ -272,6 +272,7 @@ class AdmissionTests(FleetCase):
         for node in nodes:
             ended = await self.rejected(node, "lamp")
             self.assertIs(ended.code, ErrorCode.IDENTITY_IN_USE)
+            self.assertTrue(0.0 < ended.retryAfter <= lamp.ttl)
         self.assertIsNone(lamp.termination)
         lamp.goodbye()
         await self.assertHere({}, *nodes)

@@ -81,6 +81,7 @@ class Registry:
             name="name",
             fingerprint="SHA256:x",
             address="192.0.2.1:1",
+            ttl=30_000,
             group="x25519",
             aead="aes",
             resumed=False,
@@ -235,7 +236,7 @@ class HoldTests(ScriptCase):
         self.registry.join("a", "s1", key="one")
         self.assertEqual(self.registry.join("b", "s2", key="two"), [b"key", b"a"])
         self.assertEqual(self.registry.restore("b", "s2", key="two", epoch=9), [b"key", b"a"])
-        self.assertEqual(self.registry.admit("two"), [b"key", b"a"])
+        self.assertEqual(self.registry.admit("two"), [b"key", b"30000"])
         self.registry.leave("s1", 2)
         self.assertEqual(self.registry.admit("two"), [b"yes"])
         self.assertEqual(self.registry.join("b", "s2", key="two")[0], b"joined")
@@ -243,7 +244,7 @@ class HoldTests(ScriptCase):
     def test_refuse(self) -> None:
         """With the policy that twins are refused, who is here stays, unless its node is lost."""
         self.registry.join("a", "s1")
-        self.assertEqual(self.registry.admit(refuse=True), [b"here", b"a"])
+        self.assertEqual(self.registry.admit(refuse=True), [b"here", b"30000"])
         self.assertEqual(self.registry.join("b", "s2", refuse=True), [b"here", b"a"])
         self.registry.renew("a", lease=0)
         self.assertEqual(self.registry.admit(refuse=True), [b"yes"])

@@ -78,12 +78,12 @@ def _checkAnswer(id: str, answer: Any) -> None:
     """Raise the registry's objection, if it has one."""
     try:
         word, *rest = (part.decode() for part in answer)
-        wait = int(rest[0]) / 1000 if word == "wait" else 0.0
+        wait = int(rest[0]) / 1000 if word != "yes" else 0.0
     except MALFORMED:
         return
     if word == "key":
-        raise NotAuthorized(f"{id} is here with another key", ErrorCode.IDENTITY_IN_USE)
+        raise NotAuthorized(f"{id} is here with another key", ErrorCode.IDENTITY_IN_USE, wait)
     if word == "here":
-        raise NotAuthorized(f"{id} is here already", ErrorCode.IDENTITY_IN_USE)
+        raise NotAuthorized(f"{id} is here already", ErrorCode.IDENTITY_IN_USE, wait)
     if word == "wait":
         raise NotAuthorized(f"twins of {id} keep replacing each other", ErrorCode.SERVER_BUSY, wait)

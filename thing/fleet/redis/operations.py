@@ -59,6 +59,7 @@ class Held:
     :ivar name: of the identity; empty if it has none.
     :ivar fingerprint: of the identity's key.
     :ivar address: from where it came.
+    :ivar ttl: for how long it lives without a heartbeat, milliseconds.
     :ivar group: the key exchange that was agreed upon.
     :ivar aead: the cipher that was agreed upon.
     :ivar resumed: whether it goes on with the secrets of an earlier session.
@@ -79,6 +80,7 @@ class Held:
     name: str
     fingerprint: str
     address: str
+    ttl: int
     group: str
     aead: str
     resumed: bool

@@ -266,8 +266,8 @@ local function hold(node, most, fresh, refuse, held)
   end
   store(new, held.status, told, {
     'seen', held.at, 'lastWord', held.lastWord, 'name', held.name,
-    'fingerprint', held.fingerprint, 'address', held.address, 'group', held.group,
-    'aead', held.aead, 'resumed', held.resumed and '1' or '0',
+    'fingerprint', held.fingerprint, 'address', held.address, 'ttl', whole(held.ttl),
+    'group', held.group, 'aead', held.aead, 'resumed', held.resumed and '1' or '0',
   })
   tell(most, kind, new, held.at, data)
   local wait = kind == 'moved' and damp(new.id) or 0
@@ -355,10 +355,9 @@ function OPS.admit(o)
     return { 'yes' }
   end
   if thing.here and alive(thing.node) then
-    if thing.key ~= o.key then
-      return { 'key', thing.node }
-    elseif o.refuse then
-      return { 'here', thing.node }
+    local word = thing.key ~= o.key and 'key' or o.refuse and 'here'
+    if word then
+      return { word, whole(number(redis.call('HGET', P .. 't:' .. o.id, 'ttl'))) }
     end
   end
   local wait = number(redis.call('HGET', P .. 't:' .. o.id, 'fightUntil')) - NOW

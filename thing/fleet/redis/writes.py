@@ -113,6 +113,7 @@ def _held(session: LocalSession, sequence: int, told: int, at: str, data: dict[s
         name=agreed.peer.name or "",
         fingerprint=agreed.peer.fingerprint,
         address=session.address,
+        ttl=int((session.protocol.ttl or 0.0) * 1000),
         group=agreed.group,
         aead=agreed.aead,
         resumed=agreed.resumed,
