@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 
 from thing.core import endings
 from thing.core.heartbeat import Verdict, toMilliseconds
-from thing.core.inbox import TYPES
+from thing.core.inbox import TYPES, Inbox
 from thing.core.layout import Message
 from thing.core.liveness import Liveness
 from thing.core.messages import (
@@ -34,6 +34,7 @@ from thing.core.outbox import Outbox
 from thing.core.records import HEADER_LENGTH, TAG_LENGTH
 from thing.core.settings import Settings
 from thing.core.states import LIVENESS_STATES, State, StateMachine, Step
+from thing.core.streams import Streams
 from thing.core.wire import MessageReader, MessageWriter
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.events import (
@@ -75,8 +76,9 @@ class Connection:
     _handlers: ClassVar[dict[MessageType, Callable[[Any, bytes], None]]]
 
     __slots__ = (
-        "_events", "_limits", "_liveness", "_machine", "_now", "_outbox", "_proved", "_reader",
-        "_roundTrip", "_writer", "octetsReceived", "octetsSent", "session", "termination",
+        "_events", "_inboxOrNone", "_limits", "_liveness", "_machine", "_now", "_outbox", "_proved",
+        "_reader", "_roundTrip", "_streamsOrNone", "_writer", "octetsReceived", "octetsSent",
+        "session", "termination",
     )  # fmt: skip
 
     def __init__(self, settings: Settings) -> None:
@@ -89,6 +91,8 @@ class Connection:
         self._reader = MessageReader(self.role.peer)
         self._writer = MessageWriter(self.role)
         self._outbox = Outbox(self._dataOut, self._creditOut, settings.maxBuffered)
+        self._inboxOrNone: Inbox | None = None  # Big; idle sessions have neither.
+        self._streamsOrNone: Streams | None = None
         self._roundTrip = math.inf
         self._events: list[Event] = []  # Never more than a few.
         self._now = 0.0
@@ -222,7 +226,8 @@ class Connection:
 
     def _advance(self) -> bool:
         """Deal with one thing that came in, if there is any: what came first, first."""
-        if self._advanceReceived():
+        waits = self._inboxOrNone is not None or self._streamsOrNone is not None
+        if waits and self._advanceReceived():
             return True
         established = self.session is not None
         limit = self._limits.capacity.recordLimit if established else self._handshakeLimit

@@ -57,8 +57,8 @@ class Outbox:
         self._dataType = dataType
         self._creditType = creditType
         self._limit = limit
-        self._urgent: list[bytes] = []  # Never more than a few.
         # An idle session has none of these: they are big.
+        self._urgent: list[bytes] | None = None  # Never more than a few.
         # Both in order, and cheap at their front and anywhere else: a peer can make them long.
         self._notices: OrderedDict[bytes, bytes] | None = None  # By type and stream: once each.
         self._credits: OrderedDict[int, int] | None = None
@@ -79,7 +79,10 @@ class Outbox:
 
         :param message: its type and its body.
         """
-        self._urgent.append(message)
+        if self._urgent is None:
+            self._urgent = [message]
+        else:
+            self._urgent.append(message)
 
     def isWaiting(self, kind: MessageType) -> bool:
         """
@@ -242,7 +245,7 @@ class Outbox:
 
     def clear(self) -> None:
         """Drop everything that waits."""
-        self._urgent.clear()
+        self._urgent = None
         self._notices = self._credits = self.turns = self._lanes = self._wholes = None
         self._farewell = None
         if self._main is not None:
@@ -272,7 +275,9 @@ class Outbox:
         :return: the message, type and body; None if nothing may go now.
         """
         if self._urgent:
-            return self._urgent.pop(0)
+            message = self._urgent.pop(0)
+            self._urgent = self._urgent or None
+            return message
         if self._notices:
             return self._notices.popitem(last=False)[1]
         if self._credits:

@@ -14,7 +14,6 @@ from thing.core.connection import Connection
 from thing.core.inbox import CONTENT_AT, Inbox, streamOf
 from thing.core.messages import MessageType
 from thing.core.settings import Settings
-from thing.core.streams import Streams
 from thing.core.window import RECORD_COST, Window
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.events import DataEnded, Event
@@ -23,14 +22,12 @@ from thing.events import DataEnded, Event
 class Receiving(Connection):
     """A Connection, with what came in the order of its streams."""
 
-    __slots__ = ("_inboxOrNone", "_streamsOrNone", "_windowOrNone")
+    __slots__ = ("_windowOrNone",)
 
     def __init__(self, settings: Settings) -> None:
         """:param settings: what this side chose."""
         super().__init__(settings)
-        self._inboxOrNone: Inbox | None = None  # Big; idle sessions have none of these.
-        self._windowOrNone: Window | None = None
-        self._streamsOrNone: Streams | None = None
+        self._windowOrNone: Window | None = None  # Big, and idle sessions have none.
 
     @property
     def stream(self) -> bool:
