@@ -39,6 +39,13 @@ OUT_OF_BOUNDS = (
     Capacity(0, 0, 0, 0),
 )
 
+UNSPEAKABLE = (
+    MOST._replace(mainCredit=1 << 32),
+    MOST._replace(streamCredit=1 << 32),
+    MOST._replace(maxStreams=1 << 16),
+    MOST._replace(maxStreams=-1),
+)
+
 
 class CapacityTests(TestCase):
     """Four numbers."""
@@ -52,7 +59,7 @@ class CapacityTests(TestCase):
 
     def test_settings(self) -> None:
         """A program that chooses what is out of bounds is told so."""
-        for capacity in OUT_OF_BOUNDS:
+        for capacity in OUT_OF_BOUNDS + UNSPEAKABLE:
             for make in (clientSettings, serverSettings):
                 error = self.assertRaises(LocalProtocolError, make, capacity=capacity)
                 self.assertIs(error.code, ErrorCode.BAD_ARGUMENT)

@@ -22,6 +22,12 @@ MIN_RECORD = 512
 MIN_STREAM_CREDIT = 128
 """The least first credit of a stream, octets: an octet goes at a time, at least."""
 
+MOST_CREDIT = 0xFFFFFFFF
+"""The most that a first credit may be, octets: what CHI and SHI can say."""
+
+MOST_STREAMS = 0xFFFF
+"""The most open streams that they can say."""
+
 DATA_OVERHEAD = 6 + TAG_LENGTH
 """What a record of data has besides the data, octets: type, flags, stream and tag."""
 
@@ -66,10 +72,13 @@ class Capacity(NamedTuple):
         """What is out of bounds, in words; empty if nothing is."""
         if not MIN_RECORD <= self.recordLimit <= RECORD_LIMIT:
             return f"records of {self.recordLimit} octets"
-        if self.mainCredit < RECORD_COST + min(self.recordLimit, MAX_REQUEST_RECORD):
+        least = RECORD_COST + min(self.recordLimit, MAX_REQUEST_RECORD)
+        if not least <= self.mainCredit <= MOST_CREDIT:
             return f"a first credit of {self.mainCredit} octets"
-        if self.streamCredit < MIN_STREAM_CREDIT:
+        if not MIN_STREAM_CREDIT <= self.streamCredit <= MOST_CREDIT:
             return f"a first credit of {self.streamCredit} octets for a stream"
+        if not 0 <= self.maxStreams <= MOST_STREAMS:
+            return f"{self.maxStreams} streams at once"
         return ""
 
     @property
