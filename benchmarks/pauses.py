@@ -76,6 +76,9 @@ SIZE = MIB
 FAIR = 2.0
 """How many times as long as the first the last stream may take."""
 
+LONGEST = 300.0
+"""How long the streams may take at most, seconds."""
+
 LABEL = "bulk"
 
 
@@ -137,7 +140,7 @@ class Reading:
         self.received = 0
         self.lost = ""
         self.ended: Deferred[Reading] = Deferred()
-        self._reactor = reactor
+        self.reactor = reactor
         self._paused = paused
         self._producer: Any = None
         self._until = 0.0
@@ -176,7 +179,7 @@ class Reading:
                 each()
             self._producer.resumeProducing()
 
-        self._reactor.callLater(seconds, resume)
+        self.reactor.callLater(seconds, resume)
 
     def end(self, lost: str) -> None:
         """
@@ -304,7 +307,7 @@ class Site:
         :param reactor: the reactor.
         :param directory: the credentials.
         """
-        self._reactor = reactor
+        self.reactor = reactor
         self._directory = directory
         public = parsePublicKey((directory / "thing-server.pub").read_text())
         self._known = fingerprint(public)
@@ -332,13 +335,13 @@ class Site:
     async def _connectOctets(self, row: Row, reading: Reading) -> Any:
         directory = self._directory
         key = f"identity={directory / 'thing-server'}:authorized={directory / 'authorized'}"
-        port = await serverFromString(self._reactor, f"thing:0:interface=127.0.0.1:{key}").listen(
+        port = await serverFromString(self.reactor, f"thing:0:interface=127.0.0.1:{key}").listen(
             _building(lambda: Octets(reading, not row.up))
         )
         known = self._known.removeprefix("SHA256:")
         key = f"identity={directory / 'thing-client'}:serverKey={known}:ttl={row.ttl:g}"
         return await clientFromString(
-            self._reactor, f"thing:127.0.0.1:{port.getHost().port}:{key}"
+            self.reactor, f"thing:127.0.0.1:{port.getHost().port}:{key}"
         ).connect(_building(lambda: Octets(reading, row.up)))
 
     def factories(self, ttl: float, streams: int = 100) -> tuple[ThingFactory[Any], ...]:
@@ -373,9 +376,9 @@ class Site:
         :param client: the client's.
         :return: the client's protocol, once its session is up.
         """
-        port = await serverFromString(self._reactor, "tcp:0:interface=127.0.0.1").listen(server)
+        port = await serverFromString(self.reactor, "tcp:0:interface=127.0.0.1").listen(server)
         protocol = await clientFromString(
-            self._reactor, f"tcp:127.0.0.1:{port.getHost().port}"
+            self.reactor, f"tcp:127.0.0.1:{port.getHost().port}"
         ).connect(client)
         await protocol.whenEstablished()
         return protocol
@@ -436,7 +439,7 @@ async def crowd(site: Site, count: int) -> dict[str, Any]:
     began = time.monotonic()
     opening = DeferredList([streams.connect(_building(lambda each=each: each)) for each in pieces])
     await opening
-    ends = await gatherResults([each.ended for each in pieces])
+    ends = await gatherResults([each.ended for each in pieces]).addTimeout(LONGEST, site.reactor)
     took = [end - began for end in ends if end]
     ratio = max(took) / min(took) if len(took) == count else float("inf")
     lost = str(session.termination or "")
