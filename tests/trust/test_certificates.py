@@ -5,14 +5,16 @@ from __future__ import annotations
 import ipaddress
 import os
 import shutil
+import ssl
 import subprocess
 import traceback
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,6 +54,25 @@ DNS, URI, MAIL = x509.DNSName, x509.UniformResourceIdentifier, x509.RFC822Name
 def ip(text: str) -> x509.IPAddress:
     """An address or a network as a name in a certificate."""
     return x509.IPAddress(ipaddress.ip_network(text) if "/" in text else ipaddress.ip_address(text))
+
+
+def unfitKeys() -> dict[str, Any]:
+    """Public keys with which an authority's signature is not to be checked."""
+    numbers = rsa.RSAPublicNumbers
+    return {
+        "Ed25519": privateKey("ed25519").public_key(),
+        "secp256k1": privateKey("secp256k1").public_key(),
+        "DSA": dsa.generate_private_key(1024).public_key(),
+        "RSA of 2047 bits": numbers(65537, (1 << 2046) + 1).public_key(),
+        "RSA of 8193 bits": numbers(65537, (1 << 8192) + 1).public_key(),
+        "a long exponent": numbers((1 << 33) + 1, (1 << 3071) + 1).public_key(),
+        "a huge exponent": numbers((1 << 3060) + 1, (1 << 3071) + 1).public_key(),
+    }
+
+
+def holding(publicKey: Any, name: str, issuer: Issued) -> Issued:
+    """The certificate of an authority with a key that nobody could sign with."""
+    return authority(name, issuer, key=SimpleNamespace(public_key=lambda: publicKey))
 
 
 class Rooted(DirectoryMixin):
@@ -205,6 +226,16 @@ class CertificateChainTests(Rooted, TestCase):
         path = self.store("both.pem", leaf.pem, leaf.keyPem())
         self.assertIn(
             "certificate 1 is signed with Ed25519", self.refusal(CertificateChain.load, path)
+        )
+
+    def test_unfitAuthority(self) -> None:
+        """A chain that peers would refuse for an authority's key is refused at once."""
+        middle = holding(unfitKeys()["a huge exponent"], "middle", self.root)
+        leaf = self.leaf(issuer=authority("middle", self.root))
+        path = self.store("both.pem", leaf.pem, middle.pem, leaf.keyPem())
+        self.assertIn(
+            "certificate 2, CN=middle: an authority's key is",
+            self.refusal(CertificateChain.load, path),
         )
 
     def test_unsuitableKeys(self) -> None:
@@ -370,6 +401,36 @@ class PathTests(Rooted, TestCase):
         leaf = self.leaf(issuer=impostor)
         self.assertBothRefuse("is not verified", leaf)
         self.assertBothRefuse("is not verified", leaf, impostor)
+
+    def test_unfitKeys(self) -> None:
+        """
+        No signature is checked with an authority's key that a peer shows and that is unfit.
+
+        With an exponent as long as the modulus a check takes 200 times as long, and a peer
+        that nobody has authorized sends seven such keys.
+        """
+        above = authority("above", self.root)
+        for sort, key in unfitKeys().items():
+            middle, top = holding(key, "middle", above), holding(key, "above", self.root)
+            leaf = self.leaf(issuer=authority("middle", above))
+            with mock.patch("thing.trust.authorities.PolicyBuilder") as verifier:
+                self.assertBothRefuse(
+                    "certificate 2, CN=middle: an authority's key is", leaf, middle, above
+                )
+                self.assertBothRefuse(
+                    "certificate 3, CN=above: an authority's key is",
+                    *(leaf, authority("middle", above), top),
+                )
+            self.assertFalse(verifier.called, sort)
+
+    def test_fitKeys(self) -> None:
+        """Authorities with RSA keys of the largest size and exponent that are fit are judged."""
+        numbers = rsa.RSAPublicNumbers
+        for bits, exponent in (8192, 65537), (2048, (1 << 33) - 1):
+            key = numbers(exponent, (1 << bits - 1) + 1).public_key()
+            middle = holding(key, "middle", self.root)
+            leaf = self.leaf(issuer=authority("middle", self.root))
+            self.assertBothRefuse("is not verified", leaf, middle)
 
     def test_missingIntermediate(self) -> None:
         """A leaf without the intermediate that issued it is refused, with that one's name."""
@@ -572,12 +633,25 @@ class RootsTests(Rooted, TestCase):
         )
 
     def test_keys(self) -> None:
-        """A root with a key that the verifier does not take is refused before it is needed."""
-        for sort in "ed25519", "rsa1024", "secp256k1":
+        """A root with a key that makes no check, or a long one, is refused before it is needed."""
+        for key in unfitKeys().values():
             self.assertIn(
-                "an authority's key is RSA of 2048 bits or more, or ECDSA on P-256, P-384 or P-521",
-                self.refusalOf(authority(sort=sort).pem),
+                "certificate 1, CN=unfit: an authority's key is RSA of 2048 to 8192 bits "
+                "with a public exponent below 2^33, or ECDSA on P-256, P-384 or P-521",
+                self.refusalOf(holding(key, "unfit", self.root).pem),
             )
+
+    def test_keysOfThePlatform(self) -> None:
+        """Of the platform's roots those with such keys are left out, and the rest believed."""
+        unfit = holding(unfitKeys()["a huge exponent"], "unfit", self.root)
+        ders = [unfit.der, self.root.der]
+        context = SimpleNamespace(get_ca_certs=lambda binary_form: ders)
+        self.patch(ssl, "create_default_context", lambda: context)
+        server = self.server(roots=None)
+        self.assertEqual(server.authorize(proved(self.leaf())).name, "a.example")
+        self.assertRefused(
+            "not among the roots", server, self.leaf(issuer=authority("unfit", self.root))
+        )
 
     def test_platform(self) -> None:
         """Without a file a client believes the platform's roots, or says that there are none."""

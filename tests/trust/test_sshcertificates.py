@@ -8,7 +8,10 @@ import time
 from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
     SSHCertificateBuilder,
     SSHCertificateType,
     load_ssh_private_key,
@@ -51,6 +54,12 @@ def identityOf(blob: bytes) -> Identity:
     """A peer that proved the key of a certificate."""
     raw = readSshCertificate(blob).public_key().public_bytes_raw()
     return Identity(CredentialKind.SSH_CERTIFICATE, raw, credential=blob)
+
+
+def rsaLine(exponent: int, bits: int) -> str:
+    """The line of a public key that nobody could sign with."""
+    key = RSAPublicNumbers(exponent, (1 << bits - 1) + 1).public_key()
+    return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
 
 
 class AuthorityMixin(DirectoryMixin):
@@ -445,7 +454,10 @@ class CertifiedThingsTests(AuthorityMixin, TestCase):
             (certificate, "a certificate, but an authority's plain key is needed"),
             (security, "an authority's key must be Ed25519, ECDSA or RSA"),
             ("ssh-dss AAAAB3NzaC1kc3M=", "an authority's key must be Ed25519, ECDSA or RSA"),
-            (weak, "an authority's RSA key of less than 2048 bits"),
+            (weak, "an authority's RSA key that is not of 2048 to 8192 bits"),
+            (rsaLine(65537, 8193), "an authority's RSA key that is not of 2048 to 8192 bits"),
+            (rsaLine((1 << 33) + 1, 3072), "an authority's RSA key that is not of 2048 to 8192"),
+            (rsaLine((1 << 3060) + 1, 3072), "an authority's RSA key that is not of 2048 to 8192"),
             (ca[:-30].rstrip(), "the ssh-ed25519 is damaged"),
             (ca.replace("AAAAC3", "AAAAC4"), "the ssh-ed25519 is damaged"),
             (ca.replace("AAAAC3", "AA!AAC3"), "the ssh-ed25519 is damaged"),
@@ -454,6 +466,20 @@ class CertifiedThingsTests(AuthorityMixin, TestCase):
             message = self.refusal(CertifiedThings, self.fileOf(ca, line))
             self.assertIn(f"{self.path('authorities')}:2: {why}", message)
             self.assertNotIn("hunter2", message)
+
+    def test_keysOfHosts(self) -> None:
+        """A server's authority is bounded as a thing's; what is revoked may be of any size."""
+        for exponent, bits in (65537, 8193), ((1 << 3060) + 1, 3072):
+            line = rsaLine(exponent, bits)
+            for marked in line, f"@cert-authority * {line}":
+                self.assertIn(
+                    ":1: an authority's RSA key that is not of 2048 to 8192 bits",
+                    self.refusal(CertifiedServers, self.fileOf(marked), "a.example"),
+                )
+            ca = read(self.path("ca.pub")).decode().strip()
+            CertifiedServers(self.fileOf(ca, f"@revoked * {line}"), "a.example")
+        for fit in rsaLine(3, 8192), rsaLine((1 << 33) - 1, 2048):
+            CertifiedServers(self.fileOf(fit), "a.example")
 
     def test_noAuthority(self) -> None:
         """A file without any authority, or none at all, is an error: nobody could be admitted."""

@@ -53,6 +53,9 @@ MAX_CHAIN = 8
 RSA_SIZES = range(2048, 4097)
 """The sizes of RSA keys, bits: below is weak, and above is work for a stranger's sake."""
 
+AUTHORITY_RSA_SIZES = range(2048, 8193)
+"""The sizes of authorities' RSA keys, bits: they only check, and live longer than others."""
+
 RSA_EXPONENTS = range(3, 1 << 33)
 """The public exponents of RSA keys: with a long one a check takes 200 times as long."""
 
@@ -132,6 +135,24 @@ def _isSmallOrder(key: bytes) -> bool:
     return key[:31] + bytes((key[31] & 0x7F,)) in _SMALL_ORDER
 
 
+def isRsa(key: object, sizes: range = RSA_SIZES) -> bool:
+    """
+    Say whether a key is one of RSA with which a signature is checked in little time.
+
+    It is asked before anything is computed with a key that somebody else made, whether that
+    is a peer's own or that of an authority which a peer shows.
+
+    :param key: the public key.
+    :param sizes: the sizes that it may have, bits.
+    :return: whether its size is among them, and its exponent in :data:`RSA_EXPONENTS`.
+    """
+    return (
+        isinstance(key, RSAPublicKey)
+        and key.key_size in sizes
+        and key.public_numbers().e in RSA_EXPONENTS
+    )
+
+
 def schemeOf(key: PublicKey) -> SignatureScheme:
     """
     The one scheme in which a key signs.
@@ -144,11 +165,7 @@ def schemeOf(key: PublicKey) -> SignatureScheme:
         return SignatureScheme.ED25519
     if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
         return SignatureScheme.ECDSA_P256
-    if (
-        isinstance(key, RSAPublicKey)
-        and key.key_size in RSA_SIZES
-        and key.public_numbers().e in RSA_EXPONENTS
-    ):
+    if isRsa(key):
         return SignatureScheme.RSA_PSS
     raise RemoteProtocolError(
         ErrorCode.BAD_CREDENTIAL, "a key that is not Ed25519, P-256 or RSA of 2048 to 4096 bits"

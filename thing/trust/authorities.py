@@ -26,11 +26,10 @@ from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP521R1,
     EllipticCurvePublicKey,
 )
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.x509.oid import SignatureAlgorithmOID
 from cryptography.x509.verification import PolicyBuilder, Store, Subject, VerificationError
 
-from thing.core.credentials import MAX_CHAIN, RSA_SIZES, splitChain
+from thing.core.credentials import AUTHORITY_RSA_SIZES, MAX_CHAIN, isRsa, splitChain
 from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
 from thing.trust.files import MAX_FILE, StrPath, readFile
@@ -94,10 +93,13 @@ def checkChain(chain: Sequence[x509.Certificate]) -> None:
     No two of the authorities in it may have one name. So each certificate has
     one possible issuer in the chain, and a hostile chain cannot send the
     verifier down a number of paths that grows with the power of its length.
+    And no authority's key may make the check of a signature long: whoever sends
+    a chain chooses the keys in it, and they are used before a root is reached.
+    The leaf's key signs no certificate; whether it fits, the handshake has judged.
 
     :param chain: the certificates, the leaf first.
-    :raises CredentialError: if they are too many, out of order, ambiguous, or
-        signed with Ed25519, which the verifier does not know.
+    :raises CredentialError: if they are too many, out of order, ambiguous, signed
+        with Ed25519, which the verifier does not know, or by unfit keys.
     """
     if not 0 < len(chain) <= MAX_CHAIN:
         raise CredentialError(f"{len(chain)} certificates, but a chain has 1 to {MAX_CHAIN}")
@@ -116,6 +118,11 @@ def checkChain(chain: Sequence[x509.Certificate]) -> None:
                 f"certificate {number} is signed with Ed25519, "
                 "but authorities sign with ECDSA or RSA here"
             )
+    for number, certificate in enumerate(chain[1:], 2):
+        try:
+            _checkAuthorityKey(certificate)
+        except CredentialError as error:
+            raise CredentialError(f"certificate {number}, {error}") from None
 
 
 class Authorities:
@@ -277,8 +284,10 @@ def _platformRoots() -> list[x509.Certificate]:
     with warnings.catch_warnings():  # Of a hundred others' roots, one may be odd.
         warnings.simplefilter("ignore")
         for der in ssl.create_default_context().get_ca_certs(binary_form=True):
-            with suppress(*UNREADABLE):
-                roots.append(x509.load_der_x509_certificate(der))
+            with suppress(CredentialError, *UNREADABLE):
+                root = x509.load_der_x509_certificate(der)
+                _checkAuthorityKey(root)
+                roots.append(root)
     if not roots:
         raise CredentialError("the platform has no roots: give a file of them")
     return roots
@@ -302,7 +311,6 @@ def _readRoots(path: str) -> list[x509.Certificate]:
 
 def _checkAuthority(root: x509.Certificate) -> None:
     """Refuse as a root what cannot be one."""
-    name, key = subjectOf(root), root.public_key()
     try:
         extensions = root.extensions
         basic = extensions.get_extension_for_class(x509.BasicConstraints).value
@@ -312,19 +320,27 @@ def _checkAuthority(root: x509.Certificate) -> None:
         isAuthority = False
     if not isAuthority:
         raise CredentialError(
-            f"{name}, is not an authority's: "
+            f"{subjectOf(root)}, is not an authority's: "
             "it needs basicConstraints CA:TRUE and keyUsage keyCertSign"
         )
-    if not (
-        (isinstance(key, RSAPublicKey) and key.key_size >= RSA_SIZES.start)
-        or (
-            isinstance(key, EllipticCurvePublicKey)
-            and isinstance(key.curve, SECP256R1 | SECP384R1 | SECP521R1)
-        )
-    ):
+    _checkAuthorityKey(root)
+
+
+def _checkAuthorityKey(authority: x509.Certificate) -> None:
+    """Refuse a key that the verifier does not take, or that makes it work for long."""
+    try:
+        key = authority.public_key()
+    except UNREADABLE as error:
         raise CredentialError(
-            f"{name}: an authority's key is RSA of {RSA_SIZES.start} bits or more, "
-            "or ECDSA on P-256, P-384 or P-521"
+            f"{subjectOf(authority)}: its key cannot be read: {plain(str(error))}"
+        ) from None
+    onCurve = isinstance(key, EllipticCurvePublicKey) and isinstance(
+        key.curve, SECP256R1 | SECP384R1 | SECP521R1
+    )
+    if not onCurve and not isRsa(key, AUTHORITY_RSA_SIZES):
+        raise CredentialError(
+            f"{subjectOf(authority)}: an authority's key is RSA of 2048 to 8192 bits "
+            "with a public exponent below 2^33, or ECDSA on P-256, P-384 or P-521"
         )
 
 

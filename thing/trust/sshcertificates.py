@@ -21,7 +21,12 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCertificateType
 from zope.interface import implementer
 
-from thing.core.credentials import RSA_SIZES, SignatureScheme, readSshCertificate
+from thing.core.credentials import (
+    AUTHORITY_RSA_SIZES,
+    SignatureScheme,
+    isRsa,
+    readSshCertificate,
+)
 from thing.core.messages import HANDSHAKE_LIMIT
 from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
 from thing.identity import CredentialKind, Identity, sshBlob
@@ -371,8 +376,11 @@ def _parseAuthority(text: str) -> bytes:
         raise CredentialError("an authority's key must be Ed25519, ECDSA or RSA")
     if isinstance(key, SSHCertificate):
         raise CredentialError("a certificate, but an authority's plain key is needed")
-    if isinstance(key, RSAPublicKey) and key.key_size < RSA_SIZES.start:
-        raise CredentialError(f"an authority's RSA key of less than {RSA_SIZES.start} bits")
+    if isinstance(key, RSAPublicKey) and not isRsa(key, AUTHORITY_RSA_SIZES):
+        raise CredentialError(
+            "an authority's RSA key that is not of 2048 to 8192 bits "
+            "with a public exponent below 2^33"
+        )
     return blobOf(key)
 
 
