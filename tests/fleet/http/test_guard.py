@@ -19,6 +19,9 @@ from thing.fleet.http.service import isLocal
 
 TOKEN = "correct-horse-battery-staple"
 
+LINK = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
+"""What a browser says of a request when somebody follows a link."""
+
 PUBLIC = ("/", "/healthz", "/readyz")
 PROTECTED = ("/things", "/things/x", "/nodes", "/events", "/metrics", "/openapi.json", "/nothing")
 
@@ -231,9 +234,34 @@ class LocalTests(WebCase):
 
     def test_link(self) -> None:
         """A link on a page of another site may be followed; it changes nothing."""
-        link = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
-        self.assertEqual(self.status("GET", **link), 200)
-        self.assertEqual(self.status("DELETE", **link), 403)
+        for site in "cross-site", "same-site":
+            link = {"Sec_Fetch_Site": site, **LINK}
+            self.assertEqual(self.status("GET", **link), 200)
+            self.assertEqual(self.status("DELETE", **link), 403)
+
+    def test_frames(self) -> None:
+        """
+        A page of another site may not put anything from here into itself.
+
+        For a browser a frame is navigated as a window is, but nobody has followed a link: the
+        page may have hundreds of them, unseen, and learn how long each takes.
+        """
+        for site in "cross-site", "same-site":
+            for destination in "iframe", "frame", "embed", "object", "fencedframe", "empty", "":
+                frame = {"Sec_Fetch_Site": site, **LINK, "Sec_Fetch_Dest": destination}
+                self.assertEqual(self.status("GET", **frame), 403, frame)
+                names = {name.replace("_", "-"): value for name, value in frame.items()}
+                for path in "/", "/things", "/events", "/metrics", "/healthz":
+                    self.assertEqual(self.ask(path, headers=names).status, 403, path)
+            unsaid = {"Sec_Fetch_Site": site, "Sec_Fetch_Mode": "navigate"}
+            self.assertEqual(self.status("GET", **unsaid), 403)
+
+    def test_prefetch(self) -> None:
+        """Nor may it have a browser fetch something from here before anybody follows a link."""
+        for header in "Sec_Purpose", "Purpose", "X_Moz":
+            for purpose in "prefetch", "prefetch;prerender", "prefetch;anonymous-client-ip":
+                early = {"Sec_Fetch_Site": "cross-site", **LINK, header: purpose}
+                self.assertEqual(self.status("GET", **early), 403, early)
 
     def test_ownPage(self) -> None:
         """The server's own page, and programs that are no browsers, may."""

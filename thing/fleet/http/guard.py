@@ -28,6 +28,9 @@ MAX_TOKEN = 1024
 SAFE_METHODS = (b"GET", b"HEAD")
 """What changes nothing."""
 
+_EARLY = (b"Sec-Purpose", b"Purpose", b"X-Moz")
+"""With these a browser says that it fetches in advance."""
+
 
 class Token(Protocol):
     """Knows the token."""
@@ -121,9 +124,7 @@ class Guard:
         if self._token is None:
             # A page elsewhere can make a browser on this machine ask; it cannot choose these.
             self._checkHost(hosts[0])
-            # A link to here may be followed, from wherever.
-            followed = headers.getRawHeaders(b"Sec-Fetch-Mode") == [b"navigate"]
-            if method not in SAFE_METHODS or not followed:
+            if method not in SAFE_METHODS or not _isFollowedLink(headers):
                 self._checkOrigin(headers, hosts[0])
         elif not public:
             self._checkToken(headers, self._token)
@@ -160,6 +161,20 @@ def isLoopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _isFollowedLink(headers: Headers) -> bool:
+    """
+    Tell whether somebody followed a link to here, which may stand anywhere.
+
+    To a browser frames and what it fetches in advance are navigations, too, but a page can
+    have as many as it likes, and nobody sees them.
+    """
+    return (
+        headers.getRawHeaders(b"Sec-Fetch-Mode") == [b"navigate"]
+        and headers.getRawHeaders(b"Sec-Fetch-Dest") == [b"document"]
+        and not any(map(headers.hasHeader, _EARLY))
+    )
 
 
 def _withoutPort(host: str) -> str:
