@@ -881,6 +881,8 @@ class ConversationTests(TalkCase):
             (Termination(rejected, ErrorCode.CREDENTIAL_REQUIRED), ExitCode.REJECTED),
             (Termination(rejected, ErrorCode.NOT_AUTHORIZED), ExitCode.NOT_TRUSTED),
             (Termination(rejected, ErrorCode.HANDSHAKE_TIMEOUT), ExitCode.NOT_CONNECTED),
+            (Termination(rejected, ErrorCode.RETRY_REFUSED), ExitCode.NOT_CONNECTED),
+            (Termination(rejected, ErrorCode.INTERNAL_ERROR), ExitCode.ABORTED),
             (Termination(rejected, ErrorCode.BAD_SIGNATURE), ExitCode.PROTOCOL_ERROR),
         ):
             self.assertIs(codeOf(termination), code)

@@ -403,6 +403,21 @@ class ServiceCase(SynchronousTestCase):
 class ServiceTests(ServiceCase):
     """The service comes back."""
 
+    def test_waitersBeforeStart(self) -> None:
+        """Those who wait since before the start count tries, and may leave, as others do."""
+        impatient, patient = self.service.whenConnected(2), self.service.whenConnected()
+        self.service.whenConnected().addErrback(lambda why: why.trap(CancelledError)).cancel()
+        self.service.startService()
+        self.refuse()
+        self.assertNoResult(impatient)
+        self.clock.advance(self.told.delays[-1] or 0.0)
+        self.refuse()
+        self.failureResultOf(impatient, ConnectionRefusedError)
+        self.assertNoResult(patient)
+        self.clock.advance(self.told.delays[-1] or 0.0)
+        self.comeUp()
+        self.assertIsInstance(self.successResultOf(patient), Application_)
+
     def test_connects(self) -> None:
         """It connects when it is started, and gives the application's own protocol."""
         waiting = self.service.whenConnected()
@@ -568,6 +583,29 @@ class StopTests(ServiceCase):
         self.assertTrue(self.attempt.cancelled)
         self.failureResultOf(waiting, CancelledError)
         self.assertEqual(self.told, Told())
+
+    def test_beforeStart(self) -> None:
+        """Whoever waited for the first start learns that there will be none."""
+        waiting = [self.service.whenConnected(), self.service.whenConnected(1)]
+        left = self.service.whenConnected()
+        left.cancel()
+        self.failureResultOf(left, CancelledError)
+        self.successResultOf(self.service.stopService())
+        for waiter in (*waiting, self.service.whenConnected()):
+            self.failureResultOf(waiter, CancelledError)
+        self.successResultOf(self.service.stopService())
+        self.service.startService()
+        self.attempt.succeed()
+        self.successResultOf(self.service.whenConnected())
+
+    def test_startedByWaiter(self) -> None:
+        """Whoever waited for the first start, and is told of the stop, may start it."""
+        started = self.service.whenConnected()
+        started.addErrback(lambda _: self.service.startService())
+        self.successResultOf(self.service.stopService())
+        self.successResultOf(started)
+        self.attempt.succeed()
+        self.successResultOf(self.service.whenConnected())
 
     def test_whileWaiting(self) -> None:
         """It forgets the next try."""

@@ -572,6 +572,7 @@ class SocketTests(TestCase):
             ends.append((yield protocol.goodbye()))
         self.assertIs(ends[0].cause, Cause.GOODBYE)
         self.assertIs(ends[1].code, ErrorCode.RETRY_REFUSED)
+        self.assertEqual(ends[1].detail, "a puzzle of 8 bits, and at most 7 are solved here")
         while server.door.connected:
             yield deferLater(reactor, 0.01)
         self.assertEqual(server.completed, 1)

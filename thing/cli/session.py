@@ -48,8 +48,17 @@ _PROOFS = {
 }
 """What to report of what the server has proved."""
 
-_NOT_TAKEN = (ErrorCode.CREDENTIAL_REQUIRED, ErrorCode.NO_COMMON_CREDENTIAL)
-"""What this side says if it has nothing to show that the server takes."""
+_REFUSED_HERE: dict[ErrorCode | int | None, ExitCode] = {
+    # There is nothing to show that the server takes.
+    ErrorCode.CREDENTIAL_REQUIRED: ExitCode.REJECTED,
+    ErrorCode.NO_COMMON_CREDENTIAL: ExitCode.REJECTED,
+    ErrorCode.NOT_AUTHORIZED: ExitCode.NOT_TRUSTED,
+    # The server has much to do, and asks for more than is done here.
+    ErrorCode.RETRY_REFUSED: ExitCode.NOT_CONNECTED,
+    ErrorCode.HANDSHAKE_TIMEOUT: ExitCode.NOT_CONNECTED,
+    ErrorCode.INTERNAL_ERROR: ExitCode.ABORTED,
+}
+"""What this side refuses a handshake for though the server has broken no rule."""
 
 _CANCELLED = (CancelledError, ConnectingCancelledError, DeferredTimeout)
 
@@ -281,13 +290,9 @@ def codeOf(termination: Termination) -> ExitCode:
     """
     if termination.cause is not Cause.REJECTED:
         return _CODES[termination.cause]
-    if termination.byPeer or termination.code in _NOT_TAKEN:
+    if termination.byPeer:
         return ExitCode.REJECTED
-    if termination.code is ErrorCode.NOT_AUTHORIZED:
-        return ExitCode.NOT_TRUSTED
-    if termination.code is ErrorCode.HANDSHAKE_TIMEOUT:
-        return ExitCode.NOT_CONNECTED
-    return ExitCode.PROTOCOL_ERROR
+    return _REFUSED_HERE.get(termination.code, ExitCode.PROTOCOL_ERROR)
 
 
 def _comeBack(retryAfter: float | None) -> str:

@@ -152,9 +152,11 @@ class ClientHandshake(Handshake):
         if value is None:
             raise RemoteProtocolError(ErrorCode.RETRY_REFUSED, "there is no puzzle")
         puzzle = Puzzle.decode(value)
-        if puzzle.difficulty > self._settings.maxDifficulty:
+        most = self._settings.maxDifficulty
+        if puzzle.difficulty > most:
             raise RemoteProtocolError(
-                ErrorCode.RETRY_REFUSED, f"a puzzle of {puzzle.difficulty} bits"
+                ErrorCode.RETRY_REFUSED,
+                f"a puzzle of {puzzle.difficulty} bits, and at most {most} are solved here",
             )
         return Search(puzzle, self._clientRandom)
 

@@ -87,6 +87,8 @@ class ThingClientService(ClientService):
         self._givingUp: IDelayedCall | None = None
         self._depth = 0
         self._postponed: list[Callable[[], object]] = []
+        # ClientService forgets these if it is stopped before its first start.
+        self._early: list[tuple[Deferred[IProtocol], int | None]] | None = []
         super().__init__(
             _WatchedEndpoint(endpoint, self, clock),
             factory,
@@ -99,7 +101,10 @@ class ThingClientService(ClientService):
         if not self.running:
             self._rejection = None
             self._backoff.reset()
+        early = self._noMoreEarly()
         super().startService()
+        for waiter, failAfterFailures in early:
+            super().whenConnected(failAfterFailures).chainDeferred(waiter)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -110,7 +115,10 @@ class ThingClientService(ClientService):
         if self._givingUp is not None and self._givingUp.active():
             self._givingUp.cancel()
         with self._deciding():
-            return super().stopService().addBoth(self._afterwards)
+            stopped = super().stopService().addBoth(self._afterwards)
+            for waiter, _ in self._noMoreEarly():
+                waiter.errback(CancelledError())
+            return stopped
 
     def whenConnected(self, failAfterFailures: int | None = None) -> Deferred[IProtocol]:
         """
@@ -127,8 +135,18 @@ class ThingClientService(ClientService):
             stopped = isinstance(failure.value, CancelledError)
             return self._rejection if stopped and self._rejection is not None else failure
 
-        waiting: Deferred[IProtocol] = super().whenConnected(failAfterFailures)
+        waiting: Deferred[IProtocol]
+        if self._early is None:
+            waiting = super().whenConnected(failAfterFailures)
+        else:
+            waiting = Deferred()
+            self._early.append((waiting, failAfterFailures))
         return waiting.addErrback(explained).addBoth(self._afterwards)
+
+    def _noMoreEarly(self) -> list[tuple[Deferred[IProtocol], int | None]]:
+        """Whoever waits since before the first start or stop, of which this is one."""
+        early, self._early = self._early or [], None
+        return early
 
     # ClientService's machine cannot be asked while it decides, so others are told afterwards.
 
