@@ -195,6 +195,11 @@ class RefusalTests(SynchronousTestCase):
             "OOM command not allowed when used memory > 'maxmemory'.",
             "NOSCRIPT No matching script.",
             "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "NOPERM this user has no permissions to run the 'zcard' command",
+            "ERR Error running script (call to f_0): @user_script:12: @user_script: 12: "
+            "-NOPERM The user executing the script can't run this command or subcommand",
+            "ERR The user executing the script can't run this command or subcommand script: 0",
+            "ERR ACL failure in script: User x has no permissions to run the 'zcard' command",
         ):
             self.assertTrue(RegistryRefused(text).passing, text)
         for text in ("ERR value is not an integer", "ERR unknown command", "BUSYGROUP x"):

@@ -9,12 +9,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from hiredis import ReplyError
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.fleet.redis.redises import PATIENCE, RedisClient, RedisServer
+from thing.fleet.model import Status
+from thing.fleet.redis.connection import RegistryRefused
 from thing.fleet.redis.operations import (
     Admit,
     Claim,
@@ -407,6 +410,56 @@ class SpoiltTests(ScriptCase):
         self.assertEqual(self.registry.run(Read(after=last, limit=10, octets=1000)), [0, []])
         self.registry.join("a", "s2")
         self.assertEqual(self.registry.kinds(), ["moved"])
+        self.assertEqual(self.registry.renew("b", first=False), b"new")
+
+
+class RightsTests(ScriptCase):
+    """The access list takes a right to read away from the nodes."""
+
+    def stored(self) -> dict[bytes, Any]:
+        """All that is in Redis, as it would save it."""
+        keys = sorted(self.redis.ask("KEYS", "*"))
+        return {key: self.redis.ask("DUMP", key) for key in keys}
+
+    def test_nothingIsRemoved(self) -> None:
+        """What may not be read is no other type: nothing is changed, and the error is told."""
+        self.registry.join("a", "s1", id="door")
+        self.registry.leave("s1", 2, id="door")
+        self.registry.join("a", "s2")
+        renew = partial(self.registry.renew, "a", first=False)
+        before = self.stored()
+        for right, op in (
+            ("zcard", renew),
+            ("hlen", renew),
+            ("xlen", renew),
+            ("scard", renew),
+            ("hmget", self.registry.admit),
+            ("hmget", lambda: self.registry.join("b", "s3")),
+            ("hmget", lambda: self.registry.restore("a", "s2")),
+            ("hmget", lambda: self.registry.tell("s2", 9)),
+            ("hmget", lambda: self.registry.leave("s2", 9)),
+            ("hmget", lambda: self.registry.mine("a")),
+            ("hmget", lambda: self.registry.record("door")),
+            ("xrange", lambda: self.registry.run(Read(after="0-0", limit=9, octets=999))),
+        ):
+            self.redis.ask("ACL", "SETUSER", "default", f"-{right}")
+            error = self.assertRaises(ReplyError, op)
+            self.redis.ask("ACL", "SETUSER", "default", f"+{right}")
+            self.assertTrue(RegistryRefused(str(error)).passing, (right, error))
+            self.assertEqual(self.stored(), before, right)
+        self.assertEqual(renew(), b"kept")
+        self.assertEqual(self.registry.record("door").status, Status.GONE)
+
+    def test_otherTypeBesides(self) -> None:
+        """What is of another type meanwhile is removed when all can be read again."""
+        self.registry.join("a", "s1")
+        self.redis.ask("DEL", f"{PREFIX}gone")
+        self.redis.ask("SET", f"{PREFIX}gone", "a string")
+        before = self.stored()
+        self.redis.ask("ACL", "SETUSER", "default", "-xlen")
+        self.assertRaises(ReplyError, self.registry.renew, "a", first=False)
+        self.redis.ask("ACL", "SETUSER", "default", "+xlen")
+        self.assertEqual(self.stored(), before)
         self.assertEqual(self.registry.renew("b", first=False), b"new")
 
 

@@ -52,8 +52,12 @@ ENVIRONMENT = (
 )
 """How errors begin that are the registry's state, and not the fault of what it was asked."""
 
+DENIALS = ("The user executing the script", "ACL failure in script")
+"""How errors go on after ``ERR`` when a script lacks a right; NOPERM is not said of it."""
 
-_PASSING = re.compile(rf"(?:^|-)(?:{'|'.join(ENVIRONMENT)})\b")
+_PASSING = re.compile(
+    rf"(?:^|-)(?:{'|'.join(ENVIRONMENT)})\b|^ERR (?:{'|'.join(DENIALS)})\b",
+)
 """An older Redis puts an error that a script met behind words of its own, and a hyphen."""
 
 

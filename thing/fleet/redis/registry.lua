@@ -26,6 +26,7 @@ local WINDOW = 60000
 local FIRST_WAIT = 10000
 local LONGEST_WAIT = 300000
 local LARGEST = 2 ^ 53
+local LAST_POSITION = '18446744073709551615-18446744073709551615'
 
 local NOW
 do
@@ -52,11 +53,23 @@ local function quoted(text)
   return cjson.encode(text)
 end
 
+-- What a command reads; nothing if somebody has put another type there. Any other error, such as
+-- that a right is missing, says nothing of what is there: the script ends with it.
+local function reading(...)
+  local found = redis.pcall(...)
+  if type(found) ~= 'table' or not found.err then
+    return found
+  elseif string.find(found.err, '^WRONGTYPE') then
+    return nil
+  end
+  return redis.call(...)
+end
+
 -- What is stored of a thing, as far as decisions need it.
 local function load(id)
-  local found = redis.pcall('HMGET', P .. 't:' .. id, 'node', 'session', 'epoch', 'sequence',
+  local found = reading('HMGET', P .. 't:' .. id, 'node', 'session', 'epoch', 'sequence',
     'since', 'key', 'status', 'told', 'lastWord', 'endings')
-  if found.err then -- Somebody has put something else there.
+  if not found then
     redis.call('DEL', P .. 't:' .. id)
     return nil
   end
@@ -367,18 +380,21 @@ end
 
 -- Whether the keys that all share are what they must be. One of another type is removed.
 local function sound(node)
-  local count, right = {}, true
+  local count, wrong = {}, {}
   for name, command in pairs({
     ids = 'ZCARD', here = 'ZCARD', gone = 'ZCARD', leases = 'ZCARD', lost = 'ZCARD',
     owners = 'HLEN', nodes = 'HLEN', feed = 'XLEN', ['n:' .. node] = 'SCARD',
   }) do
-    count[name] = redis.pcall(command, P .. name)
-    if type(count[name]) == 'table' then
-      redis.call('DEL', P .. name)
-      count[name], right = 0, false
+    count[name] = reading(command, P .. name)
+    if not count[name] then
+      wrong[#wrong + 1] = P .. name
     end
   end
-  return right and count['n:' .. node] <= count.here and (count.here == 0 or count.ids > 0)
+  if #wrong > 0 then -- Not before all are read, so that no error comes between it and the cure.
+    redis.call('DEL', unpack(wrong))
+    return false
+  end
+  return count['n:' .. node] <= count.here and (count.here == 0 or count.ids > 0)
 end
 
 -- A node is alive. Says whether its lease had not run out.
@@ -507,8 +523,8 @@ end
 local function rowsOf(ids, fields)
   local rows = {}
   for _, id in ipairs(ids) do
-    local row = redis.pcall('HMGET', P .. 't:' .. id, 'session', unpack(fields))
-    if row[1] then
+    local row = reading('HMGET', P .. 't:' .. id, 'session', unpack(fields))
+    if row and row[1] then
       row[1] = id
       rows[#rows + 1] = row
     end
@@ -535,7 +551,9 @@ function OPS.read(o)
   local after, left = o.after, o.octets
   local entries = {}
   while #entries < o.limit and left > 0 do
-    local entry = redis.pcall('XRANGE', P .. 'feed', '(' .. after, '+', 'COUNT', 1)[1]
+    local found = after ~= LAST_POSITION -- Redis takes no beginning behind that.
+      and reading('XRANGE', P .. 'feed', '(' .. after, '+', 'COUNT', 1)
+    local entry = found and found[1]
     if not entry then
       return { 0, entries }
     end
