@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 from functools import partial
+from math import isfinite
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -448,6 +451,36 @@ class HostileTests(FleetCase):
         self.assertEqual([each.node for each in await node.presence.nodes()], ["a", "b", "c"])
         await self.until(lambda: node.presence.malformed >= 5 + 11 + 2)
         self.assertEqual(node.presence.registry, "connected")
+
+    async def test_nonsenseOfANode(self) -> None:
+        """What another node says of its things is skipped if it is no number; they are listed."""
+        nodes = await self.three()
+        await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        inbox = nodes[0].presence._inbox
+        publish = inbox._publish
+        for number in ("1e999", '"Infinity"', '"nan"', "null"):
+            spoil = partial(re.sub, '"lastSeen":[^,]+', f'"lastSeen":{number}')
+            inbox._publish = lambda node, text, spoil=spoil: publish(node, spoil(text))  # type: ignore[method-assign]
+            before = nodes[1].presence.malformed
+            page = await nodes[1].presence.things("", 10, Filter())
+            (record,) = page.things
+            self.assertTrue(page.complete, number)
+            self.assertTrue(isfinite(record.lastSeen), number)
+            self.assertIsNone(record.traffic, number)
+            self.assertEqual(nodes[1].presence.malformed, before + 1, number)
+
+    async def test_epochBeyondAll(self) -> None:
+        """A newer session with an epoch that no registry can keep is none."""
+        node = await self.node("a")
+        await self.connected(node)
+        await self.connect(node, "lamp")
+        await self.assertHere({"lamp": "a"}, node)
+        session = node.presence.local.session("lamp").session
+        told = {"op": "supersede", "id": "lamp", "session": session, "epoch": 10**400}
+        self.redis.ask("PUBLISH", "thing:inbox:a", json.dumps(told))
+        await self.until(lambda: node.presence.malformed == 1)
+        self.assertEqual(await self.here(node), {"lamp": "a"})
 
     async def test_wrongType(self) -> None:
         """A thing's key of another type is replaced."""

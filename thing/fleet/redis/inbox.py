@@ -28,7 +28,7 @@ from thing.errors import (
 )
 from thing.fleet.local import LocalRegistry
 from thing.fleet.model import NotPresent, Undelivered
-from thing.fleet.redis.rows import MALFORMED
+from thing.fleet.redis.rows import MALFORMED, realOf, wholeOf
 from thing.fleet.redis.script import asJson, fromJson
 
 MOST_ASKED = 1000
@@ -173,7 +173,7 @@ class Inbox:
             self._log.failure("What another node said could not be dealt with")
 
     def _supersede(self, found: dict[str, Any]) -> None:
-        self._local.supersede(found["id"], found["session"], int(found["epoch"]))
+        self._local.supersede(found["id"], found["session"], wholeOf(found["epoch"]))
 
     def _answer(self, found: dict[str, Any]) -> None:
         answer = self._asked.pop(found["call"], None)
@@ -182,7 +182,7 @@ class Inbox:
 
     def _deliver(self, found: dict[str, Any]) -> None:
         id, message = _idOf(found), base64.b64decode(found["message"], validate=True)
-        timeout = min(max(0.0, float(found["timeout"])), LONGEST_TIMEOUT)
+        timeout = min(max(0.0, realOf(found["timeout"])), LONGEST_TIMEOUT)
 
         def deliver() -> Deferred[dict[str, Any]]:
             return self._local.deliver(id, message, timeout).addCallback(_messageData)

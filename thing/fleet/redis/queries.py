@@ -20,7 +20,7 @@ from thing.fleet.redis.connection import RegistryAway, RegistryRefused
 from thing.fleet.redis.inbox import Inbox
 from thing.fleet.redis.keeper import Keeper
 from thing.fleet.redis.operations import Find, List, Nodes
-from thing.fleet.redis.rows import FIELDS, MALFORMED, nodesOf, recordOf, trafficOf
+from thing.fleet.redis.rows import FIELDS, MALFORMED, nodesOf, realOf, recordOf, trafficOf
 
 MEASURE_TIME = 0.5
 """How long a page waits for the figures of other nodes, seconds."""
@@ -160,17 +160,20 @@ class Queries:
             if own is None or own.session != record.session or own.traffic is None:
                 return record
             return replace(record, status=own.status, lastSeen=own.lastSeen, traffic=own.traffic)
+        if record.id not in told:
+            return record
+        found = told[record.id]
         try:
-            found = told[record.id]
             if found["session"] != record.session:
                 return record
             return replace(
                 record,
                 status=Status(found["status"]),
-                lastSeen=float(found["lastSeen"]),
+                lastSeen=realOf(found["lastSeen"]),
                 traffic=trafficOf(found["traffic"]),
             )
         except MALFORMED:
+            self.malformed += 1
             return record
 
     async def nodes(self) -> list[NodeRecord]:

@@ -27,8 +27,8 @@ from thing.fleet.redis.script import fromJson, pairsOf
 MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 """What reading something malformed may raise."""
 
-LARGEST = 1 << 63
-"""Numbers in the registry are smaller than this."""
+LARGEST = 1 << 53
+"""Whole numbers in the registry are smaller than this, as the script keeps no larger ones."""
 
 FIELDS = (
     *("name", "fingerprint", "status", "node", "session", "epoch", "sequence"),
@@ -57,10 +57,10 @@ def recordOf(row: Any) -> ThingRecord | None:
             status=Status(found["status"]),
             node=found["node"],
             session=found["session"],
-            epoch=_whole(found["epoch"]),
-            sequence=_whole(found["sequence"]),
-            since=_real(found["since"]),
-            lastSeen=_real(found["seen"]),
+            epoch=wholeOf(found["epoch"]),
+            sequence=wholeOf(found["sequence"]),
+            since=realOf(found["since"]),
+            lastSeen=realOf(found["seen"]),
             address=found["address"],
             group=found["group"],
             aead=found["aead"],
@@ -76,7 +76,7 @@ def _ending(line: str) -> Ending:
     session, node, cause, detail = (
         _string(found[name]) for name in ("session", "node", "cause", "detail")
     )
-    return Ending(session, node, _real(found["since"]), _real(found["until"]), cause, detail)
+    return Ending(session, node, realOf(found["since"]), realOf(found["until"]), cause, detail)
 
 
 def eventOf(entry: Any) -> FedEvent | None:
@@ -92,11 +92,11 @@ def eventOf(entry: Any) -> FedEvent | None:
         event = FleetEvent(
             kind=Kind(_text(found["kind"])),
             id=_text(found["id"]),
-            epoch=_whole(_text(found["epoch"])),
-            sequence=_whole(_text(found["sequence"])),
+            epoch=wholeOf(_text(found["epoch"])),
+            sequence=wholeOf(_text(found["sequence"])),
             node=_text(found["node"]),
             session=_text(found["session"]),
-            at=_real(_text(found["at"])),
+            at=realOf(_text(found["at"])),
             data=_dataOf(fromJson(found["data"])),
         )
         return FedEvent(positionOf(position), event)
@@ -145,14 +145,14 @@ def _node(name: Any, text: Any, alive: bool) -> NodeRecord | None:
         said = fromJson(text)
         record = NodeRecord(
             node=_text(name),
-            since=_real(said["since"]),
+            since=realOf(said["since"]),
             status=_string(said["status"]) if alive else "lost",
-            sessions=_whole(said["sessions"]) if alive else 0,
-            handshakes=_whole(said["handshakes"]),
-            completed=_whole(said["completed"]),
+            sessions=wholeOf(said["sessions"]) if alive else 0,
+            handshakes=wholeOf(said["handshakes"]),
+            completed=wholeOf(said["completed"]),
             terminations=_counts(said["terminations"]),
-            minutes=tuple((_whole(minute), _counts(counts)) for minute, counts in said["minutes"]),
-            loopLag=_real(said["loopLag"]),
+            minutes=tuple((wholeOf(minute), _counts(counts)) for minute, counts in said["minutes"]),
+            loopLag=realOf(said["loopLag"]),
             registry=_string(said["registry"]) if alive else "away",
             version=_string(said["version"]),
         )
@@ -162,7 +162,7 @@ def _node(name: Any, text: Any, alive: bool) -> NodeRecord | None:
 
 
 def _counts(found: Any) -> dict[str, int]:
-    return {_string(cause): _whole(count) for cause, count in found.items()}
+    return {_string(cause): wholeOf(count) for cause, count in found.items()}
 
 
 def trafficOf(found: Any) -> Traffic | None:
@@ -176,13 +176,13 @@ def trafficOf(found: Any) -> Traffic | None:
         return Traffic(
             roundTripTime=_optional(found["roundTripTime"]),
             silence=_optional(found["silence"]),
-            heartbeats=_whole(found["heartbeats"]),
-            octetsIn=_whole(found["octetsIn"]),
-            octetsOut=_whole(found["octetsOut"]),
-            messagesIn=_whole(found["messagesIn"]),
-            messagesOut=_whole(found["messagesOut"]),
-            streams=_whole(found["streams"]),
-            creditStalls=_whole(found["creditStalls"]),
+            heartbeats=wholeOf(found["heartbeats"]),
+            octetsIn=wholeOf(found["octetsIn"]),
+            octetsOut=wholeOf(found["octetsOut"]),
+            messagesIn=wholeOf(found["messagesIn"]),
+            messagesOut=wholeOf(found["messagesOut"]),
+            streams=wholeOf(found["streams"]),
+            creditStalls=wholeOf(found["creditStalls"]),
             ttl=_optional(found["ttl"]),
         )
     except MALFORMED:
@@ -200,7 +200,14 @@ def _string(value: Any) -> str:
     return value
 
 
-def _whole(value: Any) -> int:
+def wholeOf(value: Any) -> int:
+    """
+    Read a whole number.
+
+    :param value: a number, or its text.
+    :return: the number, which is smaller than :data:`LARGEST`.
+    :raises ValueError: if it is none; also others of :data:`MALFORMED`.
+    """
     number = int(value)
     if not -LARGEST < number < LARGEST:
         raise ValueError("too large")
@@ -208,10 +215,17 @@ def _whole(value: Any) -> int:
 
 
 def _optional(value: Any) -> float | None:
-    return None if value is None else _real(value)
+    return None if value is None else realOf(value)
 
 
-def _real(value: Any) -> float:
+def realOf(value: Any) -> float:
+    """
+    Read a number.
+
+    :param value: a number, or its text.
+    :return: the number, which is finite.
+    :raises ValueError: if it is none; also others of :data:`MALFORMED`.
+    """
     number = float(value)
     if not math.isfinite(number):
         raise ValueError("not a number")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -160,11 +161,11 @@ def fromJson(text: bytes | str) -> dict[str, Any]:
     Read a JSON object, which somebody else wrote.
 
     :param text: the text.
-    :return: the object.
+    :return: the object; all numbers in it are finite, so that it can be written as JSON again.
     :raises ValueError: if it is none.
     """
     try:
-        found = json.loads(text, parse_constant=_noNumber)
+        found = json.loads(text, parse_constant=_noNumber, parse_float=_finite)
     except RecursionError:
         raise ValueError("too deep") from None
     if not isinstance(found, dict):
@@ -174,6 +175,13 @@ def fromJson(text: bytes | str) -> dict[str, Any]:
 
 def _noNumber(name: str) -> None:
     raise ValueError(f"{name} is no number in JSON")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("too large")
+    return number
 
 
 def pairsOf(flat: Sequence[Any]) -> list[tuple[Any, Any]]:
