@@ -195,6 +195,50 @@ class ThingTests(ApiCase):
         self.assertEqual(json.loads(encode(["bad \udcff", "Å"]).decode()), ["bad \udcff", "Å"])
 
 
+class QueryTests(ApiCase):
+    """``/thing?id=ID``: the same with the id where no proxy changes it."""
+
+    NAMES = ("lamp", "hall/lamp", "a//b", "..", "a#b", "a+b", "100 %", "灯", "%2F", "x/messages")
+
+    def test_names(self) -> None:
+        """A thing is told, sent a message and asked to leave, whatever it is called."""
+        for name in self.NAMES:
+            pair = self.connect(self.home, name)
+            self.assertEqual(self.ask(pathOf(name, inQuery=True)).json["id"], name)
+            connection = self.open(request("POST", pathOf(name, "/messages", True), body=b"on"))
+            pair.pump()
+            (response,) = parseResponses(connection.read())
+            self.check(DESCRIPTION["paths"]["/thing/messages"]["post"], response, False)
+            self.assertEqual(response.json["reply"], {"text": ""})
+            self.assertEqual(pair.client.messages, [b"on"])
+            self.assertEqual(self.ask(pathOf(name, inQuery=True), "DELETE").status, 202)
+
+    def test_otherParameters(self) -> None:
+        """The parameters of the other path are here, too, and no others."""
+        self.connect(self.home, "lamp")
+        path = pathOf("lamp", "/messages", inQuery=True)
+        for more, parameter in (("timeout=0", "timeout"), ("wait=1", "wait"), ("id=door", "id")):
+            response = self.ask(f"{path}&{more}", "POST", body=b"x")
+            self.assertEqual((response.status, response.json["parameter"]), (400, parameter))
+        self.assertEqual(self.ask(pathOf("lamp") + "?id=lamp").json["parameter"], "id")
+
+    def test_noId(self) -> None:
+        """Without an id the server says what is missing, and does nothing."""
+        for path, method in (
+            *(("/thing", "GET"), ("/thing?id=", "GET"), ("/thing", "DELETE")),
+            ("/thing/messages", "POST"),
+        ):
+            response = self.ask(path, method)
+            self.assertEqual((response.status, response.json["parameter"]), (400, "id"))
+
+    def test_unknown(self) -> None:
+        """That a thing is not known is said with its id, as no proxy and no other path says it."""
+        for inQuery in (False, True):
+            response = self.ask(pathOf("no/body", inQuery=inQuery))
+            self.assertEqual((response.status, response.json["id"]), (404, "no/body"))
+        self.assertNotIn("id", self.ask("/nothing").json)
+
+
 class MessageTests(ApiCase):
     """``POST /things/ID/messages``."""
 

@@ -23,7 +23,10 @@ LINK = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
 """What a browser says of a request when somebody follows a link."""
 
 PUBLIC = ("/", "/healthz", "/readyz")
-PROTECTED = ("/things", "/things/x", "/nodes", "/events", "/metrics", "/openapi.json", "/nothing")
+PROTECTED = (
+    *("/things", "/things/x", "/thing?id=x", "/nodes", "/events", "/metrics", "/openapi.json"),
+    "/nothing",
+)
 
 
 class TokenFileTests(DirectoryMixin, SynchronousTestCase):

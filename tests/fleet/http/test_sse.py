@@ -120,6 +120,11 @@ class ReadingTests(EventsCase):
         self.assertEqual([each.data for each in told], [fed.asDict() for fed in self.told])
         self.assertEqual([each.position for each in told], [fed.position for fed in self.told])
 
+    def test_notHeldBack(self) -> None:
+        """The answer tells proxies, some of which hold back all they are not told to pass on."""
+        head, _ = unchunked(bytes(self.follow().received))
+        self.assertIn(b"\r\nX-Accel-Buffering: no\r\n", head)
+
     def test_now(self) -> None:
         """Without a position it begins with what happens next."""
         self.happen(3)

@@ -57,6 +57,19 @@ test("what the server says is wrong is told as it says it, and a proxy's page by
   assert.deepEqual(await problemOf(api.request('GET', 'a')), [500, 'The server answered 500', '']);
 });
 
+test('that a thing is unknown is believed of the server alone, which names it', async () => {
+  const ours = '{"title": "Nobody has heard of this thing.", "status": 404, "id": "hall/lamp"}';
+  const {api, asked} = apiWith('', [404, ours], [404, ours], [404, '<html>Not Found</html>'],
+    [404, '{"title": "There is no such path.", "status": 404}'], [502, ours], [200, '{}']);
+  assert.equal(await api.thing('hall/lamp'), null);
+  assert.equal((await problemOf(api.thing('lamp')))[0], 404);
+  for (const status of [404, 404, 502]) {
+    assert.equal((await problemOf(api.thing('hall/lamp')))[0], status);
+  }
+  assert.deepEqual(await api.thing('hall/lamp'), {});
+  assert.deepEqual([asked[0].path, asked[0].method], ['thing?id=hall%2Flamp', 'GET']);
+});
+
 test('a network that fails, and an answer that is none, are a server that does not answer',
   async () => {
   const {api} = apiWith('', [new TypeError('Failed to fetch')], [200, '<html>']);

@@ -41,7 +41,7 @@ class Call:
     """A request that may be answered."""
 
     request: StatusRequest
-    id: str
+    pathId: str
     """The thing that its path names; empty if it names none."""
 
     def query(self, *known: str) -> Query:
@@ -53,6 +53,22 @@ class Call:
         :raises Problem: 400 for another one, or what cannot be read.
         """
         return Query(self.request.query, known)
+
+    def thing(self, *known: str) -> tuple[str, Query]:
+        """
+        Read which thing it is about, and its parameters.
+
+        :param known: the names that may be given besides the thing's.
+        :return: the thing's id, from the path or else from the query, and the parameters.
+        :raises Problem: 400 as :meth:`query`, or if no thing is named.
+        """
+        if self.pathId:
+            return self.pathId, self.query(*known)
+        query = self.query("id", *known)
+        id = query.one("id")
+        if not id:
+            raise Problem(400, "It is not said which thing.", parameter="id")
+        return id, query
 
 
 Handler = Callable[[Any, Call], Awaitable[Answer | None]]
@@ -202,10 +218,10 @@ class FleetApi:
         )
 
     async def _getThing(self, call: Call) -> Answer:
-        call.query()
-        record = await self._presence.thing(call.id)  # type: ignore[no-untyped-call]
+        id, _ = call.thing()
+        record = await self._presence.thing(id)  # type: ignore[no-untyped-call]
         if record is None:
-            raise Problem(404, "Nobody has heard of this thing.")
+            raise Problem(404, "Nobody has heard of this thing.", id=id)
         return jsonAnswer(record.asDict())
 
     async def _getNodes(self, call: Call) -> Answer:
@@ -221,8 +237,9 @@ class FleetApi:
     async def _postMessage(self, call: Call) -> Answer:
         if call.request.tooLong:
             raise _tooLong()
-        timeout = call.query("timeout").seconds("timeout", WAIT, LONGEST_WAIT)
-        delivering = self._presence.deliver(call.id, call.request.body, timeout)  # type: ignore[no-untyped-call]
+        id, query = call.thing("timeout")
+        timeout = query.seconds("timeout", WAIT, LONGEST_WAIT)
+        delivering = self._presence.deliver(id, call.request.body, timeout)  # type: ignore[no-untyped-call]
         try:
             reply = await delivering
         except ThingError as error:
@@ -230,14 +247,14 @@ class FleetApi:
         return jsonAnswer({"acknowledged": True, "reply": messageData(reply)})
 
     async def _deleteThing(self, call: Call) -> Answer:
-        call.query()
+        id, _ = call.thing()
         try:
-            await self._presence.dismiss(call.id)  # type: ignore[no-untyped-call]
+            await self._presence.dismiss(id)  # type: ignore[no-untyped-call]
         except NotPresent:
             raise Problem(404, "The thing is not here.") from None
         except Undelivered:
             raise Problem(504, "The thing's node did not answer.") from None
-        self._log.info("Over HTTP {id!r} was asked to leave", id=call.id)
+        self._log.info("Over HTTP {id!r} was asked to leave", id=id)
         return jsonAnswer({}, 202)
 
     # What happens.
@@ -298,6 +315,9 @@ class FleetApi:
         Route(("things",), {b"GET": _getThings}),
         Route(("things", "{id}"), {b"GET": _getThing, b"DELETE": _deleteThing}),
         Route(("things", "{id}", "messages"), {b"POST": _postMessage}),
+        # Proxies decode a slash in a path, or refuse it; a query they leave alone.
+        Route(("thing",), {b"GET": _getThing, b"DELETE": _deleteThing}),
+        Route(("thing", "messages"), {b"POST": _postMessage}),
         Route(("nodes",), {b"GET": _getNodes}),
         Route(("metrics",), {b"GET": _getMetrics}),
         Route(("events",), {b"GET": _getEvents}),

@@ -43,6 +43,7 @@ MAX_READERS = 64
 """How many readers at once."""
 
 _TYPE = "text/event-stream"
+_HEADERS = {"Connection": "close", "X-Accel-Buffering": "no"}  # So that nginx holds nothing back.
 _COMMENT = b":\n\n"
 _RESET = b"event: reset\ndata: {}\n\n"
 
@@ -121,7 +122,7 @@ class EventStream:
         self._subscription = subscription
         request = self._request
         request.notifyFinish().addBoth(self._finished)
-        writeHead(request, Answer(b"", _TYPE, headers={"Connection": "close"}))
+        writeHead(request, Answer(b"", _TYPE, headers=_HEADERS))
         request.endConnection()
         request.registerProducer(self, True)
         self._paused = False

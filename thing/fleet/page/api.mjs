@@ -6,6 +6,9 @@ import {visible} from './text.mjs';
 
 export const PATIENCE = 20000; // For an answer, milliseconds.
 
+// The path of one thing. Proxies change what is in a path, but leave the query alone.
+export const pathOf = (id, rest = '') => `thing${rest}?id=${encodeURIComponent(id)}`;
+
 export class Api {
   #gate = null; // What all questions wait for.
   #open = null; // Opens it.
@@ -55,6 +58,17 @@ export class Api {
     }
   }
 
+  // Ask about one thing; return its record, or null if the server knows nothing of it. A proxy that
+  // does not find the server says 404, too: only who names the thing is believed.
+  async thing(id, options) {
+    try {
+      return (await this.request('GET', pathOf(id), options)).answer;
+    } catch (error) {
+      if (error.status === 404 && error.unknown === id) return null;
+      throw error;
+    }
+  }
+
   #close(refused) {
     this.#gate ??= new Promise((resolve) => { this.#open = resolve; });
     this.denied(refused);
@@ -65,5 +79,5 @@ function problemOf(status, text) {
   let found = {};
   try { found = JSON.parse(text) ?? {}; } catch { /* A proxy's page, perhaps. */ }
   return new Problem(status, visible(found.title ?? `The server answered ${status}`),
-    found.detail ? visible(found.detail) : '');
+    found.detail ? visible(found.detail) : '', found.id);
 }

@@ -1,7 +1,7 @@
 // What the user does to the thing in the details: send it a message, ask it to leave; and how that
 // went.
 
-import {PATIENCE} from './api.mjs';
+import {PATIENCE, pathOf} from './api.mjs';
 import {$, on} from './dom.mjs';
 import {schedule} from './frame.mjs';
 import {api, selection} from './state.mjs';
@@ -37,7 +37,7 @@ async function act(button, output, words, work) {
   say(output, '', words);
   schedule();
   try {
-    tell('good', await work(`things/${encodeURIComponent(mine.id)}`));
+    tell('good', await work(mine.id));
   } catch (error) {
     tell('bad', [error.message, error.detail].filter(Boolean).join(': '));
   } finally {
@@ -49,8 +49,8 @@ async function act(button, output, words, work) {
 function sendMessage(event) {
   event.preventDefault();
   const seconds = Number($('patience').value);
-  act($('send').querySelector('button'), 'answer', 'Waiting for the thing', async (path) => {
-    const {answer} = await api.request('POST', `${path}/messages?timeout=${seconds}`, {
+  act($('send').querySelector('button'), 'answer', 'Waiting for the thing', async (id) => {
+    const {answer} = await api.request('POST', `${pathOf(id, '/messages')}&timeout=${seconds}`, {
       body: $('message').value, headers: {'Content-Type': 'text/plain;charset=utf-8'},
       patience: seconds * 1000 + PATIENCE,
     });
@@ -68,8 +68,8 @@ function askSure(ask) {
 
 function dismiss() {
   askSure(false);
-  act($('leave'), 'left', 'Asking it', async (path) => {
-    await api.request('DELETE', path);
+  act($('leave'), 'left', 'Asking it', async (id) => {
+    await api.request('DELETE', pathOf(id));
     return 'It is asked to leave.';
   });
 }

@@ -14,14 +14,11 @@ import {count, dateAndTime, duration, octets, roundTrip, visible} from './text.m
 const details = pollers.add(async (signal) => {
   const mine = selection.chosen;
   if (!mine) return false;
-  try {
-    const {answer} = await api.request('GET', `things/${encodeURIComponent(mine.id)}`, {signal});
+  const answer = await api.thing(mine.id, {signal});
+  mine.unknown = answer === null;
+  if (answer) {
     if (!mine.record || notOlder(answer, mine.record)) mine.record = answer;
-    mine.unknown = false;
     beats.note(answer);
-  } catch (error) {
-    if (error.status !== 404) throw error;
-    mine.unknown = true;
   }
   schedule();
   return true;

@@ -14,12 +14,14 @@ export function pauseOfStream(failures, chance) {
   return longest / 2 + chance * longest / 2;
 }
 
-// What went wrong with a question; status is of HTTP, or 0 if there was no answer.
+// What went wrong with a question; status is of HTTP, or 0 if there was no answer; unknown is the id
+// of the thing of which the server knows nothing.
 export class Problem extends Error {
-  constructor(status, title, detail = '') {
+  constructor(status, title, detail = '', unknown = undefined) {
     super(title);
     this.status = status;
     this.detail = detail;
+    this.unknown = unknown;
   }
 }
 
