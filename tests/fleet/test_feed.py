@@ -195,6 +195,9 @@ class FeedTests(SynchronousTestCase):
         """What is no position is refused."""
         for text in ("", "1", "-", "1-", "-1", "1-2-3", "a-b", "1 -2", "٣-1", "1-" + 60 * "0"):
             self.assertRaises(ValueError, self.feed.subscribe, self.told.append, text)
+        for text in (f"{2**64}-0", f"0-{2**64}"):
+            self.assertRaises(ValueError, self.feed.subscribe, self.told.append, text)
+        self.feed.subscribe(self.told.append, f"{2**64 - 1}-{2**64 - 1}")
 
     @given(st.tuples(st.integers(0, 1 << 50), st.integers(0, 1 << 30)))
     def test_positionsAreReadAsWritten(self, position: tuple[int, int]) -> None:

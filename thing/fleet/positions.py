@@ -5,6 +5,9 @@ from __future__ import annotations
 LONGEST_POSITION = 41
 """How many characters a position has at most: two numbers of 64 bits."""
 
+LARGEST = 1 << 64
+"""Both numbers are smaller."""
+
 Position = tuple[int, int]
 """Milliseconds since 1970, and a number among the events of that millisecond."""
 
@@ -21,7 +24,10 @@ def parsePosition(text: str) -> Position:
     plain = all(part.isascii() and part.isdecimal() for part in (moment, number))
     if len(text) > LONGEST_POSITION or not plain:
         raise ValueError("a position is two whole numbers with a hyphen between them")
-    return int(moment), int(number)
+    position = int(moment), int(number)
+    if max(position) >= LARGEST:
+        raise ValueError("a position has numbers of 64 bits")
+    return position
 
 
 def formatPosition(position: Position) -> str:

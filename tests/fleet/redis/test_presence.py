@@ -646,6 +646,19 @@ class SubscriberTests(FleetCase):
         self.redis.ask(*add)  # What comes it has to take.
         await self.until(lambda: len(seen) == 1 + 1001)
 
+    async def test_positionBeyondAll(self) -> None:
+        """A position beyond what Redis can count is none; nobody loses the registry for it."""
+        node = await self.node("a")
+        await self.connected(node)
+        await self.connect(node, "lamp")
+        await self.assertHere({"lamp": "a"}, node)
+        link, last = node.presence._keeper.link, 2**64 - 1
+        for after in (f"{2**64}-0", f"0-{2**64}"):
+            self.assertRaises(ValueError, node.presence.subscribe, node.told.append, after)
+        node.presence.subscribe(node.told.append, f"{last}-{last}").start()
+        await self.until(lambda: node.presence._tail._following)
+        self.assertEqual((node.told, link.losses), ([None], 0))
+
     async def test_noRoomAtTheEnd(self) -> None:
         """Who takes no more keeps nothing from ending, and begins anew with the registry."""
         node = await self.node("a")
