@@ -7,6 +7,7 @@ import os
 from unittest import mock
 
 from twisted.internet.task import Clock
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -320,6 +321,31 @@ class WhereTests(WebCase):
             with self.assertRaises(StatusError) as caught:
                 self.make(description)
             self.assertRegex(str(caught.exception), "^--status=.* --status-token$")
+
+    def modeOf(self, description: str, tokenFile: str | None = None) -> int:
+        """With which mode a service would listen on a unix socket."""
+        reactor = MemoryReactorClock()
+        service = makeStatusService(reactor, self.home, description, tokenFile)
+        service.privilegedStartService()
+        ((_, _, _, mode, _),) = reactor.unixServers
+        return mode
+
+    def test_modes(self) -> None:
+        """Whoever can connect to a unix socket without a token owns it, unless it is said."""
+        for description, mode in (
+            ("unix:/run/thing/status", 0o600),
+            ("unix:address=/run/thing/status", 0o600),
+            ("unix:/run/thing/status:backlog=5", 0o600),
+            ("unix:/run/thing/mode\\=666", 0o600),
+            ("unix:/run/thing\\:666", 0o600),
+            ("unix:/run/thing/status:mode=660", 0o660),
+            ("unix:mode=666:address=/run/thing/status", 0o666),
+            ("unix:/run/thing/status:660", 0o660),
+            ("unix:/run/thing/status:660:5", 0o660),
+        ):
+            self.assertEqual(oct(self.modeOf(description)), oct(mode), description)
+        token = write(self.mktemp(), TOKEN.encode())
+        self.assertEqual(self.modeOf("unix:/run/thing/status", token), 0o666)
 
     def test_useless(self) -> None:
         """An endpoint that is none is refused in one line."""

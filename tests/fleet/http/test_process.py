@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import stat
 import time
 from io import BytesIO
 from typing import Any
@@ -191,6 +192,7 @@ class StatusTests(AskMixin, TwistdCase):
         path = os.path.join(socketDirectory(self), "status")
         process, _, _ = await self.serving(where=f"unix:{path}")
         self.assertEqual((await self.json(f"unix:{path}", "/things"))["complete"], True)
+        self.assertEqual(stat.S_IMODE(os.stat(path).st_mode), 0o600)
         await self.stop(process)
 
     async def refused(self, *arguments: str) -> str:

@@ -52,6 +52,34 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         self.assertEqual(address.secret(), "two")
         self.assertTrue(os.path.isabs(address.passwordFile))
 
+    def test_passwordFileTooOpen(self) -> None:
+        """A file of a password that others may read is refused, as all files of secrets are."""
+        path = write(self.path("password"), b"hush\n")
+        url = f"redis://thing@host?passwordFile={path}"
+        address = parseAddress(url)
+        for mode in 0o644, 0o640, 0o602, 0o666:
+            write(path, b"hush\n", mode)
+            for read in address.secret, lambda: parseAddress(url):
+                with self.assertRaises(RegistryURLError) as caught:
+                    read()
+                message = str(caught.exception)
+                self.assertIn(f"{path}: permissions {mode:04o} are too open", message)
+                self.assertNotIn("hush", message)
+
+    def test_strangePasswordFiles(self) -> None:
+        """A file that is none, too long or not text is refused, and nobody waits for it."""
+        os.mkfifo(self.path("fifo"), 0o600)
+        write(self.path("long"), b"x" * 4097)
+        write(self.path("binary"), b"hush\xff")
+        for name, why in (
+            ("fifo", "not a regular file"),
+            ("long", "longer than 4096 bytes"),
+            ("binary", "it is not text"),
+        ):
+            with self.assertRaisesRegex(RegistryURLError, why) as caught:
+                parseAddress(f"redis://thing@host?passwordFile={self.path(name)}")
+            self.assertNotIn("hush", str(caught.exception))
+
     def test_unix(self) -> None:
         """A socket's path."""
         address = parseAddress("unix:///run/redis%20one.sock?db=2&user=u&password=p")

@@ -241,6 +241,7 @@ class PasswordTests(LinkCase):
         path = os.path.join(self.redis.directory, "password")
         with open(path, "w") as file:
             file.write("wrong")
+        os.chmod(path, 0o600)
         link = self.link(f"unix://{self.redis.path}?passwordFile={path}")
         await self.until(lambda: len(self.reasons) >= 1)
         with open(path, "w") as file:

@@ -165,10 +165,12 @@ def makeStatusService(
     if description.isdecimal():
         description = f"tcp:{int(description)}:interface=127.0.0.1"
     token = None if tokenFile is None else FileToken(os.path.abspath(tokenFile))
-    if token is None and not isLocal(description):
-        raise StatusError(
-            f"--status={description} can be reached from elsewhere: that needs --status-token"
-        )
+    if token is None:
+        if not isLocal(description):
+            raise StatusError(
+                f"--status={description} can be reached from elsewhere: that needs --status-token"
+            )
+        description = _forOwner(description)
     try:
         endpoint = serverFromString(reactor, description)  # type: ignore[no-untyped-call]
     except Exception as error:  # A parser may raise anything.
@@ -197,12 +199,21 @@ def isLocal(description: str) -> bool:
     :param description: of a server endpoint.
     :return: whether that is certain.
     """
-    # As Twisted takes it apart: a backslash takes the meaning from what follows it.
-    kind, *parts = (
-        re.sub(r"\\(.)", r"\1", part)
-        for part in re.findall(r"((?:\\.|[^\\:])*)(?::|$)", description)
-    )
+    kind, *parts = (re.sub(r"\\(.)", r"\1", part) for part in _partsOf(description))
     if kind == "unix":
         return True
     named = [part.partition("=")[2] for part in parts if part.startswith("interface=")]
     return kind in ("tcp", "tcp6") and len(named) == 1 and isLoopback(named[0])
+
+
+def _forOwner(description: str) -> str:
+    """The same endpoint; of a unix socket whose mode is not given, for its owner alone."""
+    kind, *parts = _partsOf(description)
+    byPosition = [part for part in parts if part and not re.match(r"\w+=", part)]
+    hasMode = len(byPosition) > 1 or any(part.startswith("mode=") for part in parts)
+    return description if kind != "unix" or hasMode else f"{description}:mode=600"
+
+
+def _partsOf(description: str) -> list[str]:
+    """As Twisted takes it apart: a backslash takes the meaning from what follows it."""
+    return re.findall(r"((?:\\.|[^\\:])*)(?::|$)", description)

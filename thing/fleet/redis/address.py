@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-from thing.errors import ThingError
+from thing.errors import CredentialError, ThingError
+from thing.trust.files import readFile
 
 PORT = 6379
 """Where Redis listens if nobody says where."""
@@ -27,7 +28,7 @@ MOST_SENTINELS = 16
 """How many Sentinels a URL may name."""
 
 LONGEST_PASSWORD = 4096
-"""How many octets of a password file are read."""
+"""How many octets a password file may have."""
 
 _CHOICES = {
     "redis": {"passwordFile", "prefix"},
@@ -75,16 +76,17 @@ class Address:
         Read the password: the file's of now, so that it can be changed.
 
         :return: the password, or nothing.
-        :raises RegistryURLError: if the file cannot be read.
+        :raises RegistryURLError: if the file cannot be read, or if others may read it.
         """
         if not self.passwordFile:
             return self.password
         try:
-            with open(self.passwordFile, encoding="utf-8") as file:
-                return file.read(LONGEST_PASSWORD).rstrip("\r\n")
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise RegistryURLError(f"passwordFile {self.passwordFile}: {reason}") from None
+            content = readFile(self.passwordFile, LONGEST_PASSWORD, private=True)
+            return content.decode("utf-8").rstrip("\r\n")
+        except CredentialError as error:
+            raise RegistryURLError(f"passwordFile: {error}") from None
+        except UnicodeDecodeError:
+            raise RegistryURLError(f"passwordFile {self.passwordFile}: it is not text") from None
 
 
 def parseAddress(url: str) -> Address:
