@@ -21,6 +21,7 @@ from twisted.logger import Logger
 from thing.fleet.local import LocalRegistry
 from thing.fleet.model import NodeRecord, NotPresent, Twins
 from thing.fleet.redis.address import Address
+from thing.fleet.redis.complaints import Complaints
 from thing.fleet.redis.connection import ANSWER_TIME, Link, RegistryAway, RegistryRefused
 from thing.fleet.redis.endpoints import logIn
 from thing.fleet.redis.operations import (
@@ -106,7 +107,7 @@ class Keeper:
         self._process = secrets.token_hex(8)
         self._first = True
         self._usurped = False
-        self._complained = False
+        self._complaints = Complaints()
         self._registryAhead: float | None = None
         """The registry's time of day less this node's steady clock, seconds; once it is known."""
         self._nextRenewal: IDelayedCall | None = None
@@ -182,14 +183,12 @@ class Keeper:
         self._away(reason)
 
     def _away(self, reason: str) -> None:
-        if self.connected or not self._complained:
-            self._complained = True
-            if self._running:
-                self._log.warn(
-                    "The registry {address} is away, this node goes on by itself: {reason}",
-                    address=str(self._address),
-                    reason=reason,
-                )
+        if self._running and self._complaints.isNew(reason):
+            self._log.warn(
+                "The registry {address} is away, this node goes on by itself: {reason}",
+                address=str(self._address),
+                reason=reason,
+            )
         if self.connected:
             self.connected = False
             self._onAway()
@@ -275,7 +274,7 @@ class Keeper:
             # Of a connection that is lost already this has no effect.
             self.link.drop(str(error) or type(error).__name__)
         else:
-            self._complained = False
+            self._complaints.clear()
             self.connected = True
             self._log.info("The registry {address} is up to date", address=str(self._address))
             self._onConnected()

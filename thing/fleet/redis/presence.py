@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.logger import Logger
 from zope.interface import implementer
 
 from thing.events import Event, LastWordReceived
@@ -34,6 +35,7 @@ from thing.fleet.model import (
 )
 from thing.fleet.redis.address import Address, parseAddress
 from thing.fleet.redis.admission import Admission
+from thing.fleet.redis.complaints import Complaints
 from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused, checkLibrary
 from thing.fleet.redis.endpoints import endpointOf, logIn
 from thing.fleet.redis.inbox import Inbox
@@ -65,6 +67,8 @@ class RedisPresence(Service):
     :ivar feed: what happened on this node while the registry was away.
     :ivar malformed: how many things in the registry made no sense.
     """
+
+    _log = Logger()
 
     def __init__(
         self,
@@ -110,9 +114,12 @@ class RedisPresence(Service):
         self._inbox = Inbox(self.local, self._publish)
         self._queries = Queries(self._keeper, self._inbox, self.local, self._ownRecord)
         self._address = address
+        # When the registry goes away, all connections do: that is the keeper's to say.
+        self._inboxComplaints, self._tailComplaints = Complaints(borne=1), Complaints(borne=1)
         self._inboxLink = makeLink(
             prepare=self._listen,
             onUp=self._listening,
+            onDown=partial(self._lacks, "to hear other nodes", self._inboxComplaints),
             onPublished=self._inbox.receive,
         )
         self._tail = Tail(
@@ -120,7 +127,11 @@ class RedisPresence(Service):
             self._keeper.link,
             self._keeper.script,
             clock,
-            partial(makeLink, prepare=partial(logIn, address=address)),
+            partial(
+                makeLink,
+                prepare=self._prepareToFollow,
+                onDown=partial(self._lacks, "to follow events", self._tailComplaints),
+            ),
         )
         self._clock = clock
         self._inboxCheck: Any = None
@@ -189,12 +200,27 @@ class RedisPresence(Service):
     async def _listen(self, link: Link) -> None:
         await logIn(link, self._address)
         await link.call("SUBSCRIBE", f"{self._address.prefix}inbox:{self.node}")
+        self._inboxComplaints.clear()
+
+    async def _prepareToFollow(self, link: Link) -> None:
+        await logIn(link, self._address)
+        self._tailComplaints.clear()
 
     def _listening(self) -> None:
         """See what this node was not told while it could not be."""
         if self._keeper.connected:
             restoring = Deferred.fromCoroutine(self._keeper.restore())
             restoring.addErrback(lambda failure: self._keeper.link.drop(failure.getErrorMessage()))
+
+    def _lacks(self, purpose: str, complaints: Complaints, reason: str) -> None:
+        """Say why a connection besides the keeper's is down; of a registry that is away it says."""
+        if self.running and self._keeper.connected and complaints.isNew(reason):
+            self._log.warn(
+                "The connection {purpose} to the registry {address} is down: {reason}",
+                purpose=purpose,
+                address=str(self._address),
+                reason=reason,
+            )
 
     def _scheduleCheck(self) -> None:
         self._inboxCheck = self._clock.callLater(self._lease / 3, self._checkInbox)
