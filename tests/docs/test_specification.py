@@ -61,6 +61,8 @@ LIMITS = {
     capacity: {
         "MIN_RECORD": "records once Established {} to 65535 octets",
         "MIN_STREAM_CREDIT": "first credit of another stream {} octets or more",
+        "MOST_CREDIT": "the first credit of the main stream (`Streams`_) 576 to {}",
+        "MOST_STREAMS": "how many streams the peer may have open at once that 0 to {}",
         "DATA_OVERHEAD": "A record of data has {} octets beside the data",
         "REPLY_OVERHEAD": "A record of data has {} octets beside the data",
         "MAX_REQUEST_RECORD": "or than {} if that is less",
