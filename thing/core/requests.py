@@ -108,8 +108,3 @@ class RequestLedger:
         if number not in self._taken:
             raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, f"no request {number} is unanswered")
         self._taken.remove(number)
-
-    def clear(self) -> None:
-        """Forget all that is unanswered."""
-        self._made.clear()
-        self._taken.clear()
