@@ -445,6 +445,24 @@ def report(found: dict[str, dict[str, list[float]]]) -> bool:
     return met
 
 
+def canMeasure(options: Options) -> bool:
+    """
+    Read the command line, and see whether a link can be made here.
+
+    :param options: reads it.
+    :return: whether it can; if not, that is printed.
+    :raises SystemExit: if the command line is wrong.
+    """
+    try:
+        options.parseOptions()
+    except UsageError as error:
+        raise SystemExit(f"{error}\n{options}") from None
+    able = os.geteuid() == 0 and os.access(TUN, os.W_OK)
+    if not able:
+        print(f"left out: a link of one's own needs root and {TUN}")
+    return able
+
+
 class LinkOptions(Options):
     """The command line."""
 
@@ -459,12 +477,7 @@ class LinkOptions(Options):
 def main() -> None:
     """Measure, or say why not."""
     options = LinkOptions()
-    try:
-        options.parseOptions()
-    except UsageError as error:
-        raise SystemExit(f"{error}\n{options}") from None
-    if os.geteuid() != 0 or not os.access(TUN, os.W_OK):
-        print(f"left out: a link of one's own needs root and {TUN}")
+    if not canMeasure(options):
         return
     link = Link(options["rate"] * 1e6, options["round-trip"] / 1000)
     size, rounds = (4 * MIB, 1) if options["quick"] else (16 * MIB, 3)

@@ -14,7 +14,6 @@ left out, and exits with status 0. The exit status is 1 if a session was lost.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -27,14 +26,14 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.task import deferLater, react
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 
 # What is measured is the package beside this directory, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import credentials
-from link import ADDRESSES, PORT, TUN, Link, inside, network
+from link import ADDRESSES, PORT, Link, canMeasure, inside, network
 
 from thing import (
     AuthorizedThings,
@@ -223,12 +222,7 @@ class ThinOptions(Options):
 def main() -> None:
     """Measure, or say why not."""
     options = ThinOptions()
-    try:
-        options.parseOptions()
-    except UsageError as error:
-        raise SystemExit(f"{error}\n{options}") from None
-    if os.geteuid() != 0 or not os.access(TUN, os.W_OK):
-        print(f"left out: a link of one's own needs root and {TUN}")
+    if not canMeasure(options):
         return
     seconds = 20.0 if options["quick"] else 120.0
     found = []
