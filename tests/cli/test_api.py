@@ -130,7 +130,7 @@ class AskTests(ApiCase):
         url = self.serveFleet()
         self.fleet.add(thing("x"))
         body = bytes(500_000)
-        found = await self.ask(url, lambda api: api.ask("POST", "/things/x/messages", body=body))
+        found = await self.ask(url, lambda api: api.ask("POST", "/thing/messages", body=body))
         self.assertEqual(found.status, 413)
 
     async def test_sent(self) -> None:
@@ -139,7 +139,7 @@ class AskTests(ApiCase):
         nowhere = self.serveOctets(b"")
 
         def post(api: Api, body: bytes) -> bool:
-            self.assertRaises(Unreachable, api.ask, "POST", "/things/x/messages", body=body)
+            self.assertRaises(Unreachable, api.ask, "POST", "/thing/messages", body=body)
             return api.sent
 
         self.assertTrue(await self.ask(nowhere, lambda api: post(api, b"short")))

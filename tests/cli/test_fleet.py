@@ -21,7 +21,6 @@ from tests.cli.test_commands import PROJECT, HomeCase
 from thing.cli import main, sending
 from thing.cli.address import DEFAULT_STATUS, parseStatus
 from thing.cli.answers import Answer, BadAnswer, readObject
-from thing.cli.api import pathOf
 from thing.cli.board import HELP as BOARD_HELP
 from thing.cli.board import MOST_TYPED, Board, endings, ordered, summary
 from thing.cli.events import KINDS
@@ -144,10 +143,6 @@ class AddressTests(SynchronousTestCase):
             ("unix:/run/x", False),
         ):
             self.assertIs(parseStatus(text).overhearable, overhearable, text)
-
-    def test_pathOfThing(self) -> None:
-        """An id stands in a path as one part, whatever it has in it."""
-        self.assertEqual(pathOf("a/b?c#d e\N{SNOWMAN}%"), "/things/a%2Fb%3Fc%23d%20e%E2%98%83%25")
 
 
 class TokenTests(HomeCase):

@@ -25,7 +25,7 @@ from http.client import (
     RemoteDisconnected,
 )
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from thing.cli.address import StatusAddress
 from thing.cli.answers import Answer, BadAnswer, Unreachable, quoted, readObject
@@ -330,16 +330,6 @@ class Api:
         """An error to be raised, after which nothing more comes over this connection."""
         self.close()
         return error
-
-
-def pathOf(id: str) -> str:
-    """
-    Tell where a thing is asked for.
-
-    :param id: which.
-    :return: the path.
-    """
-    return f"/things/{quote(id, safe='', errors='surrogateescape')}"
 
 
 def _target(path: str, query: Query | None) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from thing.cli.answers import Answer, BadAnswer, Unreachable
-from thing.cli.api import PATIENCE, Api, pathOf
+from thing.cli.api import PATIENCE, Api
 from thing.cli.exits import CommandError, ExitCode
 from thing.cli.formats import visible
 from thing.cli.output import asLine, endingQuietly, write, writeOctets
@@ -79,9 +79,9 @@ def sendMessage(api: Api, id: str, message: bytes, timeout: float, asJson: bool)
 
 
 def _ask(api: Api, id: str, message: bytes, timeout: float) -> Answer:
-    query = {"timeout": f"{timeout:g}"}
+    query = {"id": id, "timeout": f"{timeout:g}"}
     try:
-        return api.ask("POST", f"{pathOf(id)}/messages", query, message, timeout + PATIENCE)
+        return api.ask("POST", "/thing/messages", query, message, timeout + PATIENCE)
     except Unreachable as error:
         if not api.sent:
             raise

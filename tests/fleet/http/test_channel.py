@@ -189,11 +189,11 @@ class BigTests(WebCase):
 
 TEMPLATES = (
     request("GET", "/things?limit=3&q=a"),
-    request("POST", "/things/a%2Fb/messages?timeout=1", {"Expect": "100-continue"}, b"hello"),
-    request("POST", "/things/x/messages", {"Transfer-Encoding": "chunked"})
+    request("POST", "/thing/messages?id=a%2Fb&timeout=1", {"Expect": "100-continue"}, b"hello"),
+    request("POST", "/thing/messages?id=x", {"Transfer-Encoding": "chunked"})
     + b"3\r\nabc\r\n0\r\n\r\n",
     request("GET", "/events?after=1-0&kind=left", {"Last-Event-ID": "2-0"}),
-    request("DELETE", "/things/x", {"Origin": "http://localhost"}),
+    request("DELETE", "/thing?id=x", {"Origin": "http://localhost"}),
     request("HEAD", "/metrics", {"Connection": "close"}),
 )
 

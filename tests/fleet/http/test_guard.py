@@ -25,7 +25,7 @@ LINK = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
 
 PUBLIC = ("/", "/healthz", "/readyz")
 PROTECTED = (
-    *("/things", "/things/x", "/thing?id=x", "/nodes", "/events", "/metrics", "/openapi.json"),
+    *("/things", "/thing?id=x", "/nodes", "/events", "/metrics", "/openapi.json"),
     "/nothing",
 )
 

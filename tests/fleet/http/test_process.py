@@ -23,6 +23,7 @@ from twisted.web.iweb import IResponse
 
 from tests.daemon.test_twistd import TIMEOUT, Deaf, Process, TwistdCase
 from tests.docs.test_docs import OneEndpoint
+from tests.fleet.http.web import pathOf
 from tests.helpers import serverSettings, socketDirectory
 from tests.trust.test_keys import write
 from thing import EndReason, ThingFactory
@@ -131,12 +132,12 @@ class StatusTests(AskMixin, TwistdCase):
         (found,) = (await self.json(where, "/things"))["things"]
         self.assertEqual((found["status"], found["session"]), ("present", client.sessionId))
 
-        path = f"/things/{found['id'].replace('/', '%2F').replace('#', '%23')}"
-        sent = await self.json(where, f"{path}/messages", "POST", body=b"hello from afar")
+        path = pathOf(found["id"], "/messages")
+        sent = await self.json(where, path, "POST", body=b"hello from afar")
         self.assertEqual(sent, {"acknowledged": True, "reply": {"text": ""}})
         await client.whenHeard("hello from afar")
 
-        self.assertEqual(await self.json(where, path, "DELETE"), {})
+        self.assertEqual(await self.json(where, pathOf(found["id"]), "DELETE"), {})
         self.assertEqual(await client.left, EndReason.CLOSING)
         await client.whenTerminated()
         await stream.whenTold("event: left")

@@ -194,10 +194,9 @@ def request(
     return "\r\n".join([*head, "", ""]).encode() + (body or b"")
 
 
-def pathOf(id: str, rest: str = "", inQuery: bool = False) -> str:
-    """The path of a thing, with its id in it, or in the query."""
-    escaped = quote(id, safe="")
-    return f"/thing{rest}?id={escaped}" if inQuery else f"/things/{escaped}{rest}"
+def pathOf(id: str, rest: str = "") -> str:
+    """The path of a thing."""
+    return f"/thing{rest}?id={quote(id, safe='')}"
 
 
 class WebCase(PresenceCase):

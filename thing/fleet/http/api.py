@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
@@ -25,7 +25,7 @@ from thing.errors import (
 )
 from thing.fleet.http.answers import Answer, Problem, Sending, jsonAnswer, pageAnswer, textAnswer
 from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
-from thing.fleet.http.queries import Query, segments
+from thing.fleet.http.queries import Query, pathOf
 from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
 from thing.fleet.model import Filter, NotPresent, Status, Undelivered, messageData
 from thing.fleet.positions import parsePosition
@@ -41,8 +41,6 @@ class Call:
     """A request that may be answered."""
 
     request: StatusRequest
-    pathId: str
-    """The thing that its path names; empty if it names none."""
 
     def query(self, *known: str) -> Query:
         """
@@ -59,11 +57,9 @@ class Call:
         Read which thing it is about, and its parameters.
 
         :param known: the names that may be given besides the thing's.
-        :return: the thing's id, from the path or else from the query, and the parameters.
+        :return: the thing's id, and the parameters.
         :raises Problem: 400 as :meth:`query`, or if no thing is named.
         """
-        if self.pathId:
-            return self.pathId, self.query(*known)
         query = self.query("id", *known)
         id = query.one("id")
         if not id:
@@ -77,30 +73,11 @@ Handler = Callable[[Any, Call], Awaitable[Answer | None]]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A path, and what answers each method."""
+    """What answers each method of a path."""
 
-    path: tuple[str, ...]
-    """With ``{id}`` for a thing's id."""
     methods: dict[bytes, Handler]
     public: bool = False
     """Whether it is answered without a token."""
-
-    def match(self, parts: list[str]) -> str | None:
-        """
-        Compare with a request's path.
-
-        :param parts: its parts.
-        :return: the id in it, empty if the path has none; None if it is another path.
-        """
-        if len(parts) != len(self.path):
-            return None
-        id = ""
-        for wanted, part in zip(self.path, parts, strict=True):
-            if wanted == "{id}" and part:
-                id = part
-            elif wanted != part:
-                return None
-        return id
 
 
 class FleetApi:
@@ -179,9 +156,7 @@ class FleetApi:
             self._send(request, Problem(500, "Something failed here; the log says what.").answer())
 
     async def _route(self, request: StatusRequest) -> Answer | None:
-        parts = segments(request.path)
-        found = ((route, route.match(parts)) for route in self._ROUTES)
-        route, id = next(((r, i) for r, i in found if i is not None), (None, ""))
+        route = self._ROUTES.get(pathOf(request.path))
         public = route is not None and route.public
         self._guard.check(request.method, request.requestHeaders, public)
         if route is None:
@@ -190,7 +165,7 @@ class FleetApi:
         handler = route.methods.get(method)
         if handler is None:
             raise Problem(405, "That method is not for this path.", {"Allow": _allowed(route)})
-        return await handler(self, Call(request, id))
+        return await handler(self, Call(request))
 
     # What is known.
 
@@ -307,21 +282,19 @@ class FleetApi:
     async def _getMetrics(self, call: Call) -> Answer:
         return self.figures()
 
-    _ROUTES: tuple[Route, ...] = (
-        Route(("",), {b"GET": _getPage}, public=True),
-        Route(("healthz",), {b"GET": _getHealth}, public=True),
-        Route(("readyz",), {b"GET": _getReady}, public=True),
-        Route(("openapi.json",), {b"GET": _getDescription}),
-        Route(("things",), {b"GET": _getThings}),
-        Route(("things", "{id}"), {b"GET": _getThing, b"DELETE": _deleteThing}),
-        Route(("things", "{id}", "messages"), {b"POST": _postMessage}),
-        # Proxies decode a slash in a path, or refuse it; a query they leave alone.
-        Route(("thing",), {b"GET": _getThing, b"DELETE": _deleteThing}),
-        Route(("thing", "messages"), {b"POST": _postMessage}),
-        Route(("nodes",), {b"GET": _getNodes}),
-        Route(("metrics",), {b"GET": _getMetrics}),
-        Route(("events",), {b"GET": _getEvents}),
-    )
+    _ROUTES: ClassVar[dict[str, Route]] = {
+        "/": Route({b"GET": _getPage}, public=True),
+        "/healthz": Route({b"GET": _getHealth}, public=True),
+        "/readyz": Route({b"GET": _getReady}, public=True),
+        "/openapi.json": Route({b"GET": _getDescription}),
+        "/things": Route({b"GET": _getThings}),
+        # Which thing is said in the query: proxies decode a slash in a path, or refuse it.
+        "/thing": Route({b"GET": _getThing, b"DELETE": _deleteThing}),
+        "/thing/messages": Route({b"POST": _postMessage}),
+        "/nodes": Route({b"GET": _getNodes}),
+        "/metrics": Route({b"GET": _getMetrics}),
+        "/events": Route({b"GET": _getEvents}),
+    }
 
 
 def _allowed(route: Route) -> str:

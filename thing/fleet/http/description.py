@@ -89,67 +89,10 @@ def _operation(
 
 
 _ID: Json = {
-    "name": "id",
-    "in": "path",
+    **_query("id", "What the thing is called.", {"type": "string", "minLength": 1}),
     "required": True,
-    "description": "What the thing is called; a slash in it is written %2F.",
-    "schema": {"type": "string", "minLength": 1},
-}
-_ID_IN_QUERY: Json = {
-    **_ID,
-    "in": "query",
-    "description": "What the thing is called; behind any proxy it arrives as it is.",
 }
 _FIRST = {"id": "$response.body#/things/0/id"}
-
-
-def _aboutThing(id: Json, form: str = "") -> Json:
-    """A path of one thing; each form of the path has names of its own for what it can do."""
-    return {
-        "parameters": [id],
-        "get": _operation(
-            f"thing{form}",
-            "Tell what is known of one thing",
-            {200: _good("This is known.", reference("Thing"))},
-            [404],
-        ),
-        "delete": _operation(
-            f"dismiss{form}",
-            "Ask a thing to leave; whether it comes back is up to it",
-            {202: _good("It is asked.", {"type": "object"})},
-            [404, 504],
-        ),
-    }
-
-
-def _toThing(id: Json, form: str = "") -> Json:
-    """A path of one thing's messages."""
-    return {
-        "parameters": [id],
-        "post": _operation(
-            f"send{form}",
-            "Send a message to a thing, and wait until its program has taken it",
-            {200: _good("It has.", reference("Reply"))},
-            [404, 409, 413, 502, 503, 504],
-            parameters=[
-                _query(
-                    "timeout",
-                    "How long to wait, seconds.",
-                    {
-                        "type": "number",
-                        "exclusiveMinimum": 0,
-                        "maximum": LONGEST_WAIT,
-                        "default": WAIT,
-                    },
-                )
-            ],
-            requestBody={
-                "description": f"The octets, whatever they are; {REQUEST_LIMIT} at most.",
-                "content": {"application/octet-stream": {"schema": {}}, "*/*": {"schema": {}}},
-            },
-        ),
-    }
-
 
 _PATHS: Json = {
     "/": {
@@ -212,10 +155,46 @@ _PATHS: Json = {
             ],
         )
     },
-    "/things/{id}": _aboutThing(_ID),
-    "/things/{id}/messages": _toThing(_ID),
-    "/thing": _aboutThing(_ID_IN_QUERY, "ById"),
-    "/thing/messages": _toThing(_ID_IN_QUERY, "ById"),
+    "/thing": {
+        "parameters": [_ID],
+        "get": _operation(
+            "thing",
+            "Tell what is known of one thing",
+            {200: _good("This is known.", reference("Thing"))},
+            [404],
+        ),
+        "delete": _operation(
+            "dismiss",
+            "Ask a thing to leave; whether it comes back is up to it",
+            {202: _good("It is asked.", {"type": "object"})},
+            [404, 504],
+        ),
+    },
+    "/thing/messages": {
+        "parameters": [_ID],
+        "post": _operation(
+            "send",
+            "Send a message to a thing, and wait until its program has taken it",
+            {200: _good("It has.", reference("Reply"))},
+            [404, 409, 413, 502, 503, 504],
+            parameters=[
+                _query(
+                    "timeout",
+                    "How long to wait, seconds.",
+                    {
+                        "type": "number",
+                        "exclusiveMinimum": 0,
+                        "maximum": LONGEST_WAIT,
+                        "default": WAIT,
+                    },
+                )
+            ],
+            requestBody={
+                "description": f"The octets, whatever they are; {REQUEST_LIMIT} at most.",
+                "content": {"application/octet-stream": {"schema": {}}, "*/*": {"schema": {}}},
+            },
+        ),
+    },
     "/events": {
         "get": _operation(
             "events",

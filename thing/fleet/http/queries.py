@@ -11,17 +11,17 @@ from thing.fleet.http.answers import Problem
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 
-def segments(path: bytes) -> list[str]:
+def pathOf(octets: bytes) -> str:
     """
-    Take a path apart.
+    Read a path.
 
-    :param path: as it came; in a part of it a slash is ``%2F``.
-    :return: its parts, decoded.
+    :param octets: as they came.
+    :return: the path, decoded.
     :raises Problem: 400 if it is none.
     """
-    if not path.startswith(b"/"):
+    if not octets.startswith(b"/"):
         raise Problem(400, "The path does not begin with a slash.")
-    return [_decode(part) for part in path[1:].split(b"/")]
+    return _decode(octets)
 
 
 def _decode(octets: bytes) -> str:
