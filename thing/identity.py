@@ -48,6 +48,12 @@ class Identity:
     them, which an authorizer must still judge, or the identity of a pre-shared key.
     """
 
+    secretDigest: bytes = field(default=b"", repr=False, compare=False)
+    """
+    Of a pre-shared key, a digest of its secret: it tells the key from the one that takes its
+    place. It is for this process alone, and shown nowhere; empty for all other credentials.
+    """
+
     @property
     def anonymous(self) -> bool:
         """Whether the peer did not authenticate."""

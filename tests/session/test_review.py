@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -13,6 +14,7 @@ from tests.pairs import Pair, PairCase, Recorder, freshClient, freshServer
 from thing import (
     Anonymous,
     Anyone,
+    CredentialKind,
     EndReason,
     ErrorCode,
     Identity,
@@ -21,8 +23,10 @@ from thing import (
     ThingFactory,
 )
 from thing.events import Cause
+from thing.fleet import MemoryPresence, Twins
 from thing.session.review import AT_ONCE, LEAVE_GRACE, Review
 from thing.trust.interfaces import IAuthorizer
+from thing.trust.preshared import PresharedKey, PresharedServer, PresharedThings
 
 
 @implementer(IAuthorizer)
@@ -58,12 +62,31 @@ class Failing:
         raise self.error
 
 
-class ReviewTests(PairCase):
-    """Questions about everybody who is here."""
+class ReviewCase(PairCase):
+    """A server that asks about everybody who is here."""
+
+    factory: ThingFactory
 
     def setUp(self) -> None:
         super().setUp()
         self.clock = Clock()
+
+    def review(self) -> list[Any]:
+        """Review, for as many turns of the reactor as it takes."""
+        fired: list[Any] = []
+        Review(self.factory).run().addBoth(fired.append)
+        for _ in range(1000):
+            if fired:
+                break
+            self.clock.advance(0.0)
+        return fired
+
+
+class ReviewTests(ReviewCase):
+    """Questions to an authorizer."""
+
+    def setUp(self) -> None:
+        super().setUp()
         self.book = Book()
         self.factory = ThingFactory(
             freshServer(allowAnonymous=True), self.book, clock=self.clock, jitter=lambda: 0.5
@@ -88,16 +111,6 @@ class ReviewTests(PairCase):
     def remove(self, pair: Pair) -> None:
         """Take a thing's key out of the book."""
         del self.book.names[pair.server.peer.fingerprint]  # type: ignore[union-attr]
-
-    def review(self) -> list[Any]:
-        """Review, for as many turns of the reactor as it takes."""
-        fired: list[Any] = []
-        Review(self.factory).run().addBoth(fired.append)
-        for _ in range(1000):
-            if fired:
-                break
-            self.clock.advance(0.0)
-        return fired
 
     def test_revoked(self) -> None:
         """A key that is gone ends its session, which is told why; all others stay."""
@@ -202,3 +215,85 @@ class ReviewTests(PairCase):
     def test_nobody(self) -> None:
         """With nobody there it is over at once."""
         self.assertEqual(self.review(), [0])
+
+
+class ProofTests(ReviewCase):
+    """A session lives as long as what it proved would be admitted again, and no longer."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.old, self.new = (PresharedKey.generate(b"lamp") for _ in range(2))
+        self.factory = ThingFactory(freshServer(), Anyone(), clock=self.clock, jitter=lambda: 0.5)
+        self.factory.protocol = Recorder
+        self.share(self.old)
+
+    def share(self, key: PresharedKey, kind: CredentialKind = CredentialKind.PRESHARED) -> None:
+        """Have the server know one key from now on."""
+        keys = {key.identity: key.key}
+        self.factory.settings = replace(
+            self.factory.settings, peerKinds=(kind,), presharedKeys=keys
+        )
+        self.factory.authorizer = PresharedThings(keys)
+
+    def begin(self, key: PresharedKey) -> Pair:
+        """A thing with a key, which has not begun."""
+        return self.pair(
+            client=freshClient(credential=key, peerKinds=(CredentialKind.PRESHARED,)),
+            serverFactory=self.factory,
+            clientAuthorizer=PresharedServer(key),
+            clock=self.clock,
+        )
+
+    def test_sameKey(self) -> None:
+        """Whose key is still there stays."""
+        pair = self.begin(self.old).up()
+        self.share(PresharedKey(self.old.identity, self.old.key))
+        self.assertEqual(self.review(), [0])
+        self.assertIsNone(pair.server.termination)
+
+    def test_replaced(self) -> None:
+        """A pre-shared key that is replaced by another of the same name ends its session."""
+        pair = self.begin(self.old).up()
+        self.share(self.new)
+        owner = self.begin(self.new).up()
+        self.assertEqual(self.review(), [1])
+        pair.pump()
+        self.assertIs(pair.client.end.reason, EndReason.REVOKED)
+        self.assertIsNone(owner.server.termination)
+
+    def test_replacedForAny(self) -> None:
+        """So it is whoever decides about the things: that a key is ours is not his to know."""
+        pair = self.begin(self.old).up()
+        self.share(self.new)
+        self.factory.authorizer = Anyone()
+        self.assertEqual(self.review(), [1])
+        pair.pump()
+        self.assertIs(pair.client.end.reason, EndReason.REVOKED)
+
+    def test_replacedMeanwhile(self) -> None:
+        """A key that is replaced in the middle of its handshake admits nobody."""
+        admission = self.factory.admission = Later()
+        pair = self.begin(self.old).connect()
+        pair.pump()
+        self.share(self.new)
+        self.assertEqual(self.review(), [0])
+        admission.answer()
+        pair.pump()
+        self.assertIs(pair.client.end.code, ErrorCode.NOT_AUTHORIZED)
+
+    def test_kindIsTakenNoMore(self) -> None:
+        """Who proved what is not taken any more must leave, too."""
+        self.begin(self.old).up()
+        self.share(self.old, CredentialKind.ED25519)
+        self.assertEqual(self.review(), [1])
+
+    def test_ownerComesBack(self) -> None:
+        """Where the session that is up stays, the owner of a stolen key gets in with a new one."""
+        MemoryPresence(self.factory, node="n", twins=Twins.REFUSE)
+        thief = self.begin(self.old).up()
+        thief.serverEnd.frozen = True  # It does not go by itself.
+        self.share(self.new)
+        self.review()
+        thief.advance(LEAVE_GRACE + 0.5)
+        self.assertIs(thief.server.end.reason, EndReason.REVOKED)
+        self.begin(self.new).up()

@@ -153,16 +153,11 @@ class ServerHandshake(Handshake):
             return presharedKey(offer.identity, key if len(key) >= MIN_KEY else unknown)
         if offer.form == Form.TICKET and settings.tickets is not None:
             found = settings.tickets.open(offer.identity, settings.shown)
-            if found is not None and self._takes(found.peer.kind):
+            if found is not None and settings.takes(found.peer):
                 return Preshared(
                     Form.TICKET, offer.identity, found.secret, found.peer, found.expires
                 )
         return None
-
-    def _takes(self, kind: CredentialKind) -> bool:
-        if kind is CredentialKind.NONE:
-            return self._settings.allowAnonymous
-        return kind in self._settings.peerKinds
 
     def receiveCDH(self, received: Received[CDH]) -> bytes:
         """

@@ -6,6 +6,7 @@ All durations are in seconds, all sizes in octets.
 
 from __future__ import annotations
 
+import hmac
 import math
 import secrets
 from collections.abc import Mapping
@@ -16,11 +17,11 @@ from thing.core.credentials import Anonymous, Credential
 from thing.core.groups import GROUPS, Group, GroupName, Random
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import LAST_WORD_LIMIT, MAX_TTL, MIN_TTL, Role
-from thing.core.preshared import TicketSealer, showing
+from thing.core.preshared import TicketSealer, digestOf, showing
 from thing.core.records import Aead
 from thing.core.window import MAX_WINDOW, Budget
 from thing.errors import ErrorCode, LocalProtocolError
-from thing.identity import CredentialKind
+from thing.identity import CredentialKind, Identity
 
 BUDGET = 256 << 20
 """What the windows of one server, or one client, may have together beyond their first, octets."""
@@ -115,6 +116,23 @@ class ServerSettings(Settings):
     def role(self) -> Role:
         """The role that these settings are for."""
         return Role.SERVER
+
+    def takes(self, identity: Identity) -> bool:
+        """
+        Say whether a client that proved something can prove just that here, and now.
+
+        :param identity: what it has proved; whether to admit it is for an authorizer to judge.
+        :return: whether such credentials are taken, and, of a pre-shared key, whether it is
+            the very one that this server has.
+        """
+        if identity.kind is CredentialKind.NONE:
+            return self.allowAnonymous
+        if identity.kind not in self.peerKinds:
+            return False
+        if identity.kind is not CredentialKind.PRESHARED:
+            return True
+        key = self.presharedKeys.get(identity.credential)
+        return key is not None and hmac.compare_digest(digestOf(key), identity.secretDigest)
 
     @property
     def shown(self) -> bytes:

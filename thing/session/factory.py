@@ -21,7 +21,7 @@ from thing.core.client import ClientConnection
 from thing.core.credentials import Credential
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.errors import EndReason, ErrorCode
+from thing.errors import EndReason, ErrorCode, NotAuthorized
 from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity
 from thing.session.clock import SteadyClock
@@ -299,11 +299,25 @@ class ThingFactory(Factory):
         :return: fires with the identity and its name; fails with ``NotAuthorized``, or with
             whatever an authorizer that is broken raises.
         """
-        deciding = maybeDeferred(self.authorizer.authorize, identity)
-        deciding.addCallback(_checkIdentity)
+        deciding = self.judge(identity)
         if self.admission is not None:
             deciding.addCallback(self.admission.authorize)
         return deciding.addCallback(self._unlessReviewed, identity, self.reviews)
+
+    def judge(self, identity: Identity) -> Deferred[Identity]:
+        """
+        Decide whether to believe a peer, whoever else is here.
+
+        :param identity: what it has proved, now or when its session began.
+        :return: fires, or fails, as :meth:`authorize`.
+        """
+        return maybeDeferred(self._believe, identity).addCallback(_checkIdentity)
+
+    def _believe(self, identity: Identity) -> Any:
+        settings = self.settings
+        if isinstance(settings, ServerSettings) and not settings.takes(identity):
+            raise NotAuthorized("what it has proved is not taken any more")
+        return self.authorizer.authorize(identity)
 
     def _unlessReviewed(
         self, admitted: Identity, proved: Identity, reviews: int

@@ -1,7 +1,7 @@
 """
 :class:`Review`: who is not authorized any more loses the session that is up, too.
 
-Here the authorizer is asked again about everybody who is here. When that is to be done is
+Here it is asked again about everybody who is here, with what each has proved. When that is to be done is
 decided elsewhere: by whoever replaces the authorizer.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator
 from functools import partial
 from typing import Any, Protocol
 
-from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
 from twisted.logger import Logger
@@ -66,19 +66,26 @@ class Sessions(Protocol):
 
     reviews: int
     clock: IReactorTime
-    authorizer: Any
 
     @property
     def sessions(self) -> Collection[Reviewed]:
         """The sessions that are up."""
 
+    def judge(self, identity: Identity) -> Deferred[Identity]:
+        """
+        Decide whether to believe a peer.
+
+        :param identity: what it has proved.
+        :return: fires with the identity and its name, or fails.
+        """
+
 
 class Review:
     """
-    Asks the authorizer of a server again about every session that is up.
+    Asks again about every session that is up whether it would be admitted by what it proved.
 
-    Whose key it refuses now is asked to leave (``REVOKED``), and flat-lined if it has not
-    after two seconds; whom it knows by another name is asked to come back under that. An
+    Who would be refused now is asked to leave (``REVOKED``), and flat-lined if it has not
+    after two seconds; who is known by another name is asked to come back under that. An
     authorizer that fails, or is too busy to answer, ends nobody's session.
     """
 
@@ -109,9 +116,9 @@ class Review:
 
     def _questions(self, sessions: list[Reviewed]) -> Iterator[Deferred[None]]:
         for session in sessions:
-            if session.termination is None:
-                asked = maybeDeferred(self._factory.authorizer.authorize, session.provedIdentity)
-                yield asked.addCallbacks(
+            proved = session.provedIdentity
+            if session.termination is None and proved is not None:
+                yield self._factory.judge(proved).addCallbacks(
                     partial(self._admitted, session), partial(self._refused, session)
                 )
 
