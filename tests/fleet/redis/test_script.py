@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable
@@ -49,6 +50,8 @@ KEYS = ("key one", "key two")
 ENDING = json.dumps(
     {"session": "s", "node": "a", "since": 1.0, "until": 2.0, "cause": "GOODBYE", "detail": "d"}
 )
+ONCE = "0123456789abcdef"
+"""The session of a thing that has no other."""
 LONG = 10**9
 """A lease that does not run out, milliseconds."""
 
@@ -463,6 +466,148 @@ class RightsTests(ScriptCase):
         self.assertEqual(self.registry.renew("b", first=False), b"new")
 
 
+class AtOnceTests(ScriptCase):
+    """Redis takes nothing back of a script that fails in its middle: each change is whole."""
+
+    WRITES = ("hset", "hdel", "sadd", "srem", "zadd", "zrem", "xadd", "xtrim", "del", "publish")
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.ops: dict[str, Callable[[], Any]] = {
+            "join": lambda: self.registry.join("b", "s9", id="cat"),
+            "move": lambda: self.registry.join("b", "s9"),
+            "fight": lambda: self.registry.join("b", "s9", id="twin"),
+            "join after a loss": lambda: self.registry.join("b", "s9", id="stray"),
+            "restore": lambda: self.registry.restore("a", "s9", id="cat"),
+            "tell": lambda: self.registry.tell("s1", 5, "late", status="late"),
+            "leave": lambda: self.registry.leave("s1", 5),
+            "leave for good": lambda: self.registry.leave(ONCE, 5, id=f"door#{ONCE}"),
+            "last word": lambda: self.registry.run(
+                LastWord(id="lamp", session="s1", lastWord='{"text":"bye"}')
+            ),
+            "renew": lambda: self.registry.renew("b"),
+            "sweep": self.registry.sweep,
+            "disown": lambda: self.registry.disown("a", (b"lamp", b"s1")),
+            "retire": lambda: self.registry.run(Retire(node="a", process="1", most=MOST, limit=50)),
+        }
+
+    def stored(self) -> dict[bytes, Any]:
+        """All that is in Redis, in an order of its own."""
+        readers: dict[bytes, Callable[[bytes], Any]] = {
+            b"hash": lambda key: self.pairs(self.redis.ask("HGETALL", key)),
+            b"set": lambda key: set(self.redis.ask("SMEMBERS", key)),
+            b"zset": lambda key: self.pairs(self.redis.ask("ZRANGE", key, 0, -1, "WITHSCORES")),
+            b"stream": lambda key: self.redis.ask("XRANGE", key, "-", "+"),
+            b"string": lambda key: self.redis.ask("GET", key),
+        }
+        return {
+            key: readers[self.redis.ask("TYPE", key)](key) for key in self.redis.ask("KEYS", "*")
+        }
+
+    @staticmethod
+    def pairs(flat: list[Any]) -> dict[Any, Any]:
+        return dict(pairsOf(flat))
+
+    def begin(self) -> None:
+        """Three nodes, of which one is lost, and some things."""
+        self.redis.ask("FLUSHDB")
+        for node in NODES:
+            self.registry.renew(node)
+        self.registry.join("a", "s1")
+        self.registry.join("a", ONCE, id=f"door#{ONCE}")
+        for number in range(4):
+            self.registry.join("ab"[number % 2], f"t{number}", id="twin")
+        self.registry.join("c", "s4", id="stray", lastWord='{"text":"lost"}')
+        self.registry.renew("c", lease=0)
+
+    def refused(self, op: Callable[[], Any]) -> str:
+        """What Redis says against it; empty if it does it."""
+        try:
+            op()
+        except ReplyError as error:
+            self.assertTrue(RegistryRefused(str(error)).passing, error)
+            return str(error)
+        return ""
+
+    def tryUnder(self, name: str, limit: tuple[str, ...], lifted: tuple[str, ...]) -> str:
+        """Have a change tried under a limit; it is refused and nothing of it done, or all is."""
+        self.begin()
+        before = self.stored()
+        self.redis.ask(*limit)
+        error = self.refused(self.ops[name])
+        self.redis.ask(*lifted)
+        if error and name not in ("sweep", "retire"):  # Those are several changes.
+            self.assertEqual(self.stored(), before, (name, limit))
+        assertAgreed(self.registry)
+        self.assertEqual(self.refused(self.ops[name]), "", (name, limit))
+        assertAgreed(self.registry)
+        return error
+
+    def test_rights(self) -> None:
+        """While the right to one of its commands is missing, nothing of a change is done."""
+        rule = ("ACL", "SETUSER", "default")
+        for name in self.ops:
+            tries = [
+                self.tryUnder(name, (*rule, f"-{right}"), (*rule, f"+{right}"))
+                for right in self.WRITES
+            ]
+            self.assertIn("can't run this command", "".join(tries), name)
+
+    def test_keys(self) -> None:
+        """Nor while the right to some of the keys is missing, or to channels of other nodes."""
+        rule = ("ACL", "SETUSER", "default")
+        lifted = (*rule, "allkeys", "allchannels")
+        for letter in "tnhigflo":
+            missing = (*rule, "resetkeys", f"~{PREFIX}", f"~{PREFIX}[^{letter}]*")
+            for name in self.ops:
+                self.tryUnder(name, missing, lifted)
+        self.assertIn("can't publish", self.tryUnder("move", (*rule, "resetchannels"), lifted))
+
+    def test_types(self) -> None:
+        """What meets a key of another type changes nothing, until that is removed."""
+        for key in ("here", "ids", "gone", "feed", "leases", "owners", "nodes", "lost", "n:a"):
+            for name, op in self.ops.items():
+                self.begin()
+                self.redis.ask("SET", f"{PREFIX}{key}", "a string")
+                before = self.stored()
+                if self.refused(op) and name not in ("sweep", "retire"):
+                    self.assertEqual(self.stored(), before, (name, key))
+
+    def test_memory(self) -> None:
+        """Without memory nothing of a change is done."""
+        option = ("CONFIG", "SET", "maxmemory")
+        for name in self.ops:
+            self.assertIn("OOM", self.tryUnder(name, (*option, "1"), (*option, "0")), name)
+
+    def test_replica(self) -> None:
+        """A server that is a replica by now changes nothing."""
+        limit, lifted = ("REPLICAOF", "127.0.0.1", "1"), ("REPLICAOF", "NO", "ONE")
+        for name in self.ops:
+            self.assertIn("READONLY", self.tryUnder(name, limit, lifted), name)
+
+    def test_olderRedis(self) -> None:
+        """Where a script cannot ask before, all of a change is done when it is tried again."""
+        text = self.registry.script.text.replace("redis.acl_check_cmd and", "false and")
+        self.registry.client.ask("SCRIPT", "LOAD", text)
+        self.registry.script.digest = hashlib.sha1(text.encode()).hexdigest()
+        for name, op in self.ops.items():
+            for right in self.WRITES:
+                self.begin()
+                self.redis.ask("ACL", "SETUSER", "default", f"-{right}")
+                self.refused(op)
+                self.redis.ask("ACL", "SETUSER", "default", f"+{right}")
+                self.assertEqual(self.refused(op), "", (name, right))
+                self.registry.sweep()
+                for node in NODES:  # As it does when it is connected anew.
+                    self.registry.disown(node, *self.gone(node))
+                assertAgreed(self.registry)
+
+    def gone(self, node: str) -> list[tuple[bytes, bytes]]:
+        """What a node is said to have, and is not here any more."""
+        present = self.redis.ask("ZRANGE", f"{PREFIX}here", 0, -1)
+        return [(id, session) for id, session in self.registry.mine(node)[1] if id not in present]
+
+
 class SweepTests(ScriptCase):
     """What is cleaned up."""
 
@@ -566,6 +711,32 @@ class SweepTests(ScriptCase):
         self.registry.disown("a", *found)
         self.assertEqual(self.registry.record("one").status.value, "gone")
         self.assertEqual(self.registry.record("two").status.value, "present")
+
+
+def assertAgreed(registry: Registry) -> None:
+    """State and feed say the same."""
+    ask = registry.client.ask
+    last: dict[str, Any] = {}
+    status: dict[str, str] = {}
+    for event in registry.feed():
+        last[event.id] = event
+        kind = event.kind.value
+        if kind in ("joined", "moved", "renewed"):
+            status[event.id] = "present"
+        elif kind in ("late", "left"):
+            status[event.id] = {"late": "late", "left": "gone"}[kind]
+    known = {id: event for id, event in last.items() if "#" not in id or status[id] != "gone"}
+    for id, event in known.items():
+        record = registry.record(id)
+        assert record.status.value == status[id], (record, event)
+        assert (record.epoch, record.sequence) == (event.epoch, event.sequence)
+        assert (record.node, record.session) == (event.node, event.session)
+    present = {id.encode() for id, each in status.items() if each != "gone"}
+    assert set(ask("ZRANGE", f"{PREFIX}here", 0, -1)) == present
+    assert set(ask("ZRANGE", f"{PREFIX}gone", 0, -1)) == {id.encode() for id in known} - present
+    for node in NODES:
+        members = set(ask("SMEMBERS", f"{PREFIX}n:{node}"))
+        assert members == {id for id in present if last[id.decode()].node == node}
 
 
 @dataclass
@@ -706,27 +877,7 @@ class RegistryMachine(RuleBasedStateMachine):
     @invariant()
     def stateIsTheLastEvent(self) -> None:
         """Who is here, where, in which session and how is what the feed said last."""
-        ask = self.registry.client.ask
-        last: dict[str, Any] = {}
-        status: dict[str, str] = {}
-        for event in self.registry.feed():
-            last[event.id] = event
-            kind = event.kind.value
-            if kind in ("joined", "moved", "renewed"):
-                status[event.id] = "present"
-            elif kind in ("late", "left"):
-                status[event.id] = {"late": "late", "left": "gone"}[kind]
-        for id, event in last.items():
-            record = self.registry.record(id)
-            assert record.status.value == status[id], (record, event)
-            assert (record.epoch, record.sequence) == (event.epoch, event.sequence)
-            assert (record.node, record.session) == (event.node, event.session)
-        present = {id.encode() for id, each in status.items() if each != "gone"}
-        assert set(ask("ZRANGE", f"{PREFIX}here", 0, -1)) == present
-        assert set(ask("ZRANGE", f"{PREFIX}gone", 0, -1)) == {id.encode() for id in last} - present
-        for node in NODES:
-            members = set(ask("SMEMBERS", f"{PREFIX}n:{node}"))
-            assert members == {id for id in present if last[id.decode()].node == node}
+        assertAgreed(self.registry)
 
 
 class PropertyTests(SynchronousTestCase):

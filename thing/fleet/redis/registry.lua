@@ -18,6 +18,9 @@
 --
 -- A writer names the session that it speaks for. Unless the thing has that session, nothing
 -- is changed, and the answer says so.
+--
+-- Redis takes nothing back of what a script did before an error. So each change is noted in all
+-- its parts first, and carried out once it is known that Redis will refuse none of them.
 
 local P = KEYS[1]
 local MOST_ENDINGS = 5
@@ -65,12 +68,75 @@ local function reading(...)
   return redis.call(...)
 end
 
+-- What reads a key of the type that a command writes.
+local READS = {
+  HSET = 'HLEN', HDEL = 'HLEN', SADD = 'SCARD', SREM = 'SCARD', ZADD = 'ZCARD', ZREM = 'ZCARD',
+  XADD = 'XLEN', XTRIM = 'XLEN',
+}
+
+local noted, allowed, removed = {}, {}, {}
+
+-- A part of a change, as the words of a command: it is to be carried out with the others.
+local function note(...)
+  noted[#noted + 1] = { ... }
+end
+
+-- Whether Redis will carry out a part of a change; if not, the script ends with its error.
+local function check(part)
+  local command, key = part[1], part[2]
+  local which = command .. ' ' .. key
+  if not allowed[which] then
+    -- Before Redis 7 a script cannot ask. Then what decides whether it is done is done last.
+    if redis.acl_check_cmd and not redis.acl_check_cmd(unpack(part)) then
+      redis.call(unpack(part))
+    end
+    if command == 'DEL' then
+      for at = 2, #part do
+        removed[part[at]] = true
+      end
+    elseif READS[command] and not removed[key] then
+      redis.call(READS[command], key)
+    end
+    allowed[which] = true
+  end
+end
+
+local function append(entry)
+  local added = redis.pcall(unpack(entry))
+  if added.err then
+    if string.find(added.err, 'exhausted', 1, true) then
+      -- Somebody has used up all positions. Without leases every node begins anew.
+      redis.call('DEL', P .. 'feed', P .. 'leases')
+    end
+    redis.call(unpack(entry))
+  end
+end
+
+-- Carry out what was noted, or nothing of it: memory, say, is refused for the first part only.
+local function commit()
+  local parts = noted
+  noted = {}
+  for _, part in ipairs(parts) do
+    check(part)
+  end
+  for _, part in ipairs(parts) do
+    if part[1] == 'XADD' then
+      append(part)
+    end
+  end
+  for _, part in ipairs(parts) do
+    if part[1] ~= 'XADD' then
+      redis.call(unpack(part))
+    end
+  end
+end
+
 -- What is stored of a thing, as far as decisions need it.
 local function load(id)
   local found = reading('HMGET', P .. 't:' .. id, 'node', 'session', 'epoch', 'sequence',
     'since', 'key', 'status', 'told', 'lastWord', 'endings')
   if not found then
-    redis.call('DEL', P .. 't:' .. id)
+    note('DEL', P .. 't:' .. id)
     return nil
   end
   if not found[2] then
@@ -85,23 +151,13 @@ local function load(id)
 end
 
 local function tell(most, kind, thing, at, data)
-  local entry = {
-    'XADD', P .. 'feed', 'MAXLEN', '~', whole(most), '*', 'kind', kind, 'id', thing.id,
+  note('XADD', P .. 'feed', 'MAXLEN', '~', whole(most), '*', 'kind', kind, 'id', thing.id,
     'epoch', whole(thing.epoch), 'sequence', whole(thing.sequence), 'node', thing.node,
-    'session', thing.session, 'at', at, 'data', data,
-  }
-  local added = redis.pcall(unpack(entry))
-  if added.err then
-    if string.find(added.err, 'exhausted', 1, true) then
-      -- Somebody has used up all positions. Without leases every node begins anew.
-      redis.call('DEL', P .. 'feed', P .. 'leases')
-    end
-    redis.call(unpack(entry))
-  end
+    'session', thing.session, 'at', at, 'data', data)
 end
 
 local function publish(node, message)
-  return redis.call('PUBLISH', P .. 'inbox:' .. node, message)
+  note('PUBLISH', P .. 'inbox:' .. node, message)
 end
 
 local function alive(node)
@@ -131,25 +187,26 @@ local function endingOf(thing, cause, detail)
 end
 
 local function forget(id)
-  redis.call('DEL', P .. 't:' .. id)
-  redis.call('ZREM', P .. 'ids', id)
-  redis.call('ZREM', P .. 'here', id)
-  redis.call('ZREM', P .. 'gone', id)
+  note('ZREM', P .. 'ids', id)
+  note('ZREM', P .. 'here', id)
+  note('ZREM', P .. 'gone', id)
+  note('DEL', P .. 't:' .. id)
 end
 
 -- The thing is here no more. Its sequence has been moved on already.
 local function leave(most, thing, at, data, ending)
   tell(most, 'left', thing, at, data)
-  redis.call('SREM', P .. 'n:' .. thing.node, thing.id)
   if ofOneSession(thing) then
     forget(thing.id)
+    note('SREM', P .. 'n:' .. thing.node, thing.id)
     return
   end
-  redis.call('HSET', P .. 't:' .. thing.id, 'status', 'gone', 'seen', at, 'lastWord', '',
-    'sequence', whole(thing.sequence), 'told', whole(thing.told),
-    'endings', withEnding(ending, thing.endings))
-  redis.call('ZREM', P .. 'here', thing.id)
-  redis.call('ZADD', P .. 'gone', whole(NOW), thing.id)
+  note('ZREM', P .. 'here', thing.id)
+  note('ZADD', P .. 'gone', whole(NOW), thing.id)
+  thing.endings = withEnding(ending, thing.endings)
+  note('HSET', P .. 't:' .. thing.id, 'status', 'gone', 'seen', at, 'lastWord', '',
+    'sequence', whole(thing.sequence), 'told', whole(thing.told), 'endings', thing.endings)
+  note('SREM', P .. 'n:' .. thing.node, thing.id)
 end
 
 -- Take a thing off whose node cannot do it: with its last word, and why.
@@ -192,33 +249,33 @@ local function damp(id)
   end
   if #recent > MOST_TAKEOVERS or wait > 0 then
     wait = wait > 0 and math.min(2 * wait, LONGEST_WAIT) or FIRST_WAIT
-    redis.call('HSET', key, 'fightWait', whole(wait), 'fightUntil', whole(NOW + wait))
+    note('HSET', key, 'fightWait', whole(wait), 'fightUntil', whole(NOW + wait))
   end
-  redis.call('HSET', key, 'takeovers', table.concat(recent, ' '))
+  note('HSET', key, 'takeovers', table.concat(recent, ' '))
   return wait
 end
 
 -- Have a thing in the sets of those that are here.
 local function enlist(thing)
-  redis.call('SADD', P .. 'n:' .. thing.node, thing.id)
-  redis.call('ZADD', P .. 'here', 0, thing.id)
-  redis.call('ZADD', P .. 'ids', 0, thing.id)
+  note('SADD', P .. 'n:' .. thing.node, thing.id)
+  note('ZADD', P .. 'here', 0, thing.id)
+  note('ZADD', P .. 'ids', 0, thing.id)
 end
 
 -- Write a session down as what its thing has now.
 local function store(thing, status, told, fields)
-  redis.call('HSET', P .. 't:' .. thing.id, 'node', thing.node, 'session', thing.session,
+  enlist(thing)
+  note('ZREM', P .. 'gone', thing.id)
+  note('HSET', P .. 't:' .. thing.id, 'node', thing.node, 'session', thing.session,
     'epoch', whole(thing.epoch), 'sequence', whole(thing.sequence), 'status', status,
     'told', whole(told), 'key', thing.key, 'since', thing.since, 'endings', thing.endings,
     unpack(fields))
-  enlist(thing)
-  redis.call('ZREM', P .. 'gone', thing.id)
 end
 
 local function superseded(older, newer)
   older.endings = withEnding(
     endingOf(older, 'REPLACED', 'a newer session of the same identity took over'), older.endings)
-  redis.call('SREM', P .. 'n:' .. older.node, older.id)
+  note('SREM', P .. 'n:' .. older.node, older.id)
   if older.node ~= newer.node then
     publish(older.node, '{"op":"supersede","id":' .. quoted(older.id) .. ',"session":'
       .. quoted(older.session) .. ',"epoch":' .. whole(newer.epoch) .. '}')
@@ -250,7 +307,6 @@ local function hold(node, most, fresh, refuse, held)
     if stored.here and stored.session ~= new.session and stored.node ~= node
       and not alive(stored.node) then
       lose(most, stored, lostWith(stored.node))
-      stored = load(new.id) or stored
     end
     local objects = objection(stored, new.session, new.epoch, new.key, fresh, refuse)
     if objects then
@@ -286,7 +342,7 @@ local function hold(node, most, fresh, refuse, held)
   local wait = kind == 'moved' and damp(new.id) or 0
   if wait > 0 then
     new.sequence = new.sequence + 1
-    redis.call('HSET', P .. 't:' .. new.id, 'sequence', whole(new.sequence))
+    note('HSET', P .. 't:' .. new.id, 'sequence', whole(new.sequence))
     tell(most, 'twins', new, held.at, '{"wait":' .. seconds(wait) .. '}')
   end
   return { kind, whole(new.epoch), whole(new.sequence) }
@@ -307,6 +363,7 @@ function OPS.restore(o)
   local answers = {}
   for at, held in ipairs(o.sessions) do
     answers[at] = hold(o.node, o.most, false, false, held)
+    commit()
   end
   return answers
 end
@@ -330,14 +387,14 @@ function OPS.tell(o)
   end
   thing.sequence = math.max(thing.sequence + 1, o.sequence)
   tell(o.most, o.kind, thing, o.at, o.data)
-  redis.call('HSET', P .. 't:' .. thing.id, 'sequence', whole(thing.sequence),
-    'told', whole(o.sequence))
   if thing.here then
-    redis.call('HSET', P .. 't:' .. thing.id, 'seen', o.at)
+    note('HSET', P .. 't:' .. thing.id, 'seen', o.at)
     if o.status ~= '' then
-      redis.call('HSET', P .. 't:' .. thing.id, 'status', o.status)
+      note('HSET', P .. 't:' .. thing.id, 'status', o.status)
     end
   end
+  note('HSET', P .. 't:' .. thing.id, 'sequence', whole(thing.sequence),
+    'told', whole(o.sequence))
   return { answer[1], answer[2], whole(thing.sequence) }
 end
 
@@ -356,7 +413,7 @@ end
 function OPS.lastWord(o)
   local thing, answer = heldBy(o.id, o.session)
   if thing and thing.here then
-    redis.call('HSET', P .. 't:' .. thing.id, 'lastWord', o.lastWord)
+    note('HSET', P .. 't:' .. thing.id, 'lastWord', o.lastWord)
   end
   return answer
 end
@@ -378,7 +435,8 @@ function OPS.admit(o)
   return wait > 0 and wait <= LONGEST_WAIT and { 'wait', whole(wait) } or { 'yes' }
 end
 
--- Whether the keys that all share are what they must be. One of another type is removed.
+-- Whether the keys that all share are what they must be. What is not is to be removed, and all
+-- leases with it, so that every node restores what it has.
 local function sound(node)
   local count, wrong = {}, {}
   for name, command in pairs({
@@ -390,37 +448,38 @@ local function sound(node)
       wrong[#wrong + 1] = P .. name
     end
   end
-  if #wrong > 0 then -- Not before all are read, so that no error comes between it and the cure.
-    redis.call('DEL', unpack(wrong))
-    return false
+  if #wrong == 0 and count['n:' .. node] <= count.here and (count.here == 0 or count.ids > 0) then
+    return true
   end
-  return count['n:' .. node] <= count.here and (count.here == 0 or count.ids > 0)
+  note('DEL', P .. 'leases', unpack(wrong))
+  return false
 end
 
 -- A node is alive. Says whether its lease had not run out.
 function OPS.renew(o)
-  if not sound(o.node) then
-    redis.call('DEL', P .. 'leases') -- So that every node restores what it has.
-  end
-  local owner = redis.call('HGET', P .. 'owners', o.node)
-  if owner and owner ~= o.process and not o.first and alive(o.node) then
+  local living = sound(o.node) and alive(o.node)
+  local owner = reading('HGET', P .. 'owners', o.node)
+  if owner and owner ~= o.process and not o.first and living then
     return { 'usurped', whole(NOW) }
   end
-  local kept = owner == o.process and alive(o.node)
-  redis.call('HSET', P .. 'owners', o.node, o.process)
-  redis.call('HSET', P .. 'nodes', o.node, o.record)
-  redis.call('ZADD', P .. 'leases', whole(NOW + o.lease), o.node)
-  redis.call('ZREM', P .. 'lost', o.node)
+  local kept = owner == o.process and living
+  note('HSET', P .. 'owners', o.node, o.process)
+  note('HSET', P .. 'nodes', o.node, o.record)
+  note('ZADD', P .. 'leases', whole(NOW + o.lease), o.node)
+  note('ZREM', P .. 'lost', o.node)
   return { kept and 'kept' or 'new', whole(NOW) }
 end
 
 -- Take some things of a node off: all that are not here, whatever their session.
 local function empty(node, most, limit, detail)
-  for _, id in ipairs(redis.call('SPOP', P .. 'n:' .. node, limit)) do
+  for _, id in ipairs(redis.call('SRANDMEMBER', P .. 'n:' .. node, limit)) do
     local thing = load(id)
     if thing and thing.node == node and thing.here then
       lose(most, thing, detail)
+    else
+      note('SREM', P .. 'n:' .. node, id)
     end
+    commit()
   end
   return redis.call('SCARD', P .. 'n:' .. node)
 end
@@ -432,9 +491,10 @@ local function sweepLost(most, limit)
     return false
   end
   if empty(node, most, limit, lostWith(node)) == 0 then
-    redis.call('ZREM', P .. 'leases', node)
-    redis.call('HDEL', P .. 'owners', node)
-    redis.call('ZADD', P .. 'lost', whole(NOW), node)
+    note('HDEL', P .. 'owners', node)
+    note('ZADD', P .. 'lost', whole(NOW), node)
+    note('ZREM', P .. 'leases', node)
+    commit()
   end
   return true -- There may be another node.
 end
@@ -449,6 +509,7 @@ local function sweepGone(limit, keep, most)
   end
   for _, id in ipairs(old) do
     forget(id)
+    commit()
   end
   return #old >= limit
 end
@@ -458,7 +519,7 @@ local function shorten(most)
   local octets = redis.call('MEMORY', 'USAGE', P .. 'feed', 'SAMPLES', 20) or 0
   if octets > most then
     local length = redis.call('XLEN', P .. 'feed')
-    redis.call('XTRIM', P .. 'feed', 'MAXLEN', math.floor(0.9 * length * most / octets))
+    note('XTRIM', P .. 'feed', 'MAXLEN', math.floor(0.9 * length * most / octets))
   end
 end
 
@@ -467,15 +528,16 @@ function OPS.sweep(o)
   -- No lease is as long as that: the clock was set back.
   for _, name in ipairs(redis.call('ZRANGEBYSCORE', P .. 'leases',
     '(' .. whole(NOW + 3 * o.lease), '+inf', 'LIMIT', 0, o.limit)) do
-    redis.call('ZADD', P .. 'leases', whole(NOW + o.lease), name)
+    note('ZADD', P .. 'leases', whole(NOW + o.lease), name)
   end
   local left = sweepLost(o.most, o.limit) and 1 or 0
   left = left + (sweepGone(o.limit, o.keep, o.mostGone) and 1 or 0)
   for _, lost in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lost', '-inf',
     whole(NOW - o.keepNodes), 'LIMIT', 0, o.limit)) do
-    redis.call('ZREM', P .. 'lost', lost)
-    redis.call('HDEL', P .. 'nodes', lost)
+    note('HDEL', P .. 'nodes', lost)
+    note('ZREM', P .. 'lost', lost)
   end
+  commit()
   shorten(o.mostOctets)
   return left
 end
@@ -497,10 +559,11 @@ function OPS.disown(o)
   for _, claim in ipairs(o.claims) do
     local thing = load(claim.id)
     if not thing or thing.node ~= o.node or not thing.here then
-      redis.call('SREM', P .. 'n:' .. o.node, claim.id)
+      note('SREM', P .. 'n:' .. o.node, claim.id)
     elseif thing.session == claim.session then
       lose(o.most, thing, 'the session ended while its node could not tell')
     end
+    commit()
   end
   return { 'done' }
 end
@@ -512,9 +575,9 @@ function OPS.retire(o)
   end
   local left = empty(o.node, o.most, o.limit, 'the node ' .. o.node .. ' was stopped')
   if left == 0 then
-    redis.call('ZREM', P .. 'leases', o.node)
-    redis.call('HDEL', P .. 'owners', o.node)
-    redis.call('HDEL', P .. 'nodes', o.node)
+    note('ZREM', P .. 'leases', o.node)
+    note('HDEL', P .. 'nodes', o.node)
+    note('HDEL', P .. 'owners', o.node)
   end
   return left
 end
@@ -574,4 +637,6 @@ function OPS.nodes()
   }
 end
 
-return OPS[ARGV[1]](cjson.decode(ARGV[2]))
+local answer = OPS[ARGV[1]](cjson.decode(ARGV[2]))
+commit()
+return answer
