@@ -80,14 +80,45 @@ class VerdictTests(DoorCase):
         self.assertIsNone(door.judge(self.enter(door)))
 
     def test_sessions(self) -> None:
-        """One more than may be up or in handshakes waits."""
-        door = self.door()
-        for _ in range(3):
+        """One more than may be up waits, and so does who is admitted when all places are taken."""
+        door = self.door(handshakes=4)
+        for _ in range(4):
             self.establish(door)
-        for _ in range(2):
-            self.assertIsNone(door.judge(self.enter(door)))
+        last, late = (self.enter(door) for _ in range(2))
+        self.assertIsNone(door.judge(late))
+        self.assertIsNone(door.admit())
+        door.establish(last)
         expected = Wait("sessions", "limit of 5 sessions", 6.0)
         self.assertEqual(door.judge(self.enter(door)), expected)
+        self.assertEqual(door.admit(), expected)
+
+    def test_nearlyFull(self) -> None:
+        """Handshakes take no session's place: for the last ones half as many may be in progress."""
+        door = self.door(handshakes=6)
+        for _ in range(3):
+            self.establish(door)
+        silent = [self.enter(door) for _ in range(3)]
+        for each in silent:
+            self.assertIsNone(door.judge(each))
+        verdict = door.judge(self.enter(door))
+        self.assertEqual(verdict, Displace("handshakes", "limit of 3 handshakes", silent[0]))
+
+    def test_nearlyFullForOne(self) -> None:
+        """However few places and handshakes there may be, the newcomer comes in."""
+        for up, handshakes in ((0, 1), (4, 1), (4, 2), (3, 2)):
+            door = self.door(handshakes=handshakes)
+            for _ in range(up):
+                self.establish(door)
+            for _ in range(3):
+                newcomer = self.enter(door)
+                verdict = door.judge(newcomer)
+                if isinstance(verdict, Displace):
+                    self.assertIsNot(verdict.displaced, newcomer)
+                    door.end(verdict.displaced)
+                else:
+                    self.assertIsNone(verdict)
+                self.assertIn(newcomer, door.handshakes)
+            self.assertLessEqual(len(door.handshakes), handshakes)
 
     def test_sessionsPerAddress(self) -> None:
         """One more than may be connected of its network waits; of another it comes in."""
@@ -127,14 +158,12 @@ class VerdictTests(DoorCase):
         self.assertIs(verdict.displaced, unproved)
 
     def test_allProved(self) -> None:
-        """If all others have proved something it is the oldest, and never the newcomer."""
+        """If all others have proved who they are none of them goes: the newcomer waits."""
         door = self.door()
-        others = [self.enter(door) for _ in range(3)]
-        for each in others:
-            each.proved = True
-        verdict = door.judge(self.enter(door))
-        assert isinstance(verdict, Displace)
-        self.assertIs(verdict.displaced, others[0])
+        for _ in range(3):
+            self.enter(door).proved = True
+        expected = Wait("handshakes", "limit of 3 handshakes", 6.0)
+        self.assertEqual(door.judge(self.enter(door)), expected)
 
     def test_alone(self) -> None:
         """Who is in a handshake alone displaces nobody, however few there may be."""
@@ -146,6 +175,7 @@ class VerdictTests(DoorCase):
         names = ("sessions", "sessionsPerAddress", "handshakesPerAddress", "handshakes")
         most = dict.fromkeys(names, 1)
         door = self.door(**most)
+        self.establish(door)
         self.enter(door)
         newcomer = self.enter(door)
         door.draining = True

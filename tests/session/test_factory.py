@@ -208,7 +208,8 @@ class LimitsTests(FleetCase):
         """When even refusals pile up, connections are closed without a protocol."""
         factory = self.factory(limits=Limits(sessions=1, handshakes=2))
         address = IPv4Address("TCP", "192.0.2.1", 1)
-        held = [self.join(factory, pump=False) for _ in range(3)]
+        self.join(factory)
+        held = [self.join(factory, pump=False) for _ in range(2)]
         self.assertIsNone(factory.buildProtocol(address))
         for pair in held:
             pair.client.abort()
@@ -315,16 +316,37 @@ class FloodTests(FleetCase):
             self.assertIsNotNone(pair.client.session)
 
     def test_allProved(self) -> None:
-        """If all others are proved the oldest is cut off: keys that anybody makes hold no place."""
+        """If all others have proved who they are it is the newcomer that must come back later."""
         factory = self.factory(limits=Limits(handshakes=2))
         factory.authorizer = authorizer = Undecided()
-        oldest, proved = (self.join(factory) for _ in range(2))
-        newcomer = self.join(factory)
-        self.assertCutOff(oldest, "2 handshakes")
+        proved = [self.join(factory) for _ in range(2)]
+        self.assertBusy(self.join(factory), "2 handshakes")
         authorizer.decide()
-        for pair in (proved, newcomer):
+        for pair in proved:
             pair.pump()
             self.assertIsNotNone(pair.client.session)
+
+    def test_nearlyFull(self) -> None:
+        """For the last place, too, silence keeps nobody out, however many are silent."""
+        factory = self.factory(limits=Limits(sessions=3, handshakes=4))
+        for _ in range(3):
+            for _ in range(10):
+                self.join(factory, pump=False).freeze()
+            self.assertIsNotNone(self.join(factory).client.session)
+        self.assertEqual(len(factory.sessions), 3)
+        self.assertBusy(self.join(factory), "3 sessions")
+
+    def test_lastPlace(self) -> None:
+        """Of those that are proved while the last place is taken the later one must come back."""
+        factory = self.factory(limits=Limits(sessions=1))
+        factory.authorizer = authorizer = Undecided()
+        first, second = (self.join(factory) for _ in range(2))
+        authorizer.decide()
+        first.pump()
+        self.assertIsNotNone(first.client.session)
+        second.pump()
+        self.assertBusy(second, "1 sessions")
+        self.assertEqual(factory.limitsHit, {"sessions": 1})
 
     def test_mappedAddresses(self) -> None:
         """IPv4 on a port that takes both is counted by its own addresses, and not as one."""

@@ -95,8 +95,7 @@ class Door(Generic[M]):
     limit                       holds if                             verdict
     ==========================  ===================================  ==========
     ``draining``                everybody is asked to leave          turned away
-    ``sessions``                more than ``sessions`` are up or in  turned away
-                                handshakes
+    ``sessions``                as many as ``sessions`` are up       turned away
     ``sessions_per_address``    more than ``sessionsPerAddress`` of  turned away
                                 its network are connected
     ``handshakes_per_address``  more than ``handshakesPerAddress``   turned away
@@ -106,7 +105,13 @@ class Door(Generic[M]):
     none                        always                               come in
     ==========================  ===================================  ==========
 
-    Displaced is the oldest handshake whose peer has proved nothing, else the oldest.
+    Displaced is the oldest handshake whose peer has proved nothing. If there is none the
+    newcomer is turned away: who has proved who it is waits for this side alone.
+
+    A handshake takes no session's place, or silence would keep others out: who has proved who it
+    is, and is admitted, is judged by the rule of ``sessions`` again, by :meth:`admit`. But with
+    less room for sessions than ``handshakes``, half as many may be in progress, or as many as
+    there is room for: the other half is for those on their way out.
 
     When a PROXY header tells where it really comes from, :meth:`readdress`: the two rules of
     its network, anew.
@@ -118,7 +123,7 @@ class Door(Generic[M]):
     :ivar limits: how much is allowed; may be replaced at any time.
     :ivar jitter: gives random numbers from 0 up to 1; may be replaced.
     :ivar draining: whether everybody is asked to leave.
-    :ivar connected: how many streams are there, refused ones included.
+    :ivar connected: how many streams are there, of those that are told to wait, too.
     :ivar handshakes: who is in a handshake, the oldest first, and since when.
     :ivar up: how many sessions are up.
     :ivar perNetwork: how many streams of each network are there.
@@ -208,12 +213,21 @@ class Door(Generic[M]):
         :param newcomer: who has entered.
         :return: the verdict.
         """
-        limits = self.limits
         if self.draining:
             return self._turnAway("draining", "draining")
-        if len(self.handshakes) + self.up > limits.sessions:
-            return self._turnAway("sessions", f"limit of {limits.sessions} sessions")
-        return self._judgeNetwork(newcomer.network) or self._judgeHandshakes(newcomer)
+        return (
+            self._judgeSessions()
+            or self._judgeNetwork(newcomer.network)
+            or self._judgeHandshakes(newcomer)
+        )
+
+    def admit(self) -> Wait | Go | None:
+        """
+        Judge one in a handshake who has proved who it is, and is admitted.
+
+        :return: the verdict; None to have its session come up.
+        """
+        return self._judgeSessions()
 
     def readdress(self, member: M, network: str) -> Wait | Go | None:
         """
@@ -231,6 +245,10 @@ class Door(Generic[M]):
             self.handshakesPerNetwork[network] += 1
         return self._judgeNetwork(network)
 
+    def _judgeSessions(self) -> Wait | Go | None:
+        most = self.limits.sessions
+        return self._turnAway("sessions", f"limit of {most} sessions") if self.up >= most else None
+
     def _judgeNetwork(self, network: str) -> Wait | Go | None:
         limits = self.limits
         if network and self.perNetwork[network] > limits.sessionsPerAddress:
@@ -241,16 +259,18 @@ class Door(Generic[M]):
             return self._turnAway("handshakes_per_address", detail)
         return None
 
-    def _judgeHandshakes(self, newcomer: M) -> Displace[M] | None:
+    def _judgeHandshakes(self, newcomer: M) -> Verdict[M]:
         """Let it in; if there are too many the oldest goes, not the quick and honest newcomer."""
         most = self.limits.handshakes
-        if len(self.handshakes) <= most:
+        most = min(most, max(self.limits.sessions - self.up, most // 2))
+        if len(self.handshakes) <= max(1, most):
             return None
-        others = [member for member in self.handshakes if member is not newcomer]
-        if not others:
-            return None
-        oldest = next((each for each in others if not each.proved), others[0])
-        return Displace("handshakes", f"limit of {most} handshakes", oldest)
+        others = (member for member in self.handshakes if member is not newcomer)
+        oldest = next((member for member in others if not member.proved), None)
+        detail = f"limit of {most} handshakes"
+        if oldest is None:
+            return self._turnAway("handshakes", detail)
+        return Displace("handshakes", detail, oldest)
 
     def _turnAway(self, limit: str, detail: str) -> Wait | Go:
         """Tell it when to come back, as long as such words are few."""

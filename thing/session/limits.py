@@ -23,18 +23,19 @@ class Limits:
     """
     How much a server takes on; a connection beyond is told ``SERVER_BUSY``, cheaply.
 
-    Of handshakes beyond :attr:`handshakes` it is the oldest that is turned away and not the
-    newest: an honest client is quick, and who holds handshakes open to keep others out is not.
+    Of handshakes beyond :attr:`handshakes` it is the oldest that has proved nothing that is
+    turned away, and not the newest: an honest client is quick, and who holds handshakes open to
+    keep others out is not.
     """
 
     sessions: int = 18000
-    """How many sessions and handshakes at once: a process may open 20,000 files by custom."""
+    """How many sessions at once; with the handshakes, a process may open 20,000 files by custom."""
 
     sessionsPerAddress: int = 18000
-    """How many of them from one network address."""
+    """How many of them from one network address, its handshakes included."""
 
     handshakes: int = 1000
-    """How many handshakes in progress at once."""
+    """How many handshakes in progress at once; half as many if ``sessions`` are almost reached."""
 
     handshakesPerAddress: int = 250
     """How many of them from one network address."""

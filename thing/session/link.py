@@ -223,8 +223,7 @@ class Link(Generic[P]):
             del self.protocol.connectionLost  # From the instance: now it is the class's.
         self.driver.disconnected()
         self.closed = True
-        if self._entered:
-            self._reception.leave(self)
+        self._leave()
         assert self.termination is not None, "without a stream there is no session"
         established, self._established = self._established, ()
         for failing in established:
@@ -339,6 +338,12 @@ class Link(Generic[P]):
         """
         self.reject(ErrorCode.SERVER_BUSY, detail)
         self.driver.cut()
+        self._leave()  # In the reactor's next turn; until then it is in nobody's way.
+
+    def _leave(self) -> None:
+        if self._entered:
+            self._entered = False
+            self._reception.leave(self)
 
     # The driver's side.
 
@@ -349,7 +354,11 @@ class Link(Generic[P]):
         :param identity: what it has proved.
         :return: fires with the identity and its name, or fails.
         """
-        return self.factory.authorize(identity)
+        return self.factory.authorize(identity).addCallback(self._admitted)
+
+    def _admitted(self, identity: Identity) -> Identity:
+        self._reception.admit(self)
+        return identity
 
     def jitter(self) -> float:
         """:return: a random number from 0 up to 1, for the schedule of heartbeats."""

@@ -139,6 +139,15 @@ class Reception(Generic[C]):
             case Wait():
                 newcomer.reject(ErrorCode.SERVER_BUSY, verdict.detail, verdict.retryAfter)
 
+    def admit(self, connection: C) -> None:
+        """
+        Have one judged who is admitted, and do what the verdict is: by now all places may be taken.
+
+        :param connection: who is in a handshake, and has proved who it is.
+        """
+        if self._judges:
+            self._carryOut(self.door.admit(), connection)
+
     # Being here.
 
     def establish(self, connection: C, session: Session) -> None:

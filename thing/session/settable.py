@@ -109,7 +109,7 @@ SERVER_SETTINGS: tuple[Setting, ...] = (
     *_fieldsOf(
         Limits,
         Topic.CAPACITY,
-        sessions=Keyword("maxSessions", "N", "at once, with handshakes", count),
+        sessions=Keyword("maxSessions", "N", "at once", count),
         sessionsPerAddress=Keyword(
             "maxSessionsPerAddress", "N", "of them, from one network address", count
         ),
