@@ -31,6 +31,9 @@ reactor: Any = installedReactor
 NOW = 1_800_000_000.0
 """The time of day at which the feed of a made-up fleet begins."""
 
+OWN = "Thing-Api: 1"
+"""What a status server says of all its answers."""
+
 CLEAR = "\x1b[2J\N{RIGHT-TO-LEFT OVERRIDE}\a"
 """What a terminal must never get from a stranger."""
 

@@ -14,7 +14,7 @@ from twisted.internet.ssl import DefaultOpenSSLContextFactory
 from twisted.internet.threads import deferToThread
 
 from tests.certificates import writeCertificate
-from tests.cli.madeup import CLEAR, FleetCase, answer, reactor, thing
+from tests.cli.madeup import CLEAR, OWN, FleetCase, answer, reactor, thing
 from thing.cli import api as client
 from thing.cli.address import parseStatus
 from thing.cli.answers import BadAnswer, Unreachable
@@ -209,10 +209,11 @@ class HostileTests(ApiCase):
         title = '{"title": "Gone fishing' + "!" * 5000 + '"}'
         for octets, said in (
             (answer(b"<html>"), "200 OK, and no JSON object"),
-            (answer(b"<html>", "404 Not Found"), "404 Not Found, and no JSON object"),
-            (answer(b"<html>", "401 Unauthorized"), "401 Unauthorized, and no JSON object"),
-            (answer(b"{}", "500 Oops"), "nothing that says what went wrong"),
-            (answer(title.encode(), "418 I'm a teapot"), "Gone fishing"),
+            (answer(b"<html>", "404 Not Found"), "404 Not Found, which is not its own"),
+            (answer(title.encode(), "401 Unauthorized"), "401 Unauthorized, which is not its own"),
+            (answer(b"<html>", "500 Oops", OWN), "500 Oops, and no JSON object"),
+            (answer(b"{}", "500 Oops", OWN), "500 Oops, and nothing that says what went wrong"),
+            (answer(title.encode(), "418 I'm a teapot", OWN), "Gone fishing"),
             (answer(b"[]"), "no JSON object"),
             (answer(b"[" * 1_000_000), "no JSON object"),
             (answer(b'{"a": 1' + b"0" * 100_000 + b"}"), "no JSON object"),
@@ -263,7 +264,9 @@ class HostileTests(ApiCase):
         body = b'{"title": "Too many follow the events already."}'
         for status in ("429 Slow", "500 Oops", "502 Bad", "503 Busy", "504 Late"):
             error = await self.refused(
-                self.serveOctets(answer(body, status)), ExitCode.NOT_CONNECTED, "Too many follow"
+                self.serveOctets(answer(body, status, OWN)),
+                ExitCode.NOT_CONNECTED,
+                "Too many follow",
             )
             self.assertIsInstance(error, Unreachable)
         for status, code in (
@@ -272,7 +275,18 @@ class HostileTests(ApiCase):
             ("421 No", ExitCode.NO_ACCESS),
             ("404 None", ExitCode.PROTOCOL_ERROR),
         ):
-            await self.refused(self.serveOctets(answer(body, status)), code, "Too many follow")
+            url = self.serveOctets(answer(body, status, OWN))
+            await self.refused(url, code, "Too many follow")
+
+    async def test_proxy(self) -> None:
+        """A proxy that does not reach the server is a server that is away, whatever it says."""
+        for body in (b"<html>", b'{"message": "no Route matched"}', b'{"title": "Bad Gateway"}'):
+            url = self.serveOctets(answer(body, "502 Bad Gateway"))
+            said = f"cannot reach {url}: a proxy answers 502 Bad Gateway for it"
+            error = await self.refused(url, ExitCode.NOT_CONNECTED, said)
+            self.assertIsInstance(error, Unreachable)
+            with self.assertRaises(Unreachable):
+                await self.ask(url, lambda api: api.stream("/events", {}, {}))
 
     async def test_notEvents(self) -> None:
         """A stream that is not one of events is not followed."""

@@ -273,6 +273,14 @@ class SendTests(ProcessCase):
         command = await self.send("x", "y", code=ExitCode.UNANSWERED)
         self.assertIn(b"the message may have arrived", command.err)
 
+    async def test_proxyGivesUp(self) -> None:
+        """If a proxy answers that it waited in vain, nobody knows, either."""
+        for status in ("502 Bad Gateway", "504 Gateway Time-out"):
+            self.serveOctets(answer(b"<html>", status))
+            command = await self.send("x", "y", code=ExitCode.UNANSWERED)
+            said = f"a proxy answers {status} for it; the message may have arrived"
+            self.assertIn(said.encode(), command.err)
+
     async def test_interrupted(self) -> None:
         """Ctrl-C and SIGTERM end the waiting."""
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -34,6 +34,9 @@ from thing.cli.exits import CommandError, ExitCode
 PATIENCE = 10.0
 """How long connecting, and then an answer, may take, seconds."""
 
+MARK = "Thing-Api"
+"""A header of every answer of a status server; an error without it is somebody else's."""
+
 MAX_ANSWER = 4 << 20
 """The longest answer that is read, octets; what it is parsed to can be 20 times as much."""
 
@@ -272,13 +275,16 @@ class Api:
             raise self._badAnswer(f"its answer is longer than {MAX_ANSWER >> 20} MiB")
         if response.length:  # The library says nothing if less came than was announced.
             raise IncompleteRead(content)
+        line = f"{status} {quoted(response.reason)}".strip()
+        good = 200 <= status < 300
+        if not good and MARK not in response.headers:
+            raise self._foreign(status, line)
         try:
             found = readObject(content)
         except ValueError:
-            line = f"{status} {quoted(response.reason)}".strip()
             raise self._badAnswer(f"{line}, and no JSON object") from None
-        if not 200 <= status < 300 and not isinstance(found.get("title"), str):
-            raise self._badAnswer(f"{status}, and nothing that says what went wrong")
+        if not good and not isinstance(found.get("title"), str):
+            raise self._badAnswer(f"{line}, and nothing that says what went wrong")
         answer = Answer(status, found, _timeOf(response))
         if status in (401, 403, 421):
             raise self.failed(answer)
@@ -296,6 +302,13 @@ class Api:
         if answer.status in (429, 500, 502, 503, 504):
             return Unreachable(line)
         return BadAnswer(f"{line} ({answer.status})")
+
+    def _foreign(self, status: int, line: str) -> CommandError:
+        """What to raise for an error that somebody else tells: a proxy, or another server."""
+        if status < 500:
+            return self._badAnswer(f"{line}, which is not its own")
+        where = self.address.text
+        return self._closed(Unreachable(f"cannot reach {where}: a proxy answers {line} for it"))
 
     def _badAnswer(self, what: str) -> CommandError:
         return self._closed(

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
-from twisted.internet.interfaces import IListeningPort
+from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
 
@@ -177,13 +177,18 @@ class PageCase(TestCase):
         self.addCleanup(self.things.stopListening)
         self.addCleanup(lambda: [one.abort() for one in list(factory.sessions)])
         site = StatusSite(presence, self.token, reactor=reactor)
-        endpoint = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
-        self.http: IListeningPort = await endpoint.listen(site)
+        self.http = await self.listen(port, site)
         self.site = site
         self.addCleanup(site.close)
-        self.addCleanup(self.http.stopListening)
         self.url = f"http://127.0.0.1:{self.http.getHost().port}/"
         return presence
+
+    async def listen(self, port: int, factory: IProtocolFactory) -> IListeningPort:
+        """Answer what the page asks."""
+        endpoint = TCP4ServerEndpoint(reactor, port, interface="127.0.0.1")
+        listening = await endpoint.listen(factory)
+        self.addCleanup(listening.stopListening)
+        return listening
 
     async def stop(self) -> None:
         """Stop the page's server."""

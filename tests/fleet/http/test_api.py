@@ -429,10 +429,11 @@ class ServerTests(ApiCase):
         self.assertEqual(self.ask("/").headers["content-type"], "text/html; charset=utf-8")
 
     def test_headers(self) -> None:
-        """Every answer, good or bad, tells browsers to keep, guess and load nothing."""
+        """Every answer says whose it is, and tells browsers to keep, guess and load nothing."""
         paths = [*self.GETTABLE, "/nothing", "/thing?id=x", "/things?limit=x", "/things%"]
         for path in paths:
             headers = self.ask(path).headers
+            self.assertEqual(headers["thing-api"], DESCRIPTION["info"]["version"], path)
             self.assertEqual(headers["cache-control"], "no-store", path)
             self.assertEqual(headers["x-content-type-options"], "nosniff")
             self.assertEqual(headers["referrer-policy"], "no-referrer")

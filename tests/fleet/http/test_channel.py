@@ -8,7 +8,7 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 
 from tests.fleet.http.web import Connection, WebCase, parseResponses, pathOf, request
 from thing.core.messages import REQUEST_LIMIT
-from thing.fleet.http.answers import ANSWER_TIMEOUT
+from thing.fleet.http.answers import ANSWER_TIMEOUT, MARK
 from thing.fleet.http.channel import (
     LINGER_TIMEOUT,
     MAX_CONNECTIONS,
@@ -112,6 +112,7 @@ class BigTests(WebCase):
         (response,) = parseResponses(connection.read())
         self.assertEqual(response.status, 400)
         self.assertTrue(response.title)
+        self.assertIn(MARK.lower(), response.headers)
         self.assertIs(connection.closed, ConnectionDone)
 
     def test_line(self) -> None:

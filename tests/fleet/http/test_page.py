@@ -7,6 +7,7 @@ import os
 from selenium.webdriver.common.keys import Keys
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 
 from tests.fleet.http.pages import LOOK, Crowd, Held, PageCase
@@ -326,6 +327,27 @@ class DetailTests(PageCase):
         await self.untilText("details-title", "door")
 
 
+class GivingUp(Factory):
+    """
+    A proxy whose server is away.
+
+    :ivar answer: what it answers.
+    """
+
+    noisy = False
+
+    class protocol(Protocol):
+        def dataReceived(self, data: bytes) -> None:
+            """Answer."""
+            self.transport.write(self.factory.answer)
+            self.transport.loseConnection()
+
+    def __init__(self, status: str) -> None:
+        """:param status: of HTTP."""
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+        self.answer = head.encode() + b"{}"
+
+
 class LinkTests(PageCase):
     """Between the page and the server."""
 
@@ -340,7 +362,7 @@ class LinkTests(PageCase):
         port = self.http.getHost().port
         await self.stop()
         await self.browser.until("return seen.state() === 'offline' && !seen.hides('offline')")
-        await self.untilText("offline-text", "The server does not answer. What you see is of ")
+        await self.untilText("offline-text", "does not answer. The server was heard last at ")
         self.assertEqual(await self.browser.run("return seen.names()"), ["lamp"])
         self.assertRegex(await self.browser.run("return document.title"), "^Offline")
         lamp.abort()
@@ -349,6 +371,27 @@ class LinkTests(PageCase):
         await self.browser.until("return seen.state() === 'live' && seen.hides('offline')")
         await self.untilNames("door")
         await self.untilFeed("events were lost")
+
+    async def test_proxyWithoutServer(self) -> None:
+        """
+        What a proxy answers in place of a server that is away is not believed: neither that a
+        token is wanted, nor that something is there; the page says since when nothing is heard.
+        """
+        await self.connect("lamp")
+        await self.open()
+        port = self.http.getHost().port
+        for status in ("502 Bad Gateway", "401 Unauthorized", "404 Not Found", "200 OK"):
+            await self.stop()
+            proxy = await self.listen(port, GivingUp(status))
+            said = f"A proxy answers {status[:3]} in place of the server."
+            await self.untilText("offline-text", f"{said} The server was heard last at ")
+            self.assertEqual(await self.browser.run("return seen.state()"), "offline")
+            self.assertEqual(await self.browser.run("return seen.names()"), ["lamp"])
+            dialog = "return document.querySelector('#token-dialog').open"
+            self.assertFalse(await self.browser.run(dialog))
+            await proxy.stopListening()
+            self.http = await self.listen(port, self.site)
+            await self.browser.until("return seen.state() === 'live' && seen.hides('offline')")
 
     async def test_token(self) -> None:
         """

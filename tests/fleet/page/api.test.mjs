@@ -8,15 +8,19 @@ import {Problem} from '../../../thing/fleet/page/link.mjs';
 
 const DATE = 'Thu, 01 Jan 1970 00:01:00 GMT';
 
-// An API whose server gives these answers, each a status and a text or an error; with what it was
-// asked, and whether each token that it refused was wrong.
+// What a server gives, whose headers these are besides.
+const response = (status, text, headers = {'Thing-Api': '1'}) =>
+  new Response(text, {status, headers: {Date: DATE, ...headers}});
+
+// An API whose server gives these answers, each a status, a text and perhaps headers, or an error;
+// with what it was asked, and whether each token that it refused was wrong.
 function apiWith(token, ...answers) {
   const asked = [], denied = [];
   const api = new Api(async (path, options) => {
     asked.push({path, ...options});
-    const [status, text] = answers.shift();
-    if (status instanceof Error) throw status;
-    return new Response(text, {status, headers: {Date: DATE}});
+    const answer = answers.shift();
+    if (answer[0] instanceof Error) throw answer[0];
+    return response(...answer);
   }, token);
   api.denied = (refused) => denied.push(refused);
   return {api, asked, denied};
@@ -48,8 +52,7 @@ test('the token goes with each question, and never into the path', async () => {
   assert.equal(asked[0].path, 'things');
 });
 
-test("what the server says is wrong is told as it says it, and a proxy's page by its status",
-  async () => {
+test('what the server says is wrong is told as it says it, or else by its status', async () => {
   const {api} = apiWith('', [404, '{"title": "No \\u202e", "detail": "gone"}'], [502, '<html>'],
     [500, 'null']);
   assert.deepEqual(await problemOf(api.request('GET', 'a')), [404, 'No ⟨U+202E⟩', 'gone']);
@@ -68,6 +71,19 @@ test('that a thing is unknown is believed of the server alone, which names it', 
   }
   assert.deepEqual(await api.thing('hall/lamp'), {});
   assert.deepEqual([asked[0].path, asked[0].method], ['thing?id=hall%2Flamp', 'GET']);
+});
+
+test('what a proxy says is not taken for the word of the server, be it good, bad, or a refusal',
+  async () => {
+  const ours = '{"title": "A token is needed.", "status": 401, "id": "lamp"}';
+  for (const status of [200, 400, 401, 403, 404, 429, 500, 502, 503, 504]) {
+    const {api, denied} = apiWith('', ...Array(3).fill([status, ours, {}]));
+    const expected = [0, `A proxy answers ${status} in place of the server`, ''];
+    assert.deepEqual(await problemOf(api.request('GET', 'things')), expected);
+    assert.deepEqual(await problemOf(api.request('GET', 'events', {patience: 0})), expected);
+    assert.deepEqual(await problemOf(api.thing('lamp')), expected);
+    assert.deepEqual(denied, []);
+  }
 });
 
 test('a network that fails, and an answer that is none, are a server that does not answer',
@@ -118,13 +134,13 @@ test('a wrong token is asked for again, and it is known that it was wrong', asyn
 test('a late refusal of the token before does not ask for another', async () => {
   let refuse;
   const api = new Api((path) => path === 'slow' ? new Promise((resolve) => { refuse = resolve; })
-    : Promise.resolve(new Response('1')), 'old');
+    : Promise.resolve(response(200, '1')), 'old');
   const denied = [];
   api.denied = (refused) => denied.push(refused);
   const slow = problemOf(api.request('GET', 'slow'));
   await new Promise(setImmediate);
   api.token = 'new';
-  refuse(new Response('', {status: 401}));
+  refuse(response(401, ''));
   assert.equal((await slow)[0], 401);
   assert.deepEqual(denied, []);
   assert.equal((await api.request('GET', 'a')).answer, 1);

@@ -48,6 +48,8 @@ test('the line ends where the thing left, and goes on with its next session', ()
   const left = event('left', {at: 1030});
   assert.equal(historyAfter(beating(1, 1010), left).end, 1030);
   assert.equal(historyAfter(record({status: 'gone', lastSeen: 1030})).end, 1030);
+  const joined = event('joined', {at: 1040, epoch: 2, sequence: 1, session: 's2'});
+  assert.equal(historyAfter(beating(1, 1010), left, joined).end, 0);
   const next = beating(1, 1050, {session: 's2', epoch: 2});
   assert.equal(historyAfter(beating(1, 1010), left, next).end, 0);
 });
@@ -75,9 +77,13 @@ test('a record from before what was told last changes nothing', () => {
   assert.deepEqual(missed, [{from: 1010, to: 0}]);
 });
 
-test('of a thing that was never listed nothing is remembered', () => {
+test('of a thing that was never listed nothing is remembered, though it was looked at', () => {
   const {beats, missed, end} = historyAfter(event('late'), event('left'));
   assert.deepEqual([beats, missed, end], [[], [], 0]);
+  const all = new Beats();
+  all.of('lamp');
+  all.hear(event('left'));
+  assert.equal(all.of('lamp').end, 0);
 });
 
 test('no more than ninety heartbeats of six hundred things are remembered', () => {

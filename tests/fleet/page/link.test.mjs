@@ -39,6 +39,14 @@ test('an answer says whether it ends a time without answers', () => {
   assert.equal(link.reached(5000), false);
 });
 
+test('an answer that makes no sense is none', (context) => {
+  const logged = context.mock.method(console, 'error', () => {});
+  const link = linkAfter(reached(), opened, failed(new TypeError('answer.things is undefined')));
+  assert.equal(link.state()[0], 'offline');
+  assert.match(link.words(6000), /^The server answers what makes no sense\. The server was heard/);
+  assert.equal(logged.mock.callCount(), 1);
+});
+
 test('each change is told', () => {
   let changes = 0;
   const link = new Link();
@@ -64,8 +72,9 @@ test('what is wrong is said, and when the page tries again', () => {
   assert.equal(words(0, 0, reached(), opened), '');
   assert.equal(words(1000, 3500, failed(SILENT)), 'The server does not answer. Next try in 3 s.');
   assert.equal(words(4000, 3500, failed(SILENT)), 'The server does not answer. Trying again.');
-  assert.match(words(4000, 0, reached(), failed(SILENT)),
-    /^The server does not answer\. What you see is of \d\d:\d\d:05\. Trying again\.$/);
+  assert.match(words(4000, 0, reached(), failed(new Problem(0, 'A proxy answers 502'))),
+    new RegExp('^A proxy answers 502\\. The server was heard last at \\d\\d:\\d\\d:05, and what ' +
+      'you see is of then\\. Trying again\\.$'));
   assert.equal(words(0, 0, reached(), failed(new Problem(503, 'busy', 'too many'))),
     'The server has trouble: busy (too many)');
 });

@@ -30,7 +30,17 @@ ANSWER_TIMEOUT = 30.0
 API_POLICY = "default-src 'none'; frame-ancestors 'none'"
 """What a browser may load for an answer of the API: nothing."""
 
+MARK = "Thing-Api"
+"""
+The header that every answer of this server has: an error without it is a proxy's, and says
+nothing of the token, of things, or of this server but that it was not reached.
+"""
+
+API_VERSION = "1"
+"""What it says."""
+
 COMMON_HEADERS = {
+    MARK: API_VERSION,
     "Cache-Control": "no-store",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",

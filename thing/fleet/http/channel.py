@@ -18,6 +18,8 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from thing.fleet.http.answers import API_VERSION, MARK
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
@@ -235,7 +237,7 @@ def refuse(transport: Any, status: int, phrase: str, title: str) -> None:
     body = json.dumps({"title": title, "status": status}).encode()
     head = (
         f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\n{MARK}: {API_VERSION}\r\nConnection: close\r\n\r\n"
     )
     transport.write(head.encode() + body)
 

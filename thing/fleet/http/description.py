@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from thing.core.messages import REQUEST_LIMIT
+from thing.fleet.http.answers import API_VERSION, MARK
 from thing.fleet.http.guard import MIN_TOKEN
 from thing.fleet.http.schemas import POSITION, SCHEMAS, TEXT, Json, listOf, objectOf, reference
 from thing.fleet.model import Kind, Status
@@ -258,11 +259,12 @@ DESCRIPTION: Json = {
     "openapi": "3.1.0",
     "info": {
         "title": "Thing's fleet",
-        "version": "1",
+        "version": API_VERSION,
         "description": (
             "Who is here, what happens, and a word to a thing, wherever it is connected. Times "
             "of day are seconds since 1970, durations are in seconds. Every path answers HEAD "
-            "where it answers GET, and 405 to what is not listed here."
+            "where it answers GET, and 405 to what is not listed here. Every answer has the "
+            f"header {MARK}: an error without it is a proxy's."
         ),
     },
     "security": [{"token": []}],

@@ -6,6 +6,8 @@ import {visible} from './text.mjs';
 
 export const PATIENCE = 20000; // For an answer, milliseconds.
 
+const MARK = 'Thing-Api'; // A header of every answer of the server; a proxy's own have it not.
+
 // The path of one thing. Proxies change what is in a path, but leave the query alone.
 export const pathOf = (id, rest = '') => `thing${rest}?id=${encodeURIComponent(id)}`;
 
@@ -41,6 +43,9 @@ export class Api {
       const response = await this.fetch(path, {method, body, signal: control.signal,
         cache: 'no-store', redirect: 'error',
         headers: used ? {...headers, Authorization: `Bearer ${used}`} : headers});
+      if (!response.headers.has(MARK)) {
+        throw new Problem(0, `A proxy answers ${response.status} in place of the server`);
+      }
       if (response.status === 401) {
         if (used === this.token) this.#close(used !== '');
         throw new Problem(401, 'A token is needed');
@@ -58,8 +63,7 @@ export class Api {
     }
   }
 
-  // Ask about one thing; return its record, or null if the server knows nothing of it. A proxy that
-  // does not find the server says 404, too: only who names the thing is believed.
+  // Ask about one thing; return its record, or null if the server knows nothing of it.
   async thing(id, options) {
     try {
       return (await this.request('GET', pathOf(id), options)).answer;
@@ -77,7 +81,7 @@ export class Api {
 
 function problemOf(status, text) {
   let found = {};
-  try { found = JSON.parse(text) ?? {}; } catch { /* A proxy's page, perhaps. */ }
+  try { found = JSON.parse(text) ?? {}; } catch { /* A proxy's page with our headers, perhaps. */ }
   return new Problem(status, visible(found.title ?? `The server answered ${status}`),
     found.detail ? visible(found.detail) : '', found.id);
 }

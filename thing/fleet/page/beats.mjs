@@ -1,7 +1,7 @@
 // The heartbeats that the page has seen of each thing, and the line that they make: paths and
 // words. The line is drawn in chart.mjs.
 
-import {notOlder} from './order.mjs';
+import {isArrival, notOlder} from './order.mjs';
 import {counted, roundTrip} from './text.mjs';
 
 const MOST_HISTORIES = 600; // Of so many things the heartbeats are remembered.
@@ -46,7 +46,7 @@ export class Beats {
 
   // Something happened to a thing; of use after a record of it was noted, and if it is newer.
   hear(event) {
-    if (!this.#histories.has(event.id)) return;
+    if (!this.#histories.get(event.id)?.session) return;
     const history = this.of(event.id);
     if (!notOlder(event, history)) return;
     Object.assign(history, {epoch: event.epoch, sequence: event.sequence});
@@ -55,6 +55,7 @@ export class Beats {
       history.missed.push({from: event.at - (event.silence ?? 0), to: 0});
     } else if (open && event.kind !== 'late') open.to = event.at;
     if (event.kind === 'left') history.end = event.at;
+    else if (isArrival(event)) history.end = 0;
   }
 }
 

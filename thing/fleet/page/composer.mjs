@@ -53,12 +53,18 @@ function sendMessage(event) {
     const {answer} = await api.request('POST', `${pathOf(id, '/messages')}&timeout=${seconds}`, {
       body: $('message').value, headers: {'Content-Type': 'text/plain;charset=utf-8'},
       patience: seconds * 1000 + PATIENCE,
-    });
+    }).catch(unsure);
     const {text, base64} = answer.reply ?? {};
     if (!text && !base64) return 'Acknowledged; it replied nothing.';
     return `Acknowledged; it replied${text ? '' : ' octets, base64'}:\n` +
       visible(shortened(text || base64, LONGEST_REPLY), '\n\t');
   });
+}
+
+// Without an answer of the server nobody knows what became of the message.
+function unsure(error) {
+  if (error.status === 0) error.detail = 'the message may have arrived';
+  throw error;
 }
 
 function askSure(ask) {

@@ -46,7 +46,10 @@ export class Link {
 
   // A question was not answered; what: 'trouble', or 'noStream' if it was for the events.
   failed(error, what = 'trouble') {
-    if (!(error instanceof Problem)) console.error(error);
+    if (!(error instanceof Problem)) {
+      console.error(error);
+      error = new Problem(0, 'The server answers what makes no sense');
+    }
     this[what] = error.status === 401 ? null : error;
     this.changed();
   }
@@ -71,9 +74,10 @@ export class Link {
     if (this.trouble?.status) return `The server has trouble: ${saying(this.trouble)}`;
     if (this.trouble && this.lastAnswer) {
       const then = timeOfDay(this.lastAnswer / 1000);
-      return `The server does not answer. What you see is of ${then}. ${soon}`;
+      return `${this.trouble.message}. The server was heard last at ${then}, and what you see is ` +
+        `of then. ${soon}`;
     }
-    if (this.trouble) return `The server does not answer. ${soon}`;
+    if (this.trouble) return `${this.trouble.message}. ${soon}`;
     if (this.stream || !this.noStream || !this.lastAnswer) return '';
     return `Events do not come: ${saying(this.noStream)}. ` +
       'The table is asked for anew all the time.';

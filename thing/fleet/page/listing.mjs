@@ -1,7 +1,7 @@
 // The things of the page that is shown, as the server's answers and the events change them: what
 // is newer stays, whichever came first. Times are milliseconds of a clock that never goes back.
 
-import {compareIds, notOlder} from './order.mjs';
+import {compareIds, isArrival, notOlder} from './order.mjs';
 
 const LINGER = 10000; // A thing that left is shown so long, with the reason.
 
@@ -127,8 +127,6 @@ export class Listing {
     }
   }
 }
-
-const isArrival = (event) => event.kind === 'joined' || event.kind === 'moved';
 
 function recordOf(event) {
   const {id, name, fingerprint, node, session, epoch, sequence, address, resumed, ttl} = event;

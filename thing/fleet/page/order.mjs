@@ -13,6 +13,9 @@ export function compareIds(one, other) {
 export const notOlder = (one, other) => one.epoch > other.epoch ||
   (one.epoch === other.epoch && one.sequence >= other.sequence);
 
+// Whether an event says that a thing has a new session.
+export const isArrival = (event) => event.kind === 'joined' || event.kind === 'moved';
+
 const total = (record, what) => record.traffic
   ? record.traffic[`${what}In`] + record.traffic[`${what}Out`] : -1;
 
