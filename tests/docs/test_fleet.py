@@ -15,7 +15,7 @@ from tests.docs.test_docs import DOCS, TWISTD, DocumentedPrograms, Program
 from thing import IdentityKey
 from thing.fleet import Kind
 from thing.fleet.feed import MOST_EVENTS, MOST_OCTETS
-from thing.fleet.http import channel, sse
+from thing.fleet.http import channel, places, sse
 from thing.fleet.http.answers import ANSWER_TIMEOUT
 from thing.fleet.http.description import LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
 
@@ -150,7 +150,9 @@ class FleetPageTests(DocumentedPrograms):
             f"more than {sse.MAX_WAITING >> 10} KiB of events",
             f"every {sse.COMMENT_INTERVAL:g} seconds",
             f"{sse.MAX_READERS} may follow at once",
+            f"sent {sse.MAX_WAITING >> 10} KiB of comments",
             f"{channel.MAX_CONNECTIONS}; {sse.MAX_READERS}",
+            f"{places.MAX_STRANGERS}; {places.MAX_ADMITTED}",
             f"{channel.MAX_HEAD >> 10} KiB; {channel.MAX_HEADERS}",
             f"answer before - {channel.REQUEST_TIMEOUT:g} seconds",
             f"to read an answer - {ANSWER_TIMEOUT:g} seconds",

@@ -5,18 +5,25 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.logger import capturedLogs, formatEvent
 
 from tests.fleet.http.web import Connection, WebCase, parseResponses, pathOf, request
+from tests.trust.test_keys import write
 from thing.core.messages import REQUEST_LIMIT
-from thing.fleet.http.answers import ANSWER_TIMEOUT, MARK
+from thing.fleet.http.answers import ANSWER_TIMEOUT
 from thing.fleet.http.channel import (
     LINGER_TIMEOUT,
+    MARK,
     MAX_CONNECTIONS,
     MAX_DISCARDED,
     MAX_HEAD,
     MAX_HEADERS,
     REQUEST_TIMEOUT,
 )
+from thing.fleet.http.guard import FileToken
+from thing.fleet.http.places import MAX_ADMITTED, MAX_STRANGERS
+
+TOKEN = "correct-horse-battery-staple"
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 
@@ -113,6 +120,7 @@ class BigTests(WebCase):
         self.assertEqual(response.status, 400)
         self.assertTrue(response.title)
         self.assertIn(MARK.lower(), response.headers)
+        self.assertIn("frame-ancestors 'none'", response.headers["content-security-policy"])
         self.assertIs(connection.closed, ConnectionDone)
 
     def test_line(self) -> None:
@@ -228,18 +236,88 @@ class AnyOctetsTests(WebCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
 
+class CrowdTests(WebCase):
+    """Strangers that hold more connections than there are places."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.serve(FileToken(write(self.mktemp(), TOKEN.encode())))
+
+    def bearing(self, path: str) -> bytes:
+        """What who knows the token asks."""
+        return request("GET", path, {"Authorization": f"Bearer {TOKEN}"})
+
+    def test_healthOfANeighbour(self) -> None:
+        """One who holds all that can be had keeps out nobody, not even at the same address."""
+        held = [self.open() for _ in range(3 * MAX_CONNECTIONS)]
+        for host in "127.0.0.1", "192.0.2.1":
+            for path in "/healthz", "/readyz", "/":
+                self.assertIn(b"200 OK", self.open(request("GET", path), host).read())
+            self.assertIn(b"200 OK", self.open(self.bearing("/metrics"), host).read())
+        for each in held:
+            each.read()
+        self.assertLessEqual(len(self.site.channels), MAX_CONNECTIONS)
+        self.assertIs(held[0].closed, ConnectionAborted)
+
+    def test_comingBack(self) -> None:
+        """Nor by coming back with each that was closed, however much of a request it has sent."""
+        honest = self.open(HEAD, "192.0.2.1")
+        held = [self.open(HEAD) for _ in range(MAX_CONNECTIONS)]
+        for _ in range(5):
+            for each in held:
+                each.read()
+            held = [each if not each.closed else self.open(HEAD) for each in held]
+        self.assertIn(b"200 OK", honest.send(b"\r\n").read())
+
+    def test_known(self) -> None:
+        """Who has shown the token stays, idle or not, until its time is over."""
+        known = [self.open(self.bearing("/nodes")), self.open(self.bearing("/events"))]
+        for at in range(3 * MAX_CONNECTIONS):
+            self.open(host=f"192.0.2.{at % 250}").read()
+        for each in known:
+            each.read()
+            self.assertIsNone(each.closed)
+        self.assertIn(b"200 OK", known[0].send(self.bearing("/things")).read())
+
+    def test_wrongToken(self) -> None:
+        """Who shows another has proved nothing."""
+        wrong = self.open(request("GET", "/nodes", {"Authorization": "Bearer wrong"}), "192.0.2.1")
+        self.assertIn(b"401 Unauthorized", wrong.read())
+        for at in range(MAX_STRANGERS):
+            self.open(host=f"192.0.2.{at + 2}")
+        self.assertIs(wrong.read() or wrong.closed, ConnectionAborted)
+
+    def test_manyKnown(self) -> None:
+        """Too many who know the token are told so, if all wait for an answer; else one goes."""
+        bearer = {"Authorization": f"Bearer {TOKEN}"}
+        idle = self.open(self.bearing("/nodes"))
+        for at in range(MAX_ADMITTED):
+            idle.read()
+            self.assertIsNone(idle.closed)
+            self.connect(self.home, f"lamp {at}")  # It answers when it is pumped: never.
+            self.open(request("POST", pathOf(f"lamp {at}", "/messages"), bearer, b"hello"))
+        self.assertIs(idle.read() or idle.closed, ConnectionAborted)
+        (response,) = parseResponses(self.open(self.bearing("/nodes")).read())
+        self.assertEqual((response.status, response.headers["retry-after"]), (503, "1"))
+        self.assertEqual(self.ask("/healthz").status, 200)
+        self.assertEqual(self.site.limitsHit, {"admitted": 2})
+
+    def test_told(self) -> None:
+        """It is counted, and logged with the address, once a second however many they are."""
+        with capturedLogs() as logs:
+            for _ in range(MAX_STRANGERS + 100):
+                self.open(host="192.0.2.7")
+            self.clock.advance(1)
+            self.open()
+        self.assertEqual(self.site.limitsHit, {"strangers": 101})
+        told = [str(formatEvent(log)) for log in logs if log["log_level"].name == "warn"]
+        self.assertEqual(len(told), 3, told)
+        self.assertIn("from 192.0.2.7:1 met the limit of strangers", told[0])
+        self.assertIn("99 more connections", told[1])
+
+
 class ManyTests(WebCase):
     """Clients that are many, or ask for much."""
-
-    def test_connections(self) -> None:
-        """Beyond the limit a connection is told so and closed; once there is room it is not."""
-        held = [self.open() for _ in range(MAX_CONNECTIONS)]
-        turned = self.open()
-        (response,) = parseResponses(turned.read())
-        self.assertEqual((response.status, turned.closed), (503, ConnectionDone))
-        self.assertTrue(response.title)
-        held[0].leave()
-        self.assertEqual(self.ask("/healthz").status, 200)
 
     def test_pipelineNotRead(self) -> None:
         """Who asks a hundred times and reads nothing is answered once, not a hundred times."""

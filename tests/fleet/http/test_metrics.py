@@ -18,6 +18,7 @@ from tests.pairs import firings, freshClient
 from thing import Anonymous, Cause, EndReason, ErrorCode, Limits, Termination
 from thing.fleet import Kind
 from thing.fleet.http.metrics import Exporter
+from thing.fleet.http.places import MAX_STRANGERS
 from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.meter import PROBE_INTERVAL, Histogram, Meter, reasonOf
 from thing.session.limits import LIMITS_HIT
@@ -32,7 +33,7 @@ class MeterCase(WebCase):
         site = super().serve(*args, **named)
         self.factory = self.home.local.factory
         self.meter = Meter(self.factory)
-        site.api.figures = Exporter(self.meter, self.home, site.api).answer
+        site.api.figures = Exporter(self.meter, self.home, site.api, site).answer
         return site
 
     def families(self) -> dict[str, Any]:
@@ -241,6 +242,15 @@ class CountingTests(MeterCase):
         self.assertEqual(now["thing_event_readers"], 1)
         self.assertEqual(now['thing_http_answers_total{status="404"}'], 1)
         self.assertEqual(now["thing_event_readers_cut_off_total"], 0)
+        self.assertEqual(now["thing_http_connections"], 3)
+
+    def test_crowd(self) -> None:
+        """Connections over HTTP that met a limit are counted by it."""
+        for _ in range(MAX_STRANGERS + 2):
+            self.open()
+        now = self.samples()
+        self.assertEqual(now['thing_http_limits_hit_total{limit="strangers"}'], 3)
+        self.assertEqual(now['thing_http_limits_hit_total{limit="admitted"}'], 0)
 
     def test_anonymous(self) -> None:
         """No figure says who anybody is."""

@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.protocol import Protocol
 from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
@@ -28,7 +28,10 @@ from tests.helpers import serverSettings, socketDirectory
 from tests.trust.test_keys import write
 from thing import EndReason, ThingFactory
 from thing.fleet import FleetEvent, Kind, MemoryPresence
-from thing.fleet.http import StatusSite
+from thing.fleet.http import StatusSite, sse
+from thing.fleet.http.api import FleetApi
+from thing.fleet.http.service import StatusService
+from thing.fleet.meter import Meter
 from thing.trust import Anyone
 
 TOKEN = "correct-horse-battery-staple"
@@ -263,6 +266,60 @@ class ReaderTests(AskMixin, TestCase):
         told = [json.loads(line[6:]) for line in reader.text.split("\n") if line.startswith("data")]
         self.assertEqual([each["sequence"] for each in told], list(range(count)))
         self.assertEqual(len(site.api.readers), 1)
+
+
+class StalledTests(AskMixin, TestCase):
+    """Readers of events on real sockets of a fleet in which nothing happens."""
+
+    timeout = TIMEOUT
+
+    async def serve(self, description: str) -> tuple[FleetApi, Any]:
+        """A server there, which has no place for a third reader, and waits for none for long."""
+        from twisted.internet import reactor
+
+        self.patch(sse, "STALL_TIMEOUT", 0.5)
+        presence = MemoryPresence(ThingFactory(serverSettings(), Anyone()), node="node")
+        site = StatusSite(presence, reactor=reactor)
+        self.patch(site.api, "_maxReaders", 2)
+        endpoint = serverFromString(reactor, description)
+        service = StatusService(site, Meter(presence.local.factory), endpoint, description)
+        service.startService()
+        self.addCleanup(service.stopService)
+        while service.port is None:
+            await deferLater(reactor, 0.01)
+        return site.api, service.port.getHost()
+
+    async def stalled(self, api: FleetApi, where: str, stuck: socket.socket) -> None:
+        """One that reads nothing is cut off when another comes; who reads is not."""
+        from twisted.internet import reactor
+
+        self.addCleanup(stuck.close)
+        stuck.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        reader = await self.follow(where)
+        while len(api.readers) < 2:
+            await deferLater(reactor, 0.01)
+        response = await self.ask(where, "/events")
+        self.assertEqual(response.code, 503)
+        await readBody(response)
+        while not api.cutOff:
+            await deferLater(reactor, 0.01)
+        self.assertEqual(len(api.readers), 1)
+        self.assertFalse(reader.over.called)
+        await self.follow(where)
+
+    async def test_stalled(self) -> None:
+        """Over TCP the system would take megabytes for it."""
+        api, host = await self.serve("tcp:0:interface=127.0.0.1")
+        stuck = socket.create_connection(("127.0.0.1", host.port))
+        await self.stalled(api, f"tcp:127.0.0.1:{host.port}", stuck)
+
+    async def test_unix(self) -> None:
+        """So it is on a unix socket."""
+        path = os.path.join(socketDirectory(self), "status")
+        api, _ = await self.serve(f"unix:{path}")
+        stuck = socket.socket(socket.AF_UNIX)
+        stuck.connect(path)
+        await self.stalled(api, f"unix:{path}", stuck)
 
 
 def _event(number: int) -> FleetEvent:

@@ -55,7 +55,7 @@ def eventsIn(connection: Connection) -> list[Told]:
     *blocks, _ = body.decode().split("\n\n")
     found = []
     for block in blocks:
-        fields = dict(line.split(": ", 1) for line in block.split("\n") if line != ":")
+        fields = dict(line.split(": ", 1) for line in block.split("\n") if line[0] != ":")
         if fields:
             data = json.loads(fields["data"])
             found.append(Told(fields["event"], fields.get("id"), data))
@@ -272,6 +272,38 @@ class ReadingTests(EventsCase):
 
 class SlowTests(EventsCase):
     """Readers that do not read, or not fast enough."""
+
+    def test_quietFleet(self) -> None:
+        """Readers that read nothing keep no places, though nothing happens that they could read."""
+        stuck = [self.follow() for _ in range(MAX_READERS - 1)]
+        reader = self.follow()
+        self.assertEqual(self.ask("/events").status, 503)
+        for _ in range(int(STALL_TIMEOUT)):
+            reader.read()
+            self.assertEqual(self.ask("/events").status, 503)
+            self.clock.advance(1)
+        self.assertEqual(self.site.api.cutOff, MAX_READERS - 1)
+        for each in stuck:
+            self.assertIs(each.read() or each.closed, ConnectionAborted)
+        (fed,) = self.happen()
+        self.assertEqual(self.positions(reader), [fed.position])
+        self.assertEqual(self.positions(self.follow()), [])
+
+    def test_proveItSeldom(self) -> None:
+        """Readers that read are asked to prove it once a minute at most, and only if need be."""
+        readers = [self.follow() for _ in range(MAX_READERS)]
+        self.clock.advance(STALL_TIMEOUT)
+        for each in readers:
+            self.assertLess(len(each.read()), 100)
+        for _ in range(59):
+            self.assertEqual(self.ask("/events").status, 503)
+            for each in readers:
+                each.read()
+            self.clock.advance(1)
+        for each in readers:
+            self.assertEqual(eventsIn(each), [])
+            self.assertLess(len(each.received), MAX_WAITING + 1000)
+        self.assertEqual(self.site.api.cutOff, 0)
 
     def test_cutOff(self) -> None:
         """A reader that lets too much wait is cut off; the others go on and miss nothing."""

@@ -15,7 +15,6 @@ from zope.interface import implementer
 
 from tests.fleet.inmemory import PresenceCase
 from thing.fleet.http import StatusSite
-from thing.fleet.http.channel import StatusChannel
 from thing.fleet.http.guard import Token
 
 HOST = b"localhost"
@@ -220,12 +219,10 @@ class WebCase(PresenceCase):
         )
         return self.site
 
-    def open(self, data: bytes = b"") -> Connection:
-        """A connection; it is gone at the end of the test."""
-        channel = self.site.buildProtocol(None)
-        connection = Connection(channel)
-        if isinstance(channel, StatusChannel):
-            self.connections.append(connection)
+    def open(self, data: bytes = b"", host: str = "127.0.0.1") -> Connection:
+        """A connection from a host; it is gone at the end of the test."""
+        connection = Connection(self.site.buildProtocol(IPv4Address("TCP", host, 1)))
+        self.connections.append(connection)
         return connection.send(data) if data else connection
 
     def ask(

@@ -13,40 +13,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.errors import ThingError
-
-if TYPE_CHECKING:
-    from thing.fleet.http.channel import StatusRequest
+from thing.fleet.http.channel import COMMON_HEADERS, StatusRequest
 
 ANSWER_TIMEOUT = 30.0
 """How long a client may take to read an answer, seconds."""
-
-API_POLICY = "default-src 'none'; frame-ancestors 'none'"
-"""What a browser may load for an answer of the API: nothing."""
-
-MARK = "Thing-Api"
-"""
-The header that every answer of this server has: an error without it is a proxy's, and says
-nothing of the token, of things, or of this server but that it was not reached.
-"""
-
-API_VERSION = "1"
-"""What it says."""
-
-COMMON_HEADERS = {
-    MARK: API_VERSION,
-    "Cache-Control": "no-store",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
-"""What every answer says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +135,6 @@ def writeHead(request: StatusRequest, answer: Answer) -> None:
     request.setResponseCode(answer.status, HTTPStatus(answer.status).phrase.encode())
     headers = {
         "Date": request.date,
-        "Content-Security-Policy": API_POLICY,
         **COMMON_HEADERS,
         **answer.headers,
     }

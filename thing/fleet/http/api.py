@@ -159,6 +159,8 @@ class FleetApi:
         route = self._ROUTES.get(pathOf(request.path))
         public = route is not None and route.public
         self._guard.check(request.method, request.requestHeaders, public)
+        if not public and not request.admit():
+            raise Problem(503, "There are too many connections.", {"Retry-After": "1"})
         if route is None:
             raise Problem(404, "There is no such path.")
         method = b"GET" if request.method == b"HEAD" else request.method
@@ -242,6 +244,8 @@ class FleetApi:
             raise Problem(400, "There is no such kind of event.", parameter="kind") from None
         latest, after = request.getHeader("Last-Event-ID"), query.one("after")
         if len(self.readers) >= self._maxReaders:
+            for reader in self.readers:
+                reader.probe()
             raise Problem(503, "Too many follow the events already.", {"Retry-After": "10"})
         stream = EventStream(request, self._writer, self._wallClock, wanted, self._readerEnded)
         self.readers.add(stream)

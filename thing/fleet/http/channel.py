@@ -7,6 +7,7 @@ All that a client can make this side keep or wait for has a limit here.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from email.utils import formatdate
 from io import BytesIO
@@ -15,16 +16,22 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
-from thing.fleet.http.answers import API_VERSION, MARK
+from thing.fleet.http.places import MAX_ADMITTED, MAX_STRANGERS, NoPlace, Places
+from thing.session.addresses import formatAddress, networkOf
+from thing.session.rates import RateLimiter
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime
 
-MAX_CONNECTIONS = 256
-"""How many connections at once; one beyond is told so and closed."""
+MAX_CONNECTIONS = MAX_STRANGERS + MAX_ADMITTED
+"""How many connections at once."""
+
+LOGGED = 1
+"""How many that are cut off, or refused, are logged each second; of the rest the number is."""
 
 REQUEST_TIMEOUT = 30.0
 """In what time a request must be whole, from the connection or the answer before, seconds."""
@@ -43,6 +50,25 @@ MAX_DISCARDED = 1 << 20
 So much of a body that is too long is read and thrown away, as a client that is still
 sending would not read why; one that sends more is cut off.
 """
+
+MARK = "Thing-Api"
+"""
+The header that every answer of this server has: an error without it is a proxy's, and says
+nothing of the token, of things, or of this server but that it was not reached.
+"""
+
+API_VERSION = "1"
+"""What it says."""
+
+COMMON_HEADERS = {
+    MARK: API_VERSION,
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+"""What every answer says; the page has a policy of its own."""
 
 
 class StatusRequest(Request):
@@ -76,6 +102,14 @@ class StatusRequest(Request):
     def date(self) -> str:
         """The time of day, as HTTP writes it."""
         return formatdate(self.channel.factory.wallClock(), usegmt=True)
+
+    def admit(self) -> bool:
+        """
+        Give the connection a place that no stranger can take; it is answered what not all are.
+
+        :return: whether it has one; else there are too many.
+        """
+        return self.channel.factory.admit(self.channel)
 
     def cut(self) -> None:
         """End the connection at once."""
@@ -168,6 +202,8 @@ class StatusChannel(HTTPChannel):
     One connection.
 
     :ivar factory: built it.
+    :ivar address: the client's.
+    :ivar network: by what network it is counted.
     """
 
     factory: HttpFactory
@@ -176,12 +212,19 @@ class StatusChannel(HTTPChannel):
     totalHeadersSize = MAX_HEAD
     maxHeaders = MAX_HEADERS
     timeOut = REQUEST_TIMEOUT  # type: ignore[assignment]
+    address: IAddress | None = None
+    network = ""
     _lingering: IDelayedCall | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing is asked just now."""
+        return not self.requests
 
     def connectionMade(self) -> None:
         """Count the connection."""
         super().connectionMade()  # type: ignore[no-untyped-call]
-        self.factory.channels.add(self)
+        self.factory.made(self)
 
     def resetTimeout(self) -> None:
         """Give no more time for octets that trickle in: the whole request has its time."""
@@ -199,7 +242,18 @@ class StatusChannel(HTTPChannel):
         self._respondToBadRequestAndDisconnect()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        refuse(self.transport, 400, "Bad Request", "That is no request of HTTP/1.1, or too long.")
+        """Answer where there is no request that could be answered."""
+        title = "That is no request of HTTP/1.1, or too long."
+        body = json.dumps({"title": title, "status": 400}).encode()
+        headers = {
+            **COMMON_HEADERS,
+            "Content-Type": "application/problem+json",
+            "Content-Length": str(len(body)),
+            "Connection": "close",
+        }
+        lines = ["HTTP/1.1 400 Bad Request", *(f"{name}: {headers[name]}" for name in headers)]
+        transport: Any = self.transport
+        transport.write("\r\n".join([*lines, "", ""]).encode() + body)
         self.loseConnection()
 
     def loseConnection(self) -> None:
@@ -225,33 +279,6 @@ class StatusChannel(HTTPChannel):
         self.factory.lost(self)
 
 
-def refuse(transport: Any, status: int, phrase: str, title: str) -> None:
-    """
-    Answer where there is no request that could be answered.
-
-    :param transport: the connection's.
-    :param status: of HTTP.
-    :param phrase: HTTP's words for it.
-    :param title: one plain sentence.
-    """
-    body = json.dumps({"title": title, "status": status}).encode()
-    head = (
-        f"HTTP/1.1 {status} {phrase}\r\nContent-Type: application/problem+json\r\n"
-        f"Content-Length: {len(body)}\r\n{MARK}: {API_VERSION}\r\nConnection: close\r\n\r\n"
-    )
-    transport.write(head.encode() + body)
-
-
-class _OverLimit(Protocol):
-    """A connection beyond the limit."""
-
-    def connectionMade(self) -> None:
-        """Say so, and close."""
-        refuse(self.transport, 503, "Service Unavailable", "There are too many connections.")
-        assert self.transport is not None, "the connection is made"
-        self.transport.loseConnection()
-
-
 class HttpFactory(Factory):
     """
     Builds the connections, counts them and closes them.
@@ -259,9 +286,11 @@ class HttpFactory(Factory):
     :ivar clock: measures time.
     :ivar wallClock: tells the time of day, seconds.
     :ivar maxBody: the most octets of a request's body.
-    :ivar channels: the connections.
+    :ivar channels: the connections, whether they have a place or are about to end.
+    :ivar limitsHit: how many were cut off, or refused, by one of ``HTTP_LIMITS``.
     """
 
+    _log = Logger()
     noisy = False
     protocol = StatusChannel  # type: ignore[assignment]
 
@@ -271,21 +300,21 @@ class HttpFactory(Factory):
         clock: IReactorTime,
         wallClock: Callable[[], float],
         maxBody: int,
-        maxConnections: int = MAX_CONNECTIONS,
     ) -> None:
         """
         :param handle: answers a request.
         :param clock: measures time.
         :param wallClock: tells the time of day, seconds.
         :param maxBody: the most octets of a request's body.
-        :param maxConnections: how many connections at once.
         """
         self.handle = handle
         self.clock = clock
         self.wallClock = wallClock
         self.maxBody = maxBody
         self.channels: set[StatusChannel] = set()
-        self._maxConnections = maxConnections
+        self.limitsHit: Counter[str] = Counter()
+        self._places: Places[StatusChannel] = Places()
+        self._logged = RateLimiter(LOGGED)
         self._closed: Deferred[None] | None = None
 
     def buildProtocol(self, addr: IAddress | None) -> Protocol | None:
@@ -295,10 +324,9 @@ class HttpFactory(Factory):
         :param addr: the client's address.
         :return: the protocol.
         """
-        if len(self.channels) >= self._maxConnections:
-            return _OverLimit()
         channel = StatusChannel()  # type: ignore[no-untyped-call]
         channel.factory = self
+        channel.address, channel.network = addr, networkOf(addr)
         channel.callLater = self.clock.callLater  # type: ignore[assignment, method-assign]
         return channel
 
@@ -309,12 +337,58 @@ class HttpFactory(Factory):
         :param request: the request.
         """
 
+    def made(self, channel: StatusChannel) -> None:
+        """
+        Count a connection, and give it a place.
+
+        :param channel: the connection.
+        """
+        self.channels.add(channel)
+        displaced = self._places.enter(channel)
+        if displaced is not None:
+            self._cutOff(displaced, "strangers")
+
+    def admit(self, channel: StatusChannel) -> bool:
+        """
+        Give a connection a place that no stranger can take.
+
+        :param channel: the connection.
+        :return: whether it has one; else there are too many.
+        """
+        try:
+            displaced = self._places.admit(channel)
+        except NoPlace:
+            self._hit(channel, "admitted")
+            return False
+        if displaced is not None:
+            self._cutOff(displaced, "admitted")
+        return True
+
+    def _cutOff(self, channel: StatusChannel, limit: str) -> None:
+        """A word to it would cost more, and be waited for while it takes the word."""
+        self._hit(channel, limit)
+        channel.forceAbortClient()
+
+    def _hit(self, channel: StatusChannel, limit: str) -> None:
+        self.limitsHit[limit] += 1
+        now = self.clock.seconds()
+        held = self._logged.takeHeld(now)
+        if held:
+            self._log.warn("{count} more connections over HTTP met a limit", count=held)
+        if self._logged.passes(now):
+            self._log.warn(
+                "A connection over HTTP from {address} met the limit of {limit}",
+                address=formatAddress(channel.address),
+                limit=limit,
+            )
+
     def lost(self, channel: StatusChannel) -> None:
         """
         Forget a connection.
 
         :param channel: the connection.
         """
+        self._places.leave(channel)
         self.channels.discard(channel)
         if self._closed is not None and not self.channels:
             closed, self._closed = self._closed, None

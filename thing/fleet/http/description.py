@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from thing.core.messages import REQUEST_LIMIT
-from thing.fleet.http.answers import API_VERSION, MARK
+from thing.fleet.http.channel import API_VERSION, MARK
 from thing.fleet.http.guard import MIN_TOKEN
 from thing.fleet.http.schemas import POSITION, SCHEMAS, TEXT, Json, listOf, objectOf, reference
 from thing.fleet.model import Kind, Status
@@ -72,7 +72,7 @@ def _operation(
     **more: Any,
 ) -> Json:
     """An operation; every one that needs a token may be refused for the lack of it."""
-    numbers = sorted({400, 403, 421, *problems} | (set() if public else {401}))
+    numbers = sorted({400, 403, 421, *problems} | (set() if public else {401, 503}))
     described: Json = {
         "operationId": name,
         "summary": summary,

@@ -17,6 +17,7 @@ from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
 from thing.fleet.http.answers import Answer
+from thing.fleet.http.places import HTTP_LIMITS
 from thing.fleet.interfaces import IPresence, ISharedPresence
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Histogram, Meter
@@ -25,21 +26,24 @@ from thing.session.limits import LIMITS_HIT
 
 if TYPE_CHECKING:
     from thing.fleet.http.api import FleetApi
+    from thing.fleet.http.channel import HttpFactory
 
 
 class NodeCollector(Collector):
     """Tells a meter's figures, and those of the HTTP server, when they are asked for."""
 
-    def __init__(self, meter: Meter, presence: IPresence, api: FleetApi) -> None:
+    def __init__(self, meter: Meter, presence: IPresence, api: FleetApi, http: HttpFactory) -> None:
         """
         :param meter: counts what happens to sessions.
         :param presence: knows the fleet.
         :param api: answers HTTP.
+        :param http: has its connections.
         """
         self._meter = meter
         self._presence: Any = presence
         self._local: LocalRegistry = self._presence.local
         self._api = api
+        self._http = http
 
     def collect(self) -> Iterator[Metric]:
         """:return: all figures."""
@@ -142,6 +146,13 @@ class NodeCollector(Collector):
             ("status",),
             {(str(status),): count for status, count in api.answers.items()},
         )
+        yield _gauge("http_connections", "Connections over HTTP.", len(self._http.channels))
+        yield _labelled(
+            "http_limits_hit",
+            "Connections over HTTP cut off, or refused an answer, by the limit that they met.",
+            ("limit",),
+            {(limit,): self._http.limitsHit[limit] for limit in HTTP_LIMITS},
+        )
 
     def _shared(self) -> Iterator[Metric]:
         """The registry that nodes share; without one there are no samples."""
@@ -209,14 +220,15 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 class Exporter:
     """Writes the figures of a node and of its process."""
 
-    def __init__(self, meter: Meter, presence: IPresence, api: FleetApi) -> None:
+    def __init__(self, meter: Meter, presence: IPresence, api: FleetApi, http: HttpFactory) -> None:
         """
         :param meter: counts what happens to sessions.
         :param presence: knows the fleet.
         :param api: answers HTTP.
+        :param http: has its connections.
         """
         self._registry = CollectorRegistry()
-        self._registry.register(NodeCollector(meter, presence, api))
+        self._registry.register(NodeCollector(meter, presence, api, http))
         ProcessCollector(registry=self._registry)
 
     def answer(self) -> Answer:

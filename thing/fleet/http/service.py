@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +17,11 @@ from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IFileDescriptor,
+    IListeningPort,
+    IStreamServerEndpoint,
+)
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -26,6 +31,7 @@ from thing.fleet.http.api import FleetApi
 from thing.fleet.http.channel import HttpFactory
 from thing.fleet.http.guard import FileToken, Guard, Token, isLoopback
 from thing.fleet.http.metrics import Exporter
+from thing.fleet.http.sse import SEND_BUFFER
 from thing.fleet.interfaces import IPresence
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Meter
@@ -124,6 +130,7 @@ class StatusService(Service):
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
+        _boundBuffers(port)
         self._log.info("Status is told at {address}", address=formatAddress(port.getHost()))
 
     def stopService(self) -> Deferred[None]:
@@ -143,6 +150,13 @@ class StatusService(Service):
             if stopped is not None:
                 await stopped
         await self.site.close()
+
+
+def _boundBuffers(port: IListeningPort) -> None:
+    """Have the port's connections, which inherit it, tell early that a client does not read."""
+    if IFileDescriptor.providedBy(port):
+        with socket.socket(fileno=os.dup(port.fileno())) as listening:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
 
 
 def makeStatusService(
@@ -180,7 +194,7 @@ def makeStatusService(
     factory = local.factory
     site = StatusSite(presence, token, reactor=reactor, ready=lambda: not factory.draining)
     meter = Meter(factory)
-    site.api.figures = Exporter(meter, presence, site.api).answer
+    site.api.figures = Exporter(meter, presence, site.api, site).answer
     service: IService = StatusService(site, meter, endpoint, description)
     return service
 

@@ -4,6 +4,9 @@ Server-sent events: the feed, as a browser and ``curl`` can follow it.
 A reader is written to while its transport has room. What comes meanwhile waits
 here, up to a limit; a reader that lets more wait is cut off. It may come back
 and go on where it was, as long as the feed remembers.
+
+The network takes a little for anybody. So while nothing happens nobody knows whether a reader
+reads, until it is sent more than that.
 """
 
 from __future__ import annotations
@@ -42,9 +45,13 @@ COMMENT_INTERVAL = 15.0
 MAX_READERS = 64
 """How many readers at once."""
 
+SEND_BUFFER = 32 * 1024
+"""How many octets the system may take that a reader has no room for; it would take megabytes."""
+
 _TYPE = "text/event-stream"
 _HEADERS = {"Connection": "close", "X-Accel-Buffering": "no"}  # So that nginx holds nothing back.
 _COMMENT = b":\n\n"
+_PROBE = (b":" * 127 + b"\n") * (MAX_WAITING // 128) + b"\n"
 _RESET = b"event: reset\ndata: {}\n\n"
 
 
@@ -107,6 +114,7 @@ class EventStream:
         self._over = False
         self._stalled: IDelayedCall | None = None
         self._comments: IDelayedCall | None = None
+        self._probed: float | None = None
         self._starting = False
         self._subscription: ISubscription | None = None
 
@@ -137,6 +145,17 @@ class EventStream:
         if not self._over and not self._request.gone:
             self._request.unregisterProducer()
             self._request.finish()
+
+    def probe(self) -> None:
+        """
+        Send so much that only who reads can take it; who does not is cut off after a while.
+
+        Nothing is sent to one that holds us back already, or was probed a moment ago.
+        """
+        now = self._clock.seconds()
+        if not self._paused and (self._probed is None or now >= self._probed + STALL_TIMEOUT):
+            self._probed = now
+            self._request.write(_PROBE)
 
     def pauseProducing(self) -> None:
         """Hold back: the transport is full."""
