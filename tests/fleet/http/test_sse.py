@@ -14,9 +14,11 @@ from twisted.internet.error import ConnectionAborted, ConnectionDone
 
 from tests.fleet.http.test_api import schemaOf
 from tests.fleet.http.web import Connection, WebCase, parseResponses, request
+from tests.trust.test_keys import write
 from thing.fleet import FedEvent, FleetEvent, Kind
 from thing.fleet.feed import MOST_EVENTS, MOST_OCTETS
 from thing.fleet.http import sse
+from thing.fleet.http.guard import FileToken
 from thing.fleet.http.sse import (
     COMMENT_INTERVAL,
     MAX_READERS,
@@ -493,6 +495,54 @@ class BeginningTests(EventsCase):
         self.assertEqual(self.site.api.cutOff, 0)
         reader.leave()
         self.assertNobodyFollows()
+
+
+class TokenTests(EventsCase):
+    """Readers whose token changes."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = write(self.mktemp(), b"correct-horse-battery-staple")
+        self.serve(FileToken(self.file))
+        (self.own,) = self.home.feed.subscriptions
+
+    def bearing(self, token: str) -> Connection:
+        """A reader with this token."""
+        return self.follow(Authorization=f"Bearer {token}")
+
+    def test_changed(self) -> None:
+        """When the token changes, who follows with the old one follows no more."""
+        readers = [self.bearing("correct-horse-battery-staple") for _ in range(3)]
+        self.clock.advance(3600)
+        write(self.file, b"another-token-altogether")
+        later = self.bearing("another-token-altogether")
+        for _ in range(2):
+            self.clock.advance(0.5)
+        self.happen()
+        for each in readers:
+            self.assertNotIn(b"event:", each.received + each.read())
+            self.assertIs(each.closed, ConnectionAborted)
+        self.assertEqual(len(self.positions(later)), 1)
+        self.assertEqual(self.site.api.cutOff, 0, "they were not too slow")
+
+    def test_stuck(self) -> None:
+        """So does one that reads nothing, or is in the midst of what was."""
+        feds = self.happen(1000, "x" * 1000)
+        bearer = {"Authorization": "Bearer correct-horse-battery-staple"}
+        path = f"/events?after={feds[0].position}"
+        reader = self.open(request("GET", path, bearer))
+        write(self.file, b"another-token-altogether")
+        self.clock.advance(1)
+        self.assertIs(reader.read() or reader.closed, ConnectionAborted)
+        self.assertEqual(self.home.feed.subscriptions, [self.own])
+
+    def test_unreadable(self) -> None:
+        """While the file is of no use the token is what it was, and who follows goes on."""
+        reader = self.bearing("correct-horse-battery-staple")
+        write(self.file, b"")
+        self.clock.advance(5)
+        self.happen()
+        self.assertEqual(len(self.positions(reader)), 1)
 
 
 class AnswerTests(EventsCase):

@@ -247,7 +247,9 @@ class FleetApi:
             for reader in self.readers:
                 reader.probe()
             raise Problem(503, "Too many follow the events already.", {"Retry-After": "10"})
-        stream = EventStream(request, self._writer, self._wallClock, wanted, self._readerEnded)
+        stream = EventStream(
+            request, self._writer, self._wallClock, wanted, self._admits, self._readerEnded
+        )
         self.readers.add(stream)
         try:
             if latest is not None and after is not None:
@@ -262,6 +264,13 @@ class FleetApi:
         if request.method == b"HEAD":
             stream.stop()
         return None
+
+    def _admits(self, request: StatusRequest) -> bool:
+        try:
+            self._guard.check(request.method, request.requestHeaders, public=False)
+        except Problem:
+            return False
+        return True
 
     def _readerEnded(self, stream: EventStream, cutOff: bool) -> None:
         self.readers.discard(stream)

@@ -42,6 +42,9 @@ STALL_TIMEOUT = 60.0
 COMMENT_INTERVAL = 15.0
 """After so long another comment is sent: who reads knows that the server is there, seconds."""
 
+REVIEW_INTERVAL = 0.5
+"""How often it is asked whether a reader still may follow, seconds."""
+
 MAX_READERS = 64
 """How many readers at once."""
 
@@ -92,6 +95,7 @@ class EventStream:
         writer: EventWriter,
         wallClock: Callable[[], float],
         wanted: Callable[[FedEvent], bool],
+        admitted: Callable[[StatusRequest], bool],
         ended: Callable[[EventStream, bool], None],
     ) -> None:
         """
@@ -99,6 +103,7 @@ class EventStream:
         :param writer: writes them.
         :param wallClock: tells the time of day, seconds.
         :param wanted: which events.
+        :param admitted: tells whether the request still would be answered.
         :param ended: told once: the reader is gone, and whether it was cut off.
         """
         self.waiting = 0
@@ -106,6 +111,7 @@ class EventStream:
         self._clock = request.clock
         self._writer = writer
         self._wanted = wanted
+        self._admitted = admitted
         self._ended = ended
         self._since = wallClock()
         self._catchingUp = 0
@@ -114,6 +120,7 @@ class EventStream:
         self._over = False
         self._stalled: IDelayedCall | None = None
         self._comments: IDelayedCall | None = None
+        self._reviews: IDelayedCall | None = None
         self._probed: float | None = None
         self._starting = False
         self._subscription: ISubscription | None = None
@@ -136,6 +143,7 @@ class EventStream:
         self._paused = False
         request.write(_COMMENT)
         self._comments = self._clock.callLater(COMMENT_INTERVAL, self._comment)
+        self._reviews = self._clock.callLater(REVIEW_INTERVAL, self._review)
         self._starting = True
         subscription.start()
         self._starting = False
@@ -205,6 +213,12 @@ class EventStream:
         if not self._paused:
             self._request.write(_COMMENT)
 
+    def _review(self) -> None:
+        self._reviews = self._clock.callLater(REVIEW_INTERVAL, self._review)
+        if not self._admitted(self._request):
+            self._end(False)
+            self._request.cut()
+
     def _cut(self) -> None:
         if not self._over:
             self._end(True)
@@ -218,7 +232,7 @@ class EventStream:
         self._over = True
         self._pending.clear()
         self.waiting = self._catchingUp = 0
-        for call in (self._stalled, self._comments):
+        for call in (self._stalled, self._comments, self._reviews):
             _cancel(call)
         if self._subscription is not None:
             self._subscription.cancel()  # type: ignore[no-untyped-call]
