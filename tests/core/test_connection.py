@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from dataclasses import replace
+from typing import Any
 from unittest import mock
 
 from twisted.trial.unittest import TestCase
@@ -51,6 +52,7 @@ from thing.core.messages import (
     MessageType,
     Role,
 )
+from thing.core.server import ServerConnection
 from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import (
@@ -873,12 +875,83 @@ class GoAwayTests(TestCase):
         self.assertIs(ending(event for _, event in told).cause, Cause.FLAT_LINED)
 
     def test_twice(self) -> None:
-        """A second request changes nothing: neither the grace nor the reason."""
-        client, server = establishedPair()
+        """A second request for later changes nothing: neither the grace nor the reason."""
+        _, server = establishedPair()
         server.goAway(EndReason.SHUTDOWN, 0.0, grace=5.0)
         server.goAway(EndReason.CLOSING, 1.0, grace=50.0)
-        told = pump(client, server)
-        self.assertEqual(only(GoingAway, told.client), [GoingAway(EndReason.SHUTDOWN, 0.0, 5.0)])
+        (told,) = Eavesdropper(server).read(server.dataToSend(1.0, PLENTY))
+        self.assertEqual(told, SGA(EndReason.SHUTDOWN, 0, 5000))
+        ended = runTimers(server, 1.0, 100.0)
+        self.assertEqual(ended[-1][0], 5.0)
+        assert server.termination is not None
+        self.assertIs(server.termination.reason, EndReason.SHUTDOWN)
+
+    def test_sooner(self) -> None:
+        """A second request for sooner makes the grace shorter; the end has its reason."""
+        _, server = establishedPair()
+        listener = Eavesdropper(server)
+        server.goAway(EndReason.SHUTDOWN, 0.0, grace=20.0, retryAfter=60.0)
+        server.goAway(EndReason.REPLACED, 1.0, grace=2.0, retryAfter=7.0)
+        (told,) = listener.read(server.dataToSend(1.0, PLENTY))
+        self.assertEqual(told, SGA(EndReason.SHUTDOWN, 60_000, 20_000))
+        ended = runTimers(server, 1.0, 100.0)
+        self.assertEqual(ended[-1][0], 3.0)
+        self.assertEqual(
+            listener.read(server.dataToSend(3.0, 0)), [SFL(0, EndReason.REPLACED, 7000)]
+        )
+
+    def closing(self, asked: EndReason | None = None) -> ServerConnection:
+        """A server that has a client's goodbye, and cannot get rid of its own data."""
+        client, server = establishedPair()
+        server.sendMessage(bytes(200_000))
+        if asked is not None:
+            server.goAway(asked, 0.0, grace=2.0)
+        client.goodbye(0.0)
+        give(server, client.dataToSend(0.0, PLENTY), 0.0)
+        self.assertIs(server.state, State.CLOSING)
+        return server
+
+    def endOf(self, server: ServerConnection, now: float) -> tuple[float, Cause, Any]:
+        """When and how a session ends by itself."""
+        at, event = runTimers(server, now, 100.0)[-1]
+        assert isinstance(event, Terminated)
+        return at, event.termination.cause, event.termination.reason
+
+    def test_soonerAfterGoodbye(self) -> None:
+        """Who has said goodbye has the time of the close, whoever wants it to leave sooner."""
+        server = self.closing()
+        server.goAway(EndReason.SHUTDOWN, 1.0, grace=2.0)
+        self.assertEqual(self.endOf(server, 1.0), (30.0, Cause.ABORTED, None))
+
+    def test_revoked(self) -> None:
+        """Who is revoked is gone when the grace is over, whatever was asked and said before."""
+        flatLined = Cause.FLAT_LINED, EndReason.REVOKED
+        _, server = establishedPair()
+        server.goAway(EndReason.SHUTDOWN, 0.0, grace=20.0)
+        server.goAway(EndReason.REVOKED, 1.0, grace=2.0)
+        server.goAway(EndReason.CLOSING, 1.0, grace=1.5)
+        self.assertEqual(self.endOf(server, 1.0), (2.5, *flatLined))
+        server = self.closing()
+        server.goAway(EndReason.REVOKED, 1.0, grace=2.0)
+        self.assertEqual(self.endOf(server, 1.0), (3.0, *flatLined))
+        self.assertEqual(self.endOf(self.closing(EndReason.REVOKED), 0.0), (2.0, *flatLined))
+
+    def test_revokedSoon(self) -> None:
+        """Who is to leave sooner than who is revoked is told at its end that it is revoked."""
+        _, server = establishedPair()
+        server.goAway(EndReason.REPLACED, 0.0, grace=1.0)
+        server.goAway(EndReason.REVOKED, 0.5, grace=2.0)
+        self.assertEqual(self.endOf(server, 0.5), (1.0, Cause.FLAT_LINED, EndReason.REVOKED))
+
+    def test_revokedAtTheEnd(self) -> None:
+        """Who has the goodbye of a server is not waited for longer, if it is revoked."""
+        client, server = establishedPair()
+        client.goodbye(0.0)
+        give(server, client.dataToSend(0.0, PLENTY), 0.0)
+        server.dataToSend(0.0, PLENTY)
+        self.assertIs(server.state, State.AWAIT_CFL)
+        server.goAway(EndReason.REVOKED, 1.0, grace=2.0)
+        self.assertEqual(self.endOf(server, 1.0), (3.0, Cause.ABORTED, None))
 
     def test_unknownReason(self) -> None:
         """A reason from the future is kept as its number."""

@@ -108,7 +108,7 @@ class ReceptionTests(JournalCase):
     def reception(self, judges: bool = True, **limits: Any) -> Reception[Somebody]:
         """A reception with these limits."""
         door: Door[Somebody] = Door(Limits(**limits), lambda: 0.5)
-        return Reception(door, self.journal, lambda: self.now, judges)
+        return Reception(door, self.journal, lambda: self.now, judges, lambda: None)
 
     def enter(self, reception: Reception[Somebody]) -> Somebody:
         """Somebody who has come in, and was judged."""

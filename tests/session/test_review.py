@@ -151,6 +151,17 @@ class ReviewTests(ReviewCase):
         self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
         self.assertIs(pair.server.end.reason, EndReason.REVOKED)
 
+    def test_leavingAlready(self) -> None:
+        """Who was asked to leave before, with more time, is gone within seconds, too."""
+        pair = self.connect("a")
+        pair.serverEnd.frozen = True
+        pair.server.goAway(EndReason.SHUTDOWN, grace=20.0)
+        self.remove(pair)
+        self.review()
+        pair.advance(LEAVE_GRACE + 0.5)
+        self.assertIs(pair.server.end.cause, Cause.FLAT_LINED)
+        self.assertIs(pair.server.end.reason, EndReason.REVOKED)
+
     def test_otherName(self) -> None:
         """Who is known by another name is asked to come back under that."""
         pair = self.connect("a")

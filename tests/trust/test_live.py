@@ -15,8 +15,9 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.pairs import Pair, freshClient
 from tests.trust.test_keys import DirectoryMixin, write
-from thing import CredentialKind, Identity, IdentityKey, NotAuthorized
+from thing import CredentialKind, EndReason, Identity, IdentityKey, NotAuthorized
 from thing.endpoints.stream import ApplicationFactory, StreamFactory
 from thing.trust.choice import ServerChoice
 from thing.trust.live import INTERVAL, LiveTrust
@@ -40,14 +41,23 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
             self.choice.settings(), self.choice.authorizer, clock=self.clock
         )
         self.factory.trust = LiveTrust(self.choice, self.clock)
-        application = ApplicationFactory(self.factory, Factory.forProtocol(Protocol))
-        application.doStart()
-        self.addCleanup(self.stop, application)
+        self.application = ApplicationFactory(self.factory, Factory.forProtocol(Protocol))
+        self.application.doStart()
+        self.addCleanup(self.stop)
 
-    def stop(self, application: ApplicationFactory) -> None:
+    def stop(self) -> None:
         """Listen no more; then nothing is looked at any more, either."""
-        application.doStop()
+        if self.application.sessions.numPorts:
+            self.application.doStop()
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def connect(self) -> Pair:
+        """The thing, at the beginning of its handshake."""
+        return Pair(
+            client=freshClient(credential=self.thing),
+            serverFactory=self.application,
+            clock=self.clock,
+        ).connect()
 
     def observe(self, event: Any) -> None:
         if event["log_namespace"].startswith("thing.trust.live"):
@@ -91,6 +101,31 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.authorize()
         self.wait()
         self.assertFalse(self.admits())
+
+    def test_whileAnybodyIsHere(self) -> None:
+        """Who is here when nobody listens any more is reviewed all the same, to the last."""
+        self.authorize(self.thing)
+        self.wait()
+        pair = self.connect()
+        pair.pump()
+        self.application.doStop()
+        self.authorize()
+        pair.advance(3 * INTERVAL)
+        self.assertIs(pair.client.end.reason, EndReason.REVOKED)
+        self.stop()
+
+    def test_comesLater(self) -> None:
+        """So is who began before, and is let in when nobody listens any more."""
+        self.authorize(self.thing)
+        self.wait()
+        pair = self.connect()
+        self.application.doStop()
+        pair.pump()
+        self.assertIsNotNone(pair.client.session)
+        self.authorize()
+        pair.advance(3 * INTERVAL)
+        self.assertIs(pair.client.end.reason, EndReason.REVOKED)
+        self.stop()
 
     def test_halfWritten(self) -> None:
         """A file that is being written in place is not read before it is whole."""

@@ -35,6 +35,20 @@ class Liveness:
         """
         self._deadline = Deadline(now + seconds, patience)
 
+    def shorten(self, now: float, seconds: float, patience: float = 0.0) -> bool:
+        """
+        Set the deadline, unless there is one that comes sooner.
+
+        :param now: the time, seconds.
+        :param seconds: how long what is under way may take at most.
+        :param patience: how much longer if this side stalled itself, seconds.
+        :return: whether it is set.
+        """
+        if self._deadline is not None and self._deadline.due <= now + seconds:
+            return False
+        self.limit(now, seconds, patience)
+        return True
+
     @property
     def limited(self) -> bool:
         """Whether there is a deadline, beside the peer's silence."""

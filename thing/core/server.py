@@ -167,7 +167,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
         if self._outbox.isWaiting(MessageType.SUU):
             raise RemoteProtocolError(ErrorCode.HEARTBEAT_OUTSTANDING)
         self.lastHeartbeat = sequence
-        if self._goingAway is not None or self._machine.state is State.AWAIT_CFL:
+        if not self._liveness.watched or self._machine.state is State.AWAIT_CFL:
             return  # No longer renewed, so not acknowledged either.
         ttl = self._grant(self._requestedTtl)
         self._liveness.renew(self._now, ttl)
@@ -178,8 +178,9 @@ class ServerConnection(Dialogue[ServerHandshake]):
         self._events.append(HeartbeatReceived(sequence, rtt, ttl))
 
     def _outOfTime(self) -> None:
-        if self.state is State.GOING_AWAY and not self._inbox.parting:
-            self._peerIsDead()  # It did not heed SGA.
+        unheeded = self.state is State.GOING_AWAY and not self._inbox.parting
+        if unheeded or (self._revoked and self.state is not State.AWAIT_CFL):
+            self._peerIsDead()
         else:
             super()._outOfTime()
 
@@ -211,7 +212,10 @@ class ServerConnection(Dialogue[ServerHandshake]):
         """
         Ask the client to say goodbye; from now on its heartbeats renew nothing.
 
-        :param reason: why.
+        A client that was asked before gets no more time than it had, but may get less. One that
+        is revoked (``REVOKED``) is gone when the grace is over, however far its goodbye has come.
+
+        :param reason: why; a client that is leaving already learns of it if it is flat-lined.
         :param now: the time, seconds.
         :param grace: how long to wait at most, seconds.
         :param retryAfter: how long the client should stay away, seconds.
@@ -220,25 +224,40 @@ class ServerConnection(Dialogue[ServerHandshake]):
         """
         self._now = now
         self._machine.step(Step.GO_AWAY)
-        if self.state is State.GOING_AWAY and self._goingAway is None:
+        first = self.state is State.GOING_AWAY and self._goingAway is None
+        heeded = not first and (self.state is not State.GOING_AWAY or self._inbox.parting)
+        if heeded and reason is not EndReason.REVOKED:
+            return self._takeEvents()  # The close has its own time.
+        if first:
             grace = min(grace, self._liveness.remaining(now))
+        sooner = self._liveness.shorten(now, grace, patience=grace)
+        if (sooner or reason is EndReason.REVOKED) and not self._revoked:
             self._goingAway = SGA(reason, toMilliseconds(retryAfter), toMilliseconds(grace))
+        if first and self._goingAway is not None:
             self._urgent(self._goingAway)
             self._liveness.unwatch()  # Nothing is renewed any more: one deadline until the end.
-            self._liveness.limit(now, grace, patience=grace)
         return self._takeEvents()
+
+    @property
+    def _revoked(self) -> bool:
+        """Whether the client was asked to leave because it is not authorized any more."""
+        return self._goingAway is not None and self._goingAway.reason == EndReason.REVOKED
 
     def _farewellCame(self) -> None:
         if self.state is State.GOING_AWAY:
             # It heeded SGA in time, even if its goodbye is held back here.
-            self._liveness.limit(self._now, self._limits.closeTimeout)
+            self._beginClose()
 
     def _receiveCGB(self, octets: bytes) -> None:
         CGB.decode(octets[1:])
         self._outbox.farewell(MessageType.SGB)
         self._stopUndecided()
-        self._beginClose()  # SGA's grace was for CGB; the close has its own time.
+        self._beginClose()
         self._events.append(GoodbyeReceived())
+
+    def _beginClose(self) -> None:
+        if not self._revoked:  # SGA's grace was for CGB; the close has its own time.
+            super()._beginClose()
 
     def _receiveCFL(self, octets: bytes) -> None:
         CFL.decode(octets[1:])

@@ -52,7 +52,8 @@ class ThingServerEndpoint:
         Listen.
 
         :param protocolFactory: builds a protocol for each session, once it is up.
-        :return: fires with the port; ``stopListening`` ends no session.
+        :return: fires with the port; ``stopListening`` ends no session, and who is revoked later
+            loses it all the same.
         """
         listening: Deferred[IListeningPort] = self._endpoint.listen(
             ApplicationFactory(self.factory, protocolFactory)

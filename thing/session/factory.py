@@ -107,7 +107,7 @@ class ThingFactory(Factory):
         door: Door[Link[ThingProtocol]] = Door(limits or Limits(), jitter)
         judges = isinstance(settings, ServerSettings)
         journal = Journal(self._log, clock.seconds)
-        self._reception = Reception(door, journal, clock.seconds, judges)
+        self._reception = Reception(door, journal, clock.seconds, judges, self._followTrust)
         self.terminations: Counter[Cause] = self._reception.terminations
         self.limitsHit: Counter[str] = self._reception.limitsHit
 
@@ -149,9 +149,11 @@ class ThingFactory(Factory):
     def trust(self, trust: LiveTrust | None) -> None:
         if self._trust is not None:
             self._trust.followers.remove(self._trustChanged)
+            self._trust.stop()
         self._trust = trust
         if trust is not None:
             trust.followers.append(self._trustChanged)
+        self._followTrust()
 
     @property
     def completed(self) -> int:
@@ -211,11 +213,10 @@ class ThingFactory(Factory):
             self.trust.start()
 
     def stopFactory(self) -> None:
-        """Look at the files of keys no more; called when the last port listens no more."""
+        """Take no connections; called when the last port listens no more."""
         for served in self.served.values():
             served.doStop()
-        if self.trust is not None:
-            self.trust.stop()
+        self._followTrust()
 
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None
@@ -347,6 +348,15 @@ class ThingFactory(Factory):
         self.loopLag = seconds
 
     # Keys that change.
+
+    def _followTrust(self) -> None:
+        """Look at the files of keys for as long as somebody may come, or is here."""
+        if self._trust is None:
+            return
+        if self.numPorts or self.door.up:
+            self._trust.start()
+        else:
+            self._trust.stop()
 
     def _trustChanged(self, choice: ServerChoice) -> Deferred[int]:
         """Have what a server's files have now, in the sessions that are up, too."""

@@ -71,13 +71,19 @@ class Reception(Generic[C]):
     """
 
     def __init__(
-        self, door: Door[C], journal: Journal, now: Callable[[], float], judges: bool
+        self,
+        door: Door[C],
+        journal: Journal,
+        now: Callable[[], float],
+        judges: bool,
+        changed: Callable[[], object],
     ) -> None:
         """
         :param door: judges newcomers.
         :param journal: is told of sessions.
         :param now: tells the time, seconds.
         :param judges: whether newcomers are judged at all: a server's are, a client's not.
+        :param changed: told when a session has begun or ended.
         """
         self.door = door
         self.terminations: Counter[Cause] = Counter()
@@ -87,6 +93,7 @@ class Reception(Generic[C]):
         self._journal = journal
         self._now = now
         self._judges = judges
+        self._changed = changed
         self._exchanges = RecentCount()  # Of handshakes that are no sessions.
 
     # Coming in.
@@ -161,6 +168,7 @@ class Reception(Generic[C]):
         self._exchanges.add(-1, self._now())
         self.completed += 1
         self._journal.established(session, connection.address)
+        self._changed()
 
     def end(self, connection: C, termination: Termination) -> None:
         """
@@ -172,6 +180,7 @@ class Reception(Generic[C]):
         self.door.end(connection)
         self.terminations[termination.cause] += 1
         self._journal.ended(connection.session, connection.address, termination, connection.silent)
+        self._changed()
 
     def leave(self, connection: C) -> None:
         """

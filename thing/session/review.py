@@ -1,8 +1,8 @@
 """
 :class:`Review`: who is not authorized any more loses the session that is up, too.
 
-Here it is asked again about everybody who is here, with what each has proved. When that is to be done is
-decided elsewhere: by whoever replaces the authorizer.
+Here it is asked again about everybody who is here, with what each has proved. When that is to be
+done is decided elsewhere: by whoever replaces the authorizer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Reviewed(Protocol):
 
         :param reason: why.
         :param grace: how long it may take, seconds.
-        :raises LocalProtocolError: if the session is not up, or is leaving already.
+        :raises LocalProtocolError: if the session is not up, or is over.
         """
 
 
@@ -138,7 +138,7 @@ class Review:
         try:
             session.goAway(reason, LEAVE_GRACE)
         except LocalProtocolError:
-            return  # It is leaving already.
+            return  # It is over.
         self._left += 1
         self._log.info(
             "Session {sessionId} with {peer} must end: {why}",
