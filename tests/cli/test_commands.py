@@ -18,10 +18,8 @@ import click
 from click.testing import CliRunner, Result
 from twisted.internet.defer import Deferred, ensureDeferred, fail
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
-from twisted.internet.interfaces import IPushProducer
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface.verify import verifyObject
 
 from tests import PROJECT
 from tests.helpers import clientSettings
@@ -39,13 +37,13 @@ from thing import (
     Termination,
     ThingFactory,
 )
-from thing.cli import main
+from thing.cli.commands import commands
 from thing.cli.connect import connect
 from thing.cli.exits import ExitCode
 from thing.cli.options import ClientOptions
 from thing.cli.ping import ping
 from thing.cli.pinging import Pinger, Statistics
-from thing.cli.pipe import LONGEST, Lines, Pipe, StandardStreams
+from thing.cli.pipe import Pipe
 from thing.cli.servers import choiceOf, complainOfKey
 from thing.cli.session import CommandProtocol, Conversation, blockingRestored, codeOf
 from thing.cli.target import DEFAULT_PORT, parseTarget
@@ -83,7 +81,7 @@ class HomeCase(SynchronousTestCase):
 
     def invoke(self, *arguments: str) -> Result:
         """Run the command in this process."""
-        return CliRunner().invoke(main, [str(argument) for argument in arguments])
+        return CliRunner().invoke(commands, [str(argument) for argument in arguments])
 
     def assertExit(self, result: Result, code: ExitCode, said: str = "") -> None:
         """The command exited so and said so."""
@@ -149,7 +147,7 @@ class GroupTests(HomeCase):
         """``--help`` loads no reactor, and of Thing no more than the package itself does."""
         package = self.loadedAfter("import thing, thing.errors, thing.trust.home")
         helped = self.loadedAfter(
-            "from thing.cli import main\nmain(['--help'], standalone_mode=False)"
+            "from thing.cli.commands import commands\ncommands(['--help'], standalone_mode=False)"
         )
         self.assertIn("thing.cli.connect", helped)
         self.assertNotIn("twisted.internet.reactor", helped)
@@ -159,7 +157,7 @@ class GroupTests(HomeCase):
 
     def test_version(self) -> None:
         """``--version`` tells the version of what is installed, or that it is not."""
-        with mock.patch("thing.cli.version", lambda name: "1.2.3"):
+        with mock.patch("thing.cli.commands.version", lambda name: "1.2.3"):
             self.assertEqual(self.invoke("--version").output, "thing 1.2.3\n")
 
     def test_unknownCommand(self) -> None:
@@ -519,58 +517,20 @@ class ChoiceTests(HomeCase):
         self.assertIn("--trust-on-first-use", errors.getvalue())
 
 
-class LinesTests(SynchronousTestCase):
-    """How input becomes messages."""
-
-    def test_lines(self) -> None:
-        """However the input is cut, messages are lines with their newlines, and the last rest."""
-        text = b"one\n\ntwo\r\nthree\n" + b"x" * LONGEST + b"\nlast"
-        expected = [b"one\n", b"\n", b"two\r\n", b"three\n", b"x" * LONGEST, b"\n", b"last"]
-        for size in (1000, 4096, LONGEST + 3, len(text)):
-            lines = Lines()
-            parts = [text[at : at + size] for at in range(0, len(text), size)]
-            messages = [message for part in parts for message in lines.feed(part)]
-            self.assertEqual([*messages, lines.end()], expected)
-
-    def test_bytewise(self) -> None:
-        """Input that comes octet by octet is no different."""
-        lines = Lines()
-        text = b"ab\nc\n"
-        messages = [message for octet in text for message in lines.feed(bytes((octet,)))]
-        self.assertEqual([*messages, lines.end()], [b"ab\n", b"c\n", b""])
-
-    def test_endlessLine(self) -> None:
-        """Input without a newline is kept within bounds and sent in pieces of equal length."""
-        lines = Lines()
-        messages: list[bytes] = []
-        for _ in range(100):
-            messages += lines.feed(b"y" * 8192)
-            self.assertLess(len(lines._rest), LONGEST)
-        self.assertEqual({len(message) for message in messages}, {LONGEST})
-        self.assertEqual(sum(map(len, messages)) + len(lines.end()), 100 * 8192)
-
-
-class FakeStdio:
+class FakeStreams:
     """
     Standard input and output, as fast as the test lets them be.
 
+    :ivar pipe: whom to tell what happens.
     :ivar paused: whether input is not read.
     :ivar written: the output.
     """
 
-    def __init__(self, protocol: StandardStreams) -> None:
-        self.protocol = protocol
+    def __init__(self, reactor: Any, pipe: Pipe) -> None:
+        self.pipe = pipe
         self.paused = False
         self.written = b""
-        self.producer: Any = None
         self.closed = False
-
-    def registerProducer(self, producer: Any, streaming: bool) -> None:
-        assert streaming
-        self.producer = producer
-
-    def unregisterProducer(self) -> None:
-        self.producer = None
 
     def write(self, data: bytes) -> None:
         self.written += data
@@ -581,9 +541,12 @@ class FakeStdio:
     def resumeProducing(self) -> None:
         self.paused = False
 
-    def loseConnection(self) -> None:
+    def stopProducing(self) -> None:
+        self.paused = True
+
+    def close(self) -> None:
         self.closed = True
-        self.protocol.connectionLost()
+        self.pipe.outputClosed()
 
 
 class TalkCase(PairCase):
@@ -605,50 +568,44 @@ class PipeTests(TalkCase):
 
     def setUp(self) -> None:
         super().setUp()
-        self.patch(sys.modules["thing.cli.pipe"], "StandardIO", FakeStdio)
+        self.patch(sys.modules["thing.cli.pipe"], "StandardStreams", FakeStreams)
 
-    def pipe(self, quitAfter: float = 1.0, **named: Any) -> tuple[Pair, Pipe, FakeStdio]:
+    def pipe(self, quitAfter: float = 1.0, **named: Any) -> tuple[Pair, Pipe, FakeStreams]:
         """A pipe whose session is up, and its standard streams."""
         pipe = Pipe(False, quitAfter)
         pair = self.talkingPair(pipe, **named).up()
-        assert pipe._streams is not None
-        stdio = pipe._streams._stdio
-        assert isinstance(stdio, FakeStdio)
-        return pair, pipe, stdio
-
-    def test_producer(self) -> None:
-        """Standard input is to the session what Twisted takes for a producer."""
-        _, pipe, _ = self.pipe()
-        self.assertTrue(verifyObject(IPushProducer, pipe._streams))
+        streams: Any = pipe._streams
+        assert isinstance(streams, FakeStreams)
+        return pair, pipe, streams
 
     def test_fastInput(self) -> None:
         """Input is not read while the session's queue is full, and read again when it drains."""
-        pair, pipe, stdio = self.pipe()
+        pair, pipe, streams = self.pipe()
         fed = 0
-        while not stdio.paused:
-            stdio.protocol.dataReceived(b"z" * 8191 + b"\n")
+        while not streams.paused:
+            pipe.inputReceived(b"z" * 8191 + b"\n")
             fed += 8192
             self.assertLess(fed, 1 << 20)
         self.assertLess(pipe.queued, 100_000)
         pair.pump()
-        self.assertFalse(stdio.paused)
+        self.assertFalse(streams.paused)
         self.assertEqual(sum(map(len, pair.server.messages)), fed)
 
     def test_slowOutput(self) -> None:
         """Nothing is written while standard output is full; all is when it takes more."""
-        pair, _, stdio = self.pipe()
-        stdio.producer.pauseProducing()
+        pair, pipe, streams = self.pipe()
+        pipe.pauseProducing()
         pair.server.sendMessage(b"patience")
         pair.pump()
-        self.assertEqual(stdio.written, b"")
-        stdio.producer.resumeProducing()
-        self.assertEqual(stdio.written, b"patience")
+        self.assertEqual(streams.written, b"")
+        pipe.resumeProducing()
+        self.assertEqual(streams.written, b"patience")
 
     def test_silence(self) -> None:
         """After the input's end goodbye comes so long after the last reply, and not before."""
-        pair, pipe, stdio = self.pipe(quitAfter=1.0)
-        stdio.protocol.dataReceived(b"question")
-        stdio.protocol.readConnectionLost()
+        pair, pipe, streams = self.pipe(quitAfter=1.0)
+        pipe.inputReceived(b"question")
+        pipe.inputEnded()
         for _ in range(3):
             pair.advance(0.75)
             pair.server.sendMessage(b"reply")
@@ -658,25 +615,25 @@ class PipeTests(TalkCase):
         pair.advance(0.5)
         self.assertIs(self.successResultOf(ensureDeferred(pipe.over())).cause, Cause.GOODBYE)
         self.assertEqual(pair.server.messages, [b"question"])
-        self.assertEqual(stdio.written, b"reply" * 3)
+        self.assertEqual(streams.written, b"reply" * 3)
 
     def test_fullOutputIsNotSilence(self) -> None:
         """While standard output is full nothing can be received: that is not the end."""
-        pair, pipe, stdio = self.pipe(quitAfter=1.0)
-        stdio.protocol.readConnectionLost()
-        stdio.producer.pauseProducing()
+        pair, pipe, _ = self.pipe(quitAfter=1.0)
+        pipe.inputEnded()
+        pipe.pauseProducing()
         pair.advance(5.0)
         self.assertIsNone(pipe.termination)
-        stdio.producer.resumeProducing()
+        pipe.resumeProducing()
         pair.advance(2.0)
         self.assertTrue(pipe.termination is not None and pipe.termination.clean)
 
     def test_slowServerIsNotSilent(self) -> None:
         """While input waits to be sent there is nothing to reply to yet."""
-        pair, pipe, stdio = self.pipe(quitAfter=1.0)
+        pair, pipe, _ = self.pipe(quitAfter=1.0)
         pair.freeze()
-        stdio.protocol.dataReceived(b"w" * (1 << 20))
-        stdio.protocol.readConnectionLost()
+        pipe.inputReceived(b"w" * (1 << 20))
+        pipe.inputEnded()
         pair.advance(5.0)
         self.assertGreater(pipe.queued, 0)
         pair.serverEnd.frozen = pair.clientEnd.frozen = False
@@ -686,19 +643,19 @@ class PipeTests(TalkCase):
 
     def test_atOnce(self) -> None:
         """With zero goodbye follows the input; what the server had queued still arrives."""
-        pair, pipe, stdio = self.pipe(quitAfter=0.0)
+        pair, pipe, streams = self.pipe(quitAfter=0.0)
         pair.server.doing["messageReceived"] = pair.server.sendMessage
-        stdio.protocol.dataReceived(b"a\nb")
-        stdio.protocol.readConnectionLost()
+        pipe.inputReceived(b"a\nb")
+        pipe.inputEnded()
         pair.pump()
         self.assertIs(self.successResultOf(ensureDeferred(pipe.over())).cause, Cause.GOODBYE)
-        self.assertEqual(stdio.written, b"a\nb")
-        self.assertTrue(stdio.closed)
+        self.assertEqual(streams.written, b"a\nb")
+        self.assertTrue(streams.closed)
 
     def test_never(self) -> None:
         """With a negative number the server decides when it is over."""
-        pair, pipe, stdio = self.pipe(quitAfter=-1.0)
-        stdio.protocol.readConnectionLost()
+        pair, pipe, _ = self.pipe(quitAfter=-1.0)
+        pipe.inputEnded()
         pair.advance(100.0)
         self.assertIsNone(pipe.termination)
         pair.server.goodbye()
@@ -708,33 +665,54 @@ class PipeTests(TalkCase):
 
     def test_leaving(self) -> None:
         """After goodbye input is read no more, but what the server sends is still written."""
-        pair, pipe, stdio = self.pipe()
+        pair, pipe, streams = self.pipe()
         pair.server.sendMessage(b"last words")
         pipe.leave()
-        self.assertTrue(stdio.paused)
-        self.assertFalse(stdio.closed)
+        self.assertTrue(streams.paused)
+        self.assertFalse(streams.closed)
         pair.pump()
-        self.assertEqual(stdio.written, b"last words")
-        self.assertTrue(stdio.closed)
+        self.assertEqual(streams.written, b"last words")
+        self.assertTrue(streams.closed)
 
     def test_outputGone(self) -> None:
         """When nobody reads the output any more, goodbye is said even if it was full."""
-        pair, pipe, stdio = self.pipe()
-        stdio.producer.pauseProducing()
+        pair, pipe, _ = self.pipe()
+        pipe.pauseProducing()
         pair.server.sendMessage(b"unread")
         pair.pump()
-        stdio.protocol.writeConnectionLost()
+        pipe.outputClosed()
         pair.pump()
         self.assertTrue(pipe.termination is not None and pipe.termination.clean)
 
     def test_sentAway(self) -> None:
         """A server that asks to leave while there is input makes a difference, and a line."""
-        pair, pipe, stdio = self.pipe()
+        pair, pipe, streams = self.pipe()
         pair.server.goAway(EndReason.OVERLOADED, retryAfter=5.0)
         pair.pump()
         self.assertTrue(pipe.sentAway)
-        self.assertTrue(stdio.paused)
+        self.assertTrue(streams.paused)
         self.assertIn("too many sessions; come back in 5 s", self.errors.getvalue())
+
+    def test_binary(self) -> None:
+        """Octets are sent as they come, at once, whether they have a newline or not."""
+        pair, pipe, _ = self.pipe()
+        for octets in (b"\0\1\2", b"one\ntwo\n", b"\xff" * 65536):
+            pipe.inputReceived(octets)
+            pair.pump()
+            self.assertEqual(pair.server.messages.pop(), octets)
+
+    def test_failure(self) -> None:
+        """When input or output fails there is no goodbye, which would say that all was well."""
+        pair, pipe, streams = self.pipe()
+        pair.server.sendMessage(b"last words")
+        pair.pump()
+        pipe.fail("cannot read standard input: Input/output error")
+        pipe.fail("and more went wrong after that")
+        pair.pump()
+        self.assertEqual(pipe.trouble, "cannot read standard input: Input/output error")
+        self.assertIs(pair.server.termination.cause, Cause.TRUNCATED)
+        self.assertEqual(streams.written, b"last words")
+        self.assertTrue(streams.closed)
 
 
 class PingerTests(TalkCase):

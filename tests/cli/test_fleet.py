@@ -18,11 +18,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.cli.madeup import CLEAR, NOW, traffic
 from tests.cli.madeup import thing as record
 from tests.cli.test_commands import PROJECT, HomeCase
-from thing.cli import main, sending
+from thing.cli import sending
 from thing.cli.address import DEFAULT_STATUS, parseStatus
 from thing.cli.answers import Answer, BadAnswer, readObject
 from thing.cli.board import HELP as BOARD_HELP
 from thing.cli.board import MOST_TYPED, Board, endings, ordered, summary
+from thing.cli.commands import commands
 from thing.cli.events import KINDS
 from thing.cli.exits import ExitCode
 from thing.cli.following import describe
@@ -244,7 +245,7 @@ class ArgumentTests(HomeCase):
     def test_hugeInput(self) -> None:
         """A message that no server takes is not read to its end."""
         self.patch(sending, "MAX_INPUT", 10)
-        result = CliRunner().invoke(main, ["send", "x"], input=b"x" * 11)
+        result = CliRunner().invoke(commands, ["send", "x"], input=b"x" * 11)
         self.assertExit(result, ExitCode.NOT_TAKEN, "longer")
 
 

@@ -241,7 +241,7 @@ class ConnectTests(CommandCase):
     """``thing connect`` moves bytes."""
 
     async def test_lines(self) -> None:
-        """Lines go out one by one and come back; at the end of the input comes goodbye."""
+        """What is written goes out, and comes back; at the end of the input comes goodbye."""
         messages: list[bytes] = []
 
         def received(server: Server, message: bytes) -> None:
@@ -252,14 +252,14 @@ class ConnectTests(CommandCase):
         command.write(b"one\ntwo\n\nthree")
         command.endInput()
         await self.assertExit(command, ExitCode.GOODBYE, b"end: both sides said goodbye")
-        self.assertEqual(messages, [b"one\n", b"two\n", b"\n", b"three"])
+        self.assertEqual(b"".join(messages), b"one\ntwo\n\nthree")
         self.assertEqual(command.out, b"ONE\nTWO\n\nTHREE")
         self.assertTrue(self.terminations[0].clean)
 
     async def test_conversation(self) -> None:
-        """What is received is written at once, while the input stays open."""
+        """What is written goes out at once, without a newline, too, and so it comes back."""
         command = self.connect(self.serve(ECHO))
-        for line in (b"first\n", b"second\n"):
+        for line in (b"first\n", b"\x16\x03\x01", b"\0", b"k" * 60000, b"second\n"):
             command.write(line)
             await command.wrote(line)
         command.endInput()

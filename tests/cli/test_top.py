@@ -29,7 +29,7 @@ ENTER_SCREEN, LEAVE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
 HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 CRASHING = """
-from thing.cli import main
+from thing.cli.commands import commands
 from thing.cli.board import Board
 shown = Board.see
 def see(board, snapshot):
@@ -37,7 +37,7 @@ def see(board, snapshot):
         raise RuntimeError("a mistake in the program")
     shown(board, snapshot)
 Board.see = see
-main(prog_name="thing")
+commands(prog_name="thing")
 """
 
 JOB = """

@@ -7,68 +7,39 @@ to import; what does the work is imported when a command runs.
 
 from __future__ import annotations
 
-from importlib.metadata import PackageNotFoundError, version
-
-import click
-
-from thing.cli.connect import connect
-from thing.cli.events import events
-from thing.cli.exits import EPILOG, CommandError, ExitCode
-from thing.cli.keys import fingerprint, keygen
-from thing.cli.ls import ls
-from thing.cli.ping import ping
-from thing.cli.send import send
-from thing.cli.top import top
-from thing.errors import CredentialError
+import os
+import sys
+from contextlib import suppress
 
 __all__ = ["main"]
 
 
-class _Commands(click.Group):
-    """Turns the errors that any command may meet into one line and an exit code."""
-
-    def invoke(self, ctx: click.Context) -> object:
-        """
-        Run the command.
-
-        :param ctx: what was parsed.
-        :return: what the command returns.
-        :raises CommandError: if a key or a file cannot be used.
-        """
-        try:
-            return super().invoke(ctx)
-        except CredentialError as error:
-            raise CommandError(str(error)) from None
-        except (click.Abort, KeyboardInterrupt):
-            raise CommandError("interrupted", ExitCode.INTERRUPTED) from None
-
-
-def _showVersion(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if not wanted or context.resilient_parsing:
-        return
-    try:
-        click.echo(f"thing {version('thing')}")
-    except PackageNotFoundError:
-        click.echo("thing, not installed")
-    context.exit()
-
-
-@click.group(
-    cls=_Commands,
-    epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
-@click.option(
-    "--version",
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_showVersion,
-    help="Show the version and exit.",
-)
 def main() -> None:
-    """Talk over Thing: secure sessions that know whether the other side is alive."""
+    """
+    Run the command line.
+
+    :raises SystemExit: always, with the exit code.
+    """
+    try:
+        fillGaps()
+        from thing.cli.commands import run  # Not sooner: it takes a while, and opens files.
+
+        run()
+    except KeyboardInterrupt:
+        with suppress(OSError):
+            os.write(2, b"thing: interrupted\n")
+        sys.exit(130)
 
 
-for _command in (keygen, fingerprint, connect, ping, ls, send, events, top):
-    main.add_command(_command)
+def fillGaps() -> None:
+    """
+    Open the standard descriptors that are closed; no file and no socket gets their numbers then.
+
+    ``/dev/null`` stands there the wrong way round, so that to use it is an error: but standard
+    error takes all that is written to it.
+    """
+    for descriptor, flags in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, flags)

@@ -34,11 +34,12 @@ def connect(client: ClientOptions, ttl: float | None, quitAfter: float) -> None:
     Twisted client endpoint string such as tcp:HOST:PORT, tls:HOST:PORT or
     unix:PATH.
 
-    Each line of standard input is sent as one message, its newline included;
-    of a line longer than 64 KiB, every 64 KiB are one. What is received is
-    written to standard output as it is. When standard input has ended, all of
-    it is sent, replies are awaited until -q says that enough is enough, and
-    goodbye is said: what the server had to send before that still arrives.
+    Standard input is sent as it comes, at once and whatever octets it has: a
+    terminal gives a line, a pipe what was written to it. Each such piece is a
+    message, of 64 KiB at most. What is received is written to standard output
+    as it is. When standard input has ended, all of it is sent, replies are
+    awaited until -q says that enough is enough, and goodbye is said: what the
+    server had to send before that still arrives.
 
     Ctrl-C says goodbye, too, and drops what was not read yet; a second Ctrl-C
     ends at once. A reader of standard output that stops reading for longer
@@ -49,6 +50,6 @@ def connect(client: ClientOptions, ttl: float | None, quitAfter: float) -> None:
 
     if math.isnan(quitAfter):
         raise click.UsageError("--quit-after: not a number")
-    if sys.stdin is None or sys.stdout is None:
-        raise click.UsageError("standard input and output must be open; /dev/null is")
+    if sys.stdin is None:
+        raise click.UsageError("standard input must be open; /dev/null is")
     converse(client, lambda: Pipe(client.verbose, quitAfter), requestedTtl=ttl, stream=True)

@@ -6,8 +6,6 @@ Nothing here costs time to import, since ``thing --help`` shows the codes.
 
 from __future__ import annotations
 
-import sys
-from contextlib import suppress
 from typing import IO, Any
 
 import click
@@ -19,7 +17,7 @@ class ExitCode(Worded):
     """The exit codes of all commands; :attr:`sentence` is what ``--help`` shows."""
 
     GOODBYE = 0, "done; a session ended with goodbye from both sides"
-    FAILED = 1, "a key or a file cannot be used"
+    FAILED = 1, "a key, a file, standard input or output cannot be used"
     USAGE = 2, "the command line is not right"
     NOT_CONNECTED = 3, "no connection, or no answer in time"
     NOT_TRUSTED = 4, "the server's key is unknown, changed or revoked"
@@ -75,6 +73,4 @@ def complain(message: str) -> None:
 
     :param message: the line, without a newline.
     """
-    # Standard error may be the non-blocking terminal of standard input, or gone.
-    with suppress(OSError):
-        click.echo(f"thing: {message}", file=sys.stderr)
+    click.echo(f"thing: {message}", err=True)

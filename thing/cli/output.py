@@ -1,17 +1,16 @@
-"""Writes lines to standard output, until its reader goes away."""
+"""Writes to the standard streams; what cannot be written to standard output ends the command."""
 
 from __future__ import annotations
 
 import io
 import json
-import os
 import select
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -26,6 +25,73 @@ class Stopped(BaseException):
     """Somebody asked the process to end."""
 
 
+class _StandardOutput(io.FileIO):
+    """Standard output, whoever writes there: a failure is told once, and what follows dropped."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout.fileno(), "w", closefd=False)
+        self._failed = False
+
+    def write(self, octets: Any) -> int:
+        """
+        Write some octets, and wait until it can be done.
+
+        :param octets: the octets.
+        :return: how many were written.
+        :raises ReaderGone: if nobody reads them.
+        :raises CommandError: if they cannot be written.
+        """
+        if self._failed:
+            return len(octets)
+        try:
+            while (written := super().write(octets)) is None:
+                select.select([], [self], [])
+            return written
+        except BrokenPipeError:
+            self._failed = True
+            raise ReaderGone from None
+        except OSError as error:
+            self._failed = True
+            raise CommandError(f"cannot write to standard output: {error.strerror}") from None
+
+
+class _StandardError(io.FileIO):
+    """Standard error, which may be full or gone: then what is written there is lost."""
+
+    def __init__(self) -> None:
+        super().__init__(2, "w", closefd=False)
+
+    def write(self, octets: Any) -> int:
+        """
+        Write some octets, or drop them.
+
+        :param octets: the octets.
+        :return: how many there were to write less.
+        """
+        try:
+            written: int | None = super().write(octets)
+        except OSError:
+            written = None
+        return len(octets) if written is None else written
+
+
+def guardStandardStreams() -> None:
+    """
+    Have what fails at the standard streams told as :func:`write` tells it, whoever writes.
+
+    A closed standard error swallows what is written: it must not go elsewhere.
+    """
+    if sys.stdout is not None:
+        # A question mark for what the user's encoding does not have.
+        sys.stdout = _textOver(_StandardOutput(), sys.stdout, "replace")
+    sys.stderr = _textOver(_StandardError(), sys.stderr, "backslashreplace")
+
+
+def _textOver(raw: io.FileIO, before: TextIO | None, errors: str) -> io.TextIOWrapper:
+    encoding = "utf-8" if before is None else before.encoding
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, errors, line_buffering=True)
+
+
 def write(lines: Iterable[str]) -> None:
     """
     Write some lines.
@@ -34,9 +100,7 @@ def write(lines: Iterable[str]) -> None:
     :raises ReaderGone: if nobody reads them.
     :raises CommandError: if they cannot be written.
     """
-    text = "".join(f"{line}\n" for line in lines)
-    with _plainErrors():
-        click.echo(text, nl=False)
+    click.echo("".join(f"{line}\n" for line in lines), nl=False)
 
 
 def writeOctets(octets: bytes) -> None:
@@ -47,19 +111,7 @@ def writeOctets(octets: bytes) -> None:
     :raises ReaderGone: if nobody reads them.
     :raises CommandError: if they cannot be written.
     """
-    with _plainErrors():
-        click.echo(octets, nl=False)
-
-
-@contextmanager
-def _plainErrors() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise ReaderGone from None
-    except OSError as error:
-        _dropOutput()
-        raise CommandError(f"cannot write to standard output: {error.strerror}") from None
+    click.echo(octets, nl=False)
 
 
 def asLine(found: dict[str, Any]) -> str:
@@ -90,16 +142,11 @@ def endingQuietly(unfinished: ExitCode = ExitCode.GOODBYE) -> Iterator[None]:
     :param unfinished: the exit code if it was a signal; one that is not zero is explained.
     :return: a context manager.
     :raises SystemExit: with the exit code.
-    :raises click.UsageError: if there is no standard output.
     """
-    if sys.stdout is None:
-        raise click.UsageError("standard output must be open; /dev/null is")
-    _replaceUnwritable()
     before = signal.signal(signal.SIGTERM, _stop)
     try:
         yield
     except ReaderGone:
-        _dropOutput()
         raise SystemExit(ExitCode.GOODBYE) from None
     except (KeyboardInterrupt, Stopped):
         if unfinished is ExitCode.GOODBYE:
@@ -111,15 +158,3 @@ def endingQuietly(unfinished: ExitCode = ExitCode.GOODBYE) -> Iterator[None]:
 
 def _stop(number: int, frame: FrameType | None) -> None:
     raise Stopped
-
-
-def _replaceUnwritable() -> None:
-    """Write a question mark for what the user's encoding does not have."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")
-
-
-def _dropOutput() -> None:
-    """What Python still holds for standard output shall not be tried again at exit."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
-import sys
 
-import click
-
+from thing.cli.exits import CommandError
+from thing.cli.output import ReaderGone, write
 from thing.cli.session import CommandProtocol
 from thing.events import Termination
 
@@ -128,11 +126,11 @@ class Pinger(CommandProtocol):
             self._print(str(self._times))
 
     def _print(self, line: str) -> None:
-        """Print a line; when nobody reads it any more, leave."""
+        """Print a line; if that cannot be done, leave."""
         try:
-            click.echo(line)
-        except OSError:
-            # What Python still holds for the broken pipe shall not be tried again at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            write([line])
+        except ReaderGone:
             if self.termination is None:
                 self.leave()
+        except CommandError as error:
+            self.fail(error.message)

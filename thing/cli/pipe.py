@@ -2,118 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.internet.stdio import StandardIO
-from twisted.python.failure import Failure
-from zope.interface import implementer
+from twisted.internet.interfaces import IDelayedCall
 
 from thing.cli.session import CommandProtocol
+from thing.cli.standard import StandardStreams
 from thing.events import Termination
-
-LONGEST = 65536
-"""The longest message that is made of the input, octets."""
-
-
-class Lines:
-    """Cuts input into messages: lines with their newlines, or :data:`LONGEST` octets of one."""
-
-    def __init__(self) -> None:
-        """Start with nothing."""
-        self._rest = b""
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        """
-        Take more input.
-
-        :param data: the input.
-        :return: the messages that are complete now.
-        """
-        text, start = self._rest + data, 0
-        while True:
-            end = text.find(b"\n", start, start + LONGEST) + 1
-            if not end:
-                end = start + LONGEST
-                if end > len(text):
-                    break
-            yield text[start:end]
-            start = end
-        self._rest = text[start:]
-
-    def end(self) -> bytes:
-        """:return: the last line, which has no newline; empty if there is none."""
-        rest, self._rest = self._rest, b""
-        return rest
-
-
-@implementer(IHalfCloseableProtocol, IPushProducer)
-class StandardStreams(Protocol):
-    """
-    Standard input and output, for a :class:`Pipe`.
-
-    To the session standard input is a producer; that it is stopped leaves
-    standard output open.
-    """
-
-    def __init__(self, pipe: Pipe) -> None:
-        """:param pipe: whom to tell what happens."""
-        self._pipe = pipe
-        stdio: Any = StandardIO
-        self._stdio = stdio(self)
-        self._stdio.registerProducer(pipe, streaming=True)
-
-    def write(self, data: bytes) -> None:
-        """
-        Write to standard output.
-
-        :param data: the output.
-        """
-        self._stdio.write(data)
-
-    def close(self) -> None:
-        """Read no more, write what is still to be written, and be done."""
-        self._stdio.unregisterProducer()  # A paused one would have to be resumed first.
-        self._stdio.loseConnection()
-
-    def pauseProducing(self) -> None:
-        """Read no input for now."""
-        self._stdio.pauseProducing()
-
-    def resumeProducing(self) -> None:
-        """Read input again."""
-        self._stdio.resumeProducing()
-
-    def stopProducing(self) -> None:
-        """Read no input any more: the session takes nothing."""
-        self._stdio.pauseProducing()
-
-    def dataReceived(self, data: bytes) -> None:
-        """
-        Take input.
-
-        :param data: the input.
-        """
-        self._pipe.inputReceived(data)
-
-    def readConnectionLost(self) -> None:
-        """Standard input has ended."""
-        self._pipe.inputEnded()
-
-    def writeConnectionLost(self) -> None:
-        """Nobody reads standard output any more."""
-        self._pipe.outputClosed()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """
-        All output is written.
-
-        :param reason: not of interest.
-        """
-        self._pipe.outputClosed()
 
 
 class Pipe(CommandProtocol):
@@ -132,7 +26,6 @@ class Pipe(CommandProtocol):
         """
         super().__init__(verbose)
         self._quitAfter = quitAfter
-        self._lines = Lines()
         self._streams: StandardStreams | None = None
         self._outputFull = False
         self._outputDone: Deferred[None] = Deferred()
@@ -143,7 +36,9 @@ class Pipe(CommandProtocol):
     def handshakeCompleted(self) -> None:
         """Begin to read and write."""
         super().handshakeCompleted()
-        self._streams = StandardStreams(self)
+        from twisted.internet import reactor
+
+        self._streams = StandardStreams(reactor, self)
         self.registerProducer(self._streams, True)
 
     def messageReceived(self, message: bytes) -> None:
@@ -208,20 +103,16 @@ class Pipe(CommandProtocol):
 
     def inputReceived(self, data: bytes) -> None:
         """
-        Send the lines that are complete.
+        Send it, at once.
 
         :param data: some input.
         """
-        for line in self._lines.feed(data):
-            self.sendMessage(line)
+        self.sendMessage(data)
 
     def inputEnded(self) -> None:
-        """Send the last line and wait for silence, or do not wait."""
+        """Wait for silence, or do not wait."""
         self.unregisterProducer()
         self.done()
-        rest = self._lines.end()
-        if rest:
-            self.sendMessage(rest)
         if self._quitAfter == 0:
             self.leave()
         elif self._quitAfter > 0:

@@ -69,6 +69,7 @@ class CommandProtocol(ThingProtocol):
 
     :ivar lost: why the stream closed, if that was not its plain end.
     :ivar sentAway: whether the server asked to leave before this side was done.
+    :ivar trouble: what went wrong with this side's own input or output; empty for nothing.
     """
 
     def __init__(self, verbose: bool) -> None:
@@ -76,6 +77,7 @@ class CommandProtocol(ThingProtocol):
         self.verbose = verbose
         self.lost = ""
         self.sentAway = False
+        self.trouble = ""
         self._done = False
         self._connectedAt = 0.0
 
@@ -100,6 +102,16 @@ class CommandProtocol(ThingProtocol):
     def cut(self) -> None:
         """End at once, whatever is not yet sent or written."""
         self.abort()
+
+    def fail(self, trouble: str) -> None:
+        """
+        End because of this side's own input or output: no goodbye shall say that all was well.
+
+        :param trouble: what went wrong.
+        """
+        self.trouble = self.trouble or trouble
+        if self.termination is None:
+            self.abort()
 
     async def over(self) -> Termination:
         """
@@ -264,7 +276,9 @@ class Conversation:
             return ExitCode.NOT_CONNECTED
         termination = await self._protocol.over()
         code = self._code(self._protocol, termination)
-        if code is ExitCode.NOT_TRUSTED:
+        if code is ExitCode.FAILED:
+            complain(self._protocol.trouble)
+        elif code is ExitCode.NOT_TRUSTED:
             complainOfKey(termination.detail, options)
         elif code is ExitCode.INTERRUPTED:
             complain("interrupted")
@@ -274,6 +288,8 @@ class Conversation:
         return code
 
     def _code(self, protocol: CommandProtocol, termination: Termination) -> ExitCode:
+        if protocol.trouble:
+            return ExitCode.FAILED
         if self._interrupted:
             return ExitCode.INTERRUPTED
         if termination.clean and protocol.sentAway:

@@ -64,7 +64,7 @@ def top(
         with status.api() as api:
             Batch(api, board, delay, 1 if once else count, asJson).run()
         return
-    if any(stream is None or not stream.isatty() for stream in (sys.stdin, sys.stdout)):
+    if sys.stdin is None or not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("standard input and output are no terminal; -b needs none")
     from thing.cli.screen import Screen
 

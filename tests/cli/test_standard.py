@@ -1,0 +1,147 @@
+"""The standard streams of every command: full, gone, closed, broken, not to be waited for."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from typing import Any
+
+from tests.cli.madeup import FleetCase, thing
+from tests.cli.test_process import ECHO, CommandCase
+from thing import IdentityKey
+from thing.cli.exits import ExitCode
+
+MEMORY = "/proc/self/mem"
+"""A file that can be opened for reading, but not read at its beginning."""
+
+
+class FullTests(FleetCase):
+    """Output that cannot be written."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.numbers = itertools.count()
+        self.key.save(self.home / "ours")
+
+    def table(self) -> list[list[str]]:
+        """Every command that writes, as it is typed."""
+        self.fleet.add(thing("lamp"))
+        self.serveFleet()
+        key = str(self.home / f"key-{next(self.numbers)}")
+        target = self.serve({"handshakeCompleted": lambda server: server.sendMessage(b"hello")})
+        believed = ["--server-key", self.key.fingerprint, target]
+        commands = ("connect", "ping", "ls", "send", "events", "top", "keygen", "fingerprint")
+        return [
+            ["--help"],
+            ["--version"],
+            *([command, "--help"] for command in commands),
+            ["keygen", "-f", key],
+            ["keygen", "--preshared", "lamp", "-f", f"{key}.psk"],
+            ["fingerprint", str(self.home / "ours")],
+            ["connect", *believed],
+            ["ping", *believed],
+            ["ls"],
+            ["ls", "--json"],
+            ["top", "--once"],
+            ["top", "--once", "--json"],
+        ]
+
+    async def assertEach(self, childFDs: dict[int, Any], code: ExitCode, said: bytes) -> None:
+        """Each command ends so, and says so in one line, or not at all."""
+        table = self.table()
+        commands = [self.run_(*arguments, childFDs=childFDs) for arguments in table]
+        for arguments, command in zip(table, commands, strict=True):
+            await self.assertExit(command, code)
+            self.assertEqual(command.err, said, arguments)
+
+    async def test_full(self) -> None:
+        """On a full disk every command says that in one line, and its exit code is not zero."""
+        with open("/dev/full", "wb") as full:
+            await self.assertEach(
+                {0: "w", 1: full.fileno(), 2: "r"},
+                ExitCode.FAILED,
+                b"thing: cannot write to standard output: No space left on device\n",
+            )
+
+    async def test_readerGone(self) -> None:
+        """When nobody reads the output, every command ends without a word."""
+        reader, writer = os.pipe()
+        os.close(reader)
+        self.addCleanup(os.close, writer)
+        await self.assertEach({0: "w", 1: writer, 2: "r"}, ExitCode.GOODBYE, b"")
+
+    async def test_closed(self) -> None:
+        """Without standard output no command does anything."""
+        await self.assertEach(
+            {0: "w", 2: "r"},
+            ExitCode.USAGE,
+            b"thing: standard output must be open; /dev/null is\n",
+        )
+
+    async def test_sent(self) -> None:
+        """A message whose answer cannot be written was sent all the same, but that is not 0."""
+        self.table()
+        self.fleet.delivering = lambda message: b"on"
+        with open("/dev/full", "wb") as full:
+            command = self.run_("send", "lamp", "x", childFDs={0: "w", 1: full.fileno(), 2: "r"})
+        await self.assertExit(command, ExitCode.FAILED, b"No space left on device")
+
+
+class ConnectedTests(CommandCase):
+    """The streams of a session."""
+
+    async def test_inputFails(self) -> None:
+        """Input that cannot be read is not at its end: the server sees no goodbye."""
+        with open(MEMORY, "rb") as broken:
+            command = self.connect(self.serve(ECHO), childFDs={0: broken.fileno(), 1: "r", 2: "r"})
+        await self.assertExit(
+            command, ExitCode.FAILED, b"thing: cannot read standard input: Input/output error\n"
+        )
+        self.assertFalse(self.terminations[0].clean)
+
+    async def test_outputFails(self) -> None:
+        """Output that cannot be written ends the session, at its very end, too."""
+        for arguments in ([], ["-q", "0"]):
+            with open("/dev/full", "wb") as full:
+                command = self.connect(
+                    self.serve(ECHO), *arguments, childFDs={0: "w", 1: full.fileno(), 2: "r"}
+                )
+            command.write(b"an echo")
+            command.endInput()
+            await self.assertExit(
+                command, ExitCode.FAILED, b"thing: cannot write to standard output: No space left"
+            )
+
+    async def test_closedError(self) -> None:
+        """What would go to a closed standard error goes nowhere, and not into the output."""
+        command = self.connect(self.serve(ECHO), childFDs={0: "w", 1: "r"})
+        command.write(b"an echo")
+        command.endInput()
+        await self.assertExit(command, ExitCode.GOODBYE)
+        self.assertEqual(command.out, b"an echo")
+
+    async def test_gaps(self) -> None:
+        """Whichever descriptors are closed, no report is in the output, nor in a file."""
+        table = (
+            (["connect", "127.0.0.1:1"], ExitCode.NOT_CONNECTED, b""),
+            (["connect", "127.0.0.1:1", "--server-key", "x"], ExitCode.USAGE, b""),
+            (["ping", "127.0.0.1:1"], ExitCode.NOT_CONNECTED, b""),
+            (["keygen", "-f"], ExitCode.GOODBYE, b"Your identification"),
+        )
+        runs = []
+        for closed in range(8):
+            ours = {number: end for number, end in enumerate("wrr") if not closed & 1 << number}
+            path = str(self.home / f"key-{closed}")
+            for words, code, output in table:
+                keygen, connect = words[0] == "keygen", words[0] == "connect"
+                command = self.run_(*words, *([path] if keygen else []), childFDs=ours)
+                if 1 not in ours or (0 not in ours and connect):
+                    runs.append((command, ExitCode.USAGE, b""))
+                else:
+                    runs.append((command, code, output))
+        for command, code, output in runs:
+            await self.assertExit(command, code)
+            self.assertEqual(command.out[:19], output)
+        for closed in range(8):
+            if not closed & 2:
+                IdentityKey.load(self.home / f"key-{closed}")

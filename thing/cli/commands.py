@@ -1,0 +1,87 @@
+"""All commands in one, and what they have in common when they end."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import PackageNotFoundError, version
+
+import click
+
+from thing.cli.connect import connect
+from thing.cli.events import events
+from thing.cli.exits import EPILOG, CommandError, ExitCode, complain
+from thing.cli.keys import fingerprint, keygen
+from thing.cli.ls import ls
+from thing.cli.output import ReaderGone, guardStandardStreams
+from thing.cli.ping import ping
+from thing.cli.send import send
+from thing.cli.top import top
+from thing.errors import CredentialError
+
+__all__ = ["commands", "run"]
+
+
+class _Commands(click.Group):
+    """Turns the errors that any command may meet into one line and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """
+        Run the command.
+
+        :param ctx: what was parsed.
+        :return: what the command returns.
+        :raises CommandError: if a key or a file cannot be used.
+        """
+        try:
+            return super().invoke(ctx)
+        except CredentialError as error:
+            raise CommandError(str(error)) from None
+        except (click.Abort, KeyboardInterrupt):
+            raise CommandError("interrupted", ExitCode.INTERRUPTED) from None
+
+
+def _showVersion(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
+    if not wanted or context.resilient_parsing:
+        return
+    try:
+        click.echo(f"thing {version('thing')}")
+    except PackageNotFoundError:
+        click.echo("thing, not installed")
+    context.exit()
+
+
+@click.group(
+    cls=_Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_showVersion,
+    help="Show the version and exit.",
+)
+def commands() -> None:
+    """Talk over Thing: secure sessions that know whether the other side is alive."""
+
+
+for _command in (keygen, fingerprint, connect, ping, ls, send, events, top):
+    commands.add_command(_command)
+
+
+def run() -> None:
+    """
+    Run what the user typed.
+
+    :raises SystemExit: always, with the exit code.
+    """
+    guardStandardStreams()
+    if sys.stdout is None:
+        complain("standard output must be open; /dev/null is")
+        raise SystemExit(ExitCode.USAGE)
+    try:
+        commands(prog_name="thing")
+    except ReaderGone:
+        raise SystemExit(ExitCode.GOODBYE) from None
