@@ -16,7 +16,6 @@ from twisted.internet.interfaces import (
     IProtocolFactory,
 )
 from twisted.internet.protocol import Factory, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
@@ -40,7 +39,6 @@ class StreamProtocol(ThingProtocol):
     application: IProtocolFactory
     transport: Any
     wrapped: IProtocol | None = None
-    _log = Logger()
     _carried: StreamTransport | None = None
     _bug: Failure | None = None
     _waiter: Deferred[IProtocol] | None = None
@@ -111,7 +109,7 @@ class StreamProtocol(ThingProtocol):
     def _notBuilt(self, failure: Failure) -> None:
         """Nobody is there to talk to: leave in order."""
         if self._waiter is None and not isinstance(failure.value, NoProtocol):
-            self._log.failure("The application's factory failed", failure=failure)
+            self.factory.failures.log("The application's factory failed", failure)
         self._bug = failure
         self._answer(failure)
         self.goodbye()

@@ -14,7 +14,6 @@ from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.core.client import ClientConnection
@@ -35,6 +34,7 @@ from thing.identity import Identity
 from thing.session.beating import Beating
 from thing.session.clock import callOff
 from thing.session.deadline import DeadlineTimer
+from thing.session.failures import Failures
 from thing.session.producers import PacedProducer
 from thing.session.sinks import WRITE_BATCH, Sink, openSink
 from thing.session.transports import (
@@ -51,6 +51,10 @@ LINGER = 2.0
 
 class Owner(Protocol):
     """Whom a driver works for: what it tells, and what it must ask."""
+
+    @property
+    def failures(self) -> Failures:
+        """Logs what goes wrong in the program's own code."""
 
     def authorize(self, identity: Identity, /) -> Deferred[Identity]:
         """
@@ -92,7 +96,6 @@ class Driver:
         "_owner", "_producer", "_sending", "_sink", "_timer", "_transport",
         "core", "proved",
     )  # fmt: skip
-    _log = Logger()
 
     def __init__(
         self,
@@ -119,6 +122,11 @@ class Driver:
         self.proved: Identity | None = None
         self._beating: Beating | None = None
         self._producer: PacedProducer | None = None  # Most sessions have none.
+
+    @property
+    def failures(self) -> Failures:
+        """Logs what goes wrong in the program's own code."""
+        return self._owner.failures
 
     # In: the transport's octets.
 
@@ -221,7 +229,7 @@ class Driver:
             self._failed()
 
     def _failed(self) -> None:
-        self._log.failure("The application failed; its session ends")
+        self.failures.log("The application failed; its session ends")
         self.follow(self.core.reject(ErrorCode.INTERNAL_ERROR, self._now(), "a failed callback"))
 
     def _handleCompleted(self, event: HandshakeCompleted) -> None:
@@ -343,7 +351,7 @@ class Driver:
             return  # The session ended first, and with it the question.
         error = failure.value
         if not isinstance(error, NotAuthorized):
-            self._log.failure("The authorizer failed", failure=failure)
+            self.failures.log("The authorizer failed", failure)
             error = NotAuthorized("the authorizer failed", ErrorCode.INTERNAL_ERROR)
         self.follow(self.core.reject(error.code, self._now(), error.detail, error.retryAfter))
 

@@ -26,6 +26,7 @@ from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity
 from thing.session.clock import SteadyClock
 from thing.session.door import Door
+from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
 from thing.session.journal import Journal
 from thing.session.kept import KeptTicket
@@ -66,6 +67,7 @@ class ThingFactory(Factory):
     :ivar reviews: how often it was asked anew who is authorized.
     :ivar loopLag: how late the latest timer came, seconds: the event loop's lag.
     :ivar clock: the steady clock that measures everything.
+    :ivar failures: logs what goes wrong in the program's own code.
     """
 
     protocol: Callable[[], ThingProtocol] = ThingProtocol  # type: ignore[assignment]
@@ -106,6 +108,7 @@ class ThingFactory(Factory):
         self._ticket = KeptTicket()
         door: Door[Link[ThingProtocol]] = Door(limits or Limits(), jitter)
         judges = isinstance(settings, ServerSettings)
+        self.failures = Failures(self._log, clock.seconds)
         journal = Journal(self._log, clock.seconds)
         self._reception = Reception(door, journal, clock.seconds, judges, self._followTrust)
         self.terminations: Counter[Cause] = self._reception.terminations
@@ -337,7 +340,7 @@ class ThingFactory(Factory):
             try:
                 observer(protocol, event)
             except Exception:
-                self._log.failure("An observer failed")
+                self.failures.log("An observer failed")
 
     def loopLagged(self, seconds: float) -> None:
         """

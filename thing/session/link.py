@@ -56,6 +56,7 @@ from thing.identity import Identity
 from thing.session.addresses import networkOf
 from thing.session.callbacks import SessionCallbacks
 from thing.session.driver import Driver
+from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
 from thing.session.limits import Limits
 from thing.session.reception import Reception
@@ -80,6 +81,7 @@ class SessionFactory(Protocol[P]):
     limits: Limits
     clock: IReactorTime
     jitter: Callable[[], float]
+    failures: Failures
     sessions: set[P]
     observers: list[Callable[[P, Event], None]]
     served: dict[str, IProtocolFactory | IStreamServer]
@@ -234,7 +236,7 @@ class Link(Generic[P]):
         try:
             self.protocol.connectionLost(reason)
         except Exception:
-            self._log.failure("The application failed after its session had ended")
+            self.failures.log("The application failed after its session had ended")
 
     # What can be asked.
 
@@ -287,6 +289,11 @@ class Link(Generic[P]):
     def clock(self) -> IReactorTime:
         """Measures time."""
         return self.factory.clock
+
+    @property
+    def failures(self) -> Failures:
+        """Logs what goes wrong in the program's own code."""
+        return self.factory.failures
 
     @property
     def served(self) -> Mapping[str, IProtocolFactory | IStreamServer]:

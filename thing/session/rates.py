@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 WINDOW = 1.0
-"""For how long a :class:`RateLimiter` counts before it begins anew, seconds."""
+"""For how long a :class:`RateLimiter` counts by default before it begins anew, seconds."""
 
 
 class RecentCount:
@@ -37,11 +37,15 @@ class RecentCount:
 
 
 class RateLimiter:
-    """Lets so many of something through each second, and counts what it holds back."""
+    """Lets so many of something through in a time, and counts what it holds back."""
 
-    def __init__(self, most: int) -> None:
-        """:param most: how many get through in a second."""
+    def __init__(self, most: int, window: float = WINDOW) -> None:
+        """
+        :param most: how many get through.
+        :param window: in how long, seconds.
+        """
         self._most = most
+        self._window = window
         self._passed = 0
         self._held = 0
         self._until = 0.0
@@ -54,7 +58,7 @@ class RateLimiter:
         :return: whether it gets through; else it is counted.
         """
         if now >= self._until:
-            self._until, self._passed = now + WINDOW, 0
+            self._until, self._passed = now + self._window, 0
         if self._passed < self._most:
             self._passed += 1
             return True
@@ -63,7 +67,7 @@ class RateLimiter:
 
     def takeHeld(self, now: float) -> int:
         """
-        Say how many were held back, once their second is over.
+        Say how many were held back, once their time is over.
 
         :param now: the time, seconds.
         :return: how many since the last time; zero while they are still counted.

@@ -12,7 +12,6 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.core.messages import REQUEST_LIMIT
@@ -32,7 +31,6 @@ class Requests:
     """Both sides' requests that have no answer yet."""
 
     __slots__ = ("_answering", "_clock", "_driver", "_waiting")
-    _log = Logger()
 
     def __init__(self, driver: Driver, clock: IReactorTime) -> None:
         """
@@ -107,7 +105,7 @@ class Requests:
         if isinstance(error, RequestFailed) and error.status is ReplyStatus.NOT_TAKEN:
             return ReplyStatus.NOT_TAKEN, b""
         if number in self._answering:  # Else it was cancelled, because the session ended.
-            self._log.failure("A request was not answered; its session goes on", failure=failure)
+            self._driver.failures.log("A request was not answered; its session goes on", failure)
         return ReplyStatus.FAILED, b""
 
     def _reply(self, answer: tuple[ReplyStatus, bytes], number: int) -> None:

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, NotAuthorized
 from thing.events import Termination
 from thing.identity import Identity
+from thing.session.failures import Failures
 
 AT_ONCE = 16
 """How many questions an authorizer is asked at a time: it may look into a database."""
@@ -62,10 +63,12 @@ class Sessions(Protocol):
     The sessions of a server, as a factory has them.
 
     :ivar reviews: how often they were asked about.
+    :ivar failures: logs what goes wrong in the program's own code.
     """
 
     reviews: int
     clock: IReactorTime
+    failures: Failures
 
     @property
     def sessions(self) -> Collection[Reviewed]:
@@ -130,7 +133,7 @@ class Review:
     def _refused(self, session: Reviewed, failure: Failure) -> None:
         error: Any = failure.value
         if not isinstance(error, NotAuthorized):
-            self._log.failure("The authorizer failed; the session stays", failure=failure)
+            self._factory.failures.log("The authorizer failed; the session stays", failure)
         elif error.code is not ErrorCode.SERVER_BUSY:
             self._end(session, EndReason.REVOKED, error.detail)
 

@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory, IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
@@ -77,8 +76,6 @@ class CarriedStream:
     :ivar bug: what the protocol raised first, if it did.
     :ivar messagesSent: how often it was given something to send.
     """
-
-    _log = Logger()
 
     def __init__(self, number: int, label: str, owner: Owner) -> None:
         """
@@ -232,7 +229,7 @@ class CarriedStream:
         try:
             callWithContext({"system": self.logPrefix()}, callback, *args)  # type: ignore[no-untyped-call]
         except Exception as error:
-            self._log.failure("The protocol in a stream failed; its stream ends")
+            self._driver.failures.log("The protocol in a stream failed; its stream ends")
             self.bug = self.bug or Failure()  # type: ignore[no-untyped-call]
             self.stop(StopCode.FAILED)
             self._loseLater(error)

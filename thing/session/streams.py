@@ -13,7 +13,6 @@ from typing import Any
 from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred, maybeDeferred
 from twisted.internet.error import ConnectionDone, NoProtocol
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -67,8 +66,6 @@ class SessionStreams:
     It is the ``streams`` of a :class:`~thing.session.protocol.ThingProtocol`, and of the
     transports that :class:`~thing.session.interfaces.IThingTransport` describes.
     """
-
-    _log = Logger()
 
     def __init__(self, owner: Owner) -> None:
         """:param owner: whose they are."""
@@ -254,7 +251,8 @@ class SessionStreams:
             return  # It was given up first.
         code = _codeOf(failure.value)
         if code == StopCode.FAILED:
-            self._log.failure("A stream was not decided about; it is refused", failure=failure)
+            failures = self._owner.driver.failures
+            failures.log("A stream was not decided about; it is refused", failure)
         self._stop(event.stream, code)
 
     def _stop(self, number: int, code: int) -> None:
@@ -305,7 +303,7 @@ class SessionStreams:
         try:
             deciding.cancel()
         except Exception:
-            self._log.failure("The decision about a stream could not be cancelled")
+            self._owner.driver.failures.log("The decision about a stream could not be cancelled")
 
     def sessionEnded(self, termination: Termination) -> None:
         """

@@ -29,6 +29,7 @@ from thing.fleet.http.queries import Query, pathOf
 from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
 from thing.fleet.model import Filter, NotPresent, Status, Undelivered, messageData
 from thing.fleet.positions import parsePosition
+from thing.session.failures import Failures
 
 if TYPE_CHECKING:
     from thing.fleet.http.channel import StatusRequest
@@ -99,6 +100,7 @@ class FleetApi:
         page: bytes,
         ready: Callable[[], bool],
         wallClock: Callable[[], float],
+        failures: Failures,
         maxReaders: int = MAX_READERS,
     ) -> None:
         """
@@ -107,6 +109,7 @@ class FleetApi:
         :param page: the document at ``/``.
         :param ready: tells whether the node takes things.
         :param wallClock: tells the time of day, seconds.
+        :param failures: logs what goes wrong here.
         :param maxReaders: how many may follow the events at once.
         """
         self.readers: set[EventStream] = set()
@@ -119,6 +122,7 @@ class FleetApi:
         self._description = jsonAnswer(DESCRIPTION)
         self._ready = ready
         self._wallClock = wallClock
+        self._failures = failures
         self._maxReaders = maxReaders
         self._writer = EventWriter()
 
@@ -149,7 +153,7 @@ class FleetApi:
     def _failed(self, failure: Failure, request: StatusRequest) -> None:
         if request.gone and isinstance(failure.value, CancelledError):
             return
-        self._log.failure("A request could not be answered", failure)
+        self._failures.log("A request could not be answered", failure)
         if request.startedWriting:
             request.cut()
         else:

@@ -37,6 +37,7 @@ from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Meter
 from thing.fleet.page import document
 from thing.session.addresses import formatAddress
+from thing.session.failures import Failures
 
 
 class StatusError(ThingError):
@@ -66,7 +67,8 @@ class StatusSite(HttpFactory):
         :param ready: tells whether the node takes things.
         :param wallClock: tells the time of day, seconds.
         """
-        self.api = FleetApi(presence, Guard(token), document(), ready, wallClock)
+        failures = Failures(Logger(), reactor.seconds)
+        self.api = FleetApi(presence, Guard(token), document(), ready, wallClock, failures)
         super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
 
     def close(self) -> Deferred[None]:
