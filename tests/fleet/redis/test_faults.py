@@ -188,6 +188,45 @@ class RedisFaultTests(FleetCase):
         self.assertNobodyLeft()
 
 
+class RefusedTests(FleetCase):
+    """Redis refuses a session for what it is; here it knows no PUBLISH, which a move needs."""
+
+    redisOptions = ("--rename-command", "PUBLISH", "")
+
+    async def test_joinIsTriedAgain(self) -> None:
+        """The session stays, its node keeps the registry, and what it said is told in order."""
+        nodes = [await self.node(name, lease=SHORT) for name in ("a", "b")]
+        await self.connected(*nodes)
+        older = await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        newer = await self.connect(nodes[1], "lamp")
+        newer.sendMessage(b"hello")
+        outbox = nodes[1].presence._keeper.outbox
+        await self.until(lambda: outbox.refused == 1)
+        nodes[1].presence._keeper.link.drop("the test drops it")
+        await self.connected(nodes[1])
+        await self.connect(nodes[1], "door")
+        await self.assertHere({"lamp": "a", "door": "b"}, *nodes)
+        older.goodbye()
+        await self.assertHere({"lamp": "b", "door": "b"}, *nodes)
+        await self.until(lambda: len(outbox) == 0)
+        self.assertEqual(self.kindsOf("lamp"), ["joined", "left", "joined", "message"])
+        self.assertIsNone(newer.termination)
+
+    async def test_endsMeanwhile(self) -> None:
+        """A session that ends before it was known is not told at all."""
+        nodes = [await self.node(name, lease=SHORT) for name in ("a", "b")]
+        await self.connected(*nodes)
+        await self.connect(nodes[0], "lamp")
+        newer = await self.connect(nodes[1], "lamp")
+        outbox = nodes[1].presence._keeper.outbox
+        await self.until(lambda: outbox.refused == 1)
+        newer.goodbye()
+        await self.until(lambda: len(outbox) == 0)
+        self.assertEqual(self.kindsOf("lamp"), ["joined"])
+        await self.assertHere({"lamp": "a"}, *nodes)
+
+
 def one(_: object) -> int:
     """There is more to be done."""
     return 1

@@ -37,9 +37,20 @@ class OutboxTests(SynchronousTestCase):
         self.settled: list[tuple[str, str]] = []
         self.damage: list[str] = []
         self.done = True
-        self.outbox = Outbox(
-            self.send, self.settle, self.damage.append, mostWaiting=200, mostOctets=1 << 20
+        self.needed: set[str] = set()
+        self.outbox = self.make(mostWaiting=200, mostOctets=1 << 20)
+
+    def make(self, **bounds: int) -> Outbox:
+        return Outbox(
+            self.send,
+            self.settle,
+            self.damage.append,
+            self.isNeeded,
+            **bounds,
         )
+
+    def isNeeded(self, write: Write) -> bool:
+        return self.names[write] in self.needed
 
     def send(self, write: Write) -> Deferred[Any]:
         sending: Deferred[Any] = Deferred()
@@ -95,7 +106,7 @@ class OutboxTests(SynchronousTestCase):
 
     def test_windowOfOctets(self) -> None:
         """However few they are, what is on its way is no more than Redis takes in a moment."""
-        self.outbox = Outbox(self.send, self.settle, self.damage.append)
+        self.outbox = self.make()
         self.outbox.open()
         self.put("huge", words=("x" * 3 * WINDOW_OCTETS,))
         self.put(*["large"] * 4, words=("x" * (WINDOW_OCTETS // 2 - OVERHEAD),))
@@ -133,7 +144,7 @@ class OutboxTests(SynchronousTestCase):
 
     def test_oneSaysTooMuch(self) -> None:
         """Beyond what one thing may have waiting its messages are lost, and nobody else's."""
-        outbox = Outbox(self.send, self.settle, self.damage.append)
+        outbox = self.make()
         self.outbox = outbox
         self.put(*["message"] * (MOST_OF_ONE + 10), uplink=True)
         self.assertEqual((len(outbox), outbox.dropped), (MOST_OF_ONE, 10))
@@ -183,6 +194,75 @@ class OutboxTests(SynchronousTestCase):
         self.assertEqual((self.outbox.refused, len(self.outbox), self.damage), (1, 1, []))
         self.sent[1][1].errback(RegistryRefused("READONLY You can't write against a replica"))
         self.assertEqual((self.outbox.refused, len(self.outbox), len(self.damage)), (1, 1, 1))
+
+    def refuse(self, at: int) -> None:
+        """The registry refuses something for what it is."""
+        self.sent[at][1].errback(RegistryRefused("ERR value is not an integer"))
+
+    def test_rests(self) -> None:
+        """What must be done is tried again before what came after it, and keeps nobody else."""
+        self.needed = {"join"}
+        self.outbox.open()
+        self.put("join", "say", uplink=True)
+        self.put("other", id="door")
+        self.refuse(0)
+        self.put("leave")
+        self.answer(1, b"unknown")  # The answer to what was sent before.
+        self.answer(2)
+        self.assertEqual((self.settled, self.damage), ([("other", "done")], []))
+        self.assertEqual((self.ops()[3:], len(self.outbox)), ([], 3))
+        self.outbox.retry()
+        self.assertEqual(self.ops()[3:], ["join", "say", "leave"])
+        for at in (3, 4, 5):
+            self.answer(at)
+        self.assertEqual(self.settled[1:], [(op, "done") for op in ("join", "say", "leave")])
+        self.assertEqual((len(self.outbox), self.outbox.octets, self.outbox.refused), (0, 0, 1))
+
+    def test_restsNoMore(self) -> None:
+        """What need not be done any more is given up when it is refused again."""
+        self.needed = {"join"}
+        self.outbox.open()
+        self.put("join", "leave")
+        for at in (0, 2):
+            self.refuse(at)
+            self.needed.clear()
+            self.outbox.retry()
+        self.assertEqual(self.ops(), ["join", "leave", "join", "leave"])
+        self.answer(3)
+        self.assertEqual((len(self.outbox), self.outbox.octets), (0, 0))
+
+    def test_restsOverALoss(self) -> None:
+        """What rests is tried again when the connection was made anew."""
+        self.needed = {"join"}
+        self.outbox.open()
+        self.put("join", "say")
+        self.refuse(0)
+        self.lose()
+        self.put("leave")
+        self.outbox.open()
+        self.assertEqual(self.ops()[2:], ["join", "say", "leave"])
+
+    def test_restingIsWritten(self) -> None:
+        """Who waits until all is answered waits for another try of what rests, and no longer."""
+        self.needed = {"join"}
+        self.outbox.open()
+        self.put("join", "say")
+        self.refuse(0)
+        waiting = self.outbox.whenWritten()
+        self.assertNoResult(waiting)
+        self.refuse(2)
+        self.successResultOf(waiting)
+        self.assertEqual(len(self.outbox), 2)
+
+    def test_restingIsDropped(self) -> None:
+        """What rests counts for the bounds as all that waits."""
+        self.needed = {"join"}
+        self.outbox.open()
+        self.put("join")
+        self.refuse(0)
+        self.put(*["message"] * 300, uplink=True)
+        self.assertEqual((len(self.outbox), len(self.damage)), (200, 1))
+        self.assertEqual(self.outbox.dropped, 100)
 
     def test_fullWhileAway(self) -> None:
         """While it is closed the oldest are dropped beyond a count; messages are counted."""
@@ -244,7 +324,7 @@ class OutboxTests(SynchronousTestCase):
                 raise RuntimeError("told to")
             return self.send(write)
 
-        self.outbox = Outbox(send, self.settle, self.damage.append)
+        self.outbox = Outbox(send, self.settle, self.damage.append, self.isNeeded)
         self.outbox.open()
         self.put("bad", "good")
         self.assertEqual((self.ops(), len(self.outbox)), (["good"], 1))
@@ -256,7 +336,7 @@ class OutboxTests(SynchronousTestCase):
         def settle(write: Write, outcome: Outcome) -> bool:
             raise RuntimeError("told to")
 
-        outbox = Outbox(self.send, settle, self.damage.append)
+        outbox = Outbox(self.send, settle, self.damage.append, self.isNeeded)
         outbox.open()
         session: Any = Sessionlike("lamp")
         outbox.put(Write(session, LastWord(id="", session="", lastWord="")))

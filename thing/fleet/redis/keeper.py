@@ -30,6 +30,7 @@ from thing.fleet.redis.operations import (
     Disown,
     Held,
     Join,
+    Leave,
     Operation,
     Renew,
     Restore,
@@ -97,7 +98,7 @@ class Keeper:
         self.script = script
         self.swept = 0
         self.link = makeLink(prepare=self._prepare, onUp=self._up, onDown=self._down)
-        self.outbox = Outbox(self._send, self._settled, self.link.drop)
+        self.outbox = Outbox(self._send, self._settled, self.link.drop, self._isNeeded)
         self._address = address
         self._local = local
         self._record, self._wallClock = record, wallClock
@@ -217,11 +218,9 @@ class Keeper:
                 elif wasConnected and not kept:
                     # Others may have taken this node's things off already.
                     self.link.drop("this node's lease had run out")
-                while self.connected and await self.script.sweep(self.link, self._lease):
-                    self.swept += 1
-                    busy = self._clock.seconds() >= until
-                    if busy:
-                        break
+                elif wasConnected:
+                    self.outbox.retry()
+                busy = await self._sweep(until)
         except Usurped as error:
             self._losesName(error)
         except RegistryAway:
@@ -231,6 +230,14 @@ class Keeper:
         finally:
             if self._running:
                 self._schedule(busy)
+
+    async def _sweep(self, until: float) -> bool:
+        """Clean up what others left; tell whether there is more of that than was time for."""
+        while self.connected and await self.script.sweep(self.link, self._lease):
+            self.swept += 1
+            if self._clock.seconds() >= until:
+                return True
+        return False
 
     async def _renew(self) -> bool:
         """Renew the lease; tell whether it had not run out."""
@@ -287,11 +294,25 @@ class Keeper:
         """
         sessions = iter(self._local.sessions)
         while batch := list(islice(sessions, BATCH)):
-            here = [session for session in batch if self._isHere(session)]
-            now = self.timeOfDay()
-            answers = await self.ask(self._restoring([heldNow(each, now) for each in here]))
-            for session, answer in zip(here, answers or [], strict=True):
-                self._restored(session, outcomeOf(answer))
+            await self._restoreBatch([session for session in batch if self._isHere(session)])
+
+    async def _restoreBatch(self, sessions: list[LocalSession]) -> None:
+        now = self.timeOfDay()
+        held = [heldNow(session, now) for session in sessions]
+        try:
+            answers = await self.ask(self._restoring(held))
+        except RegistryRefused as error:
+            if error.passing:
+                raise
+            # One that is refused must not keep the others out.
+            for session, change in zip(sessions, held, strict=True):
+                if len(sessions) > 1:
+                    await self._restoreBatch([session])
+                elif self._isHere(session):
+                    self.outbox.rest(Write(session, change, tries=1), str(error))
+            return
+        for session, answer in zip(sessions, answers or [], strict=True):
+            self._restored(session, outcomeOf(answer))
 
     def _restoring(self, sessions: list[Held]) -> Restore:
         return Restore(node=self.node, most=self.script.bounds.events, sessions=sessions)
@@ -345,6 +366,12 @@ class Keeper:
         elif write.uplink and outcome.word == "unknown":
             self.outbox.dropped += 1
         return True
+
+    def _isNeeded(self, write: Write) -> bool:
+        """Whether others must know of it: that a session is up, or that its thing is gone."""
+        if isinstance(write.change, Leave):
+            return self._local.directory.here(write.session.id) is None
+        return isinstance(write.change, Held) and self._isHere(write.session)
 
     def _fence(self, session: LocalSession, outcome: Outcome) -> None:
         self._local.fence(session, outcome.epoch or 0, outcome.sequence or 0)
