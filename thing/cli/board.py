@@ -99,7 +99,7 @@ def summary(snapshot: Snapshot, shown: int) -> str:
     if snapshot.more:
         parts.append("and more: search")
     if not snapshot.complete:
-        parts.append("INCOMPLETE: the registry is away")
+        parts.append("INCOMPLETE: the registry is away or impaired")
     return ", ".join(parts)
 
 

@@ -22,8 +22,8 @@ from thing.cli.records import Page, Row, pages
 
 __all__ = ["INCOMPLETE", "Listing", "Table"]
 
-INCOMPLETE = "the answer is incomplete: it is only what that node knows"
-"""What is said when the shared registry is away."""
+INCOMPLETE = "the answer is incomplete: that node does not reach all of the shared registry"
+"""What is said when the shared registry is away or impaired."""
 
 
 def _statusOf(row: Row) -> str:

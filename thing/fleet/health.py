@@ -43,11 +43,12 @@ class Health:
             self._minutes.append((minute, Counter()))
         self._minutes[-1][1][event.termination.cause.name] += 1
 
-    def record(self, registry: str = "memory") -> NodeRecord:
+    def record(self, registry: str = "memory", reason: str = "") -> NodeRecord:
         """
         Tell how the node is now.
 
         :param registry: whether the registry is shared, and can be reached.
+        :param reason: why it cannot, or not in full.
         :return: the record.
         """
         factory = self._factory
@@ -62,6 +63,7 @@ class Health:
             minutes=tuple((minute, dict(counts)) for minute, counts in self._minutes),
             loopLag=factory.loopLag,
             registry=registry,
+            registryReason=reason,
             version=_version(),
         )
 

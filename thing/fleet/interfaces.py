@@ -118,7 +118,11 @@ class ISubscription(Interface):
 class ISharedPresence(IPresence):
     """A presence that keeps its registry where other nodes reach it, too."""
 
-    registry = Attribute("Whether that can be reached: ``connected`` or ``away``.")
+    registry = Attribute("Whether that can be reached: ``connected``, ``impaired`` or ``away``.")
+
+    connections = Attribute(
+        "By what each connection to it is for, why it is down, in one line; empty if it is up."
+    )
 
     waiting = Attribute("How many writes it has not answered yet.")
 

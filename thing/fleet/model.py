@@ -232,7 +232,12 @@ class NodeRecord:
     loopLag: float = 0.0
     """How late the latest timer came, seconds."""
     registry: str = "memory"
-    """``memory``, or whether the shared registry can be reached: ``connected``, ``away``."""
+    """
+    ``memory``, or whether the shared registry can be reached: ``connected``, ``away``, or
+    ``impaired`` if it is not heard from there what other nodes say, or not what happens.
+    """
+    registryReason: str = ""
+    """Why it is away or impaired, in one line."""
     version: str = ""
 
     def asDict(self) -> dict[str, Any]:
@@ -290,7 +295,7 @@ class Page:
     following: str | None
     """Where the next page begins: give it as ``after``; None after the last."""
     complete: bool = True
-    """False if only what this node knows could be told, as the shared registry is away."""
+    """False if the shared registry is away, and only this node told, or if it is impaired."""
 
 
 class NotPresent(ThingError):

@@ -294,12 +294,15 @@ class SharedTests(MeterCase):
         """Whether it is there, and what it cost that it was not."""
         self.home.registry, self.home.waiting = "away", 7
         self.home.dropped, self.home.malformed = 3, 1
+        self.home.connections = {"writing": "", "hearing": "refused"}
         directlyProvides(self.home, ISharedPresence)
         found = {name: it for name, it in self.samples().items() if "registry" in name}
         self.assertEqual(
             found,
             {
                 "thing_registry_up": 0,
+                'thing_registry_connection_up{purpose="writing"}': 1,
+                'thing_registry_connection_up{purpose="hearing"}': 0,
                 "thing_registry_writes_waiting": 7,
                 "thing_registry_messages_dropped_total": 3,
                 "thing_registry_malformed_total": 1,

@@ -423,10 +423,10 @@ class LinkTests(PageCase):
         self.assertEqual(await self.browser.run("return sessionStorage.length"), 0)
 
     async def test_incomplete(self) -> None:
-        """If only this node's things are known, the page says so, until they all are again."""
+        """If not all things may be known, the page says so, until they are again."""
         self.presence.complete = False
         await self.open()
-        await self.untilText("incomplete-text", "only the things of node north are shown")
+        await self.untilText("incomplete-text", "Node north does not reach all of the shared registry")
         self.assertFalse(await self.browser.run("return seen.hides('incomplete')"))
         self.presence.complete = True
         await self.browser.until("return seen.hides('incomplete')")

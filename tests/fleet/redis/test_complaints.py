@@ -5,8 +5,10 @@ from __future__ import annotations
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fleet.redis.redises import FleetCase, RedisClient
+from tests.fleet.redis.redises import FleetCase, Node, RedisClient
+from thing.fleet import Filter
 from thing.fleet.redis.complaints import MOST_REASONS, Complaints
+from thing.fleet.redis.connection import Link, RegistryRefused
 
 
 class ComplaintsTests(SynchronousTestCase):
@@ -18,6 +20,7 @@ class ComplaintsTests(SynchronousTestCase):
         said = [complaints.isNew(reason) for reason in ("a", "a", "b", "a")]
         self.assertEqual(said, [True, False, True, False])
         complaints.clear()
+        self.assertEqual(complaints.reason, "")
         self.assertTrue(complaints.isNew("a"))
 
     def test_many(self) -> None:
@@ -66,15 +69,63 @@ class LogTests(FleetCase):
         self.assertEqual(self.count("is down"), 0)
 
     async def test_noChannels(self) -> None:
-        """A node that may not hear the others says so, though it has the registry."""
+        """A node that may not hear the others says so everywhere, though it can write and ask."""
         rules = ("on", ">secret", "~*", "resetchannels", "+@all")
         self.redis.ask("ACL", "SETUSER", "node", *rules)
-        url = f"unix://{self.redis.path}?user=node&password=secret"
-        node = await self.node("a", url=url)
-        await self.connected(node)
-        await self.until(lambda: self.count("to hear other nodes", "NOPERM") >= 1)
+        node = await self.node("a", url=self.url)
+        await self.until(lambda: node.presence.registry == "impaired")
+        await self.until(lambda: self.count("for hearing other nodes", "NOPERM") >= 1)
         losses = node.presence._inboxLink.losses
         await self.until(lambda: node.presence._inboxLink.losses >= losses + 2)
         self.assertEqual(self.count("is down"), 1)
+        await self.assertSaid(node, "impaired", "hearing other nodes: NOPERM")
         self.redis.ask("ACL", "SETUSER", "node", "allchannels")
-        await self.until(lambda: node.presence._inboxLink.up)
+        await self.connected(node)
+        await self.assertSaid(node, "connected", "")
+
+    async def test_noFollowing(self) -> None:
+        """Nor does one that cannot make its third connection claim to have the registry."""
+        rules = ("on", ">secret", "~*", "&*", "+@all")
+        self.redis.ask("ACL", "SETUSER", "node", *rules)
+        node = await self.node("a", url=self.url)
+        await self.connected(node)
+        following = node.presence._tail.link
+        self.patch(following, "_prepare", self.refuse)
+        following.drop("the test drops it")
+        await self.until(lambda: self.count("for following events", "told to") == 1)
+        await self.assertSaid(node, "impaired", "following events: told to")
+
+    @staticmethod
+    async def refuse(link: Link) -> None:
+        raise RegistryRefused("told to")
+
+    async def test_reasonChanges(self) -> None:
+        """Why a connection is down is said as it is now."""
+        rules = ("on", ">secret", "~*", "resetchannels", "+@all")
+        self.redis.ask("ACL", "SETUSER", "node", *rules)
+        node = await self.node("a", url=self.url)
+        await self.until(lambda: self.count("for hearing other nodes", "NOPERM") >= 1)
+        self.redis.ask("ACL", "SETUSER", "node", "-subscribe")
+        await self.until(lambda: self.count("for hearing other nodes", "'subscribe'") == 1)
+        await self.assertSaid(node, "impaired", "'subscribe'")
+
+    @property
+    def url(self) -> str:
+        """With a user whose rights the test decides."""
+        return f"unix://{self.redis.path}?user=node&password=secret"
+
+    async def assertSaid(self, node: Node, registry: str, reason: str) -> None:
+        """What a node tells of itself to those who ask, and to other nodes."""
+        (record,) = await node.presence.nodes()
+        self.assertEqual(record.registry, registry)
+        self.assertIn(reason, record.registryReason)
+        self.assertEqual(bool(record.registryReason), bool(reason))
+        page = await node.presence.things("", 10, Filter())
+        self.assertEqual(page.complete, registry == "connected")
+        await node.presence._keeper._renew()
+        other = await self.node("b")
+        await self.connected(other)
+        told = {each.node: each.registryReason for each in await other.presence.nodes()}
+        self.assertEqual(told["a"], record.registryReason)
+        await other.stop()
+        self.nodes.remove(other)

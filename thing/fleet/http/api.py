@@ -209,8 +209,8 @@ class FleetApi:
         call.query()
         found = await self._presence.nodes()  # type: ignore[no-untyped-call]
         nodes = [node.asDict() for node in found]
-        # Of the other nodes nothing is known while the shared registry is away.
-        complete = not nodes or nodes[0]["registry"] != "away"
+        # Of the other nodes nothing is sure while the shared registry is away, or impaired.
+        complete = not nodes or nodes[0]["registry"] in ("memory", "connected")
         return jsonAnswer({"nodes": nodes, "complete": complete})
 
     # What can be done.

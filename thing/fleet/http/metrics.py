@@ -159,9 +159,17 @@ class NodeCollector(Collector):
         asked = self._presence if ISharedPresence.providedBy(self._presence) else None
         yield _gauge(
             "registry_up",
-            "1 while the shared registry can be reached.",
+            "1 while the shared registry can be reached, by all connections to it.",
             None if asked is None else asked.registry == "connected",
         )
+        connections = GaugeMetricFamily(
+            "thing_registry_connection_up",
+            "1 for each connection to the shared registry that is up, by what it is for.",
+            labels=("purpose",),
+        )
+        for purpose, reason in asked.connections.items() if asked is not None else ():
+            connections.add_metric((purpose,), not reason)
+        yield connections
         yield _gauge(
             "registry_writes_waiting",
             "Writes that the shared registry has not answered yet.",

@@ -188,7 +188,8 @@ SCHEMAS: Json = {
             ),
             "complete": {
                 "type": "boolean",
-                "description": "False if the shared registry is away, and only this node told.",
+                "description": "False if the shared registry is away, and only this node told, "
+                "or if it is impaired.",
             },
             "node": {"type": "string", "description": "Which node answered."},
         }
@@ -216,7 +217,14 @@ SCHEMAS: Json = {
                 description="The terminations of each of the last minutes, by cause.",
             ),
             "loopLag": _SECONDS,
-            "registry": TEXT,
+            "registry": {
+                "type": "string",
+                "description": "memory; of a shared one connected, impaired or away.",
+            },
+            "registryReason": {
+                "type": "string",
+                "description": "Why it is impaired or away, in one line.",
+            },
             "version": TEXT,
         },
         description="How a node is.",

@@ -36,10 +36,12 @@ function nodeItem(node) {
 }
 
 function healthOf(node) {
-  const slow = node.loopLag > SLOW_LOOP, away = node.registry === 'away';
+  const slow = node.loopLag > SLOW_LOOP, lacking = ['away', 'impaired'].includes(node.registry);
+  const registry = make('span', {className: lacking ? 'warn' : '', textContent:
+    node.registry === 'memory' ? 'registry in memory' : `registry ${visible(node.registry)}`});
+  registry.title = visible(node.registryReason);
   return make('span', {className: 'muted'},
     make('span', {className: slow ? 'warn' : '',
       textContent: `loop lag ${roundTrip(node.loopLag)}${slow ? ', slow' : ''}`}),
-    ', ', make('span', {className: away ? 'warn' : '', textContent: node.registry === 'memory'
-      ? 'registry in memory' : `registry ${visible(node.registry)}`}));
+    ', ', registry);
 }

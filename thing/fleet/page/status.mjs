@@ -45,8 +45,8 @@ function paintTitle() {
 
 // Whether all nodes' things are listed, or this one's only.
 export function paintComplete({complete, node}) {
-  setText($('incomplete-text'), 'The shared registry is away: only the things of node ' +
-    `${visible(node)} are shown, as far as it knows.`);
+  setText($('incomplete-text'), `Node ${visible(node)} does not reach all of the shared ` +
+    'registry: things of other nodes may be missing, or be shown as they were.');
   $('incomplete').hidden = complete;
 }
 

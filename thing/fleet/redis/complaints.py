@@ -1,5 +1,5 @@
 """
-What the log says of a connection that is down: each reason once, until it is up again.
+Why a connection is down, and what the log says of it: each reason once, until it is up again.
 
 When a connection is down, and when it is up, is for those to say who have it.
 """
@@ -11,10 +11,15 @@ MOST_REASONS = 10
 
 
 class Complaints:
-    """The reasons that were said since the connection was up last."""
+    """
+    The reasons for which a connection is down.
+
+    :ivar reason: the latest, in one line; empty while it is up.
+    """
 
     def __init__(self, borne: int = 0) -> None:
         """:param borne: of how many failures in a row nothing is said."""
+        self.reason = "it is not up yet"
         self._borne = borne
         self._failures = 0
         self._said: set[str] = set()
@@ -36,5 +41,6 @@ class Complaints:
 
     def clear(self) -> None:
         """Say all anew from now on, as the connection is up."""
+        self.reason = ""
         self._failures = 0
         self._said.clear()

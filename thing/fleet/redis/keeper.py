@@ -170,6 +170,11 @@ class Keeper:
             return fail(RegistryAway("the registry cannot be reached"))
         return self.script.run(self.link, operation)
 
+    @property
+    def reason(self) -> str:
+        """Why the registry is away, in one line; empty while it is connected."""
+        return self._complaints.reason
+
     # The connection.
 
     async def _prepare(self, link: Link) -> None:
@@ -184,6 +189,7 @@ class Keeper:
         self._away(reason)
 
     def _away(self, reason: str) -> None:
+        self._complaints.reason = reason
         if self._running and self._complaints.isNew(reason):
             self._log.warn(
                 "The registry {address} is away, this node goes on by itself: {reason}",

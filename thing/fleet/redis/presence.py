@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -51,6 +52,9 @@ from thing.session.protocol import ThingProtocol
 
 GRACE = 2.0
 """How long another node may take besides what a thing may, seconds."""
+
+WRITING, HEARING, FOLLOWING = "writing", "hearing other nodes", "following events"
+"""What the connections to the registry are for."""
 
 
 @implementer(ISharedPresence)
@@ -115,11 +119,11 @@ class RedisPresence(Service):
         self._queries = Queries(self._keeper, self._inbox, self.local, self._ownRecord)
         self._address = address
         # When the registry goes away, all connections do: that is the keeper's to say.
-        self._inboxComplaints, self._tailComplaints = Complaints(borne=1), Complaints(borne=1)
+        self._complaints = {purpose: Complaints(borne=1) for purpose in (HEARING, FOLLOWING)}
         self._inboxLink = makeLink(
             prepare=self._listen,
             onUp=self._listening,
-            onDown=partial(self._lacks, "to hear other nodes", self._inboxComplaints),
+            onDown=partial(self._lacks, HEARING),
             onPublished=self._inbox.receive,
         )
         self._tail = Tail(
@@ -130,7 +134,7 @@ class RedisPresence(Service):
             partial(
                 makeLink,
                 prepare=self._prepareToFollow,
-                onDown=partial(self._lacks, "to follow events", self._tailComplaints),
+                onDown=partial(self._lacks, FOLLOWING),
             ),
         )
         self._clock = clock
@@ -140,14 +144,26 @@ class RedisPresence(Service):
 
     @property
     def registry(self) -> str:
-        """Whether the registry can be reached: ``connected`` or ``away``."""
-        return "connected" if self._keeper.connected else "away"
+        """
+        Whether the registry can be reached: ``connected`` or ``away``; ``impaired`` if this node
+        can write and ask, but not hear the other nodes, or not follow the events.
+        """
+        if not self._keeper.connected:
+            return "away"
+        return "impaired" if any(self.connections.values()) else "connected"
+
+    @property
+    def connections(self) -> dict[str, str]:
+        """By what each connection is for, why it is down, in one line; empty if it is up."""
+        reasons = {purpose: each.reason for purpose, each in self._complaints.items()}
+        return {WRITING: self._keeper.reason, **reasons}
 
     def _timeOfDay(self) -> float:
         return self._keeper.timeOfDay()
 
     def _ownRecord(self) -> NodeRecord:
-        return self.health.record(self.registry)
+        reasons = [f"{purpose}: {reason}" for purpose, reason in self.connections.items() if reason]
+        return self.health.record(self.registry, "; ".join(reasons))
 
     @property
     def malformed(self) -> int:
@@ -200,11 +216,11 @@ class RedisPresence(Service):
     async def _listen(self, link: Link) -> None:
         await logIn(link, self._address)
         await link.call("SUBSCRIBE", f"{self._address.prefix}inbox:{self.node}")
-        self._inboxComplaints.clear()
+        self._complaints[HEARING].clear()
 
     async def _prepareToFollow(self, link: Link) -> None:
         await logIn(link, self._address)
-        self._tailComplaints.clear()
+        self._complaints[FOLLOWING].clear()
 
     def _listening(self) -> None:
         """See what this node was not told while it could not be."""
@@ -212,11 +228,13 @@ class RedisPresence(Service):
             restoring = Deferred.fromCoroutine(self._keeper.restore())
             restoring.addErrback(lambda failure: self._keeper.link.drop(failure.getErrorMessage()))
 
-    def _lacks(self, purpose: str, complaints: Complaints, reason: str) -> None:
+    def _lacks(self, purpose: str, reason: str) -> None:
         """Say why a connection besides the keeper's is down; of a registry that is away it says."""
+        complaints = self._complaints[purpose]
+        complaints.reason = reason
         if self.running and self._keeper.connected and complaints.isNew(reason):
             self._log.warn(
-                "The connection {purpose} to the registry {address} is down: {reason}",
+                "The connection for {purpose} to the registry {address} is down: {reason}",
                 purpose=purpose,
                 address=str(self._address),
                 reason=reason,
@@ -268,7 +286,12 @@ class RedisPresence(Service):
         :param wanted: which.
         :return: fires with the page; it may be short, and another follow all the same.
         """
-        return Deferred.fromCoroutine(self._queries.things(after, limit, wanted))
+        listing = Deferred.fromCoroutine(self._queries.things(after, limit, wanted))
+        return listing.addCallback(self._marked)
+
+    def _marked(self, page: Page) -> Page:
+        """A page, and whether this node can know that it is right."""
+        return page if self.registry == "connected" else replace(page, complete=False)
 
     def thing(self, id: str) -> Deferred[ThingRecord | None]:
         """

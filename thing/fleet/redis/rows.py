@@ -154,6 +154,7 @@ def _node(name: Any, text: Any, alive: bool) -> NodeRecord | None:
             minutes=tuple((wholeOf(minute), _counts(counts)) for minute, counts in said["minutes"]),
             loopLag=realOf(said["loopLag"]),
             registry=_string(said["registry"]) if alive else "away",
+            registryReason=_string(said["registryReason"]) if alive else "",
             version=_string(said["version"]),
         )
     except MALFORMED:
