@@ -37,6 +37,7 @@ EXTENSIONS: dict[ExtensionType, dict[MessageType, type[Message] | None]] = {
     ExtensionType.SOLUTION: {MessageType.CHI: Solution},
     ExtensionType.PRESHARED_KEY: {MessageType.CHI: PresharedOffer, MessageType.SHI: None},
     ExtensionType.TICKET: {MessageType.CHI: None, MessageType.SHF: GivenTicket},
+    ExtensionType.NEXT_KEY: {MessageType.SHF: None},
 }
 """Where each extension stands, and the layout of its value there; None for an empty one."""
 

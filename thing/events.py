@@ -284,11 +284,13 @@ class KeyUpdated:
 
 
 @dataclass(frozen=True, slots=True)
-class NextKeyAnnounced:
-    """Client: the server's next key, proved by the current one and by itself."""
+class KeysAnnounced:
+    """Client: the server has said by which keys it holds."""
 
     current: Identity
-    following: Identity
+    """The one that the handshake proved."""
+    following: Identity | None
+    """The next one, proved by the current one and by itself; None if there is no other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,7 +329,7 @@ Event = (
     | GoingAway
     | GoodbyeReceived
     | KeyUpdated
-    | NextKeyAnnounced
+    | KeysAnnounced
     | TicketReceived
     | Terminated
 )

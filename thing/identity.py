@@ -54,6 +54,12 @@ class Identity:
     place. It is for this process alone, and shown nowhere; empty for all other credentials.
     """
 
+    announcers: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+    """
+    Of a server that is known by a key which was announced, the keys by whose word that is
+    believed, 32 raw bytes each, the oldest first.
+    """
+
     @property
     def anonymous(self) -> bool:
         """Whether the peer did not authenticate."""

@@ -32,6 +32,7 @@ from tests.helpers import (
 )
 from thing.core import records
 from thing.core.capacity import Capacity
+from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
 from thing.core.heartbeat import TtlPolicy
 from thing.core.layout import Message
@@ -62,10 +63,10 @@ from thing.events import (
     GoodbyeReceived,
     HeartbeatLate,
     HeartbeatReceived,
+    KeysAnnounced,
     KeyUpdated,
     LastWordReceived,
     MessageReceived,
-    NextKeyAnnounced,
     RequestReceived,
     Terminated,
     TicketReceived,
@@ -594,25 +595,47 @@ class NextKeyTests(TestCase):
         """A server with a next key announces it in each session, signed by both keys."""
         client, server = makePair(server=serverSettings(nextCredential=NEXT_CREDENTIAL))
         told = pump(client, server)
-        (announced,) = only(NextKeyAnnounced, told.client)
+        (announced,) = only(KeysAnnounced, told.client)
         self.assertEqual(announced.current.publicKey, SERVER_CREDENTIAL.data)
         self.assertEqual(announced.following.publicKey, NEXT_CREDENTIAL.data)
         self.assertIsNotNone(client.session)
 
+    def test_noOther(self) -> None:
+        """A server without a next key says that no other holds."""
+        client, server = makePair()
+        (announced,) = only(KeysAnnounced, pump(client, server).client)
+        self.assertEqual(announced.current.publicKey, SERVER_CREDENTIAL.data)
+        self.assertIsNone(announced.following)
+
+    def due(self) -> ClientConnection:
+        """A client that was told of one more key, which was not announced yet."""
+        self.patch(ServerConnection, "_announceNextKey", lambda *_: None)
+        client, server = makePair(server=serverSettings(nextCredential=NEXT_CREDENTIAL))
+        self.assertEqual(only(KeysAnnounced, pump(client, server).client), [])
+        return client
+
     def test_once(self) -> None:
         """A second announcement is refused: each costs the client two checks and a file."""
-        client, _ = establishedPair()
+        client = self.due()
         assert client.session is not None
         announcement = nextKeyMessage(client.session, SERVER_CREDENTIAL, NEXT_CREDENTIAL)
         events = sendTo(client, announcement, announcement)
-        self.assertEqual(len(only(NextKeyAnnounced, events)), 1)
+        self.assertEqual(len(only(KeysAnnounced, events)), 1)
         self.assertIs(ending(events).code, ErrorCode.UNEXPECTED_MESSAGE)
+
+    def test_notDue(self) -> None:
+        """Who has said that no other key holds announces none."""
+        client, _ = establishedPair()
+        assert client.session is not None
+        events = sendTo(client, nextKeyMessage(client.session, SERVER_CREDENTIAL, NEXT_CREDENTIAL))
+        self.assertIs(ending(events).code, ErrorCode.UNEXPECTED_MESSAGE)
+        self.assertEqual(only(KeysAnnounced, events), [])
 
     def test_refused(self) -> None:
         """An announcement that one of the two keys did not sign for this session is refused."""
         other = Ed25519Credential("another")
         stranger, _ = establishedPair(clientSettings(random=lambda count: b"\x11" * count))
-        client, _ = establishedPair()
+        client = self.due()
         assert client.session is not None and stranger.session is not None
         good = nextKeyMessage(client.session, SERVER_CREDENTIAL, NEXT_CREDENTIAL)
         replayed = nextKeyMessage(stranger.session, SERVER_CREDENTIAL, NEXT_CREDENTIAL)
@@ -622,16 +645,16 @@ class NextKeyTests(TestCase):
         half = replace(good, signature=good.nextSignature)
         otherHalf = replace(good, nextSignature=good.signature)
         for bad in (replayed, unsigned, unowned, swapped, half, otherHalf):
-            client, _ = establishedPair()
+            client = self.due()
             events = sendTo(client, bad)
             self.assertIs(ending(events).code, ErrorCode.BAD_SIGNATURE)
-            self.assertEqual(only(NextKeyAnnounced, events), [])
-        client, _ = establishedPair()
-        self.assertEqual(len(only(NextKeyAnnounced, sendTo(client, good))), 1)
+            self.assertEqual(only(KeysAnnounced, events), [])
+        client = self.due()
+        self.assertEqual(len(only(KeysAnnounced, sendTo(client, good))), 1)
 
     def test_none(self) -> None:
         """Nobody's key is no next key."""
-        client, _ = establishedPair()
+        client = self.due()
         assert client.session is not None
         good = nextKeyMessage(client.session, SERVER_CREDENTIAL, NEXT_CREDENTIAL)
         nobody = replace(good, credentialKind=0, credential=b"", nextScheme=0, nextSignature=b"")

@@ -195,7 +195,7 @@ class RegistryTests(TestCase):
         """The extensions have the specification's numbers."""
         self.assertEqual(
             {each.name: int(each) for each in ExtensionType},
-            {"PUZZLE": 1, "SOLUTION": 2, "PRESHARED_KEY": 3, "TICKET": 4},
+            {"PUZZLE": 1, "SOLUTION": 2, "PRESHARED_KEY": 3, "TICKET": 4, "NEXT_KEY": 5},
         )
 
     def test_find(self) -> None:

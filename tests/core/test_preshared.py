@@ -55,7 +55,7 @@ from thing.core.records import Aead
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
-from thing.events import Cause, NextKeyAnnounced, PeerProved, TicketReceived
+from thing.events import Cause, KeysAnnounced, PeerProved, TicketReceived
 from thing.identity import CredentialKind, Identity
 from thing.trust.preshared import PresharedKey
 from thing.trust.tickets import TicketKeys
@@ -208,7 +208,7 @@ class GoodTests(TestCase):
         client, server = makePair(
             keyClient(), keyServer(nextCredential=Ed25519Credential("the server's next"))
         )
-        self.assertEqual(only(NextKeyAnnounced, pump(client, server).client), [])
+        self.assertEqual(only(KeysAnnounced, pump(client, server).client), [])
         self.assertIsNotNone(client.session)
 
     def test_noTicket(self) -> None:

@@ -30,10 +30,10 @@ from thing.events import (
     HandshakeCompleted,
     HeartbeatAcknowledged,
     HeartbeatReceived,
+    KeysAnnounced,
     KeyUpdated,
     LastWordReceived,
     MessageReceived,
-    NextKeyAnnounced,
     PeerProved,
     ReplyReceived,
     RequestReceived,
@@ -290,8 +290,8 @@ class DerivationTests(TestCase):
         value = bytes([form]) + framed(identity) + binder
         self.assertTrue(chi.endswith(b"\0\x03" + framed(value)))
 
-    def checkTicket(self, shf: bytes, secret: bytes, vector: Any) -> None:
-        """A ticket is the sealed secret and the sealed client; SHF brings it."""
+    def checkTicket(self, secret: bytes, vector: Any) -> bytes:
+        """A ticket is the sealed secret and the sealed client; SHF brings it as an extension."""
         told = vector["ticket"]
         inputs = vector["inputs"]
         name, nonce, key, client = (
@@ -310,7 +310,7 @@ class DerivationTests(TestCase):
         lifetime = ends // 1000 - inputs["wallClock"]
         self.assertEqual(told["lifetime"], lifetime)
         value = lifetime.to_bytes(4, "big") + framed(ticket)
-        self.assertEqual(shf[9:-32], framed(b"\0\x04" + framed(value)))
+        return b"\0\x04" + framed(value)
 
     def checkSession(self, ways: dict[str, Follower], told: Any) -> None:
         """Seal the same plaintexts to the same records."""
@@ -375,8 +375,9 @@ class DerivationTests(TestCase):
         if "puzzle" in vector:
             first, shi, second = (bytes.fromhex(entry["plaintext"]) for entry in told[:3])
             self.checkPuzzle([first, second], shi, vector)
-        if "ticket" in vector:
-            self.checkTicket(messages["SHF"], resumption, vector)
+        given = self.checkTicket(resumption, vector) if "ticket" in vector else b""
+        following = b"\0\x05" + framed(b"") if "nextKey" in vector else b""
+        self.assertEqual(messages["SHF"][9:-32], framed(given + following))
         session = self.sessionSecrets(secrets["mainSecret"], sha256(transcript))
         session["resumptionSecret"] = resumption
         ways = self.checkSecrets(vector["aead"], session, vector["sessionSecrets"])
@@ -554,7 +555,7 @@ class Replay:
             "SCC": self._proved,
             "CCC": lambda _: [*self._proved(b""), self._completed()],
             "SHF": lambda _: [self._completed(), *self._ticket()],
-            "SNK": lambda _: [NextKeyAnnounced(self.identities["server"], self.identities["next"])],
+            "SNK": lambda _: [KeysAnnounced(self.identities["server"], self.identities["next"])],
             "CHB": lambda body: [self._heartbeat(body)],
             "SUU": lambda body: [
                 HeartbeatAcknowledged(int.from_bytes(body[:8], "big"), ROUND_TRIP, 20.0, 6.667)

@@ -478,6 +478,8 @@ class OperatingTests(DocumentedPrograms):
         ping = ("ping", "-c", "1", f"127.0.0.1:{self.port}")
         first = self.command(*ping, "--trust-on-first-use")
         self.assertEqual(await first.exits(), 0, first.output)
+        known = self.directory / "home" / "known_servers"
+        retired, _ = known.read_text().splitlines()
 
         following = IdentityKey.load(self.directory / "next").fingerprint
         for suffix in ("", ".pub"):
@@ -488,6 +490,8 @@ class OperatingTests(DocumentedPrograms):
         second = self.command(*ping)
         self.assertEqual(await second.exits(), 0, second.output)
         self.assertIn(following, second.output)
+        self.assertEqual(len(known.read_text().splitlines()), 2)
+        self.assertNotIn(retired, known.read_text())
         server.signal("TERM")
         self.assertEqual(await server.exits(), -signal.SIGTERM)
 

@@ -120,6 +120,10 @@ class CallbackTests(PairCase):
         (identity,) = pair.client.of("serverKeyAnnounced")
         self.assertEqual(identity.publicKey, following.data)
 
+    def test_noOtherServerKey(self) -> None:
+        """A client hears of no next key from a server that has none."""
+        self.assertEqual(self.pair().up().client.of("serverKeyAnnounced"), [])
+
     def test_keyUpdated(self) -> None:
         """Each side is told when the other moves to its next key, and data goes on."""
         pair = self.pair().up()

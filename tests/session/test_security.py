@@ -12,6 +12,7 @@ import os
 import tracemalloc
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,8 +74,8 @@ from thing.events import (
     Cause,
     HeartbeatAcknowledged,
     HeartbeatReceived,
+    KeysAnnounced,
     MessageReceived,
-    NextKeyAnnounced,
     PeerProved,
 )
 from thing.identity import fingerprint
@@ -98,11 +99,11 @@ TTL = 30.0
 """What the server grants by default, seconds."""
 
 
-def anotherPair(seed: str) -> tuple[ClientConnection, ServerConnection]:
+def anotherPair(seed: str, **server: Any) -> tuple[ClientConnection, ServerConnection]:
     """A session of the usual two, with randomness of its own."""
     return establishedPair(
         clientSettings(random=SeededRandom(f"client {seed}")),
-        serverSettings(random=SeededRandom(f"server {seed}")),
+        serverSettings(random=SeededRandom(f"server {seed}"), **server),
     )
 
 
@@ -671,11 +672,12 @@ class ImpostorTests(SynchronousTestCase):
     def test_nextKey(self) -> None:
         """A next key is believed from its own session only, and only if both keys signed it."""
         nextCredential = Ed25519Credential("the next")
-        client, _ = anotherPair("this")
-        other, _ = anotherPair("other")
+        self.patch(ServerConnection, "_announceNextKey", lambda *_: None)
+        client, _ = anotherPair("this", nextCredential=nextCredential)
+        other, _ = anotherPair("other", nextCredential=nextCredential)
         assert client.session is not None and other.session is not None
         right = nextKeyMessage(client.session, SERVER_CREDENTIAL, nextCredential)
-        self.assertEqual(len(only(NextKeyAnnounced, sendTo(client, right))), 1)
+        self.assertEqual(len(only(KeysAnnounced, sendTo(client, right))), 1)
         byThief = Ed25519Credential("a thief")
         for wrong in (
             nextKeyMessage(other.session, SERVER_CREDENTIAL, nextCredential),
@@ -683,7 +685,7 @@ class ImpostorTests(SynchronousTestCase):
             replace(right, nextSignature=right.signature),
             replace(right, credential=byThief.data),
         ):
-            client, _ = anotherPair("this")
+            client, _ = anotherPair("this", nextCredential=nextCredential)
             self.assertIs(ending(sendTo(client, wrong)).code, ErrorCode.BAD_SIGNATURE)
 
     def test_constantTime(self) -> None:

@@ -56,10 +56,10 @@ class Learning(Answering):
 
     def __init__(self, answer: Any = None) -> None:
         super().__init__(answer)
-        self.learned: list[tuple[Identity, Identity]] = []
+        self.learned: list[tuple[Identity, Identity | None]] = []
 
-    def nextKeyAnnounced(self, current: Identity, next: Identity) -> None:
-        self.learned.append((current, next))
+    def keysAnnounced(self, current: Identity, following: Identity | None) -> None:
+        self.learned.append((current, following))
         if isinstance(self.answer, Exception):
             raise self.answer
 
@@ -117,16 +117,16 @@ class ByKindTests(TestCase):
         """A next key is told to the current kind's authorizer, if that wants to know."""
         learning = Learning()
         made = ByKind({CredentialKind.ED25519: learning, CredentialKind.X509: Anyone()})
-        made.nextKeyAnnounced(RAW, X509)
-        made.nextKeyAnnounced(X509, RAW)
-        made.nextKeyAnnounced(NOBODY, RAW)
+        made.keysAnnounced(RAW, X509)
+        made.keysAnnounced(X509, RAW)
+        made.keysAnnounced(NOBODY, RAW)
         self.assertEqual(learning.learned, [(RAW, X509)])
 
     def test_nextKeyRefused(self) -> None:
         """What is wrong with a next key is not kept from the session."""
         for error in (NotAuthorized("no"), CredentialError("cannot write")):
             made = ByKind({CredentialKind.ED25519: Learning(error)})
-            raised = self.assertRaises(type(error), made.nextKeyAnnounced, RAW, RAW)
+            raised = self.assertRaises(type(error), made.keysAnnounced, RAW, RAW)
             self.assertIs(raised, error)
 
 
@@ -184,7 +184,7 @@ class SessionTests(DirectoryMixin, PairCase):
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
         self.clock.pump([LOCK_INTERVAL] * LOCK_TRIES)
-        self.assertEqual(len([line for line in logged if "next key is not kept" in line]), 1)
+        self.assertEqual(len([line for line in logged if "server's keys are not kept" in line]), 1)
 
     def test_refused(self) -> None:
         """A thing of a kind that nobody judges gets no session, and is told just the code."""

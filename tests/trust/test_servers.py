@@ -24,9 +24,23 @@ from tests.trust.test_keys import (
 )
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import Identity
-from thing.trust import IAuthorizer, IKeyContinuity, KnownServers, PinnedServers, files, servers
+from thing.trust import (
+    IAuthorizer,
+    IKeyContinuity,
+    KnownServers,
+    PinnedServers,
+    files,
+    servers,
+    succession,
+)
 
 SERVER = "[example.org]:9000"
+
+
+def learned(number: int, *announcers: int) -> str:
+    """The line of a key that was announced."""
+    words = ",".join(line(each).split()[1] for each in announcers)
+    return f"{SERVER} {line(number)} announced-by={words}"
 
 
 class PinnedServersTests(TestCase):
@@ -243,6 +257,7 @@ class KnownServersTests(KnownServersMixin, TestCase):
                     SERVER,
                     "ssh-ed25519",
                     "@revoked",
+                    "announced-by=",
                     "@",
                     "|1|",
                     "|",
@@ -274,7 +289,7 @@ class KnownServersTests(KnownServersMixin, TestCase):
             return
         try:
             known.authorize(identity(1))
-            known.nextKeyAnnounced(identity(1), identity(2))
+            known.keysAnnounced(identity(1), identity(2))
             known.authorize(identity(2))
         except NotAuthorized:
             self.assertTrue(content or not firstUse)
@@ -420,31 +435,155 @@ class FirstUseTests(KnownServersMixin, TestCase):
 
 
 class NextKeyTests(KnownServersMixin, TestCase):
-    """The key that a known server announces for later."""
+    """By which keys a known server says that it holds."""
 
     def test_rotation(self) -> None:
-        """The next key is believed beside the current one, and may announce another."""
-        known = self.known(f"{SERVER} {line(1)}")
-        known.nextKeyAnnounced(identity(1), identity(2))
+        """The next key is believed beside the current one, and then in its place."""
+        known = self.known(f"{SERVER} {line(1)}", "# mine")
+        known.keysAnnounced(identity(1), identity(2))
         for number in 1, 2:
             known.authorize(identity(number))
-        known.nextKeyAnnounced(identity(2), identity(3))
+        self.assertEqual(self.lines(), [f"{SERVER} {line(1)}", "# mine", learned(2, 1)])
+        known.keysAnnounced(identity(2), identity(3))
+        for number in 2, 3:
+            known.authorize(identity(number))
+        self.assertIn("HAS CHANGED", self.refused(known, identity(1)))
+        self.assertEqual(self.lines(), ["# mine", learned(2, 1), learned(3, 1, 2)])
+        known.keysAnnounced(identity(3), None)
+        self.assertEqual(self.lines(), ["# mine", learned(3, 1, 2)])
+
+    def test_notYetReplaced(self) -> None:
+        """As long as the new key announces the one before, both are believed; and back again."""
+        known = self.known(f"{SERVER} {line(1)}")
+        known.keysAnnounced(identity(1), identity(2))
+        both = self.lines()
+        for _ in range(2):
+            known.keysAnnounced(identity(2), identity(1))
+            known.keysAnnounced(identity(1), identity(2))
+        self.assertEqual(self.lines(), both)
+        known.keysAnnounced(identity(2), None)
+        self.assertEqual(self.lines(), [learned(2, 1)])
+        known.keysAnnounced(identity(2), identity(1))
+        known.keysAnnounced(identity(1), None)
+        self.assertEqual(self.lines(), [learned(1, 2)])
+
+    def test_retiredKeyPushesNothingOut(self) -> None:
+        """Who finds the key before takes nothing from the server that has the next one."""
+        known = self.known(f"{SERVER} {line(1)}")
+        known.keysAnnounced(identity(1), identity(2))
+        known.keysAnnounced(identity(1), None)
+        for number in range(3, 3 + servers.MAX_KEYS - 2):
+            known.keysAnnounced(identity(1), identity(number))
+            known.keysAnnounced(identity(number), None)
+            known.keysAnnounced(identity(number), identity(1))
+        known.authorize(identity(2))
+        known.keysAnnounced(identity(2), None)
+        self.assertIn(learned(2, 1), self.lines())
+        self.assertNotIn(f"{SERVER} {line(1)}", self.lines())
+
+    def test_writtenStays(self) -> None:
+        """A key that somebody wrote beside another goes for no announcement."""
+        lines = [f"{SERVER} {line(1)}", f"{SERVER} {line(2)}"]
+        known = self.known(*lines)
+        known.keysAnnounced(identity(1), None)
+        known.keysAnnounced(identity(1), identity(2))
+        known.keysAnnounced(identity(2), None)
+        self.assertEqual(self.lines(), lines)
+
+    def test_otherNamesStay(self) -> None:
+        """Of a line for several servers this one's name goes; patterns and revoked keys stay."""
+        other = f"[other.org]:9000 {line(1)}"
+        revoked = f"@revoked [*]:9001 {line(1)}"
+        lists = f"[a.org]:9000,[Example.org]:9000,[b.org]:9000 {line(1, 'x')}"
+        pattern = f"{SERVER},[*.org]:9000 {line(1)}"
+        known = self.known(other, revoked, lists, pattern, f"  {SERVER} {line(1)}")
+        known.keysAnnounced(identity(1), identity(2))
+        for _ in range(2):
+            known.keysAnnounced(identity(2), None)
+            kept = [other, revoked, f"[a.org]:9000,[b.org]:9000 {line(1, 'x')}"]
+            self.assertEqual(self.lines(), [*kept, f"[*.org]:9000 {line(1)}", learned(2, 1)])
+
+    def test_fallsWithAnnouncer(self) -> None:
+        """A key is believed no longer once one is revoked by whose word it was."""
+        known = self.known(f"{SERVER} {line(1)}")
+        known.keysAnnounced(identity(1), identity(2))
+        known.keysAnnounced(identity(2), identity(3))
+        known.keysAnnounced(identity(3), identity(4))
+        before = self.lines()
+        self.assertEqual(before, [learned(3, 1, 2), learned(4, 1, 2, 3)])
+        for number in 1, 2, 3:
+            for firstUse in False, True:
+                known = self.known(
+                    *before,
+                    f"@revoked {SERVER} {line(number)}",
+                    f"{SERVER} {line(9)}",
+                    firstUse=firstUse,
+                )
+                why = self.refused(known, identity(4))
+                self.assertIn(f"announced by {identity(number).fingerprint}", why)
+                self.assertRaises(NotAuthorized, known.keysAnnounced, identity(4), identity(5))
+                self.assertRaises(NotAuthorized, known.keysAnnounced, identity(9), identity(4))
+                known.authorize(identity(9))
+        known = self.known(*before, f"@revoked [other.org]:9000 {line(1)}")
+        known.authorize(identity(4))
+
+    def test_fallenAlone(self) -> None:
+        """If no other key is known either, one that fell is not believed on first use."""
+        known = self.known(f"@revoked {SERVER} {line(1)}", learned(2, 1), firstUse=True)
+        self.assertIn("REVOKED", self.refused(known, identity(2)))
         known.authorize(identity(3))
-        self.assertEqual(self.lines(), [f"{SERVER} {line(number)}" for number in (1, 2, 3)])
+
+    def test_writtenDoesNotFall(self) -> None:
+        """A key that somebody wrote there stands by itself, also if it was announced before."""
+        known = self.known(f"@revoked {SERVER} {line(1)}", learned(2, 1), f"{SERVER} {line(2)}")
+        self.assertEqual(known.authorize(identity(2)).announcers, ())
+        known.keysAnnounced(identity(2), identity(3))
+        self.assertIn(learned(3, 2), self.lines())
+
+    def test_announcers(self) -> None:
+        """A server that is admitted by announced keys comes with those."""
+        known = self.known(f"{SERVER} {line(1)}", learned(3, 1, 2))
+        self.assertEqual(known.authorize(identity(1)).announcers, ())
+        announcers = tuple(identity(number).publicKey for number in (1, 2))
+        self.assertEqual(known.authorize(identity(3)).announcers, announcers)
+
+    def test_damagedAnnouncers(self) -> None:
+        """Announcers that cannot be read are an error, and no comment."""
+        for text in "", ",", line(2), line(2).split()[1] + ",", "AAAA":
+            self.assertRaises(
+                CredentialError, self.known, f"{SERVER} {line(1)} announced-by={text}"
+            )
+        self.known(f"{SERVER} {line(1, 'is announced-by=nobody')}").authorize(identity(1))
+
+    def test_manyChanges(self) -> None:
+        """A key can change often, and the memory of that is bounded; then somebody must write."""
+        known = self.known(f"{SERVER} {line(0)}")
+        for number in range(succession.MAX_ANNOUNCERS):
+            known.keysAnnounced(identity(number), identity(number + 1))
+        self.assertEqual(len(self.lines()), 2)
+        last = succession.MAX_ANNOUNCERS
+        why = str(
+            self.assertRaises(
+                CredentialError, known.keysAnnounced, identity(last), identity(last + 1)
+            )
+        )
+        self.assertIn("by hand", why)
+        known = self.known(f"{SERVER} {line(last)}")
+        known.keysAnnounced(identity(last), identity(last + 1))
 
     def test_idempotent(self) -> None:
         """A key that is known already is not stored again, nor is the file written."""
         known = self.known(f"{SERVER} {line(1)}", f"[*]:9000 {line(2)}")
         self.patch(os, "rename", mock.Mock(side_effect=AssertionError("the file was written")))
-        known.nextKeyAnnounced(identity(1), identity(2))
-        known.nextKeyAnnounced(identity(1), identity(1))
+        known.keysAnnounced(identity(1), identity(2))
+        known.keysAnnounced(identity(1), identity(1))
 
     def test_notKnown(self) -> None:
         """A server that is not known, or not by that key, cannot announce any."""
         for text in f"{SERVER} {line(1)}", f"[other.org]:9000 {line(2)}":
             for firstUse in False, True:
                 known = self.known(text, firstUse=firstUse)
-                self.assertRaises(NotAuthorized, known.nextKeyAnnounced, identity(2), identity(3))
+                self.assertRaises(NotAuthorized, known.keysAnnounced, identity(2), identity(3))
                 self.assertEqual(self.lines(), [text])
 
     def test_revoked(self) -> None:
@@ -453,7 +592,7 @@ class NextKeyTests(KnownServersMixin, TestCase):
         known = self.known(*lines)
         for current, following in (1, 3), (2, 1):
             self.assertRaises(
-                NotAuthorized, known.nextKeyAnnounced, identity(current), identity(following)
+                NotAuthorized, known.keysAnnounced, identity(current), identity(following)
             )
         self.assertEqual(self.lines(), lines)
 
@@ -461,44 +600,41 @@ class NextKeyTests(KnownServersMixin, TestCase):
         """While another process has the lock, the next key waits for it, but not for ever."""
         known = self.known(f"{SERVER} {line(1)}")
         with files.lockedFile(self.file):
-            kept = known.nextKeyAnnounced(identity(1), identity(2))
+            kept = known.keysAnnounced(identity(1), identity(2))
             self.clock.advance(files.LOCK_INTERVAL)
         self.assertNoResult(kept)
         self.clock.advance(files.LOCK_INTERVAL)
         self.assertIsNone(self.successResultOf(kept))
-        self.assertEqual(self.lines(), [f"{SERVER} {line(number)}" for number in (1, 2)])
+        self.assertEqual(self.lines(), [f"{SERVER} {line(1)}", learned(2, 1)])
         with files.lockedFile(self.file):
-            kept = known.nextKeyAnnounced(identity(1), identity(3))
+            kept = known.keysAnnounced(identity(1), identity(3))
             self.clock.pump([files.LOCK_INTERVAL] * files.LOCK_TRIES)
         self.failureResultOf(kept, CredentialError)
 
     def test_noKey(self) -> None:
         """What is announced must be a key."""
         known = self.known(f"{SERVER} {line(1)}")
-        self.assertRaises(NotAuthorized, known.nextKeyAnnounced, identity(1), ANONYMOUS)
+        self.assertRaises(NotAuthorized, known.keysAnnounced, identity(1), ANONYMOUS)
 
     def test_bound(self) -> None:
-        """Of too many keys the oldest goes, but neither the current one nor another server's."""
+        """Of too many keys none goes: the next one is refused."""
         other = f"[other.org]:9000 {line(99)}"
         known = self.known(f"{SERVER} {line(1)}", other)
-        for number in range(2, 2 + servers.MAX_KEYS + 3):
-            known.nextKeyAnnounced(identity(1), identity(number))
-        last = 1 + servers.MAX_KEYS + 3
-        kept = range(last - servers.MAX_KEYS + 2, last + 1)
-        self.assertEqual(
-            self.lines(),
-            [f"{SERVER} {line(1)}", other, *(f"{SERVER} {line(number)}" for number in kept)],
-        )
+        for number in range(2, 1 + servers.MAX_KEYS):
+            known.keysAnnounced(identity(1), identity(number))
+        before = self.lines()
+        error = self.assertRaises(CredentialError, known.keysAnnounced, identity(1), identity(50))
+        self.assertIn(f"has {servers.MAX_KEYS} keys", str(error))
+        self.assertEqual(self.lines(), before)
+        known.keysAnnounced(identity(2), identity(50))
+        self.assertEqual(self.lines(), [*before[1:], learned(50, 1, 2)])
 
-    def test_boundOfShared(self) -> None:
-        """A line that is about other servers too is never dropped."""
-        lines = [f"{SERVER},[b.org]:9000 {line(number)}" for number in range(servers.MAX_KEYS)]
-        known = self.known(*lines)
-        self.assertIn(
-            f"has {servers.MAX_KEYS} keys",
-            self.refusal(known.nextKeyAnnounced, identity(0), identity(99)),
-        )
-        self.assertEqual(self.lines(), lines)
+    def test_boundOfBelieved(self) -> None:
+        """Keys that are believed no longer are in nobody's way."""
+        fallen = [learned(number, 1) for number in range(2, 2 + servers.MAX_KEYS)]
+        known = self.known(f"@revoked {SERVER} {line(1)}", *fallen, f"{SERVER} {line(50)}")
+        known.keysAnnounced(identity(50), identity(51))
+        known.authorize(identity(51))
 
 
 class SSHKeygenTests(KnownServersMixin, TestCase):
@@ -527,13 +663,15 @@ class SSHKeygenTests(KnownServersMixin, TestCase):
         self.assertIn("is not in", self.refused(known, identity(1)))
 
     def test_hashedRotation(self) -> None:
-        """A key can be announced by a server whose name is hashed, and then found by ssh-keygen."""
-        self.known(*(f"{SERVER} {line(number)}" for number in range(servers.MAX_KEYS)))
+        """A server whose name is hashed is followed from key to key, and ssh-keygen finds it."""
+        self.known(f"{SERVER} {line(1)}", f"[other.org]:9000 {line(1)}")
         sshKeygen("-H", "-f", self.file)
         known = KnownServers(self.file, "example.org", 9000)
-        known.nextKeyAnnounced(identity(1), identity(99))
-        known.authorize(identity(99))
+        known.keysAnnounced(identity(1), identity(99))
+        self.assertIn(line(1), sshKeygen("-F", SERVER, "-f", self.file))
+        known.keysAnnounced(identity(99), None)
         found = sshKeygen("-F", SERVER, "-f", self.file)
         self.assertIn(line(99), found)
-        self.assertNotIn(line(0), found)
-        self.assertIn(line(1), found)
+        self.assertNotIn(line(1), found)
+        self.assertIn(line(1), sshKeygen("-F", "[other.org]:9000", "-f", self.file))
+        self.assertIn(identity(99).fingerprint, sshKeygen("-lf", self.file))

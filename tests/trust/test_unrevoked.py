@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from dataclasses import replace
+
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -68,15 +70,31 @@ class KeyTests(DirectoryMixin, TestCase):
         good, bad, inner = self.identity(self.good), self.identity(self.bad), Learning()
         made = Unrevoked(inner, self.revoked)
         for current, following in ((good, bad), (bad, good)):
-            self.assertRaises(NotAuthorized, made.nextKeyAnnounced, current, following)
+            self.assertRaises(NotAuthorized, made.keysAnnounced, current, following)
         self.assertEqual(inner.learned, [])
-        made.nextKeyAnnounced(good, good)
+        made.keysAnnounced(good, good)
         self.assertEqual(inner.learned, [(good, good)])
+
+    def test_announcer(self) -> None:
+        """Who is believed by the word of a revoked key is refused."""
+        announced = replace(self.identity(self.good), announcers=(self.bad.publicKey,))
+        for answer in (announced, succeed(announced)):
+            made = Unrevoked(Answering(answer), self.revoked)
+            decision = maybeDeferred(made.authorize, self.identity(self.good))
+            why = self.failureResultOf(decision, NotAuthorized).value.detail
+            self.assertIn(self.identity(self.bad).fingerprint, why)
+
+    def test_noOtherKey(self) -> None:
+        """That no other key holds is passed on, and the authorizer's Deferred comes back."""
+        good, inner = self.identity(self.good), Learning()
+        inner.keysAnnounced = lambda *keys: succeed(keys)
+        kept = Unrevoked(inner, self.revoked).keysAnnounced(good, None)
+        self.assertEqual(self.successResultOf(kept), (good, None))
 
     def test_nextKeyNotWanted(self) -> None:
         """An authorizer that learns no keys is told of none."""
         bad = self.identity(self.bad)
-        Unrevoked(Answering(), self.revoked).nextKeyAnnounced(bad, bad)
+        Unrevoked(Answering(), self.revoked).keysAnnounced(bad, bad)
 
 
 class CertificateTests(AuthorityMixin, TestCase):

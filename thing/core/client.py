@@ -44,11 +44,12 @@ from thing.events import (
     GoingAway,
     HeartbeatAcknowledged,
     HeartbeatSent,
-    NextKeyAnnounced,
+    KeysAnnounced,
     ResumptionTicket,
     Termination,
     TicketReceived,
 )
+from thing.identity import Identity
 
 
 class ClientConnection(Dialogue[ClientHandshake]):
@@ -70,7 +71,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
     _replyOut = CRP
 
     __slots__ = (
-        "_nextKeyKnown", "_peerKinds", "_pulse", "_search", "_sentAway", "credential", "lastWord",
+        "_nextKeyDue", "_peerKinds", "_pulse", "_search", "_sentAway", "credential", "lastWord",
     )  # fmt: skip
 
     def __init__(self, settings: ClientSettings, ticket: ResumptionTicket | None = None) -> None:
@@ -84,7 +85,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
         self._peerKinds = settings.peerKinds
         self._search: Search | None = None
         self._pulse = Pulse()
-        self._nextKeyKnown = False
+        self._nextKeyDue: bool | None = None
         self._sentAway: GoingAway | None = None
 
     # The handshake.
@@ -149,7 +150,10 @@ class ClientConnection(Dialogue[ClientHandshake]):
         sessionId = self._useSessionKeys()
         checkSchedule(shf.ttl, shf.interval)
         ticket = self._handshake.ticket()
+        self._nextKeyDue = self._handshake.nextKeyDue
         self._establish(sessionId, shf.ttl / 1000, shf.interval / 1000)
+        if self._nextKeyDue is False:
+            self._keysAnnounced(None)
         if self.lastWord:
             self._leaveLastWord(limited=False)
         if ticket is not None:
@@ -158,11 +162,9 @@ class ClientConnection(Dialogue[ClientHandshake]):
     def _receiveSNK(self, octets: bytes) -> None:
         snk = SNK.decode(octets[1:])
         assert self.session is not None, "announced inside a session only"
-        if self._nextKeyKnown:
-            raise RemoteProtocolError(ErrorCode.UNEXPECTED_MESSAGE, "SNK twice in a session")
-        self._nextKeyKnown = True
-        if self.session.resumed:
-            raise RemoteProtocolError(ErrorCode.BAD_CREDENTIAL, "SNK in a resumed session")
+        if not self._nextKeyDue:
+            raise RemoteProtocolError(ErrorCode.UNEXPECTED_MESSAGE, "SNK, and none is due")
+        self._nextKeyDue = False
         current = self.session.peer
         if snk.credentialKind not in self._peerKinds:
             raise RemoteProtocolError(ErrorCode.BAD_CREDENTIAL, f"kind {snk.credentialKind}")
@@ -187,7 +189,11 @@ class ClientConnection(Dialogue[ClientHandshake]):
             snk.nextSignature,
             signatureContent(NEXT_KEY_CONTEXT, hashed),
         )
-        self._events.append(NextKeyAnnounced(current, following))
+        self._keysAnnounced(following)
+
+    def _keysAnnounced(self, following: Identity | None) -> None:
+        assert self.session is not None, "announced inside a session only"
+        self._events.append(KeysAnnounced(self.session.peer, following))
 
     # The heartbeat.
 

@@ -42,7 +42,12 @@ from thing.identity import CredentialKind, Identity
 
 
 class ClientHandshake(Handshake):
-    """The client's side."""
+    """
+    The client's side.
+
+    :ivar nextKeyDue: whether the server holds by one more key, which it will announce; None as
+        long as it has not said, or if a secret took the place of its keys.
+    """
 
     def __init__(self, settings: ClientSettings, ticket: ResumptionTicket | None = None) -> None:
         """
@@ -57,6 +62,7 @@ class ClientHandshake(Handshake):
         self._peer: Identity | None = None
         self._given: tuple[bytes, bytes] | None = None
         self._left = 0.0
+        self.nextKeyDue: bool | None = None
         self._offer: Preshared | None = None
         if settings.credential.kind is CredentialKind.PRESHARED:
             ours = cast(PresharedCredential, settings.credential)
@@ -218,6 +224,9 @@ class ClientHandshake(Handshake):
         value = find(received.message.extensions, ExtensionType.TICKET)
         if value is not None and self._settings.resumption and not self._byKey:
             self._given = value, self._resumptionSecret()
+        if self.preshared is None:
+            following = find(received.message.extensions, ExtensionType.NEXT_KEY)
+            self.nextKeyDue = following is not None
         self._transcript.add(received.octets)
 
     def ticket(self) -> ResumptionTicket | None:

@@ -28,6 +28,7 @@ class ExtensionType(IntEnum):
     SOLUTION = 2
     PRESHARED_KEY = 3
     TICKET = 4
+    NEXT_KEY = 5
 
 
 @dataclass(frozen=True, slots=True)

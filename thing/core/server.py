@@ -136,9 +136,8 @@ class ServerConnection(Dialogue[ServerHandshake]):
         sessionId = self._useSessionKeys()
         milliseconds, interval = scheduleOf(ttl)
         self._establish(sessionId, milliseconds / 1000, interval / 1000)
-        following = self._settings.nextCredential
-        if following is not None and following.kind is handshake.credential.kind:
-            self._announceNextKey(handshake.credential, following)
+        if handshake.following is not None:
+            self._announceNextKey(handshake.credential, handshake.following)
 
     def _announceNextKey(self, current: Credential, following: Credential) -> None:
         assert self.session is not None, "announced inside a session only"

@@ -190,6 +190,14 @@ class ServerHandshake(Handshake):
         self._peer = self._verify(Role.CLIENT, key, received, self._accepted)
         return self._peer
 
+    @property
+    def following(self) -> Credential | None:
+        """What holds beside the credential that this client was shown; None for nothing."""
+        following = self._settings.nextCredential
+        if following is None or self.preshared is not None:
+            return None
+        return following if following.kind is self.credential.kind else None
+
     def finish(self, ttl: float, interval: float) -> bytes:
         """
         Step 7: the client is admitted.
@@ -198,7 +206,10 @@ class ServerHandshake(Handshake):
         :param interval: the beat interval, seconds.
         :return: the server's confirmation.
         """
-        shf = SHF(toMilliseconds(ttl), toMilliseconds(interval), self._giveTicket())
+        extensions = self._giveTicket()
+        if self.following is not None:
+            extensions += ((ExtensionType.NEXT_KEY, b""),)
+        shf = SHF(toMilliseconds(ttl), toMilliseconds(interval), extensions)
         return self._confirm(self.secrets.serverConfirm, shf.typed())
 
     def _giveTicket(self) -> Extensions:

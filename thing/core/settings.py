@@ -98,7 +98,7 @@ class ServerSettings(Settings):
     """What it authenticates with to clients that cannot check the first, one of a kind."""
 
     nextCredential: Credential | None = None
-    """What it will use next: announced, signed, in every session (SNK)."""
+    """What it will use next: announced in every session, signed (SNK); without, no other holds."""
 
     allowAnonymous: bool = False
     """Whether a client without a credential may reach the authorizer."""

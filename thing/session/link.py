@@ -33,10 +33,10 @@ from thing.events import (
     HeartbeatLate,
     HeartbeatReceived,
     HeartbeatSent,
+    KeysAnnounced,
     KeyUpdated,
     LastWordReceived,
     MessageReceived,
-    NextKeyAnnounced,
     ReplyReceived,
     RequestReceived,
     ResumptionTicket,
@@ -405,18 +405,19 @@ class Link(Generic[P]):
         if carried is not None:
             tell(carried, *args)
 
-    def _deliverNextKey(self, event: NextKeyAnnounced) -> None:
+    def _deliverKeys(self, event: KeysAnnounced) -> None:
         if IKeyContinuity.providedBy(self.factory.authorizer):
             try:
-                kept = self.factory.authorizer.nextKeyAnnounced(event.current, event.following)
+                kept = self.factory.authorizer.keysAnnounced(event.current, event.following)
                 if isinstance(kept, Deferred):
-                    kept.addErrback(self._nextKeyNotKept)
+                    kept.addErrback(self._keysNotKept)
             except ThingError:
-                self._nextKeyNotKept(Failure())  # type: ignore[no-untyped-call]
-        self.protocol.serverKeyAnnounced(event.following)
+                self._keysNotKept(Failure())  # type: ignore[no-untyped-call]
+        if event.following is not None:
+            self.protocol.serverKeyAnnounced(event.following)
 
-    def _nextKeyNotKept(self, failure: Failure) -> None:
-        self._log.warn("The server's next key is not kept: {error}", error=str(failure.value))
+    def _keysNotKept(self, failure: Failure) -> None:
+        self._log.warn("The server's keys are not kept: {error}", error=str(failure.value))
 
     def _deliverTicket(self, event: TicketReceived) -> None:
         assert isinstance(self.core, ClientConnection), "only a client is given tickets"
@@ -455,7 +456,7 @@ _DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], None]] = {
     GoingAway: lambda link, e: link.protocol.goingAway(e.reason, e.retryAfter),
     GoodbyeReceived: lambda link, e: link.protocol.goodbyeReceived(),
     KeyUpdated: lambda link, e: link.protocol.keyUpdated(e.generation),
-    NextKeyAnnounced: Link._deliverNextKey,
+    KeysAnnounced: Link._deliverKeys,
     TicketReceived: Link._deliverTicket,
     Terminated: Link._deliverTerminated,
 }

@@ -50,12 +50,12 @@ class ByKind:
         decision: Identity | Deferred[Identity] = authorizer.authorize(identity)
         return decision
 
-    def nextKeyAnnounced(self, current: Identity, next: Identity) -> Deferred[None] | None:
+    def keysAnnounced(self, current: Identity, following: Identity | None) -> Deferred[None] | None:
         """
         Tell the kind's authorizer, if it wants to know.
 
         :param current: the server as this session's handshake proved it.
-        :param next: the server as it will be.
+        :param following: the server by the other key that holds; None for no other.
         :return: what that authorizer returns.
         :raises NotAuthorized: as that authorizer does.
         :raises CredentialError: as that authorizer does.
@@ -63,5 +63,5 @@ class ByKind:
         authorizer = self.authorizers.get(current.kind)
         if not IKeyContinuity.providedBy(authorizer):
             return None
-        kept: Deferred[None] | None = authorizer.nextKeyAnnounced(current, next)
+        kept: Deferred[None] | None = authorizer.keysAnnounced(current, following)
         return kept

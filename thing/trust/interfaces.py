@@ -36,22 +36,22 @@ class IAuthorizer(Interface):
 
 class IKeyContinuity(Interface):
     """
-    What an authorizer of a client also provides if it can learn a server's next key.
+    What an authorizer of a client also provides if it follows a server from key to key.
 
-    A server that is to change its key announces the new one beforehand, so
-    that no client has to be told by hand.
+    A server that is to change its key announces the new one beforehand, and says
+    when the old one holds no longer, so that no client has to be told by hand.
     """
 
-    def nextKeyAnnounced(current: Identity, next: Identity) -> Deferred[None] | None:
+    def keysAnnounced(current: Identity, following: Identity | None) -> Deferred[None] | None:
         """
-        Remember the key that a server will use next.
+        Remember by which keys a server holds: the current one, and at most one more.
 
-        Called only within an established session, and only if the
-        announcement is signed by the key that the server proved in it.
+        Called once in each established session whose handshake proved a key of
+        the server's, and with another key only if both have signed the announcement.
 
         :param current: the server as this session's handshake proved it.
-        :param next: the server as it will be.
-        :return: nothing, or a Deferred that fires when the key is stored.
+        :param following: the server by the other key, as a rule its next one; None for no other.
+        :return: nothing, or a Deferred that fires when that is stored.
         :raises NotAuthorized: if this side does not believe one of the keys; a
             Deferred may fail with the same, and with the next.
         :raises CredentialError: if the key cannot be stored.

@@ -21,7 +21,6 @@ from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity, fingerprint
 from thing.trust.files import (
     MAX_FILE,
-    LockedFile,
     StrPath,
     lockedFile,
     onceUnlocked,
@@ -30,9 +29,10 @@ from thing.trust.files import (
 )
 from thing.trust.interfaces import IAuthorizer, IKeyContinuity
 from thing.trust.keys import formatPublicKey, parseFingerprint, parsePublicKey
+from thing.trust.succession import announcedBy, announcersIn, announcersOf
 
 MAX_KEYS = 8
-"""The most keys that are kept for one server, its next ones included."""
+"""The most keys that are believed of one server, its next ones included."""
 
 HOSTS_LINE = re.compile(r"(?:(@[^ \t]*)[ \t]+)?([^@ \t][^ \t]*)[ \t]+(([^ \t]+).*)", re.DOTALL)
 """A line of known_hosts: a marker, the hosts, the public key and its type."""
@@ -87,6 +87,8 @@ class _Line:
     revoked: bool
     hosts: str
     key: bytes
+    announcers: tuple[bytes, ...]
+    """By whose word the key is believed; nobody's if it was written here or came first."""
 
 
 @implementer(IAuthorizer, IKeyContinuity)
@@ -98,7 +100,9 @@ class KnownServers:
     server is written ``[host]:port``, whatever its port. Lists, patterns,
     hashed names and ``@revoked`` mean what they mean to ssh; lines with other
     types of key or other markers are ssh's own. The file is read at each
-    decision, so a change to it needs no restart.
+    decision, so a change to it needs no restart. A key that a server announces
+    is added with those that announced it (:mod:`thing.trust.succession`): if
+    one of them is revoked, so is the key.
 
     :param path: the file; it is read now, so that a mistake in it shows early.
     :param host: the host name or address that the client connects to.
@@ -156,8 +160,9 @@ class KnownServers:
     def _admit(self, identity: Identity) -> Identity:
         """Decide by what the file has now."""
         named = replace(identity, name=self.server)
-        if self._isKnown(self._linesIn(self._read()), identity.publicKey):
-            return named
+        known = self._known(self._linesIn(self._read()), identity.publicKey)
+        if known:
+            return replace(named, announcers=known[0].announcers)
         if self.firstUse:
             self._store(named)
             return named
@@ -166,35 +171,57 @@ class KnownServers:
             f"its key, add the line: {self._format(identity.publicKey)}"
         )
 
-    def nextKeyAnnounced(self, current: Identity, next: Identity) -> Deferred[None] | None:
+    def keysAnnounced(self, current: Identity, following: Identity | None) -> Deferred[None] | None:
         """
-        Add the server's next key to the file, if the file has the current one.
+        Add the server's next key to the file, and drop the keys that it replaces.
 
-        Of more than :data:`MAX_KEYS` keys, the oldest goes that is not the
-        current one.
+        Those are the ones by whose word the current key is believed: they hold no
+        longer, but for the next one. A key goes out of the file in no other way;
+        where there are :data:`MAX_KEYS`, the next one is refused. Only this
+        server's name is taken out of a line that has others, and none out of a
+        pattern.
 
         :param current: the server as this session's handshake proved it.
-        :param next: the server as it will be.
+        :param following: the server by the other key that holds; None for no other.
         :return: fires when that is done, if another process has locked the file.
         :raises NotAuthorized: if the current key is not known, or if one of
             the two is revoked.
         :raises CredentialError: if the file cannot be read or written, or if
-            no key can go.
+            the next key cannot be added.
         """
-        _requireKey(next)
-        return onceUnlocked(partial(self._keepNext, current, next), self._clock)
+        if following is not None:
+            _requireKey(following)
+        content = self._read()
+        if self._updated(content, current, following) == content:
+            return None
+        return onceUnlocked(partial(self._update, current, following), self._clock)
 
-    def _keepNext(self, current: Identity, next: Identity) -> None:
-        """Add the next key to what the file has now."""
+    def _update(self, current: Identity, following: Identity | None) -> None:
+        """Bring the file up to date, whatever it has now."""
         with lockedFile(self.path) as file:
             content = file.read(MAX_FILE)
-            lines = self._linesIn(content)
-            if not self._isKnown(lines, current.publicKey):
-                raise NotAuthorized(f"{self.server} is not in {self.path}")
-            self._refuseRevoked(lines, next.publicKey)
-            if not any(line.key == next.publicKey for line in lines):
-                content = self._withoutOldest(content, lines, current.publicKey)
-                self._append(file, content, next.publicKey)
+            updated = self._updated(content, current, following)
+            if updated != content:
+                file.replace(updated)
+
+    def _updated(self, content: bytes, current: Identity, following: Identity | None) -> bytes:
+        """What the file should hold once a server has said which of its keys hold."""
+        lines = self._linesIn(content)
+        known = self._known(lines, current.publicKey)
+        if not known:
+            raise NotAuthorized(f"{self.server} is not in {self.path}")
+        holding = {current.publicKey} | ({following.publicKey} if following else set())
+        replaced = {each for line in known for each in line.announcers} - holding
+        believed = self._believed(lines)
+        content = self._without(content, [line for line in believed if line.key in replaced])
+        if following is None or any(line.key == following.publicKey for line in believed):
+            return content
+        self._refuseRevoked(lines, following.publicKey)
+        count = len(self._believed(self._linesIn(content)))
+        if count >= MAX_KEYS:
+            raise CredentialError(f"{self.path} has {count} keys for {self.server} already")
+        announcers = announcersOf(current.publicKey, known[0].announcers, following.publicKey)
+        return self._with(content, f"{self._format(following.publicKey)} {announcedBy(announcers)}")
 
     def _read(self) -> bytes:
         """What the file holds; on first use, a file that is missing holds nothing."""
@@ -214,16 +241,19 @@ class KnownServers:
                 raise CredentialError(f"{self.path}:{number}: {error}") from None
         return lines
 
-    def _isKnown(self, lines: list[_Line], key: bytes) -> bool:
-        """Whether the server is known by this key; refuses if by others only."""
+    def _known(self, lines: list[_Line], key: bytes) -> list[_Line]:
+        """
+        The lines by which the server is believed to have this key; refuses if it has others.
+
+        Those come first that are by the word of the fewest.
+        """
         self._refuseRevoked(lines, key)
-        known = [line for line in lines if not line.revoked]
-        if not known:
-            return False
-        if any(line.key == key for line in known):
-            return True
+        believed = self._believed(lines)
+        known = [line for line in believed if line.key == key]
+        if known or not believed:
+            return sorted(known, key=lambda line: len(line.announcers))
         expected = ", ".join(
-            f"{self.path}:{line.number} has {fingerprint(line.key)}" for line in known[:MAX_KEYS]
+            f"{self.path}:{line.number} has {fingerprint(line.key)}" for line in believed[:MAX_KEYS]
         )
         raise NotAuthorized(
             f"THE KEY OF {self.server} HAS CHANGED: either someone is intercepting this "
@@ -231,43 +261,58 @@ class KnownServers:
             f"{expected}. If the new key is right, put this line there: {self._format(key)}"
         )
 
+    def _believed(self, lines: list[_Line]) -> list[_Line]:
+        """The lines of keys that are not revoked, and were announced by none that is."""
+        revoked = {line.key for line in lines if line.revoked}
+        return [line for line in lines if revoked.isdisjoint((line.key, *line.announcers))]
+
     def _refuseRevoked(self, lines: list[_Line], key: bytes) -> None:
-        """Refuse a key that is marked as revoked for this server."""
-        for line in lines:
-            if line.revoked and line.key == key:
-                raise NotAuthorized(
-                    f"THE KEY OF {self.server} IS REVOKED: {fingerprint(key)} "
-                    f"by {self.path}:{line.number}"
-                )
+        """Refuse a key that is marked as revoked for this server, or came of one that is."""
+        revoked = {line.key: line for line in lines if line.revoked}
+        if key in revoked:
+            raise NotAuthorized(
+                f"THE KEY OF {self.server} IS REVOKED: {fingerprint(key)} "
+                f"by {self.path}:{revoked[key].number}"
+            )
+        mentioned = [line for line in lines if line.key == key]
+        if mentioned and not self._believed(mentioned + list(revoked.values())):
+            announcer = next(each for each in mentioned[0].announcers if each in revoked)
+            raise NotAuthorized(
+                f"THE KEY OF {self.server} IS REVOKED: {fingerprint(key)} was announced by "
+                f"{fingerprint(announcer)}, which is revoked by "
+                f"{self.path}:{revoked[announcer].number}"
+            )
 
     def _store(self, identity: Identity) -> None:
         """Store a server's first key, unless another process was faster."""
         with lockedFile(self.path) as file:
             content = file.read(MAX_FILE)
-            if self._isKnown(self._linesIn(content), identity.publicKey):
+            if self._known(self._linesIn(content), identity.publicKey):
                 return
-            self._append(file, content, identity.publicKey)
+            file.replace(self._with(content, self._format(identity.publicKey)))
         if self.onFirstUse is not None:
             self.onFirstUse(identity)
 
-    def _append(self, file: LockedFile, content: bytes, key: bytes) -> None:
-        """Write the file anew, with one more line."""
+    def _with(self, content: bytes, line: str) -> bytes:
+        """The file with one more line."""
         if content and not content.endswith(b"\n"):
             content += b"\n"
-        file.replace(content + self._format(key).encode() + b"\n")
+        return content + line.encode() + b"\n"
 
-    def _withoutOldest(self, content: bytes, lines: list[_Line], current: bytes) -> bytes:
-        """Make room for one more key of this server."""
-        known = [line for line in lines if not line.revoked]
-        if len(known) < MAX_KEYS:
-            return content
-        for line in known:
-            # A line that may be about other servers too is not ours to drop.
-            if line.key != current and (line.hosts == self.server or line.hosts.startswith("|")):
-                rows = content.split(b"\n")
-                del rows[line.number - 1]
-                return b"\n".join(rows)
-        raise CredentialError(f"{self.path} has {len(known)} keys for {self.server} already")
+    def _without(self, content: bytes, lines: list[_Line]) -> bytes:
+        """The file without this server's name in some of its lines; one that has no other goes."""
+        rows: list[bytes | None] = [*content.split(b"\n")]
+        for line in lines:
+            row = rows[line.number - 1]
+            assert row is not None, "there is one key in a line"
+            others = ",".join(
+                name
+                for name in line.hosts.split(",")
+                if name.lower() != self.server and not name.startswith("|")
+            )
+            old, new = (text.encode("utf-8", "surrogateescape") for text in (line.hosts, others))
+            rows[line.number - 1] = row.replace(old, new, 1) if others else None
+        return b"\n".join(row for row in rows if row is not None)
 
     def _format(self, key: bytes) -> str:
         """The line for a key of this server."""
@@ -282,7 +327,7 @@ def _parseLine(number: int, text: str) -> _Line | None:
     marker, hosts, key, keyType = match.groups()
     if marker not in (None, "@revoked") or keyType != "ssh-ed25519":
         return None
-    return _Line(number, marker is not None, hosts, parsePublicKey(key))
+    return _Line(number, marker is not None, hosts, parsePublicKey(key), announcersIn(key))
 
 
 def matchesHosts(hosts: str, server: str) -> bool:

@@ -45,11 +45,11 @@ class Unrevoked:
         """
         if identity.kind is not CredentialKind.SSH_CERTIFICATE:
             self._refuseRevoked(identity)  # Before: who believes at first use stores the key.
-            decision: Identity | Deferred[Identity] = self.authorizer.authorize(identity)
-            return decision
 
         def unlessRevoked(admitted: Identity) -> Identity:
             self._refuseRevoked(identity)
+            for key in admitted.announcers:
+                self._refuseRevoked(Identity(CredentialKind.ED25519, key))
             return admitted
 
         # After: until the authorizer believes the authority, a certificate's content is no word.
@@ -58,19 +58,23 @@ class Unrevoked:
             return unlessRevoked(answer)
         return maybeDeferred(lambda: answer).addCallback(unlessRevoked)
 
-    def nextKeyAnnounced(self, current: Identity, next: Identity) -> None:
+    def keysAnnounced(self, current: Identity, following: Identity | None) -> Deferred[None] | None:
         """
         Tell the authorizer, if it wants to know, unless one of the keys is revoked.
 
         :param current: the server as this session's handshake proved it.
-        :param next: the server as it will be.
+        :param following: the server by the other key that holds; None for no other.
+        :return: what the authorizer returns.
         :raises NotAuthorized: if one of the keys is revoked, or as the authorizer does.
         :raises CredentialError: as the authorizer does.
         """
-        if IKeyContinuity.providedBy(self.authorizer):
-            for identity in (current, next):
+        if not IKeyContinuity.providedBy(self.authorizer):
+            return None
+        for identity in (current, following):
+            if identity is not None:
                 self._refuseRevoked(identity)
-            self.authorizer.nextKeyAnnounced(current, next)
+        kept: Deferred[None] | None = self.authorizer.keysAnnounced(current, following)
+        return kept
 
     def _refuseRevoked(self, identity: Identity) -> None:
         """Refuse a peer of which anything is revoked."""
