@@ -28,6 +28,7 @@ from thing.daemon.options import IN_MEMORY, Options
 from thing.daemon.reuseport import SharedPorts
 from thing.daemon.service import CannotStart, ThingService
 from thing.daemon.systemd import Supervisor
+from thing.daemon.unixports import UnixPorts
 from thing.errors import ThingError
 from thing.session.factory import ThingFactory
 from thing.session.settable import SERVER_SETTINGS, limitsOf, settingsOf
@@ -55,7 +56,7 @@ def makeService(options: Options) -> ThingService:
     from twisted.internet import reactor
 
     try:
-        ports = SharedPorts(reactor) if options["reuse-port"] else reactor
+        ports = UnixPorts(SharedPorts(reactor) if options["reuse-port"] else reactor)
         endpoints = {text: _serverEndpoint(ports, text) for text in options["port"]}
         # Not sooner: it takes from the environment what Twisted's systemd: endpoint reads there.
         supervisor = Supervisor.fromEnvironment(os.environ)
@@ -69,7 +70,7 @@ def makeService(options: Options) -> ThingService:
             factory.serve(label, backend)
         presence, companions = _makePresence(reactor, factory, options)
         if options["status"] is not None:
-            companions.insert(0, _makeStatus(reactor, presence, options))
+            companions.insert(0, _makeStatus(UnixPorts(reactor), presence, options))
         companions += [*served.values()] if forward is None else [forward, *served.values()]
     except ThingError as error:
         raise CannotStart(str(error)) from None
