@@ -54,6 +54,8 @@ class ErrorCode(Worded):
     PUZZLE_UNSOLVED = 0x10, "the retry does not solve the puzzle, or differs from the first try"
     IDENTITY_IN_USE = 0x11, "a session of the same identity is up, and it stays"
     LIMITS_OUT_OF_BOUNDS = 0x12, "what the peer says that it can take is out of bounds"
+    UNDECIDED = 0x13, "whether the credential is authorized cannot be decided now"
+    NOT_VALID_NOW = 0x14, "the credential is not valid now, by the clock of the side that judges"
 
     # Records and messages, at any time.
     RECORD_EMPTY = 0x20, "a record holds no message"
@@ -170,8 +172,7 @@ class NotAuthorized(ThingError):
     """
     An authorizer's refusal of a peer that has proved its identity.
 
-    :ivar detail: why, for this side's log only; the peer learns no more than
-        :attr:`ErrorCode.NOT_AUTHORIZED` or :attr:`ErrorCode.CREDENTIAL_REQUIRED`.
+    :ivar detail: why, for this side's log only; the peer learns no more than the code.
     :ivar code: what the peer is told.
     :ivar retryAfter: how long a client should stay away, seconds.
     """
@@ -191,6 +192,15 @@ class NotAuthorized(ThingError):
         self.code = code
         self.retryAfter = retryAfter
         super().__init__(detail)
+
+    @property
+    def isPassing(self) -> bool:
+        """Whether it says nothing about the peer's right: it ends no session that is up."""
+        return self.code in _PASSING
+
+
+_PASSING = frozenset({ErrorCode.SERVER_BUSY, ErrorCode.UNDECIDED, ErrorCode.NOT_VALID_NOW})
+"""The codes of refusals for a fault of the one who judges, or for the time of day."""
 
 
 class CredentialError(ThingError):

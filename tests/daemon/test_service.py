@@ -356,6 +356,7 @@ class FakeChoice:
     read: Callable[[], object]
     authorizer: object = Anyone()
     files: tuple[str, ...] = ()
+    tickets: None = None
     things: int | None = None
 
     @property
@@ -369,6 +370,12 @@ class FakeChoice:
     def again(self) -> FakeChoice:
         self.read()
         return self
+
+    def nextBegin(self, now: object) -> None:
+        return None
+
+    def troubles(self, now: object) -> list[str]:
+        return []
 
     def applied(self, settings: ServerSettings) -> ServerSettings:
         if self.current is None:

@@ -633,10 +633,14 @@ class KindsTests(TrustFiles, TapCase):
         service = self.service(*self.words(given))
         before, deciding = service.factory.settings, self.deciding(service)
         assert isinstance(before, ServerSettings)
+        assert before.tickets is not None
+        nobody = Identity(CredentialKind.NONE)
+        ticket = before.tickets.seal(Resumable(bytes(32), nobody), b"the server")
+        assert ticket is not None
         self.chain("server.pem", HOST, SERVER)
         other = PresharedKey.generate(b"toaster")
         self.pem("preshareds", f"{other.secretLine()}\n".encode())
-        self.pem("things", b"")
+        self.pem("things", b"# empty\n")
         os.remove(self.path("tickets"))
         sshKeygen("-q", "-k", "-u", "-f", self.path("krl"), self.path("lamp-cert.pub"))
         service.reload()
@@ -644,10 +648,7 @@ class KindsTests(TrustFiles, TapCase):
         assert isinstance(after, ServerSettings)
         self.assertNotEqual(after.otherCredentials[1].data, before.otherCredentials[1].data)
         self.assertEqual(set(after.presharedKeys), {b"toaster"})
-        assert before.tickets is not None and after.tickets is not None
-        nobody = Identity(CredentialKind.NONE)
-        ticket = before.tickets.seal(Resumable(bytes(32), nobody), b"the server")
-        assert ticket is not None
+        assert after.tickets is not None
         self.assertIsNone(after.tickets.open(ticket.ticket, b"the server"))
 
         lamp = IdentityKey.load(self.path("lamp"))
@@ -682,8 +683,8 @@ class KindsTests(TrustFiles, TapCase):
         """If any file is of no use now, all stays as it was."""
         service = self.service(*self.words(self.wholeServer()))
         before, authorizer = service.factory.settings, service.factory.authorizer
-        self.pem("preshareds", b"")
-        for name in ("crl.pem", "krl", "tickets", "server.pem", "ca.pub"):
+        self.pem("preshareds", b"# empty\n")
+        for name in ("crl.pem", "krl", "server.pem", "ca.pub"):
             good = read(self.path(name))
             self.pem(name, b"nonsense\n")
             service.reload()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import stat
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -425,6 +427,38 @@ class ReloadTests(TwistdCase):
         self.assertIn(f"{things}:1: ", line)
         other.sendMessage(b"still here\n")
         await other.whenHeard("still here\n")
+        self.assertClean(process)
+
+
+class GivenUpRightsTests(TwistdCase):
+    """A server that was started by root, and is somebody else by the time it serves."""
+
+    if os.getuid() != 0:
+        skip = "only root can give up its rights"
+
+    async def test_revoked(self) -> None:
+        """The private key cannot be read any more, which is said; and who is revoked is gone."""
+        directory = Path(tempfile.mkdtemp())
+        self.addCleanup(shutil.rmtree, directory)
+        directory.chmod(0o755)
+        IdentityKey.generate().save(str(directory / "key"))
+        first, second = IdentityKey.generate(), IdentityKey.generate()
+        things = directory / "things"
+        things.write_text(f"{first.publicLine('one')}\n{second.publicLine('two')}\n")
+        process = self.spawn(
+            *("-c", TWISTD, "--nodaemon", "--pidfile=", "--uid=65534", "--gid=65534", "thing"),
+            *("--port=tcp:0:interface=127.0.0.1", f"--identity={directory / 'key'}"),
+            f"--authorized={things}",
+        )
+        line = await process.whenLine(f"{directory / 'key'} cannot be read any more")
+        self.assertIn("Permission denied; what it was at the start holds until a restart", line)
+        line = await process.whenLine("thing connect ")
+        description = f"tcp:{line.partition('thing connect ')[2].split()[0]}"
+        client = await self.connect(description, credential=first)
+        things.write_text(f"{second.publicLine('two')}\n")
+        self.assertEqual(await client.left, EndReason.REVOKED)
+        await process.whenLine("keys authorized: 1")
+        self.assertNotIn(f"{things} cannot be read", process.output)
         self.assertClean(process)
 
 

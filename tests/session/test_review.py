@@ -188,8 +188,9 @@ class ReviewTests(ReviewCase):
         self.factory.authorizer = Failing(RuntimeError("no database"))
         self.assertEqual(self.review(), [0])
         self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
-        self.factory.authorizer = Failing(NotAuthorized("slow", ErrorCode.SERVER_BUSY))
-        self.assertEqual(self.review(), [0])
+        for code in (ErrorCode.SERVER_BUSY, ErrorCode.UNDECIDED, ErrorCode.NOT_VALID_NOW):
+            self.factory.authorizer = Failing(NotAuthorized("slow", code))
+            self.assertEqual(self.review(), [0])
         self.assertEqual([pair.client.termination for pair in pairs], [None, None])
 
     def test_aFewAtOnce(self) -> None:

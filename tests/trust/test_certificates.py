@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import shutil
 import ssl
 import subprocess
@@ -109,7 +110,16 @@ class Rooted(DirectoryMixin):
         self.assertIn(reason, error.detail)
         self.assertTrue(error.detail.startswith(f"the certificate of {identity.fingerprint}"))
         self.assertTrue(error.detail.isprintable(), error.detail)
-        self.assertIs(error.code, ErrorCode.NOT_AUTHORIZED)
+        self.assertIs(error.code, self.codeFor(error.detail))
+
+    @staticmethod
+    def codeFor(detail: str) -> ErrorCode:
+        """What a peer is told: no more than that it is not authorized, unless time can mend it."""
+        if re.search(": (no|the) list of revoked |: the root ", detail):
+            return ErrorCode.UNDECIDED
+        if "expired at" in detail or "not valid before" in detail:
+            return ErrorCode.NOT_VALID_NOW
+        return ErrorCode.NOT_AUTHORIZED
 
     def assertBothRefuse(self, reason: str, *chain: Issued) -> None:
         """The chain is refused as a thing's and as a server's."""
@@ -366,7 +376,7 @@ class PathTests(Rooted, TestCase):
         self.assertBothRefuse("certificate 2 expired at", self.leaf(issuer=middle), middle)
         self.root = authority(ends=-1)
         self.store("roots", self.root.pem)
-        self.assertBothRefuse("not valid at validation time", self.leaf())
+        self.assertBothRefuse(f"the root CN=root in {self.roots} is not valid now, ", self.leaf())
 
     def test_notYetValid(self) -> None:
         """A certificate whose time has not come is refused, with the time by our clock."""
@@ -887,6 +897,43 @@ class RevocationTests(Rooted, TestCase):
             )
         self.list(revocations(self.root, begins=0, ends=0.5))
         self.assertJudged("", self.good)
+
+    def test_notYetValidList(self) -> None:
+        """A list whose time has not begun is used when it has; until then the one before it."""
+        self.list(revocations(self.root, self.bad))
+        times = [0.0]
+        things = self.things(revoked=self.lists, wallClock=lambda: NOW + times[0])
+        for _ in range(3):
+            self.list(revocations(self.root, self.good, begins=10, ends=3000))
+            things.reload()
+        lists = things.authorities.lists
+        assert lists is not None
+        self.assertEqual(len(lists._earlier), 1)
+        things.authorize(proved(self.good))
+        self.assertRefused("IS REVOKED", things, self.bad)
+        trouble = (
+            f"the list of revoked certificates of CN=root in {self.lists} "
+            "is for 2030-03-17T17:46:50Z to 2030-03-17T18:36:40Z: it is not used yet"
+        )
+        self.assertEqual(lists.troubles(moment(0)), [trouble])
+        self.assertEqual(lists.nextBegin(moment(0)), moment(10))
+        times[0] = 10.0
+        things.authorize(proved(self.bad))
+        self.assertRefused("IS REVOKED", things, self.good)
+        self.assertEqual(lists.troubles(moment(10)), [])
+        self.assertIsNone(lists.nextBegin(moment(10)))
+        times[0] = 3001.0
+        self.assertRefused("and now is", things, self.bad)
+        self.assertEqual(
+            lists.troubles(moment(3001)), [trouble.replace("not used yet", "out of date")]
+        )
+        things.reload()
+        self.assertEqual(things.authorities.lists._earlier, [])
+
+    def test_revokedByOldList(self) -> None:
+        """Whom a list names is refused for good, even if it is out of date."""
+        self.list(revocations(self.root, self.bad, ends=-1))
+        self.assertJudged("IS REVOKED", self.bad)
 
     def test_severalLists(self) -> None:
         """Of several lists of one issuer each counts, revocation and date."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import os
 import time
 from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from cryptography import x509
 from twisted.logger import formatEvent, globalLogPublisher
@@ -16,6 +20,7 @@ from tests.certificates import CLIENT, NOW, SERVER, Issued, authority, issue, re
 from tests.pairs import Pair, PairCase
 from tests.trust.test_keys import NO_SSH_KEYGEN, sshKeygen, write
 from tests.trust.test_sshcertificates import AuthorityMixin
+from tests.trust.test_tickets import RESUMABLE
 from thing.core.credentials import Anonymous
 from thing.core.groups import GroupName
 from thing.core.messages import Role
@@ -42,6 +47,7 @@ from thing.trust import (
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS
 from thing.trust.keywords import Keyword, asOption, readKeywords, yes
 from thing.trust.parts import Admits, Binds, Parts, Shows, TrustKeyword, tableOf, unlessRevoked
+from thing.trust.tickets import TicketKeys
 from thing.trust.unrevoked import Unrevoked
 
 HOST = "example.org"
@@ -53,6 +59,7 @@ KIND_OF = {
     "ssh": CredentialKind.SSH_CERTIFICATE,
     "preshared": CredentialKind.PRESHARED,
 }
+MOMENT = datetime.fromtimestamp(NOW, timezone.utc)
 RAW, NOBODY = CredentialKind.ED25519, CredentialKind.NONE
 X25519 = (GroupName.X25519,)
 
@@ -488,12 +495,92 @@ class ServerChoiceTests(TrustFiles, TestCase):
         self.assertEqual(named.name, "kettle")
 
     def test_againTickets(self) -> None:
-        """Ticket keys that are in no file stay; those in a file are read with the others."""
+        """Ticket keys stay; if they are in a file it is read, and no fault of it is the others'."""
         choice = self.server(self.serverOf("raw"))
         self.assertIs(choice.again().tickets, choice.tickets)
         self.assertIs(choice.again().again().settings().tickets, choice.tickets)
         filed = self.server({**self.serverOf("raw"), "ticketKeys": self.path("tickets")})
-        self.assertIsNot(filed.again().tickets, filed.tickets)
+        key = TicketKeys(self.path("other"))
+        self.pem("tickets", Path(self.path("other")).read_bytes())
+        again = filed.again().tickets
+        assert again is not None
+        self.assertIs(again, filed.tickets)
+        given = key.seal(RESUMABLE, b"server")
+        assert given is not None
+        self.assertIsNotNone(again.open(given.ticket, b"server"))
+        self.pem("tickets", b"nonsense")
+        self.assertIs(filed.again().tickets, filed.tickets)
+        self.assertIsNotNone(again.open(given.ticket, b"server"))
+
+    def test_againUnchanged(self) -> None:
+        """What has not changed is not read again: so it may be unreadable by then."""
+        choice = self.server(self.wholeServer())
+        line = IdentityKey.generate().publicLine("kettle")
+        self.pem("things", f"{line}\n".encode())
+        opened: list[str] = []
+
+        def openAtOnce(path: str, flags: int) -> int:
+            opened.append(path)
+            return os.open(path, flags)
+
+        with mock.patch("thing.trust.files._openAtOnce", openAtOnce):
+            now = choice.again()
+        self.assertEqual(set(opened) - {self.path("tickets")}, {self.path("things")})
+        self.assertEqual(now.things, 1)
+        self.assertIs(now.credentials[0], choice.credentials[0])
+        self.assertIs(now.presharedKeys, choice.presharedKeys)
+
+    def test_againUnreadable(self) -> None:
+        """What may not be read any more stays what it was, and all else is followed."""
+        choice = self.server(self.serverOf("raw", "preshared"))
+        kettle = IdentityKey.generate()
+        self.pem("things", kettle.publicLine("kettle").encode())
+        IdentityKey.generate().save(self.path("moved"))
+        os.rename(self.path("moved"), self.path("server"))
+
+        def openAtOnce(path: str, flags: int) -> int:
+            if path == self.path("server"):
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return os.open(path, flags)
+
+        with mock.patch("thing.trust.files._openAtOnce", openAtOnce):
+            now = choice.again()
+            later = now.again()
+        self.assertIs(now.credentials[0], choice.credentials[0])
+        now.authorizer.authorize(Identity(CredentialKind.ED25519, kettle.publicKey))
+        self.assertEqual(
+            now.troubles(MOMENT),
+            [
+                f"cannot read {self.path('server')}: Permission denied: "
+                "what it was before stays until a restart"
+            ],
+        )
+        self.assertEqual(later.troubles(MOMENT), [])
+
+    def test_againUnreachable(self) -> None:
+        """A file that may not even be looked at any more counts as one that has not changed."""
+        choice = self.server(self.serverOf("raw"))
+        with mock.patch("thing.trust.files.os.stat", side_effect=PermissionError):
+            self.assertIs(choice.again().authorizedThings, choice.authorizedThings)
+
+    def test_againEmpty(self) -> None:
+        """A file that has lost all its lines is a fault, unless it says that this is meant."""
+        revoked = self.pem("revoked", Path(self.path("lamp.pub")).read_bytes())
+        choice = self.server({**self.serverOf("raw", "ssh", "preshared"), "revoked": revoked})
+        for name in ("things", "preshareds", "revoked"):
+            before = Path(self.path(name)).read_bytes()
+            for content in (b"", b"\n \n", b"# a comment\n"):
+                self.pem(name, content)
+                self.assertEqual(
+                    self.refusal(choice.again),
+                    f"{self.path(name)} is suddenly empty, which is taken for a fault; "
+                    "if it is meant, leave the line '# empty' in it",
+                )
+            self.pem(name, b" # empty\r\n")
+            choice.again().again()
+            self.pem(name, before)
+        self.pem("things", b"")
+        self.assertEqual(self.server(self.serverOf("raw")).again().things, 0)
 
     def test_againAllOrNothing(self) -> None:
         """With any one of the files damaged there is an error, and what there was is as it was."""
@@ -502,7 +589,7 @@ class ServerChoiceTests(TrustFiles, TestCase):
         kettle = IdentityKey.generate()
         thing = Identity(CredentialKind.ED25519, kettle.publicKey)
         self.pem("things", kettle.publicLine("kettle").encode())
-        files = ("roots.pem", "ca.pub", "preshareds", "tickets", "krl", "crl.pem", "server.pem")
+        files = ("roots.pem", "ca.pub", "preshareds", "krl", "crl.pem", "server.pem")
         for name in (*files, "server", "server-cert.pub", "next"):
             with open(self.path(name), "rb") as file:
                 before = file.read()

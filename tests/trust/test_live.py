@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,7 +21,7 @@ from tests.pairs import Pair, freshClient
 from tests.trust.test_keys import DirectoryMixin, write
 from thing import CredentialKind, EndReason, Identity, IdentityKey, NotAuthorized
 from thing.endpoints.stream import ApplicationFactory, StreamFactory
-from thing.trust.choice import ServerChoice
+from thing.trust.chosen import ServerChoice
 from thing.trust.live import INTERVAL, LiveTrust
 
 
@@ -60,12 +62,12 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         ).connect()
 
     def observe(self, event: Any) -> None:
-        if event["log_namespace"].startswith("thing.trust.live"):
+        if event["log_namespace"].startswith(("thing.trust.live", "thing.trust.tickets")):
             self.logged.append(formatEvent(event))
 
     def authorize(self, *keys: IdentityKey) -> None:
         """Replace the file of authorized things, as an editor does."""
-        lines = "".join(f"{key.publicLine('lamp')}\n" for key in keys)
+        lines = "".join(f"{key.publicLine('lamp')}\n" for key in keys) or "# empty\n"
         write(self.path("new"), lines.encode())
         os.replace(self.path("new"), self.path("things"))
 
@@ -142,6 +144,19 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.assertEqual(len(self.logged), 2)
         self.assertTrue(self.admits())
 
+    def test_emptied(self) -> None:
+        """A file that is suddenly empty, as a full disk leaves it, revokes nobody, loudly."""
+        self.authorize(self.thing)
+        self.wait()
+        write(self.path("things"), b"")
+        self.wait()
+        self.assertTrue(self.admits())
+        self.assertIn("Not reloaded, all stays as it was: ", self.logged[-1])
+        self.assertIn("things is suddenly empty, which is taken for a fault", self.logged[-1])
+        write(self.path("things"), b"# empty\n")
+        self.wait()
+        self.assertFalse(self.admits())
+
     def test_ownKey(self) -> None:
         """The server's own key follows its file, too; whatever else was set stays."""
         IdentityKey.generate().save(self.path("other"))
@@ -186,6 +201,73 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.assertIsInstance(live, LiveTrust)
         for path in live._choice.files:
             self.assertTrue(os.path.isabs(path), path)
+
+    def test_begins(self) -> None:
+        """What is in a file already but begins to count later is put to use when it does."""
+        now = datetime.fromtimestamp(1000.0, timezone.utc)
+        begins = [now + timedelta(seconds=10)]
+        with mock.patch.object(ServerChoice, "nextBegin", lambda choice, now: begins[0]):
+            live = LiveTrust(self.choice, self.clock, lambda: 1000.0 + self.clock.seconds())
+            told: list[ServerChoice] = []
+            live.followers.append(lambda choice: succeed(told.append(choice) or 0))
+            live.start()
+            self.addCleanup(live.stop)
+            self.clock.pump([INTERVAL] * 9)
+            self.assertEqual(told, [])
+            begins[0] = None
+            self.clock.pump([INTERVAL] * 9)
+        self.assertEqual(len(told), 1)
+
+    def test_troubles(self) -> None:
+        """What is wrong with a file that can be used is said once, as long as it lasts."""
+        troubles = ["one"]
+        live, before = LiveTrust(self.choice, self.clock), self.factory.trust
+        assert before is not None
+        before.stop()
+        with mock.patch.object(ServerChoice, "troubles", lambda choice, now: [*troubles]):
+            live.start()
+            self.addCleanup(live.stop)
+            self.assertEqual(self.logged, ["one"])
+            self.wait()
+            troubles.append("two")
+            self.wait()
+            self.assertEqual(self.logged, ["one", "two"])
+            troubles.clear()
+            self.wait()
+            troubles.append("one")
+            self.wait()
+            live.stop()
+        self.assertEqual(self.logged, ["one", "two", "one"])
+
+    def test_sayUnreadable(self) -> None:
+        """What the process cannot read any more is said, since no change of it is followed."""
+        given = {**self.choice.given, "ticketKeys": self.path("tickets")}
+        live = LiveTrust(ServerChoice.read(given), self.clock)
+        live.sayUnreadable()
+        self.assertEqual(self.logged, [])
+
+        def refuse(path: str, flags: int, mode: int = 0, *, dir_fd: int | None = None) -> int:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        with mock.patch("thing.trust.files.os.open", refuse):
+            live.sayUnreadable()
+        self.assertEqual(
+            self.logged,
+            [
+                f"{path} cannot be read any more: Permission denied; what it was at the start "
+                "holds until a restart, even if it changes"
+                for path in (self.path("key"), self.path("things"))
+            ]
+            + [
+                "No new ticket key can be made, so tickets end with those that there are: "
+                f"cannot lock {self.path('tickets')}: Permission denied"
+            ],
+        )
+        self.logged.clear()
+        with mock.patch("thing.trust.tickets.os.access", return_value=False):
+            live.sayUnreadable()
+        self.assertEqual(len(self.logged), 1)
+        self.assertIn("cannot write into the directory of ", self.logged[0])
 
     def test_followers(self) -> None:
         """Whoever follows is told each new choice, and all of what they did for it is counted."""

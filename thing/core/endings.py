@@ -22,6 +22,8 @@ _BROKEN_RULES = frozenset(range(0x40)) - {
     ErrorCode.HANDSHAKE_TIMEOUT,
     ErrorCode.SERVER_BUSY,
     ErrorCode.IDENTITY_IN_USE,
+    ErrorCode.UNDECIDED,
+    ErrorCode.NOT_VALID_NOW,
 }
 """The codes that blame the other side; all others tell of a program's decision."""
 

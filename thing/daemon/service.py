@@ -22,6 +22,7 @@ from thing.errors import ThingError
 from thing.identity import CredentialKind
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
+from thing.trust.files import unreadable
 from thing.trust.live import fingerprintOf
 
 FLAT_LINE_TIME = 1.0
@@ -70,6 +71,7 @@ class ThingService(Service):
         retryAfter: float = 0.0,
         supervisor: Supervisor | None = None,
         makeObserver: Callable[[], ILogObserver] | None = None,
+        files: Sequence[str] = (),
     ) -> None:
         """
         :param reactor: provides ``IReactorCore``, and ``IReactorFromThreads`` for the signal.
@@ -83,6 +85,7 @@ class ThingService(Service):
         :param supervisor: tells the service manager; None for nobody.
         :param makeObserver: opens the log of the application that the service is
             put into; None for the log that the application has anyway.
+        :param files: those that the companions read again while they run.
         """
         self.factory = factory
         self.ports: dict[str, IListeningPort] = {}
@@ -93,6 +96,7 @@ class ThingService(Service):
         self._retryAfter = retryAfter
         self._supervisor = supervisor or Supervisor()
         self._makeObserver = makeObserver
+        self._files = files
         self._listened = False
         self._answers: list[Deferred[Any]] = []
         self._restoreSignal: Callable[[], object] | None = None
@@ -135,11 +139,19 @@ class ThingService(Service):
         if not self._listened:
             self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
+        self._sayUnreadable()  # Rights were given up just now, if at all.
         for companion in self._companions:
             companion.startService()  # type: ignore[no-untyped-call]
         self._catchSignal()
         # Who reads that the server is there may connect, and send signals, from then on.
         self._reactor.callWhenRunning(self._begin)
+
+    def _sayUnreadable(self) -> None:
+        """Say which files could be read at the start, but not when they have changed."""
+        if self.factory.trust is not None:
+            self.factory.trust.sayUnreadable()
+        for line in unreadable(self._files):
+            self._log.warn("{line}", line=line)
 
     def _listen(self) -> None:
         """Say how the server is known, and listen on every endpoint; Twisted's answer at once."""

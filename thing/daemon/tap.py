@@ -33,7 +33,7 @@ from thing.errors import ThingError
 from thing.session.factory import ThingFactory
 from thing.session.settable import SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust import IdentityKey
-from thing.trust.choice import ServerChoice
+from thing.trust.chosen import ServerChoice
 from thing.trust.home import makeHome
 from thing.trust.live import LiveTrust
 
@@ -86,7 +86,18 @@ def makeService(options: Options) -> ThingService:
         retryAfter=options["retry-after"],
         supervisor=supervisor,
         makeObserver=_logMaker(options),
+        files=_companionsFiles(options),
     )
+
+
+def _companionsFiles(options: Options) -> list[str]:
+    """What is read again while the server runs, beside the files of trust."""
+    files = [options["status-token"]]
+    if options["presence"] != IN_MEMORY:
+        from thing.fleet.redis.address import parseAddress  # It needs packages of its own.
+
+        files.append(parseAddress(options["presence"]).passwordFile)
+    return [os.path.abspath(each) for each in files if each]
 
 
 def _logMaker(options: Options) -> Callable[[], Any] | None:

@@ -25,7 +25,8 @@ from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import CredentialError, LocalProtocolError
 from thing.session.clock import SteadyClock
 from thing.session.settable import CLIENT_SETTINGS, SERVER_SETTINGS, limitsOf, settingsOf
-from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, ClientChoice, ServerChoice
+from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS
+from thing.trust.chosen import ClientChoice, ServerChoice
 from thing.trust.keywords import Keyword, Where, count, duration, port, readKeywords, writtenIn
 from thing.trust.live import LiveTrust
 

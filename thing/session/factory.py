@@ -40,7 +40,7 @@ from thing.trust.interfaces import IAuthorizer
 if TYPE_CHECKING:  # Users with a factory of their own need none of these.
     from twisted.internet.defer import _DeferredListResultListT
 
-    from thing.trust.choice import ServerChoice
+    from thing.trust.chosen import ServerChoice
     from thing.trust.live import LiveTrust
 
 Observer = Callable[[ThingProtocol, Event], None]

@@ -17,7 +17,7 @@ from twisted.internet.task import Cooperator
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from thing.errors import EndReason, ErrorCode, LocalProtocolError, NotAuthorized
+from thing.errors import EndReason, LocalProtocolError, NotAuthorized
 from thing.events import Termination
 from thing.identity import Identity
 from thing.session.failures import Failures
@@ -89,7 +89,7 @@ class Review:
 
     Who would be refused now is asked to leave (``REVOKED``), and flat-lined if it has not
     after two seconds; who is known by another name is asked to come back under that. An
-    authorizer that fails, or is too busy to answer, ends nobody's session.
+    authorizer that fails, or cannot decide now, ends nobody's session.
     """
 
     _log = Logger()
@@ -134,7 +134,7 @@ class Review:
         error: Any = failure.value
         if not isinstance(error, NotAuthorized):
             self._factory.failures.log("The authorizer failed; the session stays", failure)
-        elif error.code is not ErrorCode.SERVER_BUSY:
+        elif not error.isPassing:
             self._end(session, EndReason.REVOKED, error.detail)
 
     def _end(self, session: Reviewed, reason: EndReason, why: str) -> None:

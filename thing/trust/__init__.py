@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from thing.trust.authorized import Anyone, AuthorizedThings
 from thing.trust.bykind import ByKind
 from thing.trust.checker import CheckedThings, IThingCredentials, ThingCredentials
-from thing.trust.choice import ClientChoice, ServerChoice
+from thing.trust.chosen import ClientChoice, ServerChoice
 from thing.trust.interfaces import IAuthorizer, IKeyContinuity
 from thing.trust.keys import (
     IdentityKey,

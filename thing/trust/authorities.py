@@ -9,7 +9,6 @@ besides keeps its work small and its refusals plain.
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import time
 import warnings
@@ -19,7 +18,6 @@ from datetime import datetime, timezone
 from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     SECP384R1,
@@ -32,58 +30,10 @@ from cryptography.x509.verification import PolicyBuilder, Store, Subject, Verifi
 from thing.core.credentials import AUTHORITY_RSA_SIZES, MAX_CHAIN, isRsa, splitChain
 from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
+from thing.trust.crls import RevocationLists
 from thing.trust.files import MAX_FILE, StrPath, readFile
-
-UNREADABLE = (
-    KeyError,
-    TypeError,
-    ValueError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.ExtensionNotFound,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-"""What cryptography raises, now and in its oldest release, if a certificate cannot be read."""
-
-MAX_SHOWN = 200
-"""How many characters of what a peer wrote go to the log."""
-
-_LIST = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
-
-
-def plain(text: str) -> str:
-    """
-    Make text of a stranger's fit for a line of the log.
-
-    :param text: the text.
-    :return: the same, printable and no longer than :data:`MAX_SHOWN` characters.
-    """
-    return "".join(each if each.isprintable() else "?" for each in text[:MAX_SHOWN])
-
-
-def subjectOf(certificate: x509.Certificate) -> str:
-    """
-    Whose certificate it says that it is.
-
-    :param certificate: the certificate.
-    :return: the subject in one printable line.
-    """
-    return _text(certificate.subject)
-
-
-def _text(name: x509.Name) -> str:
-    return plain(name.rfc4514_string()) or "an empty name"
-
-
-def date(moment: datetime) -> str:
-    """
-    Write a time.
-
-    :param moment: the time.
-    :return: the same as in ``2030-12-31T23:59:59Z``.
-    """
-    return moment.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+from thing.trust.validity import tooEarly, tooLate, undecided
+from thing.trust.x509text import UNREADABLE, date, nameText, plain, subjectOf
 
 
 def checkChain(chain: Sequence[x509.Certificate]) -> None:
@@ -107,7 +57,7 @@ def checkChain(chain: Sequence[x509.Certificate]) -> None:
         if certificate.issuer != issuer.subject:
             raise CredentialError(
                 f"the chain is out of order: certificate {number} is issued by "
-                f"{_text(certificate.issuer)}, but the next is that of {subjectOf(issuer)}"
+                f"{nameText(certificate.issuer)}, but the next is that of {subjectOf(issuer)}"
             )
     names = [certificate.subject for certificate in chain[1:]]
     if len(set(names)) < len(names):
@@ -132,9 +82,12 @@ class Authorities:
     :param roots: a file of their own certificates, PEM; None for those of the platform.
     :param revoked: a file of lists (CRLs), PEM, or None. With it each certificate below a
         root is refused unless a list of its issuer, signed and not out of date, is there
-        and does not name it.
+        and does not name it. A list whose time has not begun is not used yet: until then those
+        of the same issuer that were read before count.
     :param wallClock: tells the time, seconds since 1970.
+    :param before: what the same files came to before.
     :raises CredentialError: as :meth:`reload` does.
+    :ivar lists: the lists of revoked certificates, if there is a file of them.
     """
 
     def __init__(
@@ -142,10 +95,12 @@ class Authorities:
         roots: StrPath | None,
         revoked: StrPath | None = None,
         wallClock: Callable[[], float] = time.time,
+        before: Authorities | None = None,
     ) -> None:
         self.path = None if roots is None else os.fspath(roots)
         self.revokedPath = None if revoked is None else os.fspath(revoked)
         self._wallClock = wallClock
+        self.lists: RevocationLists | None = None if before is None else before.lists
         self.reload()
 
     def reload(self) -> None:
@@ -156,10 +111,13 @@ class Authorities:
             then the last good reading stays in force.
         """
         roots = _platformRoots() if self.path is None else _readRoots(self.path)
-        lists = [] if self.revokedPath is None else _readLists(self.revokedPath, roots)
+        if self.revokedPath is not None:
+            self.lists = RevocationLists(self.revokedPath, roots, self._now(), self.lists)
         self._store = Store(roots)
-        self._names = {root.subject for root in roots}
-        self._lists = lists
+        self._roots = roots
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._wallClock(), timezone.utc)
 
     def judge(
         self,
@@ -175,8 +133,9 @@ class Authorities:
             raises CredentialError to refuse it.
         :param subject: the name that a server's certificate must be of; None for a client's.
         :return: the name.
-        :raises NotAuthorized: if the chain is none, not valid now, for another use, of no
-            root, or revoked.
+        :raises NotAuthorized: if the chain is none, not valid now (``NOT_VALID_NOW``), for
+            another use, of no root, or revoked; or if that cannot be decided (``UNDECIDED``),
+            since a root or a list of revoked certificates is out of date.
         """
         if identity.kind is not CredentialKind.X509:
             raise NotAuthorized(f"no X.509 certificate was proved, but {identity.kind.name}")
@@ -185,14 +144,14 @@ class Authorities:
             chain = [x509.load_der_x509_certificate(der) for der in splitChain(identity.credential)]
             about += f" ({subjectOf(chain[0])})"
             checkChain(chain)
-            now = datetime.fromtimestamp(self._wallClock(), timezone.utc)
-            _checkTimes(chain, now)
-            self._checkRoot(chain[-1])
+            now = self._now()
+            _checkTimes(about, chain, now, subject is None)
+            self._checkRoot(about, chain[-1], now)
             name = decide(chain[0])
             verified = self._verify(chain, now, subject)
             _checkSigns(chain[0])
-            if self.revokedPath is not None:
-                self._checkRevoked(verified, now)
+            if self.lists is not None:
+                self.lists.check(about, verified, now)
         except VerificationError as error:
             reason = str(error).removeprefix("validation failed: ")
             raise NotAuthorized(f"{about} is not verified: {plain(reason)}") from None
@@ -202,12 +161,18 @@ class Authorities:
             raise NotAuthorized(f"{about} cannot be read: {plain(str(error))}") from None
         return name
 
-    def _checkRoot(self, last: x509.Certificate) -> None:
-        """Refuse a chain that can end at no root."""
-        if last.issuer not in self._names:
+    def _checkRoot(self, about: str, last: x509.Certificate, now: datetime) -> None:
+        """Refuse a chain that can end at no root, or at none that is valid now."""
+        roots = [root for root in self._roots if root.subject == last.issuer]
+        if not roots:
             raise CredentialError(
-                f"the chain ends with the issuer {_text(last.issuer)}, which is not among the "
+                f"the chain ends with the issuer {nameText(last.issuer)}, which is not among the "
                 f"roots {self._where}; or an intermediate certificate is missing"
+            )
+        if not any(each.not_valid_before_utc <= now <= each.not_valid_after_utc for each in roots):
+            raise undecided(
+                about,
+                f"the root {nameText(last.issuer)} {self._where} is not valid now, {date(now)}",
             )
 
     @property
@@ -222,60 +187,6 @@ class Authorities:
         if subject is None:
             return policy.build_client_verifier().verify(chain[0], chain[1:]).chain
         return policy.build_server_verifier(subject).verify(chain[0], chain[1:])
-
-    def _checkRevoked(self, path: list[x509.Certificate], now: datetime) -> None:
-        """Refuse a path with a certificate that is revoked, or of which that is not known."""
-        for certificate, issuer in pairwise(path):
-            lists = [each for each in self._lists if each.isOf(issuer)]
-            about = f"of {subjectOf(issuer)} in {self.revokedPath}"
-            if not lists:
-                raise CredentialError(f"no list of revoked certificates {about}")
-            for each in lists:
-                if not each.begins <= now <= each.ends:
-                    raise CredentialError(
-                        f"the list of revoked certificates {about} is for {date(each.begins)} "
-                        f"to {date(each.ends)}, and now is {date(now)}"
-                    )
-                if certificate.serial_number in each.serials:
-                    raise CredentialError(
-                        f"THE CERTIFICATE OF {subjectOf(certificate)} IS REVOKED: "
-                        f"serial number {certificate.serial_number:x} is in the list {about}"
-                    )
-
-
-class _RevocationList:
-    """One issuer's list of revoked certificates."""
-
-    def __init__(self, crl: x509.CertificateRevocationList) -> None:
-        for extension in crl.extensions:
-            # It may say that the list is only a part, or speaks of other issuers.
-            if extension.critical:
-                raise CredentialError(
-                    f"its critical extension {extension.oid.dotted_string} is not understood"
-                )
-        if crl.next_update_utc is None:
-            raise CredentialError("it does not say when the next is due")
-        self.issuer = crl.issuer
-        self.begins = crl.last_update_utc
-        self.ends = crl.next_update_utc
-        self.serials = frozenset(each.serial_number for each in crl)
-        self._crl = crl
-        self._signer: object = None
-
-    def isOf(self, issuer: x509.Certificate) -> bool:
-        """Whether this issuer, whose own certificate is believed, has signed the list."""
-        if issuer.subject != self.issuer:
-            return False
-        key = issuer.public_key()
-        if key != self._signer:  # The list may be long, so it is hashed but once.
-            usage = issuer.extensions.get_extension_for_class(x509.KeyUsage).value
-            try:
-                if not usage.crl_sign or not self._crl.is_signature_valid(key):  # type: ignore[arg-type]
-                    return False
-            except UNREADABLE:
-                return False
-            self._signer = key
-        return True
 
 
 def _platformRoots() -> list[x509.Certificate]:
@@ -344,38 +255,17 @@ def _checkAuthorityKey(authority: x509.Certificate) -> None:
         )
 
 
-def _readLists(path: str, roots: Iterable[x509.Certificate]) -> list[_RevocationList]:
-    """The lists in a file; those of roots must be signed by them."""
-    lists = []
-    for number, pem in enumerate(_LIST.findall(readFile(path, MAX_FILE)), 1):
-        about = f"{path}: list {number}"
-        try:
-            found = _RevocationList(x509.load_pem_x509_crl(pem))
-            issuers = [root for root in roots if root.subject == found.issuer]
-            if issuers and not any(map(found.isOf, issuers)):
-                raise CredentialError(f"it is not signed by {_text(found.issuer)}")
-        except CredentialError as error:
-            raise CredentialError(f"{about}: {error}") from None
-        except UNREADABLE:
-            raise CredentialError(f"{about} is damaged") from None
-        lists.append(found)
-    if not lists:
-        raise CredentialError(f"{path} holds no list of revoked certificates in PEM")
-    return lists
-
-
-def _checkTimes(chain: Iterable[x509.Certificate], now: datetime) -> None:
+def _checkTimes(
+    about: str, chain: Iterable[x509.Certificate], now: datetime, ofThing: bool
+) -> None:
     """Refuse a chain before or after the time of any of its certificates."""
     for number, certificate in enumerate(chain, 1):
         begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        which, shown = f"{about}: certificate {number}", f", and now is {date(now)}"
         if now < begins:
-            raise CredentialError(
-                f"certificate {number} is not valid before {date(begins)}, and now is {date(now)}"
-            )
+            raise tooEarly(f"{which} is not valid before {date(begins)}{shown}")
         if now > ends:
-            raise CredentialError(
-                f"certificate {number} expired at {date(ends)}, and now is {date(now)}"
-            )
+            raise tooLate(f"{which} expired at {date(ends)}{shown}", ofThing)
 
 
 def _checkSigns(leaf: x509.Certificate) -> None:

@@ -35,10 +35,11 @@ from zope.interface import implementer
 from thing.core.credentials import joinChain, readCredential, schemeOf
 from thing.errors import CredentialError, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
-from thing.trust.authorities import UNREADABLE, Authorities, checkChain, plain, subjectOf
+from thing.trust.authorities import Authorities, checkChain
 from thing.trust.files import StrPath, readFile
 from thing.trust.interfaces import IAuthorizer
 from thing.trust.keys import ENCRYPTED, MAX_KEY_FILE, checkName, unusable
+from thing.trust.x509text import UNREADABLE, plain, subjectOf
 
 MAX_DATA = 6000
 """The longest chain that we show, octets: a record of the handshake has more to carry."""
@@ -212,8 +213,11 @@ class _Certificates:
         roots: StrPath | None,
         revoked: StrPath | None,
         wallClock: Callable[[], float],
+        before: _Certificates | None = None,
     ) -> None:
-        self.authorities = Authorities(roots, revoked, wallClock)
+        self.authorities: Authorities = Authorities(
+            roots, revoked, wallClock, None if before is None else before.authorities
+        )
 
     def reload(self) -> None:
         """
@@ -305,6 +309,7 @@ class ThingCertificates(_Certificates):
     :param revoked: a file of lists of revoked certificates (CRLs), PEM, or None; see
         :class:`~thing.trust.authorities.Authorities`.
     :param wallClock: tells the time, seconds since 1970.
+    :param before: what was made of the same files before.
     :raises CredentialError: if a file cannot be read or understood.
     """
 
@@ -313,8 +318,9 @@ class ThingCertificates(_Certificates):
         roots: StrPath,
         revoked: StrPath | None = None,
         wallClock: Callable[[], float] = time.time,
+        before: ThingCertificates | None = None,
     ) -> None:
-        super().__init__(roots, revoked, wallClock)
+        super().__init__(roots, revoked, wallClock, before)
 
     def authorize(self, identity: Identity) -> Identity:
         """

@@ -126,7 +126,7 @@ class CheckedThings:
         def expire() -> None:
             detail = f"the lookup took longer than {self.timeout:g} s"
             # Not the peer's fault: it may come back.
-            answer.errback(NotAuthorized(detail, ErrorCode.SERVER_BUSY))
+            answer.errback(NotAuthorized(detail, ErrorCode.UNDECIDED))
             lookup.cancel()
 
         def settle(outcome: Identity | Failure) -> None:

@@ -3,39 +3,36 @@ Trust as people write it: plain strings, in an endpoint's description or on a co
 
 One table for each role says what can be chosen, what goes together, and what each
 keyword builds (:mod:`thing.trust.parts`): :data:`SERVER_KEYWORDS` and
-:data:`CLIENT_KEYWORDS`. Everything that can be wrong is found when the choice
-is read, and not when the first peer connects.
+:data:`CLIENT_KEYWORDS`. What a choice comes to is in :mod:`thing.trust.chosen`.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-from thing.core.credentials import Anonymous, Credential
-from thing.core.messages import Role
-from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import CredentialError
 from thing.identity import CredentialKind
 from thing.trust import parts
-from thing.trust.authorized import AuthorizedThings
-from thing.trust.bykind import ByKind
 from thing.trust.keywords import (
     Server,
     Where,
-    checkDecided,
     fingerprints,
     names,
-    readKeywords,
     seconds,
     server,
     yes,
 )
-from thing.trust.parts import Admits, Announces, Ask, Binds, Parts, Shows, TrustKeyword, tableOf
-from thing.trust.servers import KnownServers
-from thing.trust.tickets import DEFAULT_LIFETIME, TicketKeys
+from thing.trust.parts import (
+    Admits,
+    Announces,
+    Binds,
+    Shows,
+    TrustKeyword,
+    tableOf,
+)
+from thing.trust.tickets import DEFAULT_LIFETIME
 
 _RAW = (CredentialKind.ED25519,)
 _CERTIFIED = (CredentialKind.SSH_CERTIFICATE,)
@@ -44,7 +41,11 @@ _PRESHARED = (CredentialKind.PRESHARED,)
 _NOBODY = (CredentialKind.NONE,)
 
 _IDENTITY = TrustKeyword(
-    "identity", "FILE", "OpenSSH private key, Ed25519", part=Shows(parts.identityKey)
+    "identity",
+    "FILE",
+    "OpenSSH private key, Ed25519",
+    part=Shows(parts.identityKey),
+    reads=("passphraseFile",),
 )
 _OWN = (
     TrustKeyword(
@@ -53,12 +54,14 @@ _OWN = (
         "the key's OpenSSH certificate",
         needs=("identity",),
         part=Shows(parts.certifiedKey),
+        reads=("identity", "passphraseFile"),
     ),
     TrustKeyword(
         "certificate",
         "FILE",
         "X.509 certificates in PEM, the own one first",
         part=Shows(parts.certificateChain),
+        reads=("privateKey", "passphraseFile"),
     ),
     TrustKeyword(
         "privateKey", "FILE", "their private key, if not in the same file", needs=("certificate",)
@@ -75,6 +78,7 @@ _REVOKED = TrustKeyword(
     "FILE",
     "what is revoked, as ``ssh-keygen -k`` has it",
     part=Binds(_CERTIFIED, parts.unlessRevoked),
+    lines=True,
 )
 _REVOCATION_LISTS = TrustKeyword(
     "revocationLists", "FILE", "X.509 revocation lists (CRLs) in PEM", needs=("trustRoots",)
@@ -88,13 +92,15 @@ SERVER_KEYWORDS = tableOf(
         "FILE",
         "private key to come, announced to clients",
         part=Announces(parts.identityKey),
+        reads=("passphraseFile",),
     ),
     TrustKeyword(
         "authorized",
         "FILE",
         "admit the keys in it, as in ``authorized_keys``",
         decides=True,
-        part=Admits(_RAW, parts.authorizedThings),
+        part=Admits(_RAW, parts.authorizedThings, note=parts.hasThings),
+        lines=True,
     ),
     TrustKeyword(
         "authorities",
@@ -116,7 +122,8 @@ SERVER_KEYWORDS = tableOf(
         "FILE",
         "admit who has an X.509 certificate of these",
         decides=True,
-        part=Admits(_X509, parts.thingCertificates),
+        part=Admits(_X509, parts.thingCertificates, note=parts.hasLists),
+        reads=("revocationLists",),
     ),
     _REVOCATION_LISTS,
     TrustKeyword(
@@ -124,7 +131,8 @@ SERVER_KEYWORDS = tableOf(
         "FILE",
         "admit who has a key in it, lines ``name:hex``",
         decides=True,
-        part=Admits(_PRESHARED, parts.presharedThings),
+        part=Admits(_PRESHARED, parts.presharedThings, note=parts.hasKeys),
+        lines=True,
     ),
     TrustKeyword(
         "anonymous",
@@ -163,7 +171,7 @@ CLIENT_KEYWORDS = tableOf(
         "key shared with the server, a line ``name:hex``",
         decides=True,
         excludes=("certificate", "serverKey", "knownServers", "authorities", "trustRoots"),
-        part=Admits(_PRESHARED, parts.sharedKey),
+        part=Admits(_PRESHARED, parts.sharedKey, note=parts.showsKey),
     ),
     TrustKeyword(
         "serverKey",
@@ -179,7 +187,7 @@ CLIENT_KEYWORDS = tableOf(
         "FILE",
         "believe the keys in it, as in ``known_hosts``",
         decides=True,
-        part=Admits(_RAW, parts.knownServers, "host and port"),
+        part=Admits(_RAW, parts.knownServers, "host and port", note=parts.hasServers),
     ),
     TrustKeyword(
         "firstUse",
@@ -221,181 +229,6 @@ CLIENT_KEYWORDS = tableOf(
     ),
 )
 """What a client chooses; what stands further down proves more."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServerChoice:
-    """What a server's strings come to."""
-
-    credentials: tuple[Credential, ...]
-    """What the server authenticates with, the first if the client can check all."""
-
-    nextCredential: Credential | None
-    """What it will use next."""
-
-    authorizer: ByKind
-    """Whom to admit."""
-
-    authorizedThings: AuthorizedThings | None
-    """The file of things that have a key, if there is one."""
-
-    presharedKeys: Mapping[bytes, bytes] = field(repr=False)
-    """The pre-shared keys, by identity."""
-
-    tickets: TicketKeys | None
-    """Seals the tickets."""
-
-    given: Mapping[str, str]
-    """The strings."""
-
-    @classmethod
-    def read(cls, given: Mapping[str, str]) -> ServerChoice:
-        """
-        Read a server's choice, and the files that it names.
-
-        :param given: plain strings, by the names in :data:`SERVER_KEYWORDS`.
-        :return: what they come to.
-        :raises CredentialError: if they are wrong, leave open whom to admit, or
-            name a file that is of no use.
-        """
-        chosen = readKeywords(SERVER_KEYWORDS, given)
-        if not ("identity" in chosen or "certificate" in chosen):
-            raise CredentialError("identity must be said: the server's private key")
-        checkDecided(SERVER_KEYWORDS, chosen, "whom to admit")
-        built = Parts(role=Role.SERVER, chosen=chosen).build(SERVER_KEYWORDS)
-        lifetime = chosen.get("ticketLifetime", DEFAULT_LIFETIME)
-        return cls(
-            credentials=tuple(built.credentials),
-            nextCredential=built.nextCredential,
-            authorizer=ByKind(built.authorizers),
-            authorizedThings=built.authorizedThings,
-            presharedKeys=built.presharedKeys,
-            tickets=TicketKeys(chosen.get("ticketKeys"), lifetime) if lifetime else None,
-            given=given,
-        )
-
-    def again(self) -> ServerChoice:
-        """
-        Read the same strings and their files again; ticket keys in no file stay.
-
-        :return: what they come to now.
-        :raises CredentialError: as :meth:`read`.
-        """
-        now = ServerChoice.read(self.given)
-        return now if "ticketKeys" in self.given else replace(now, tickets=self.tickets)
-
-    @property
-    def things(self) -> int | None:
-        """How many keys the file of authorized things has; None if there is no such file."""
-        return None if self.authorizedThings is None else self.authorizedThings.count
-
-    @property
-    def files(self) -> list[str]:
-        """The files that this was read from; but not that of the ticket keys, which changes."""
-        return [
-            self.given[keyword.name]
-            for keyword in SERVER_KEYWORDS
-            if keyword.value == "FILE"
-            and keyword.name in self.given
-            and keyword.name != "ticketKeys"
-        ]
-
-    @property
-    def _fields(self) -> dict[str, Any]:
-        return {
-            "credential": self.credentials[0],
-            "otherCredentials": self.credentials[1:],
-            "nextCredential": self.nextCredential,
-            "peerKinds": self.authorizer.peerKinds,
-            "allowAnonymous": CredentialKind.NONE in self.authorizer.authorizers,
-            "presharedKeys": self.presharedKeys,
-            "tickets": self.tickets,
-        }
-
-    def settings(self, **others: Any) -> ServerSettings:
-        """
-        Make a server's settings.
-
-        :param others: what this choice does not say.
-        :return: the settings.
-        """
-        return ServerSettings(**self._fields, **others)
-
-    def applied(self, settings: ServerSettings) -> ServerSettings:
-        """
-        Put this choice into settings that there are.
-
-        :param settings: the settings.
-        :return: the same, with what this choice says.
-        """
-        return replace(settings, **self._fields)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClientChoice:
-    """What a client's strings come to."""
-
-    credential: Credential
-    """What the client authenticates with."""
-
-    authorizer: ByKind
-    """Which servers to believe."""
-
-    knownServers: KnownServers | None
-    """The file of servers that are known, if there is one."""
-
-    resumption: bool
-    """Whether to ask for tickets."""
-
-    @classmethod
-    def read(
-        cls,
-        given: Mapping[str, str],
-        server: Server | None = None,
-        ask: Ask | None = None,
-    ) -> ClientChoice:
-        """
-        Read a client's choice, and the files that it names.
-
-        :param given: plain strings, by the names in :data:`CLIENT_KEYWORDS`.
-        :param server: the host and the port that the client connects to, if it has them.
-        :param ask: asked for the passphrase of a key that has one, if no file has it.
-        :return: what they come to.
-        :raises PassphraseNeeded: if a key has a passphrase, and nobody can be asked.
-        :raises CredentialError: if they are wrong, leave open which server to
-            believe, or name a file that is of no use.
-        """
-        chosen = readKeywords(CLIENT_KEYWORDS, given)
-        checkDecided(CLIENT_KEYWORDS, chosen, "which server to believe")
-        host, port = expectedServer(chosen, server)
-        built = Parts(
-            role=Role.CLIENT,
-            chosen=chosen,
-            ask=ask and functools.cache(ask),  # A key and its certificate are of one file.
-            host=host,
-            port=port,
-        ).build(CLIENT_KEYWORDS)
-        preshared = CredentialKind.PRESHARED in built.authorizers
-        return cls(
-            credential=built.credentials[-1] if built.credentials else Anonymous(),
-            authorizer=ByKind(dict(reversed(built.authorizers.items()))),
-            knownServers=built.knownServers,
-            resumption=not preshared and given.get("resumption") != "no",
-        )
-
-    def settings(self, **others: Any) -> ClientSettings:
-        """
-        Make a client's settings.
-
-        :param others: what this choice does not say.
-        :return: the settings.
-        """
-        return ClientSettings(
-            credential=self.credential,
-            peerKinds=self.authorizer.peerKinds,
-            resumption=self.resumption,
-            **others,
-        )
 
 
 def expectedServer(

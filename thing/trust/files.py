@@ -14,7 +14,7 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO, TypeVar
 
@@ -32,6 +32,9 @@ MAX_FILE = 16 * 1024 * 1024
 
 MAX_LINE = 8 * 1024
 """The most bytes in one of its lines, as OpenSSH has it; the longest RSA keys fit."""
+
+EMPTY_LINE = b"# empty"
+"""The line by which a file of keys says that it is empty on purpose."""
 
 LOCK_TRIES = 100
 """How often a lock is tried before giving up."""
@@ -110,6 +113,19 @@ def textLines(path: StrPath, content: bytes) -> Iterator[tuple[int, str]]:
         text = line.decode("utf-8", "surrogateescape").strip(" \t\r")
         if text and not text.startswith("#"):
             yield number, text
+
+
+def saysNothing(content: bytes) -> bool:
+    """
+    Tell whether a file of lines has neither a line that says something nor :data:`EMPTY_LINE`.
+
+    A full disk or a slow copy leaves such a file; who means it says so.
+
+    :param content: what the file holds.
+    :return: whether it says nothing.
+    """
+    lines = [line.strip() for line in content.splitlines()]
+    return not any(line and (line[:1] != b"#" or line == EMPTY_LINE) for line in lines)
 
 
 def createFile(path: StrPath, content: bytes, mode: int) -> bool:
@@ -278,3 +294,47 @@ def _temporaryFile(
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
+
+
+Stamp = tuple[int, ...] | None
+"""What tells that a file has changed; None for one that is not there."""
+
+
+def stampOf(path: StrPath, before: Stamp = None) -> Stamp:
+    """
+    Look whether a file has changed, without reading it.
+
+    :param path: the file.
+    :param before: how it looked before: so it still does, if we may not look any more.
+    :return: how it looks; None if it is not there.
+    """
+    try:
+        status = os.stat(path)
+    except PermissionError:
+        return before
+    except (OSError, ValueError):
+        return None
+    return (
+        status.st_dev,
+        status.st_ino,
+        status.st_size,
+        status.st_mtime_ns,
+        status.st_ctime_ns,
+    )
+
+
+def unreadable(paths: Iterable[str]) -> Iterator[str]:
+    """
+    Tell which files that were read may not be read any more, as after rights were given up.
+
+    :param paths: the files.
+    :return: a line for each of those.
+    """
+    for path in paths:
+        try:
+            os.close(_openAtOnce(path, os.O_RDONLY))
+        except OSError as error:
+            yield (
+                f"{path} cannot be read any more: {error.strerror}; "
+                "what it was at the start holds until a restart, even if it changes"
+            )

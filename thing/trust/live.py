@@ -7,8 +7,9 @@ are up above all, is up to those who follow it.
 
 from __future__ import annotations
 
-import os
+import time
 from collections.abc import Callable
+from datetime import datetime, timezone
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
@@ -17,20 +18,19 @@ from twisted.logger import Logger
 
 from thing.core.credentials import Credential, readCredential
 from thing.errors import ThingError
-from thing.trust.choice import ServerChoice
+from thing.trust.chosen import ServerChoice
+from thing.trust.files import Stamp, stampOf, unreadable
 
 INTERVAL = 1.0
 """How often the files are looked at, seconds; a change counts when it was seen twice."""
-
-Stamp = tuple[int, int, int] | None
-"""What tells that a file has changed; None for a file that is not there."""
 
 
 class LiveTrust:
     """
     Reads a server's files of keys again when they have changed, or when it is told to.
 
-    On any error all stays as it was, and the log says why.
+    On any error all stays as it was, and the log says why. What is not wrong enough for that, such
+    as a list of revoked certificates whose time is over, it says once.
 
     :ivar followers: told each new choice. A follower puts it to use, and gives a Deferred that
         fires with how many sessions were asked to leave for it; what it raises is such an error.
@@ -38,20 +38,30 @@ class LiveTrust:
 
     _log = Logger()
 
-    def __init__(self, choice: ServerChoice, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        choice: ServerChoice,
+        clock: IReactorTime,
+        wallClock: Callable[[], float] = time.time,
+    ) -> None:
         """
         :param choice: what the server chose.
         :param clock: tells when to look.
+        :param wallClock: tells the time, seconds since 1970.
         """
         self.followers: list[Callable[[ServerChoice], Deferred[int]]] = []
         self._choice = choice
-        self._read = self._seen = self._stamps()
+        self._wallClock = wallClock
+        self._begins = choice.nextBegin(self._now())
+        self._said: list[str] = []
+        self._read = self._seen = [stampOf(path) for path in choice.files]
         self._looking = LoopingCall(self.look)
         self._looking.clock = clock
 
     def start(self) -> None:
         """Look at the files from now on."""
         if not self._looking.running:
+            self._sayTroubles()
             self._looking.start(INTERVAL, now=False)
 
     def stop(self) -> None:
@@ -63,16 +73,19 @@ class LiveTrust:
         """Look at the files, and read them again if they have changed, and change no more."""
         before, self._seen = self._seen, self._stamps()
         # Who writes a file in place empties it first: that must not revoke everybody.
-        if self._seen != self._read and self._seen == before:
+        changed = self._seen != self._read and self._seen == before
+        if changed or (self._begins is not None and self._begins <= self._now()):
             self.reload()
+        self._sayTroubles()
 
     def reload(self) -> Deferred[int]:
         """
-        Read the files again, all or nothing; the outcome is logged.
+        Read those of the files again that have changed, all or nothing; the outcome is logged.
 
         :return: fires with how many sessions were asked to leave for it, once all are reviewed.
         """
         self._read = self._stamps()
+        self._begins = None
         try:
             choice = self._choice.again()
             reviews = [follow(choice) for follow in self.followers]
@@ -80,6 +93,7 @@ class LiveTrust:
             self._log.error("Not reloaded, all stays as it was: {reason}", reason=_reasonOf(error))
             return succeed(0)
         self._choice = choice
+        self._begins = choice.nextBegin(self._now())
         following = choice.nextCredential
         self._log.info(
             "Reloaded: the server's key is {fingerprint}{next}{admitted}",
@@ -90,7 +104,24 @@ class LiveTrust:
         return gatherResults(reviews).addCallback(sum)
 
     def _stamps(self) -> list[Stamp]:
-        return [_stampOf(path) for path in self._choice.files]
+        return list(map(stampOf, self._choice.files, self._read))
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._wallClock(), timezone.utc)
+
+    def _sayTroubles(self) -> None:
+        """Say what is wrong, each thing once as long as it lasts."""
+        before, self._said = self._said, self._choice.troubles(self._now())
+        for trouble in self._said:
+            if trouble not in before:
+                self._log.error("{trouble}", trouble=trouble)
+
+    def sayUnreadable(self) -> None:
+        """Say, once the process has the rights that it will have, what it cannot follow."""
+        for line in unreadable(self._choice.files):
+            self._log.warn("{line}", line=line)
+        if self._choice.tickets is not None:
+            self._choice.tickets.sayUnwritable()
 
 
 def fingerprintOf(credential: Credential) -> str:
@@ -107,11 +138,3 @@ def _reasonOf(error: Exception) -> str:
     """What went wrong, in one line."""
     text = " ".join(str(error).split())
     return text if isinstance(error, ThingError) else f"{type(error).__name__}: {text}"
-
-
-def _stampOf(path: str) -> Stamp:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino

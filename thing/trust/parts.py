@@ -10,13 +10,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from thing.core.credentials import Credential
 from thing.core.messages import Role
 from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind
 from thing.trust.authorized import Anyone, AuthorizedThings
+from thing.trust.files import EMPTY_LINE, MAX_FILE, Stamp, readFile, saysNothing, stampOf
 from thing.trust.keys import IdentityKey, readPassphrase
 from thing.trust.keywords import Keyword
 from thing.trust.preshared import PresharedKey, PresharedKeys, PresharedServer, PresharedThings
@@ -25,6 +26,9 @@ from thing.trust.servers import KnownServers, PinnedServers
 from thing.trust.sshcertificates import CertifiedKey, CertifiedServers, CertifiedThings
 from thing.trust.unrevoked import Unrevoked
 
+if TYPE_CHECKING:  # It takes long to import.
+    from thing.trust.crls import RevocationLists
+
 PLATFORM = "platform"
 """What stands for the roots that the operating system comes with."""
 
@@ -32,6 +36,20 @@ Ask = Callable[[str], bytes]
 """Asks somebody for a passphrase, with a prompt."""
 
 _Key = TypeVar("_Key")
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a keyword has made of its files."""
+
+    value: Any = field(repr=False)
+    """What it has made."""
+
+    stamps: tuple[Stamp, ...]
+    """How the files looked before they were read."""
+
+    full: bool
+    """Whether its own file says something, if that is one of lines."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -53,6 +71,15 @@ class Parts:
     port: int = 0
     """The server's port, if a client needs it."""
 
+    before: Mapping[str, Made] = field(default_factory=dict)
+    """What was made of the same strings before, by keyword: what has not changed is kept."""
+
+    made: dict[str, Made] = field(default_factory=dict)
+    """What is made of them now, by keyword."""
+
+    kept: list[str] = field(default_factory=list)
+    """What was kept though it has changed, as it cannot be read any more: a line for each."""
+
     credentials: list[Credential] = field(default_factory=list)
     """What to authenticate with; each proves more than the one before."""
 
@@ -68,6 +95,9 @@ class Parts:
     authorizedThings: AuthorizedThings | None = None
     """A server's file of things, if it has one."""
 
+    revocationLists: RevocationLists | None = None
+    """A server's lists of revoked X.509 certificates, if it has some."""
+
     knownServers: KnownServers | None = None
     """A client's file of servers, if it has one."""
 
@@ -82,8 +112,39 @@ class Parts:
         building = [each for each in table if each.part is not None and each.name in self.chosen]
         for keyword in sorted(building, key=lambda each: isinstance(each.part, Binds)):
             assert keyword.part is not None
-            keyword.part.build(self.chosen[keyword.name], self)
+            keyword.part.build(self._make(keyword, keyword.part), self)
         return self
+
+    def _make(self, keyword: TrustKeyword, part: Part) -> Any:
+        """Have a keyword make its part; or keep what it made, if no file has changed."""
+        files = [self.chosen[name] for name in keyword.files if name in self.chosen]
+        before = self.before.get(keyword.name)
+        known = before.stamps if before else (None,) * len(files)
+        stamps = tuple(map(stampOf, files, known))
+        if before is None or stamps != known:
+            before = self._read(keyword, part, stamps, before)
+        self.made[keyword.name] = before
+        return before.value
+
+    def _read(
+        self, keyword: TrustKeyword, part: Part, stamps: tuple[Stamp, ...], before: Made | None
+    ) -> Made:
+        value = self.chosen[keyword.name]
+        try:
+            made = part.make(value, self)
+            full = keyword.lines and not saysNothing(readFile(value, MAX_FILE))
+        except CredentialError as error:
+            if before is None or not isinstance(error.__cause__, PermissionError):
+                raise
+            # Who gave up its rights still follows what it can read.
+            self.kept.append(f"{error}: what it was before stays until a restart")
+            return replace(before, stamps=stamps)
+        if before is not None and before.full and not full:
+            raise CredentialError(
+                f"{value} is suddenly empty, which is taken for a fault; "
+                f"if it is meant, leave the line {EMPTY_LINE.decode()!r} in it"
+            )
+        return Made(made, stamps, full)
 
     def unlocked(self, path: str, load: Callable[[bytes | None], _Key]) -> _Key:
         """
@@ -105,15 +166,24 @@ class Parts:
 
 
 class Part(Protocol):
-    """What a keyword builds."""
+    """What a keyword makes of its value, and what that is in a choice."""
 
-    def build(self, value: Any, parts: Parts) -> None:
+    def make(self, value: Any, parts: Parts) -> Any:
+        """
+        Make it.
+
+        :param value: the keyword's value.
+        :param parts: the choice, with the values of the others.
+        :return: what is made.
+        :raises CredentialError: if a file is of no use.
+        """
+
+    def build(self, made: Any, parts: Parts) -> None:
         """
         Add it to a choice.
 
-        :param value: the keyword's value.
+        :param made: what was made.
         :param parts: the choice.
-        :raises CredentialError: if a file is of no use.
         """
 
 
@@ -124,9 +194,13 @@ class Shows:
     load: Callable[[Any, Parts], Credential]
     """Makes it of the keyword's value."""
 
-    def build(self, value: Any, parts: Parts) -> None:
+    def make(self, value: Any, parts: Parts) -> Credential:
+        """Load it."""
+        return self.load(value, parts)
+
+    def build(self, made: Credential, parts: Parts) -> None:
         """Authenticate with it."""
-        parts.credentials.append(self.load(value, parts))
+        parts.credentials.append(made)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +210,13 @@ class Announces:
     load: Callable[[Any, Parts], Credential]
     """Makes it of the keyword's value."""
 
-    def build(self, value: Any, parts: Parts) -> None:
+    def make(self, value: Any, parts: Parts) -> Credential:
+        """Load it."""
+        return self.load(value, parts)
+
+    def build(self, made: Credential, parts: Parts) -> None:
         """Announce it."""
-        parts.nextCredential = self.load(value, parts)
+        parts.nextCredential = made
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,15 +226,24 @@ class Admits:
     kinds: tuple[CredentialKind, ...]
     """The kinds."""
 
-    make: Callable[[Any, Parts], Any]
+    maker: Callable[[Any, Parts], Any]
     """Makes it of the keyword's value."""
 
     names: str = ""
     """What it must know of a server: ``host``, ``host and port``, or nothing."""
 
-    def build(self, value: Any, parts: Parts) -> None:
+    note: Callable[[Any, Parts], object] | None = None
+    """Notes in the choice what else there is to say of it."""
+
+    def make(self, value: Any, parts: Parts) -> Any:
+        """Make the authorizer."""
+        return self.maker(value, parts)
+
+    def build(self, made: Any, parts: Parts) -> None:
         """Let it decide about these kinds."""
-        parts.authorizers |= dict.fromkeys(self.kinds, self.make(value, parts))
+        parts.authorizers |= dict.fromkeys(self.kinds, made)
+        if self.note is not None:
+            self.note(made, parts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,14 +253,17 @@ class Binds:
     kinds: tuple[CredentialKind, ...]
     """The kinds."""
 
-    make: Callable[[Any], Callable[[Any], Any]]
+    maker: Callable[[Any], Callable[[Any], Any]]
     """Makes of the keyword's value what wraps an authorizer."""
 
-    def build(self, value: Any, parts: Parts) -> None:
+    def make(self, value: Any, parts: Parts) -> Callable[[Any], Any]:
+        """Make what wraps an authorizer."""
+        return self.maker(value)
+
+    def build(self, made: Callable[[Any], Any], parts: Parts) -> None:
         """Wrap the authorizers of these kinds."""
-        wrap = self.make(value)
         parts.authorizers |= {
-            kind: wrap(authorizer)
+            kind: made(authorizer)
             for kind, authorizer in parts.authorizers.items()
             if kind in self.kinds
         }
@@ -185,6 +275,17 @@ class TrustKeyword(Keyword):
 
     part: Part | None = field(default=None, kw_only=True)
     """What it builds, if it does."""
+
+    reads: tuple[str, ...] = field(default=(), kw_only=True)
+    """Which other keywords' files it reads for that."""
+
+    lines: bool = field(default=False, kw_only=True)
+    """Whether its file has lines, of which it must not lose all by accident."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The keywords whose files its part is made of."""
+        return (self.name, *self.reads) if self.value == "FILE" else ()
 
 
 def tableOf(*keywords: TrustKeyword) -> tuple[TrustKeyword, ...]:
@@ -236,10 +337,13 @@ def certificateChain(path: str, parts: Parts) -> Credential:
 
 
 def sharedKey(path: str, parts: Parts) -> PresharedServer:
-    """Our pre-shared key: what to show, and by what a server is believed."""
-    key = PresharedKey.load(path)
-    parts.credentials.append(key)
-    return PresharedServer(key)
+    """Who believes the server that has our pre-shared key."""
+    return PresharedServer(PresharedKey.load(path))
+
+
+def showsKey(made: PresharedServer, parts: Parts) -> None:
+    """A pre-shared key is what to show, too."""
+    parts.credentials.append(made.key)
 
 
 def everybody(_: bool, parts: Parts) -> Anyone:
@@ -249,8 +353,12 @@ def everybody(_: bool, parts: Parts) -> Anyone:
 
 def authorizedThings(path: str, parts: Parts) -> AuthorizedThings:
     """Who admits the keys in a file."""
-    parts.authorizedThings = AuthorizedThings(path)
-    return parts.authorizedThings
+    return AuthorizedThings(path)
+
+
+def hasThings(made: AuthorizedThings, parts: Parts) -> None:
+    """They can be counted."""
+    parts.authorizedThings = made
 
 
 def certifiedThings(path: str, parts: Parts) -> CertifiedThings:
@@ -262,13 +370,25 @@ def thingCertificates(path: str, parts: Parts) -> Any:
     """Who admits things by X.509 certificates."""
     from thing.trust.certificates import ThingCertificates  # It takes long to import.
 
-    return ThingCertificates(path, parts.chosen.get("revocationLists"))
+    before = parts.before.get("trustRoots")
+    return ThingCertificates(
+        path, parts.chosen.get("revocationLists"), before=before.value if before else None
+    )
+
+
+def hasLists(made: Any, parts: Parts) -> None:
+    """Lists of revoked certificates have their times."""
+    parts.revocationLists = made.authorities.lists
 
 
 def presharedThings(path: str, parts: Parts) -> PresharedThings:
     """Who admits things by pre-shared keys."""
-    parts.presharedKeys = PresharedKeys(path)
-    return PresharedThings(parts.presharedKeys)
+    return PresharedThings(PresharedKeys(path))
+
+
+def hasKeys(made: PresharedThings, parts: Parts) -> None:
+    """The handshake needs the keys."""
+    parts.presharedKeys = made.keys
 
 
 def pinnedServers(fingerprints: tuple[str, ...], parts: Parts) -> PinnedServers:
@@ -278,9 +398,12 @@ def pinnedServers(fingerprints: tuple[str, ...], parts: Parts) -> PinnedServers:
 
 def knownServers(path: str, parts: Parts) -> KnownServers:
     """Who believes the servers in a file, or at first use any."""
-    first = "firstUse" in parts.chosen
-    parts.knownServers = KnownServers(path, parts.host, parts.port, first)
-    return parts.knownServers
+    return KnownServers(path, parts.host, parts.port, "firstUse" in parts.chosen)
+
+
+def hasServers(made: KnownServers, parts: Parts) -> None:
+    """A command shows what it has learned."""
+    parts.knownServers = made
 
 
 def certifiedServers(path: str, parts: Parts) -> CertifiedServers:

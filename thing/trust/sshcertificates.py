@@ -43,6 +43,7 @@ from thing.trust.sshkeys import (
     plainKey,
     signerOf,
 )
+from thing.trust.validity import tooEarly, tooLate
 
 MAX_CERTIFICATE = HANDSHAKE_LIMIT // 2
 """The longest certificate that we show, octets: a record of the handshake has more to carry."""
@@ -191,6 +192,7 @@ class _Certified(ABC):
             self._checkUse(certificate)
             self._checkRevoked(identity, authority)
             name = self._nameAmong(_principalsOf(certificate))
+            self._checkTime(about, certificate)
         except (CredentialError, RemoteProtocolError) as error:
             raise NotAuthorized(f"{about}: {error}") from None
         return replace(identity, name=name)
@@ -233,18 +235,22 @@ class _Certified(ABC):
         return authority
 
     def _checkUse(self, certificate: SSHCertificate) -> None:
-        """Refuse a certificate for something else, for another time, or on terms not known."""
+        """Refuse a certificate for something else, or on terms not known."""
         if certificate.type is not self._type:
             found, wanted = certificate.type.name.lower(), self._type.name.lower()
             raise CredentialError(f"it is a {found} certificate, but a {wanted} certificate is due")
-        now = self._wallClock()
-        if now < certificate.valid_after:
-            raise CredentialError(f"it is not valid before {_date(certificate.valid_after)}")
-        if now >= certificate.valid_before:
-            raise CredentialError(f"it expired at {_date(certificate.valid_before)}")
         for option in certificate.critical_options:
             shown = option.decode("utf-8", "backslashreplace")[:MAX_NAME]
             raise CredentialError(f"its critical option {shown!a} is not understood")
+
+    def _checkTime(self, about: str, certificate: SSHCertificate) -> None:
+        """Refuse a certificate for another time."""
+        now, begins, ends = self._wallClock(), certificate.valid_after, certificate.valid_before
+        if now < begins:
+            raise tooEarly(f"{about}: it is not valid before {_date(begins)}")
+        if now >= ends:
+            ofThing = self._type is SSHCertificateType.USER
+            raise tooLate(f"{about}: it expired at {_date(ends)}", ofThing)
 
     def _checkRevoked(self, identity: Identity, authority: bytes) -> None:
         """Refuse what either file revokes."""

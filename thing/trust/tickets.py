@@ -176,7 +176,7 @@ class TicketKeys:
         """
         now = self._wallClock()
         if abs(now - self._checked) >= CHECK_INTERVAL:
-            self._refresh()
+            self.refresh()
         expires = now + self._lifetime if resumable.expires is None else resumable.expires
         lifetime = int(min(expires - now, self._lifetime))
         if lifetime <= 0 or not 0 <= expires < MAX_TIME:
@@ -227,11 +227,31 @@ class TicketKeys:
     def _named(self, name: bytes) -> _TicketKey | None:
         return next((key for key in self._keys if key.name == name), None)
 
-    def _refresh(self) -> None:
+    def refresh(self) -> None:
+        """Read the file again; on any error the keys stay what they were, and the log says why."""
         try:
             self.reload()
         except CredentialError as error:
             self._log.error("The ticket keys stay what they were: {error}", error=str(error))
+
+    def sayUnwritable(self) -> None:
+        """Say, once the process has the rights that it will have, if no new key can be made."""
+        if self.path is None:
+            return
+        problem = ""
+        try:
+            with suppress(FileLocked), lockedFile(self.path):
+                pass
+        except CredentialError as error:
+            problem = str(error)
+        if not problem and not os.access(os.path.dirname(os.path.realpath(self.path)), os.W_OK):
+            problem = f"cannot write into the directory of {self.path}"
+        if problem:
+            self._log.warn(
+                "No new ticket key can be made, so tickets end with those that there are:"
+                " {problem}",
+                problem=problem,
+            )
 
     def _isDue(self, keys: list[_TicketKey]) -> bool:
         """Whether it is time for a new key; a clock that was set back makes it time, too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Any
@@ -51,6 +52,20 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         write(path, b"two\n")
         self.assertEqual(address.secret(), "two")
         self.assertTrue(os.path.isabs(address.passwordFile))
+
+    def test_passwordFileGivenUp(self) -> None:
+        """Who has given up its rights goes on with the password that was read before."""
+        path = write(self.path("password"), b"one\n")
+        address = parseAddress(f"redis://thing@host?passwordFile={path}")
+        refused = PermissionError(errno.EACCES, "Permission denied")
+        with mock.patch("thing.trust.files._openAtOnce", side_effect=refused):
+            self.assertEqual(address.secret(), "one")
+            self.assertRaises(
+                RegistryURLError, parseAddress, f"redis://thing@host?passwordFile={path}"
+            )
+        self.assertNotIn("one", repr(address))
+        os.remove(path)
+        self.assertRaises(RegistryURLError, address.secret)
 
     def test_passwordFileTooOpen(self) -> None:
         """A file of a password that others may read is refused, as all files of secrets are."""

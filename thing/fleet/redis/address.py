@@ -62,6 +62,8 @@ class Address:
     passwordFile: str = ""
     ca: str = ""
     """A file of certificates of authorities to believe instead of the system's."""
+    _last: list[str] = field(default_factory=list, repr=False, compare=False)
+    """What the password's file held when it was last read, if it was."""
 
     def __str__(self) -> str:
         """The URL without user, password and files."""
@@ -75,6 +77,9 @@ class Address:
         """
         Read the password: the file's of now, so that it can be changed.
 
+        A process that has given up its rights since, and may not read it any more, goes on with
+        what it has read.
+
         :return: the password, or nothing.
         :raises RegistryURLError: if the file cannot be read, or if others may read it.
         """
@@ -82,8 +87,11 @@ class Address:
             return self.password
         try:
             content = readFile(self.passwordFile, LONGEST_PASSWORD, private=True)
-            return content.decode("utf-8").rstrip("\r\n")
+            self._last[:] = [content.decode("utf-8").rstrip("\r\n")]
+            return self._last[0]
         except CredentialError as error:
+            if self._last and isinstance(error.__cause__, PermissionError):
+                return self._last[0]
             raise RegistryURLError(f"passwordFile: {error}") from None
         except UnicodeDecodeError:
             raise RegistryURLError(f"passwordFile {self.passwordFile}: it is not text") from None
