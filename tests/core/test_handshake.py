@@ -44,7 +44,7 @@ from thing.core.records import Aead
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import State
 from thing.errors import ErrorCode, RemoteProtocolError
-from thing.events import Cause, HandshakeCompleted, PeerProved, Terminated
+from thing.events import Cause, HandshakeCompleted, KeysAnnounced, PeerProved
 from thing.identity import CredentialKind, Identity
 
 MALLORY = Ed25519Credential("mallory")
@@ -812,11 +812,11 @@ class ListenerTests(TestCase):
         self.assertNotEqual(client.session.sessionId, hashlib.sha256().digest()[:16])
 
     def test_events(self) -> None:
-        """Each side tells of the peer's proof, then of the session, once."""
+        """Each side tells of the peer's proof, then of the session, once; then of its keys."""
         told = pump(*makePair())
-        for events in (told.client, told.server):
-            self.assertEqual([type(event) for event in events], [PeerProved, HandshakeCompleted])
-            self.assertEqual(only(Terminated, events), [])
+        for events, more in (told.client, [KeysAnnounced]), (told.server, []):
+            kinds = [type(event) for event in events]
+            self.assertEqual(kinds, [PeerProved, HandshakeCompleted, *more])
 
     def test_bytewise(self) -> None:
         """Octets that come one by one make the same session."""

@@ -126,7 +126,9 @@ class RetryTests(TestCase):
             assert client.session is not None and server.session is not None
             self.assertEqual(client.session.sessionId, server.session.sessionId)
             for events in (told.client, told.server):
-                self.assertEqual([type(each) for each in events], [PeerProved, HandshakeCompleted])
+                self.assertEqual(
+                    [type(each) for each in events[:2]], [PeerProved, HandshakeCompleted]
+                )
 
     def test_bytewise(self) -> None:
         """Octets that come one by one make the same session."""

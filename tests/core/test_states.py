@@ -161,7 +161,7 @@ RETRY_STATES = (State.SOLVING, State.AWAIT_SECOND_SHI, State.AWAIT_SECOND_CHI)
 def unstarted(retry: bool) -> tuple[ClientConnection, ServerConnection]:
     """Two Connections, of which the server asks an easy puzzle if there is to be a retry."""
     return ClientConnection(clientSettings()), ServerConnection(
-        serverSettings(), None, lambda: retry
+        serverSettings(nextCredential=NEXT_CREDENTIAL), None, lambda: retry
     )
 
 
@@ -192,7 +192,7 @@ def clientTour(retry: bool) -> Iterator[Scene]:
     (proved,) = client.receiveData(scc, 0.0)
     yield Scene(client)
     client.admit(proved.identity, 0.0)
-    (shf,) = answer()
+    (shf,) = answer()  # What it announces is left out, and still due.
     yield Scene(client, shf)
     list(client.receiveData(shf, 0.0))
     client.beat(0.0)  # So that SUU is expected,
