@@ -210,7 +210,9 @@ def measureRedis(registry: Registry) -> dict[str, float]:
     registry.ask("FLUSHALL")
     cost, command = registry.cost, registry.command
     found: dict[str, float] = {}
-    record = asJson(NodeRecord(node="node-01", since=1e9, status="up", sessions=THINGS).asDict())
+    record = asJson(
+        NodeRecord(node="node-01", since=1e9, lastSeen=1e9, status="up", sessions=THINGS).asDict()
+    )
     renewals = [
         Renew(node=f"node-{i % 2 + 1:02}", process="p", lease=10**9, record=record, first=False)
         for i in range(THINGS)

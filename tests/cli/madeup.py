@@ -94,7 +94,7 @@ class MadeUpFleet:
 
     def __init__(self) -> None:
         self.known: dict[str, ThingRecord] = {}
-        self.health = [NodeRecord(node="north", since=NOW, status="up", sessions=0)]
+        self.health = [NodeRecord(node="north", since=NOW, status="up", sessions=0, lastSeen=NOW)]
         self.complete = True
         self.delivered: list[tuple[str, bytes, float]] = []
         self.delivering: Callable[[bytes], Any] = lambda message: b""

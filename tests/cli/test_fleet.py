@@ -80,6 +80,7 @@ def rowsOf(*records: Any) -> list[Row]:
 def nodeOf(**changes: Any) -> Node:
     """A node as it is shown."""
     known: dict[str, Any] = {"node": "north", "since": NOW, "status": "up", "sessions": 2}
+    known["lastSeen"] = NOW
     told: Any = Told({"nodes": [NodeRecord(**(known | changes)).asDict()], "complete": True})
     return nodes(told)[0][0]
 
@@ -395,7 +396,7 @@ class RecordTests(SynchronousTestCase):
 
     def test_wrongNodes(self) -> None:
         """Nodes that are none are refused."""
-        good = NodeRecord(node="n", since=NOW, status="up", sessions=1).asDict()
+        good = NodeRecord(node="n", since=NOW, status="up", sessions=1, lastSeen=NOW).asDict()
         for wrong in (
             *([1], [{}], {}, [good | {"sessions": "1"}], [good | {"minutes": 1}]),
             *([good | {"minutes": [[1]]}], [good | {"minutes": [["x", {}]]}]),

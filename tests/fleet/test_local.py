@@ -611,6 +611,22 @@ class NodeTests(PresenceCase):
         self.assertEqual(dict(record.minutes)[int(WALL)], {"GOODBYE": 1, "TRUNCATED": 1})
         self.assertEqual(record.since, WALL)
 
+    def test_clockIsSet(self) -> None:
+        """Nothing that ended is yet to come, and the node is up for as long as it was."""
+        presence = self.presence()
+        for step in (0.0, 86400.0, -7200.0, -50e6):
+            self.advance(30.0)
+            self.wallStep += step
+            self.connect(presence, "lamp").client.goodbye()
+            self.advance(30.0)
+            now = self.wallClock()
+            (record,) = self.successResultOf(presence.nodes())
+            self.assertAlmostEqual(now - record.since, self.clock.seconds(), delta=1.0)
+            self.assertEqual(record.lastSeen, now)
+            self.assertLessEqual(max(minute for minute, _ in record.minutes), now)
+            self.assertEqual(sorted(dict(record.minutes)), [minute for minute, _ in record.minutes])
+        self.assertEqual(sum(counts["GOODBYE"] for _, counts in record.minutes), 4)
+
     def test_healthCheck(self) -> None:
         """Who connects and says nothing is not among the ends that people look at."""
         presence = self.presence()

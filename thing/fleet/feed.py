@@ -110,7 +110,9 @@ class Feed:
         """
         after = subscription.after
         self._places[subscription] = self._latest if after is None else after
+        subscription.catchingUp = True
         self._catchUp(subscription)
+        subscription.catchingUp = False
 
     def end(self, subscription: Subscription) -> None:
         """

@@ -15,6 +15,9 @@ from thing.session.protocol import ThingProtocol
 MINUTES = 60
 """For how many minutes the terminations of each are kept."""
 
+STEP = 1.0
+"""If the time of day differs by more than the steady clock, it was set, seconds."""
+
 
 class Health:
     """How a node is, from its factory."""
@@ -28,6 +31,7 @@ class Health:
         self._factory = factory
         self._node = node
         self._wallClock = wallClock
+        self._began = factory.clock.seconds()
         self._since = wallClock()
         self._minutes: deque[tuple[int, Counter[str]]] = deque(maxlen=MINUTES)
         factory.observers.append(self._observe)
@@ -38,10 +42,23 @@ class Health:
             return
         if isHealthCheck(event.termination, protocol.silent):
             return
-        minute = int(self._wallClock() // 60) * 60
-        if not self._minutes or self._minutes[-1][0] != minute:
-            self._minutes.append((minute, Counter()))
-        self._minutes[-1][1][event.termination.cause.name] += 1
+        self._minute(self._wallClock())[event.termination.cause.name] += 1
+
+    def _minute(self, now: float) -> Counter[str]:
+        """What ended in this minute."""
+        minute = int(now // 60) * 60
+        counts: Counter[str] = Counter()
+        while self._minutes and self._minutes[-1][0] >= minute:
+            counts += self._minutes.pop()[1]  # If it is yet to come, the clock was set back.
+        self._minutes.append((minute, counts))
+        return counts
+
+    def _started(self, now: float) -> float:
+        """When the node started, as the clock has it now: it may have been set since then."""
+        started = now - (self._factory.clock.seconds() - self._began)
+        if abs(started - self._since) >= STEP:
+            self._since = started
+        return self._since
 
     def record(self, registry: str = "memory", reason: str = "") -> NodeRecord:
         """
@@ -51,16 +68,18 @@ class Health:
         :param reason: why it cannot, or not in full.
         :return: the record.
         """
-        factory = self._factory
+        factory, now = self._factory, self._wallClock()
+        self._minute(now)
         return NodeRecord(
             node=self._node,
-            since=self._since,
+            since=self._started(now),
+            lastSeen=now,
             status="draining" if factory.draining else "up",
             sessions=len(factory.sessions),
             handshakes=factory.handshakes,
             completed=factory.completed,
             terminations={cause.name: count for cause, count in factory.terminations.items()},
-            minutes=tuple((minute, dict(counts)) for minute, counts in self._minutes),
+            minutes=tuple((minute, dict(counts)) for minute, counts in self._minutes if counts),
             loopLag=factory.loopLag,
             registry=registry,
             registryReason=reason,

@@ -98,6 +98,10 @@ class ISubscription(Interface):
 
     active = Attribute("Whether it is started, and not cancelled.")
 
+    catchingUp = Attribute(
+        "Whether it is told what was, as fast as that can be read, and not yet what happens."
+    )
+
     def start():  # type: ignore[no-untyped-def]
         """
         Begin to be told.

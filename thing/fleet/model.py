@@ -221,6 +221,8 @@ class NodeRecord:
     status: str
     """``up``, ``draining`` or ``lost``."""
     sessions: int
+    lastSeen: float
+    """When it last said how it is, time of day."""
     handshakes: int = 0
     """In progress."""
     completed: int = 0

@@ -46,6 +46,7 @@ class Subscription:
 
     :ivar active: whether it is started, and not cancelled.
     :ivar after: the position behind which to begin; None for where it is started.
+    :ivar catchingUp: whether it is told what was, and not yet what happens; its source says so.
     """
 
     _log = Logger()
@@ -64,7 +65,7 @@ class Subscription:
         :param room: tells whether the receiver takes more of what was; None if it always does.
         :raises ValueError: if that is no position.
         """
-        self.active = False
+        self.active = self.catchingUp = False
         self.after = None if after is None else parsePosition(after)
         self._source = source
         self._receiver = receiver

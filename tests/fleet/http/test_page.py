@@ -426,7 +426,7 @@ class LinkTests(PageCase):
         """If not all things may be known, the page says so, until they are again."""
         self.presence.complete = False
         await self.open()
-        await self.untilText("incomplete-text", "Node north does not reach all of the shared registry")
+        await self.untilText("incomplete-text", "Node north does not reach all of the shared")
         self.assertFalse(await self.browser.run("return seen.hides('incomplete')"))
         self.presence.complete = True
         await self.browser.until("return seen.hides('incomplete')")

@@ -6,6 +6,7 @@ import json
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -27,6 +28,7 @@ from thing.fleet.http.sse import (
     EventWriter,
     eventFilter,
 )
+from thing.fleet.subscriptions import Subscription
 
 
 @dataclass
@@ -62,6 +64,24 @@ def eventsIn(connection: Connection) -> list[Told]:
             data = json.loads(fields["data"])
             found.append(Told(fields["event"], fields.get("id"), data))
     return found
+
+
+class Later:
+    """
+    A source that tells a subscription nothing by itself.
+
+    :ivar subscription: the one that was started.
+    :ivar ended: whether it was cancelled.
+    """
+
+    subscription: Subscription
+    ended = False
+
+    def begin(self, subscription: Subscription) -> None:
+        self.subscription = subscription
+
+    def end(self, subscription: Subscription) -> None:
+        self.ended = True
 
 
 class EventsCase(WebCase):
@@ -495,6 +515,33 @@ class BeginningTests(EventsCase):
         self.assertEqual(self.site.api.cutOff, 0)
         reader.leave()
         self.assertNobodyFollows()
+
+    def test_clockIsWrong(self) -> None:
+        """Nor does what a registry tells later of what was, though this node's clock is behind."""
+        feds = self.happen(1000, "x" * 1000)
+        self.wallStep = -3600.0
+        source = Later()
+        self.patch(self.home, "subscribe", partial(Subscription, source))
+        reader = self.open(request("GET", "/events?after=0-0"))
+        source.subscription.catchingUp = True
+        for fed in feds:
+            source.subscription.tell(fed)
+        self.assertEqual(self.positions(reader), [fed.position for fed in feds])
+        self.assertEqual(self.site.api.cutOff, 0)
+        reader.leave()
+        self.assertTrue(source.ended)
+
+    def test_clockIsAhead(self) -> None:
+        """What comes waits no longer for that this node's clock is ahead of the registry's."""
+        feds = self.happen(1000, "x" * 1000)
+        self.wallStep = 3600.0
+        source = Later()
+        self.patch(self.home, "subscribe", partial(Subscription, source))
+        reader = self.open(request("GET", "/events"))
+        for fed in feds:
+            source.subscription.tell(fed)
+        self.assertIs(reader.read() or reader.closed, ConnectionAborted)
+        self.assertTrue(source.ended)
 
 
 class TokenTests(EventsCase):

@@ -133,7 +133,7 @@ class Registry:
 
     def renew(self, node: str, lease: int = LONG, process: str = "1", first: bool = True) -> Any:
         """A lease is renewed."""
-        record = '{"since":1,"status":"up","sessions":0,"handshakes":0,"completed":0,'
+        record = '{"since":1,"lastSeen":2,"status":"up","sessions":0,"handshakes":0,"completed":0,'
         record += '"terminations":{},"minutes":[],"loopLag":0,"registry":"x",'
         record += '"registryReason":"","version":""}'
         renew = Renew(node=node, process=process, lease=lease, record=record, first=first)

@@ -59,6 +59,26 @@ class EarlyEndTests(FleetCase):
             self.assertEqual(len(told), at)
             await self.assertNobodyIsTold(node)
 
+    async def test_catchingUp(self) -> None:
+        """Whoever follows can tell what was from what comes, whatever the clocks say."""
+        node = await self.node("a", wallClock=lambda: 0.0)
+        first = await self.history(node, BATCH + 10)
+        found: list[bool] = []
+        subscription = node.presence.subscribe(
+            lambda _: found.append(subscription.catchingUp), first
+        )
+        subscription.start()
+        await self.until(lambda: not subscription.catchingUp)
+        self.assertEqual(found, [True] * (BATCH + 10))
+        await self.connect(node, "door")
+        await self.until(lambda: len(found) == BATCH + 11)
+        self.assertFalse(found[-1])
+        node.presence._keeper.link.drop("the test drops it")
+        await self.until(lambda: len(found) == BATCH + 12)
+        self.assertFalse(subscription.catchingUp)
+        subscription.cancel()
+        await self.assertNobodyIsTold(node)
+
     async def test_gap(self) -> None:
         """It may end when it is told that something is missing."""
         node = await self.node("a")

@@ -99,7 +99,6 @@ class FleetApi:
         guard: Guard,
         page: bytes,
         ready: Callable[[], bool],
-        wallClock: Callable[[], float],
         failures: Failures,
         maxReaders: int = MAX_READERS,
     ) -> None:
@@ -108,7 +107,6 @@ class FleetApi:
         :param guard: decides whether a request may be answered.
         :param page: the document at ``/``.
         :param ready: tells whether the node takes things.
-        :param wallClock: tells the time of day, seconds.
         :param failures: logs what goes wrong here.
         :param maxReaders: how many may follow the events at once.
         """
@@ -121,7 +119,6 @@ class FleetApi:
         self._page = pageAnswer(page)
         self._description = jsonAnswer(DESCRIPTION)
         self._ready = ready
-        self._wallClock = wallClock
         self._failures = failures
         self._maxReaders = maxReaders
         self._writer = EventWriter()
@@ -251,9 +248,7 @@ class FleetApi:
             for reader in self.readers:
                 reader.probe()
             raise Problem(503, "Too many follow the events already.", {"Retry-After": "10"})
-        stream = EventStream(
-            request, self._writer, self._wallClock, wanted, self._admits, self._readerEnded
-        )
+        stream = EventStream(request, self._writer, wanted, self._admits, self._readerEnded)
         self.readers.add(stream)
         try:
             if latest is not None and after is not None:

@@ -198,6 +198,7 @@ SCHEMAS: Json = {
         {
             "node": TEXT,
             "since": _TIME,
+            "lastSeen": {**_TIME, "description": "When it last said how it is, time of day."},
             "status": {"enum": ["up", "draining", "lost"]},
             "sessions": _COUNT,
             "handshakes": {**_COUNT, "description": "In progress."},

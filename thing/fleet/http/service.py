@@ -68,7 +68,7 @@ class StatusSite(HttpFactory):
         :param wallClock: tells the time of day, seconds.
         """
         failures = Failures(Logger(), reactor.seconds)
-        self.api = FleetApi(presence, Guard(token), document(), ready, wallClock, failures)
+        self.api = FleetApi(presence, Guard(token), document(), ready, failures)
         super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
 
     def close(self) -> Deferred[None]:

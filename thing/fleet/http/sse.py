@@ -93,7 +93,6 @@ class EventStream:
         self,
         request: StatusRequest,
         writer: EventWriter,
-        wallClock: Callable[[], float],
         wanted: Callable[[FedEvent], bool],
         admitted: Callable[[StatusRequest], bool],
         ended: Callable[[EventStream, bool], None],
@@ -101,7 +100,6 @@ class EventStream:
         """
         :param request: asks for the events; it is not answered yet.
         :param writer: writes them.
-        :param wallClock: tells the time of day, seconds.
         :param wanted: which events.
         :param admitted: tells whether the request still would be answered.
         :param ended: told once: the reader is gone, and whether it was cut off.
@@ -113,7 +111,6 @@ class EventStream:
         self._wanted = wanted
         self._admitted = admitted
         self._ended = ended
-        self._since = wallClock()
         self._catchingUp = 0
         self._pending: deque[tuple[FedEvent | None, int, bool]] = deque()
         self._paused = True
@@ -122,7 +119,6 @@ class EventStream:
         self._comments: IDelayedCall | None = None
         self._reviews: IDelayedCall | None = None
         self._probed: float | None = None
-        self._starting = False
         self._subscription: ISubscription | None = None
 
     def start(self, presence: IPresence, after: str | None) -> None:
@@ -139,14 +135,12 @@ class EventStream:
         request.notifyFinish().addBoth(self._finished)
         writeHead(request, Answer(b"", _TYPE, headers=_HEADERS))
         request.endConnection()
-        request.registerProducer(self, True)
         self._paused = False
+        request.registerProducer(self, True)
         request.write(_COMMENT)
         self._comments = self._clock.callLater(COMMENT_INTERVAL, self._comment)
         self._reviews = self._clock.callLater(REVIEW_INTERVAL, self._review)
-        self._starting = True
         subscription.start()
-        self._starting = False
 
     def stop(self) -> None:
         """End the answer in order."""
@@ -185,7 +179,9 @@ class EventStream:
             return
         cost = OVERHEAD if fed is None else costOf(fed.event)
         # What comes behind that waits through no fault of the reader's, either.
-        late = self._starting or self._catchingUp > 0 or fed is None or fed.event.at < self._since
+        subscription = self._subscription
+        assert subscription is not None, "it is told by that"
+        late = fed is None or self._catchingUp > 0 or subscription.catchingUp
         self._pending.append((fed, cost, late))
         self._count(cost, late)
         self._flush()

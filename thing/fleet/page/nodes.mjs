@@ -26,8 +26,9 @@ function nodeItem(node) {
     icon({up: 'present', draining: 'late'}[node.status] ?? 'bad'), visible(node.status));
   const name = make('span', {className: 'name', textContent: visible(node.node)});
   name.title = name.textContent;
+  const until = node.status === 'lost' ? node.lastSeen : serverNow();
   const facts = make('span', {className: 'muted'}, `${counted(node.sessions, 'session')}, ` +
-    `${counted(node.handshakes, 'handshake')}, up ${duration(serverNow() - node.since)}`);
+    `${counted(node.handshakes, 'handshake')}, up ${duration(until - node.since)}`);
   facts.title = node.version ? `Thing ${visible(node.version)}` : '';
   const item = make('li', {}, name, status, facts);
   if (node.status !== 'lost') item.append(healthOf(node));

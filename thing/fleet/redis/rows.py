@@ -146,6 +146,7 @@ def _node(name: Any, text: Any, alive: bool) -> NodeRecord | None:
         record = NodeRecord(
             node=_text(name),
             since=realOf(said["since"]),
+            lastSeen=realOf(said["lastSeen"]),
             status=_string(said["status"]) if alive else "lost",
             sessions=wholeOf(said["sessions"]) if alive else 0,
             handshakes=wholeOf(said["handshakes"]),

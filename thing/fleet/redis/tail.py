@@ -179,6 +179,7 @@ class Tail:
         self._latest = None
         for follower in list(self._followers.values()):
             follower.at = follower.reading = None
+            follower.subscription.catchingUp = False
             follower.wake()
             follower.subscription.tell(None)
             follower.followLocally(self._feed)
@@ -189,6 +190,7 @@ class Tail:
         """Tell a subscription what was, and then let it be told what comes."""
         if follower.active:
             follower.reading = object()
+            follower.subscription.catchingUp = True
             Deferred.fromCoroutine(self._readHistory(follower)).addErrback(
                 lambda failure: self._log.failure("Reading the stream failed", failure)
             )
@@ -202,6 +204,7 @@ class Tail:
             while follower.active and follower.reading is reading:
                 if self._latest is not None and at >= self._latest:
                     follower.at = at
+                    follower.subscription.catchingUp = False
                     self._startFollowing()
                     return
                 if not follower.subscription.hasRoom():
