@@ -513,6 +513,8 @@ class ChoiceTests(HomeCase):
         self.assertEqual(
             errors.getvalue(), "thing: the server is not trusted: it is not for you\n" * 4
         )
+        complainOfKey("it cannot be stored", clientOptions(trust={"firstUse": "yes"}))
+        self.assertNotIn("--trust-on-first-use", errors.getvalue())
         complainOfKey("it is not in it", clientOptions())
         self.assertIn("--trust-on-first-use", errors.getvalue())
 

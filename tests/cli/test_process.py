@@ -38,6 +38,7 @@ from thing import (
 from thing.cli.exits import ExitCode
 from thing.trust import ServerChoice
 from thing.trust.keywords import asOption
+from thing.trust.servers import MAX_KEYS
 
 reactor: Any = installedReactor
 
@@ -496,6 +497,20 @@ class ExitCodeTests(CommandCase):
         self.assertIn(b"@@@@@@@@@@", third.err)
         self.assertIn(self.key.fingerprint.encode(), third.err)
         self.assertIn(changed.fingerprint.encode(), third.err)
+
+    async def test_nextKeyIsNotKept(self) -> None:
+        """That the server's next key is not kept is told, without -v, too."""
+        following = IdentityKey.generate()
+        factory = self.serverFactory(ECHO, nextCredential=following)
+        target = f"127.0.0.1:{self.listen(factory)}"
+        others = [IdentityKey.generate() for _ in range(MAX_KEYS - 1)]
+        lines = [
+            f"[{target.replace(':', ']:')} {key.publicLine()}\n" for key in [self.key, *others]
+        ]
+        (self.home / "known_servers").write_text("".join(lines))
+        command = self.run_("connect", "-q", "0.5", target)
+        command.endInput()
+        await self.assertExit(command, ExitCode.GOODBYE, b"The server's keys are not kept: ")
 
     async def test_wrongPin(self) -> None:
         """A server whose key is not the pinned one is refused; both are shown."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from unittest import mock
 
 from twisted.trial.unittest import TestCase
 
 from tests.trust.test_keys import DirectoryMixin, modeOf, read, write
 from thing.errors import CredentialError
-from thing.trust import files
+from thing.trust import IdentityKey, files
 from thing.trust.files import FileLocked, createFile, lockedFile
+from thing.trust.keys import loadPublicKey
 
 LIMIT = 100
 
@@ -133,6 +136,132 @@ class LockedFileTests(DirectoryMixin, TestCase):
     def lockNothing(self) -> None:
         with lockedFile(self.path("missing/file")):
             pass
+
+
+def refusing(number: int) -> mock.Mock:
+    """What a file system does that cannot do something."""
+    return mock.Mock(side_effect=OSError(number, os.strerror(number)))
+
+
+class IrreplaceableTests(DirectoryMixin, TestCase):
+    """Files that cannot be replaced: each alone is mounted, or is in a directory of others."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.file = write(self.path("keys"), b"old\n", 0o640)
+        self.patch(os, "rename", refusing(errno.EBUSY))
+
+    def replace(self, content: bytes) -> None:
+        with lockedFile(self.file) as file:
+            file.read(LIMIT)
+            file.replace(content)
+
+    def test_written(self) -> None:
+        """The file itself holds the new content, be it longer, shorter or another."""
+        before = os.stat(self.file)
+        for content in (b"old\nnew\n", b"new\n", b"n", b"", b"another\n"):
+            self.replace(content)
+            self.assertEqual(read(self.file), content)
+        self.assertEqual(os.stat(self.file).st_ino, before.st_ino)
+        self.assertEqual(os.stat(self.file).st_mode, before.st_mode)
+        self.assertEqual(os.listdir(self.directory), ["keys"])
+
+    def test_foreignDirectory(self) -> None:
+        """So it is where no other file can be made."""
+        made = os.open
+
+        def refuse(path: str, flags: int, *more: object, **others: object) -> int:
+            if flags & os.O_EXCL:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return made(path, flags, *more, **others)
+
+        self.patch(os, "open", refuse)
+        self.replace(b"old\nnew\n")
+        self.assertEqual(read(self.file), b"old\nnew\n")
+
+    def test_failure(self) -> None:
+        """If that fails it holds what it held, and the error says why."""
+        sync, failing = os.fsync, [OSError(errno.ENOSPC, "No space left on device")]
+
+        def fail(descriptor: int) -> None:
+            if failing and os.path.samestat(os.fstat(descriptor), os.stat(self.file)):
+                raise failing.pop()
+            sync(descriptor)
+
+        self.patch(os, "fsync", fail)
+        for content in (b"old\nnew\n", b"another\n", b""):
+            failing = [OSError(errno.ENOSPC, "No space left on device")]
+            error = self.assertRaises(CredentialError, self.replace, content)
+            self.assertIn(f"cannot write {self.file}: No space left", str(error))
+            self.assertEqual(read(self.file), b"old\n")
+
+    def test_otherTrouble(self) -> None:
+        """A full disk is no reason to write the file itself."""
+        self.patch(os, "rename", refusing(errno.ENOSPC))
+        self.assertRaises(CredentialError, self.replace, b"new\n")
+        self.assertEqual(read(self.file), b"old\n")
+
+
+class ForeignSystemTests(DirectoryMixin, TestCase):
+    """File systems that lack what those of POSIX have: vfat, FUSE, SMB."""
+
+    def test_noLinks(self) -> None:
+        """Without hard links a file is created all the same, and nothing is overwritten."""
+        for number in (errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP):
+            self.patch(os, "link", refusing(number))
+            name = self.path(f"new {number}")
+            self.assertTrue(createFile(name, b"content", 0o644))
+            self.assertEqual((read(name), modeOf(name)), (b"content", 0o644))
+            os.symlink("nowhere", self.path("link"))
+            self.assertFalse(createFile(name, b"other", 0o600))
+            self.assertFalse(createFile(self.path("link"), b"other", 0o600))
+            self.assertEqual(read(name), b"content")
+            os.unlink(name)
+            os.unlink(self.path("link"))
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_noLinksAndNoSpace(self) -> None:
+        """If it fails at last, nothing is left."""
+        self.patch(os, "link", refusing(errno.EPERM))
+        self.patch(os, "rename", refusing(errno.ENOSPC))
+        self.assertRaises(CredentialError, createFile, self.path("new"), b"content", 0o600)
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_key(self) -> None:
+        """A key is made there, and found."""
+        self.patch(os, "link", refusing(errno.EPERM))
+        made = IdentityKey.loadOrCreate(self.path("key"))
+        self.assertEqual(IdentityKey.load(self.path("key")).publicKey, made.publicKey)
+        self.assertEqual(loadPublicKey(self.path("key.pub")), made.publicKey)
+
+    def test_oneMode(self) -> None:
+        """Where all files have one mode it must not give away what is for the owner alone."""
+        chmod = os.fchmod
+
+        def setIt(mode: int) -> None:
+            self.patch(os, "fchmod", lambda descriptor, _: chmod(descriptor, mode))
+
+        setIt(0o700)
+        self.assertTrue(createFile(self.path("key"), b"secret", 0o600))
+        setIt(0o755)
+        self.assertTrue(createFile(self.path("key.pub"), b"public", 0o755))
+        error = self.assertRaises(CredentialError, createFile, self.path("k"), b"secret", 0o600)
+        self.assertIn("others may access all files there", str(error))
+        self.assertEqual(sorted(os.listdir(self.directory)), ["key", "key.pub"])
+
+    def test_noModes(self) -> None:
+        """Where modes cannot be set, nor directories synchronized, a file is made all the same."""
+        self.patch(os, "fchmod", refusing(errno.EPERM))
+        sync = os.fsync
+
+        def refuse(descriptor: int) -> None:
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                raise OSError(errno.EINVAL, "Invalid argument")
+            sync(descriptor)
+
+        self.patch(os, "fsync", refuse)
+        self.assertTrue(createFile(self.path("key"), b"secret", 0o600))
+        self.assertEqual(read(self.path("key")), b"secret")
 
 
 class CreateFileTests(DirectoryMixin, TestCase):

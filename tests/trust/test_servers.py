@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from unittest import mock
 
@@ -327,9 +328,20 @@ class FirstUseTests(KnownServersMixin, TestCase):
         self.assertIn("No such file", self.refused(known, identity(1)))
         known = self.known("# mine", firstUse=True)
         self.patch(os, "rename", mock.Mock(side_effect=OSError(5, "Input/output error")))
-        self.assertIn("Input/output error", self.refused(known, identity(1)))
+        refusal = self.refused(known, identity(1))
+        self.assertIn("Input/output error", refusal)
+        self.assertTrue(refusal.endswith(f"add the line: {SERVER} {line(1)}"), refusal)
         self.assertEqual(self.lines(), ["# mine"])
         self.assertEqual(os.listdir(self.directory), ["known_servers"])
+
+    def test_mountedAlone(self) -> None:
+        """It is stored where the file alone is mounted, as in containers."""
+        known = self.known("# mine", firstUse=True)
+        self.patch(os, "rename", mock.Mock(side_effect=OSError(errno.EBUSY, "busy")))
+        known.authorize(identity(1))
+        known.keysAnnounced(identity(1), identity(2))
+        self.assertEqual(len(self.lines()), 3)
+        self.assertEqual(known.authorize(identity(2)).name, SERVER)
 
     def test_lostRace(self) -> None:
         """If another process stores a key in between, that key counts."""

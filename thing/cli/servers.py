@@ -7,13 +7,14 @@ The files that the options name are read here; whether they go together was chec
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from thing.cli.exits import complain
 from thing.cli.keys import askPassphrase
 from thing.cli.options import ClientOptions
 from thing.identity import Identity
 from thing.trust import ClientChoice
-from thing.trust.files import createFile
+from thing.trust.files import FileLocked, lockedFile
 from thing.trust.home import makeHome
 
 
@@ -30,7 +31,8 @@ def choiceOf(options: ClientOptions) -> ClientChoice:
     trust = options.trustWithDefaults
     if not options.decided and not os.path.lexists(trust["knownServers"]):
         makeHome()
-        createFile(trust["knownServers"], b"", 0o600)
+        with suppress(FileLocked), lockedFile(trust["knownServers"]):
+            pass  # It is there now.
     choice = ClientChoice.read(trust, options.target.server, askPassphrase)
     if choice.knownServers is not None:
         path = choice.knownServers.path
@@ -58,5 +60,6 @@ def complainOfKey(detail: str, options: ClientOptions) -> None:
             complain(line)
         return
     complain(f"the server is not trusted: {detail}")
-    if not {"serverKey", "presharedKey", "authorities", "trustRoots"} & options.trust.keys():
+    decided = {"serverKey", "presharedKey", "authorities", "trustRoots", "firstUse"}
+    if not decided & options.trust.keys():
         complain("to go on, add that line, or give --trust-on-first-use to have it added")

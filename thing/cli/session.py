@@ -20,7 +20,9 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import react
+from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from zope.interface import provider
 
 from thing.cli.exits import ExitCode, complain
 from thing.cli.options import ClientOptions
@@ -352,8 +354,29 @@ def converse(
     endpoint = options.target.endpoint(reactor, options.timeout)
     factory = ThingFactory(settings, choice.authorizer, jitter=jitter)
     factory.protocol = protocol
-    with blockingRestored():
+    with blockingRestored(), warningsTold():
         react(lambda reactor: Conversation(options, factory, endpoint).run(reactor))
+
+
+@contextmanager
+def warningsTold() -> Iterator[None]:
+    """
+    Tell the user what a program would find in its log: a command has none.
+
+    :return: a context manager.
+    """
+
+    @provider(ILogObserver)
+    def tell(event: LogEvent) -> None:
+        if event["log_level"] is LogLevel.warn and event["log_namespace"].startswith("thing."):
+            complain(formatEvent(event))
+
+    observer = ILogObserver(tell)
+    globalLogPublisher.addObserver(observer)
+    try:
+        yield
+    finally:
+        globalLogPublisher.removeObserver(observer)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ be mistaken for that. Nothing here waits. Every failure is a
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import secrets
@@ -41,6 +42,9 @@ LOCK_TRIES = 100
 
 LOCK_INTERVAL = 0.01
 """How long after one try the next one comes, seconds."""
+
+_IRREPLACEABLE = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS, errno.EXDEV)
+"""What the system says where a file cannot be replaced, but perhaps written."""
 
 T = TypeVar("T")
 
@@ -145,11 +149,27 @@ def createFile(path: StrPath, content: bytes, mode: int) -> bool:
         _opened(directory or ".", os.O_RDONLY | os.O_DIRECTORY) as parent,
         _temporaryFile(parent, content, mode) as temporary,
     ):
+        return _named(temporary, name, parent)
+
+
+def _named(temporary: str, name: str, directory: int) -> bool:
+    """Give a temporary file its name, unless that is taken; whether it has it."""
+    inside = {"src_dir_fd": directory, "dst_dir_fd": directory}
+    try:
+        # Unlike a rename, a link fails if the name is taken.
+        os.link(temporary, name, follow_symlinks=False, **inside)
+    except FileExistsError:
+        return False
+    except OSError:  # Here are no links: of vfat, Android, FUSE, SMB.
         try:
-            # Unlike a rename, a link fails if the name is taken.
-            os.link(temporary, name, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory))
         except FileExistsError:
             return False
+        try:
+            os.rename(temporary, name, **inside)  # In the place of an empty file of our own.
+        except OSError:
+            os.unlink(name, dir_fd=directory)
+            raise
     return True
 
 
@@ -188,16 +208,44 @@ class LockedFile:
         """
         Put another in its place, of the same owner and mode, at once and durably.
 
+        Where that cannot be, as the file alone is mounted here or its directory is not ours to
+        write, the file itself is written.
+
         :param content: all that it is to hold.
-        :raises CredentialError: if it cannot be written.
+        :raises CredentialError: if it cannot be written; then it holds what it held.
         """
         old = os.fstat(self._descriptor)
         mode, owner = stat.S_IMODE(old.st_mode), (old.st_uid, old.st_gid)
-        with (
-            _plainErrors("write", self._path),
-            _temporaryFile(self._directory, content, mode, owner) as temporary,
-        ):
-            os.rename(temporary, self._name, src_dir_fd=self._directory, dst_dir_fd=self._directory)
+        inside = {"src_dir_fd": self._directory, "dst_dir_fd": self._directory}
+        with _plainErrors("write", self._path):
+            try:
+                with _temporaryFile(self._directory, content, mode, owner) as temporary:
+                    os.rename(temporary, self._name, **inside)
+            except OSError as error:
+                if error.errno not in _IRREPLACEABLE:
+                    raise
+                self._overwrite(content)
+
+    def _overwrite(self, content: bytes) -> None:
+        """Write the file itself, and only its end if that is new: others may be reading it."""
+        with open(self._descriptor, "rb", closefd=False) as file:
+            file.seek(0)
+            old = file.read()
+        same = len(old) if content.startswith(old) else 0
+        try:
+            self._writeFrom(same, content)
+        except OSError:
+            self._writeFrom(same, old)
+            raise
+
+    def _writeFrom(self, start: int, content: bytes) -> None:
+        """Have the file hold this content, of which it has the beginning already."""
+        with open(self._descriptor, "r+b", closefd=False) as file:
+            file.seek(start)
+            file.write(content[start:])
+            file.truncate()
+            file.flush()
+            os.fsync(self._descriptor)
 
 
 @contextmanager
@@ -285,15 +333,29 @@ def _temporaryFile(
         with _opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, directory) as descriptor:
             with open(descriptor, "wb", closefd=False) as file:
                 file.write(content)
-            if owner is not None:
-                os.fchown(descriptor, *owner)
-            os.fchmod(descriptor, mode)
+            _setOwnership(descriptor, mode, owner)
             os.fsync(descriptor)
         yield name
-        os.fsync(directory)
+        try:
+            os.fsync(directory)
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # Not every file system can do that.
+                raise
     finally:
         with suppress(FileNotFoundError):
             os.unlink(name, dir_fd=directory)
+
+
+def _setOwnership(descriptor: int, mode: int, owner: tuple[int, int] | None) -> None:
+    """Set mode and owner, where files have their own: on vfat, SMB and the like all have one."""
+    now = os.fstat(descriptor)
+    if owner is not None and owner != (now.st_uid, now.st_gid):
+        os.fchown(descriptor, *owner)
+    with suppress(OSError):
+        os.fchmod(descriptor, mode)
+    now = os.fstat(descriptor)
+    if now.st_mode & ~mode & 0o077 and now.st_uid == os.getuid():
+        raise PermissionError(errno.EPERM, "others may access all files there")
 
 
 Stamp = tuple[int, ...] | None

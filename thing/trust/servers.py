@@ -21,6 +21,7 @@ from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity, fingerprint
 from thing.trust.files import (
     MAX_FILE,
+    FileLocked,
     StrPath,
     lockedFile,
     onceUnlocked,
@@ -163,11 +164,17 @@ class KnownServers:
         known = self._known(self._linesIn(self._read()), identity.publicKey)
         if known:
             return replace(named, announcers=known[0].announcers)
+        problem = f"{self.server} is not in {self.path}"
         if self.firstUse:
-            self._store(named)
-            return named
+            try:
+                self._store(named)
+                return named
+            except FileLocked:
+                raise
+            except CredentialError as error:
+                problem = str(error)
         raise NotAuthorized(
-            f"{self.server} is not in {self.path}; if {identity.fingerprint} is truly "
+            f"{problem}; if {identity.fingerprint} is truly "
             f"its key, add the line: {self._format(identity.publicKey)}"
         )
 
