@@ -475,7 +475,7 @@ class ChoiceTests(HomeCase):
         known = choice.authorizer.authorizers[CredentialKind.ED25519]
         self.assertEqual((known.path, known.firstUse), (str(self.home / "known_servers"), False))
         self.assertEqual(stat.S_IMODE((self.home / "known_servers").stat().st_mode), 0o600)
-        self.assertFalse(choice.settings().resumption)
+        self.assertFalse(choice.settings().wantsTicket)
 
     def test_defaultKey(self) -> None:
         """The default key is shown, unless another or none is to be."""

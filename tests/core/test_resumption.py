@@ -161,6 +161,19 @@ class GivenTests(TicketCase):
         self.assertEqual(ticket.peer, Identity(CredentialKind.ED25519, SERVER_CREDENTIAL.data))
         self.assertEqual(len(ticket.secret), 32)
 
+    def test_anonymousDoesNotAsk(self) -> None:
+        """Who shows nothing asks for no ticket, by which it would be recognized, unless told to."""
+        for asked, count in ((None, 0), (False, 0), (True, 1)):
+            settings = self.client(credential=Anonymous(), resumption=asked)
+            _, server, told = self.meet(settings, self.server(allowAnonymous=True))
+            self.assertTrue(server.session.peer.anonymous)
+            self.assertEqual(len(only(TicketReceived, told.client)), count)
+        sealer = FixedSealer(b"ticket")
+        self.meet(
+            self.client(credential=Anonymous()), self.server(tickets=sealer, allowAnonymous=True)
+        )
+        self.assertEqual(sealer.sealed, [])
+
     def test_notAsked(self) -> None:
         """A client that does not ask is given none, and takes none."""
         sealer = FixedSealer(b"ticket")
@@ -384,7 +397,7 @@ class ResumedTests(TicketCase):
 
     def test_anonymous(self) -> None:
         """A client that nobody knows comes back as one that nobody knows."""
-        nobody = {"credential": Anonymous()}
+        nobody = {"credential": Anonymous(), "resumption": True}
         ticket = self.firstTicket(
             client=self.client(**nobody), server=self.server(allowAnonymous=True)
         )
@@ -587,7 +600,7 @@ class IgnoredTests(TicketCase):
 
     def test_anonymousNoLongerTaken(self) -> None:
         """The ticket of a client that nobody knows ends with the permission."""
-        nobody = {"credential": Anonymous()}
+        nobody = {"credential": Anonymous(), "resumption": True}
         ticket = self.firstTicket(
             client=self.client(**nobody), server=self.server(allowAnonymous=True)
         )

@@ -637,8 +637,20 @@ class ClientChoiceTests(TrustFiles, TestCase):
             self.assertIsInstance(
                 choice.authorizer.authorizers[CredentialKind.ED25519], PinnedServers
             )
-            self.assertTrue(choice.settings().resumption)
+            self.assertTrue(choice.settings().wantsTicket)
         self.assertIsInstance(self.client({"serverKey": self.pin}).credential, Anonymous)
+
+    def test_anonymousTicket(self) -> None:
+        """A client that shows nothing asks for tickets only if it is said; with a key, unless."""
+        for own, said, asks in (
+            ({}, {}, False),
+            ({}, {"resumption": "no"}, False),
+            ({}, {"resumption": "yes"}, True),
+            (self.clientOf("raw"), {}, True),
+            (self.clientOf("raw"), {"resumption": "no"}, False),
+        ):
+            choice = self.client({"serverKey": self.pin, **own, **said})
+            self.assertIs(choice.settings().wantsTicket, asks)
 
     def test_preshared(self) -> None:
         """A pre-shared key is both: what is shown, and what is believed."""
@@ -647,7 +659,7 @@ class ClientChoiceTests(TrustFiles, TestCase):
         authorizer = choice.authorizer.authorizers[CredentialKind.PRESHARED]
         assert isinstance(authorizer, PresharedServer)
         self.assertIs(authorizer.key, choice.credential)
-        self.assertFalse(choice.settings().resumption)
+        self.assertFalse(choice.settings().wantsTicket)
 
     def test_serverName(self) -> None:
         """A name stands in for the host; a name without a port is of the port connected to."""

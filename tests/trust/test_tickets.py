@@ -27,6 +27,7 @@ from tests.helpers import (
 )
 from tests.pairs import Pair, PairCase, freshClient, freshServer
 from tests.trust.test_keys import DirectoryMixin, modeOf, read, write
+from thing.core.credentials import Anonymous
 from thing.core.preshared import MAX_TICKET, Resumable, showing
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.events import Cause
@@ -547,7 +548,11 @@ class ResumptionTests(TicketCase, PairCase):
     def first(self, lifetime: float = 60.0, **choices: Any) -> Pair:
         """A first session, over already."""
         pair = self.pair(
-            freshServer(credential=self.ours, tickets=self.keys(None, lifetime=lifetime)),
+            freshServer(
+                credential=self.ours,
+                tickets=self.keys(None, lifetime=lifetime),
+                allowAnonymous=True,
+            ),
             freshClient(**{"credential": self.theirs, **choices}),
             authorizer=self.known,
             clock=self.time,
@@ -661,6 +666,12 @@ class ResumptionTests(TicketCase, PairCase):
             self.assertEqual(self.resumed(again), resumed)
             self.assertEqual(self.signatures(), (signatures, signatures))
             self.over(again)
+
+    def test_anonymous(self) -> None:
+        """Who shows nothing comes back as a stranger, unless it wants to be recognized."""
+        for resumption, recognized in ((None, False), (True, True)):
+            pair = self.first(credential=Anonymous(), resumption=resumption)
+            self.assertEqual(self.resumed(self.back(pair)), recognized)
 
     def test_notWanted(self) -> None:
         """A client that does not ask for tickets is given none."""

@@ -96,7 +96,7 @@ class ClientHandshake(Handshake):
 
     def _makeCHI(self, extensions: Extensions) -> bytes:
         settings, offer = self._settings, self._offer
-        if settings.resumption and not self._byKey:
+        if settings.wantsTicket:
             extensions += ((ExtensionType.TICKET, b""),)
         if offer is not None:  # It stands last, so that its binder can cover all the rest.
             unbound = PresharedOffer(offer.form, offer.identity)
@@ -222,7 +222,7 @@ class ClientHandshake(Handshake):
         """
         self._checkMac(self.secrets.serverConfirm, received)
         value = find(received.message.extensions, ExtensionType.TICKET)
-        if value is not None and self._settings.resumption and not self._byKey:
+        if value is not None and self._settings.wantsTicket:
             self._given = value, self._resumptionSecret()
         if self.preshared is None:
             following = find(received.message.extensions, ExtensionType.NEXT_KEY)

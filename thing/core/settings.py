@@ -151,8 +151,11 @@ class ClientSettings(Settings):
     requestedTtl: float | None = None
     """The TTL to ask for; None leaves it to the server."""
 
-    resumption: bool = True
-    """Whether to ask for a ticket."""
+    resumption: bool | None = None
+    """
+    Whether to ask for a ticket. The server recognizes who comes back with one: so None is for
+    one that shows a credential, and not for one that is anonymous.
+    """
 
     maxDifficulty: int = 20
     """The hardest puzzle to solve, in bits of zero: each doubles the work. 20 take a second."""
@@ -164,6 +167,14 @@ class ClientSettings(Settings):
     def role(self) -> Role:
         """The role that these settings are for."""
         return Role.CLIENT
+
+    @property
+    def wantsTicket(self) -> bool:
+        """Whether to ask for a ticket, and use one; there is none beside a pre-shared key."""
+        kind, resumption = self.credential.kind, self.resumption
+        if kind is CredentialKind.PRESHARED:
+            return False
+        return kind is not CredentialKind.NONE if resumption is None else resumption
 
     def __post_init__(self) -> None:
         """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""

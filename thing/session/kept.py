@@ -44,7 +44,7 @@ class KeptTicket:
         :return: the ticket, with the lifetime that is left, or None.
         """
         kept, self._kept = self._kept, None
-        if kept is None or kept.credential is not settings.credential or not settings.resumption:
+        if kept is None or kept.credential is not settings.credential or not settings.wantsTicket:
             return None  # With another key it is another client.
         left = kept.until - now
         return replace(kept.ticket, lifetime=left) if left > 0 else None

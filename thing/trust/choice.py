@@ -224,7 +224,7 @@ CLIENT_KEYWORDS = tableOf(
         "yes|no",
         "come back without signatures, if allowed",
         yes,
-        default=True,
+        shown="with a credential yes, without no",
         where=Where.ENDPOINT,  # Who comes by a command comes once.
     ),
 )

@@ -190,8 +190,8 @@ class ClientChoice:
     knownServers: KnownServers | None
     """The file of servers that are known, if there is one."""
 
-    resumption: bool
-    """Whether to ask for tickets."""
+    resumption: bool | None
+    """Whether to ask for tickets; None leaves it to what is shown."""
 
     @classmethod
     def read(
@@ -221,12 +221,11 @@ class ClientChoice:
             host=host,
             port=port,
         ).build(CLIENT_KEYWORDS)
-        preshared = CredentialKind.PRESHARED in built.authorizers
         return cls(
             credential=built.credentials[-1] if built.credentials else Anonymous(),
             authorizer=ByKind(dict(reversed(built.authorizers.items()))),
             knownServers=built.knownServers,
-            resumption=not preshared and given.get("resumption") != "no",
+            resumption={"yes": True, "no": False}.get(given.get("resumption", "")),
         )
 
     def settings(self, **others: Any) -> ClientSettings:
