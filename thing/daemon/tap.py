@@ -96,7 +96,7 @@ def _companionsFiles(options: Options) -> list[str]:
     if options["presence"] != IN_MEMORY:
         from thing.fleet.redis.address import parseAddress  # It needs packages of its own.
 
-        files.append(parseAddress(options["presence"]).passwordFile)
+        files += parseAddress(options["presence"]).paths
     return [os.path.abspath(each) for each in files if each]
 
 

@@ -8,6 +8,12 @@ import sys
 from typing import Any
 from unittest import mock
 
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.certificates import writeCertificate
@@ -22,6 +28,8 @@ from thing.fleet.redis import (
     connectPresence,
     parseAddress,
 )
+from thing.fleet.redis.secretfile import SecretFile
+from thing.fleet.redis.tls import LONGEST_FILE, TlsFiles
 
 
 class AddressTests(DirectoryMixin, SynchronousTestCase):
@@ -40,18 +48,18 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
     def test_credentials(self) -> None:
         """User and password, with percent signs for what a URL cannot hold."""
         address = parseAddress("redis://thing:p%40ss%2Fword@host")
-        self.assertEqual((address.user, address.secret()), ("thing", "p@ss/word"))
+        self.assertEqual(address.login.command(), ("AUTH", "thing", "p@ss/word"))
         address = parseAddress("redis://:secret@host")
-        self.assertEqual((address.user, address.secret()), ("", "secret"))
+        self.assertEqual(address.login.command(), ("AUTH", "secret"))
 
     def test_passwordFile(self) -> None:
         """A password may stand in a file, which is read each time."""
         path = write(self.path("password"), b"one\n")
         address = parseAddress(f"redis://thing@host?passwordFile={path}")
-        self.assertEqual(address.secret(), "one")
+        self.assertEqual(address.login.command(), ("AUTH", "thing", "one"))
         write(path, b"two\n")
-        self.assertEqual(address.secret(), "two")
-        self.assertTrue(os.path.isabs(address.passwordFile))
+        self.assertEqual(address.login.command(), ("AUTH", "thing", "two"))
+        self.assertTrue(os.path.isabs(address.login.passwordFile.path))
 
     def test_passwordFileGivenUp(self) -> None:
         """Who has given up its rights goes on with the password that was read before."""
@@ -59,13 +67,13 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         address = parseAddress(f"redis://thing@host?passwordFile={path}")
         refused = PermissionError(errno.EACCES, "Permission denied")
         with mock.patch("thing.trust.files._openAtOnce", side_effect=refused):
-            self.assertEqual(address.secret(), "one")
+            self.assertEqual(address.login.command()[-1], "one")
             self.assertRaises(
                 RegistryURLError, parseAddress, f"redis://thing@host?passwordFile={path}"
             )
-        self.assertNotIn("one", repr(address))
+        self.assertNotIn("b'one", repr(address))
         os.remove(path)
-        self.assertRaises(RegistryURLError, address.secret)
+        self.assertRaises(RegistryURLError, address.login.command)
 
     def test_passwordFileTooOpen(self) -> None:
         """A file of a password that others may read is refused, as all files of secrets are."""
@@ -74,7 +82,7 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         address = parseAddress(url)
         for mode in 0o644, 0o640, 0o602, 0o666:
             write(path, b"hush\n", mode)
-            for read in address.secret, lambda: parseAddress(url):
+            for read in address.login.command, lambda: parseAddress(url):
                 with self.assertRaises(RegistryURLError) as caught:
                     read()
                 message = str(caught.exception)
@@ -99,8 +107,8 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         """A socket's path."""
         address = parseAddress("unix:///run/redis%20one.sock?db=2&user=u&password=p")
         self.assertEqual(
-            (address.path, address.db, address.user, address.secret()),
-            ("/run/redis one.sock", 2, "u", "p"),
+            (address.path, address.db, address.login.command()),
+            ("/run/redis one.sock", 2, ("AUTH", "u", "p")),
         )
 
     def test_sentinel(self) -> None:
@@ -108,15 +116,70 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         address = parseAddress("redis+sentinel://one,two:7000,[::1]:7001/main/4")
         self.assertEqual(address.hosts, (("one", 26379), ("two", 7000), ("::1", 7001)))
         self.assertEqual((address.service, address.db), ("main", 4))
+        self.assertEqual((address.sentinelLogin.command(), address.tls), ((), False))
+
+    def test_sentinelLogin(self) -> None:
+        """What Sentinels want to know is another password than the registry's."""
+        url = "redis+sentinel://thing:one@host/main?sentinelPassword=two"
+        address = parseAddress(url)
+        self.assertEqual(address.login.command(), ("AUTH", "thing", "one"))
+        self.assertEqual(address.sentinelLogin.command(), ("AUTH", "two"))
+        path = write(self.path("password"), b"three\n", mode=0o600)
+        url = f"rediss+sentinel://host/main?sentinelUser=me&sentinelPasswordFile={path}"
+        address = parseAddress(url)
+        self.assertEqual(address.login.command(), ())
+        self.assertEqual(address.sentinelLogin.command(), ("AUTH", "me", "three"))
+        self.assertTrue(address.tls)
 
     def test_tls(self) -> None:
-        """A file of authorities."""
+        """A file of authorities, one of this node's certificate, and perhaps one of its key."""
         path = writeCertificate(self.path("ca.pem"), "redis.example")
-        self.assertEqual(parseAddress(f"rediss://host?ca={path}").ca, os.path.abspath(path))
+        os.chmod(path, 0o600)
+        for scheme in ("rediss://host", "rediss+sentinel://host/main"):
+            files = parseAddress(f"{scheme}?ca={path}&cert={path}").files
+            absolute = os.path.abspath(path)
+            key = SecretFile(absolute, LONGEST_FILE)
+            self.assertEqual(files, TlsFiles(absolute, absolute, key))
+            parseAddress(f"{scheme}?cert={path}&key={path}")
+            paths = parseAddress(f"{scheme}?ca={path}&cert={path}&passwordFile={path}").paths
+            self.assertEqual(paths, [absolute] * 4)
+
+    def test_tlsFilesAreWrong(self) -> None:
+        """A key that others may read, or of another certificate, is refused in one line."""
+        one, other = (
+            writeCertificate(self.path(name), "redis.example") for name in ("one.pem", "other.pem")
+        )
+        empty = write(self.path("empty"), b"", mode=0o600)
+        os.chmod(one, 0o644)
+        os.chmod(other, 0o600)
+        with open(one) as file:
+            sealed = write(
+                self.path("sealed"),
+                load_pem_private_key(file.read().encode(), None).private_bytes(
+                    Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"hush")
+                ),
+                mode=0o600,
+            )
+        for choices, said in (
+            (f"cert={one}", "one.pem"),
+            (f"cert={one}&key={other}", "not the key of the one in"),
+            (f"cert={one}&key={empty}", "no private key"),
+            (f"cert={one}&key={sealed}", "encrypted"),
+            (f"cert={empty}", "no certificate"),
+            (f"cert={one}&key=/nowhere", "No such file"),
+            (f"key={other}", "key needs cert"),
+        ):
+            error = self.assertRaises(RegistryURLError, parseAddress, f"rediss://host?{choices}")
+            self.assertIn(said, str(error))
+            self.assertNotIn("\n", str(error))
 
     def test_noSecretIsShown(self) -> None:
         """Neither the text nor the representation holds a password."""
-        for url in ("redis://user:hush@host", "unix:///s?password=hush"):
+        for url in (
+            "redis://user:hush@host",
+            "unix:///s?password=hush",
+            "redis+sentinel://host/main?sentinelPassword=hush",
+        ):
             address = parseAddress(url)
             self.assertNotIn("hush", f"{address} {address!r}")
         self.assertEqual(str(parseAddress("redis://u:hush@[::1]:1/2")), "redis://[::1]:1/2")
@@ -153,6 +216,14 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
             ("redis+sentinel://one,two", "service"),
             ("redis+sentinel://one,,two/main", "host"),
             ("redis+sentinel://one/main/x", "number"),
+            ("redis+sentinel://one/main?sentinelUser=me", "needs a password"),
+            ("redis+sentinel://one/main?sentinelPasswordFile=/nowhere", "No such file"),
+            (
+                "redis+sentinel://one/main?sentinelPassword=hush&sentinelPasswordFile=/x",
+                "exclude",
+            ),
+            ("redis+sentinel://one/main?cert=x", "'cert' is not known"),
+            ("rediss://host?sentinelPassword=hush", "'sentinelPassword' is not known"),
             ("redis+sentinel://" + ",".join(["one"] * 17) + "/main", "16"),
             ("redis://[::1", "URL"),
         ):

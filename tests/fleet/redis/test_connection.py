@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import time
@@ -277,14 +278,15 @@ class PasswordTests(LinkCase):
 class TlsTests(LinkCase):
     """Redis over TLS."""
 
-    async def tls(self, host: str) -> tuple[str, int]:
+    async def tls(self, host: str, authClients: str = "no") -> tuple[str, int]:
         """A Redis with a certificate for a host; the certificate, and the port."""
         self.redis.remove()
         directory = RedisServer().directory
         pem = writeCertificate(os.path.join(directory, "redis.pem"), host)
+        os.chmod(pem, 0o600)
         port = freePort()
         self.redis = RedisServer(
-            *("--tls-port", str(port), "--bind", "127.0.0.1", "--tls-auth-clients", "no"),
+            *("--tls-port", str(port), "--bind", "127.0.0.1", "--tls-auth-clients", authClients),
             *("--tls-cert-file", pem, "--tls-key-file", pem, "--tls-ca-cert-file", pem),
         )
         self.redis.start()
@@ -313,6 +315,30 @@ class TlsTests(LinkCase):
         reason = await self.refused(f"rediss://localhost:{port}?ca={pem}")
         self.assertIn("VerificationError", reason)
 
+    async def test_ownCertificate(self) -> None:
+        """A Redis that wants to see a certificate, as it does by default, is shown one."""
+        pem, port = await self.tls("localhost", "yes")
+        url = f"rediss://localhost:{port}?ca={pem}"
+        self.assertIn("certificate required", await self.refused(url))
+        link = await self.up(f"{url}&cert={pem}")
+        self.assertEqual(await link.call("PING"), b"PONG")
+        node = await self.node("a", url=f"{url}&cert={pem}&key={pem}")
+        await self.connected(node)
+
+    async def test_renewed(self) -> None:
+        """A certificate that was renewed, or is broken for a while, needs no restart."""
+        pem, port = await self.tls("localhost", "yes")
+        own = f"{pem}.own"
+        shutil.copy(pem, own)
+        link = self.link(f"rediss://localhost:{port}?ca={pem}&cert={own}")
+        await self.until(lambda: link.up)
+        with open(own, "w"):
+            pass
+        link.drop("the test drops it")
+        await self.until(lambda: "it holds no certificate" in "".join(self.reasons))
+        shutil.copy(pem, own)
+        await self.until(lambda: link.up)
+
     async def test_noTls(self) -> None:
         """A server that does not speak TLS is not spoken to without it."""
         port = freePort()
@@ -324,14 +350,17 @@ class TlsTests(LinkCase):
 class SentinelTests(LinkCase):
     """The master is found, and found again."""
 
-    def sentinel(self, port: int, quorum: int, master: int) -> None:
-        """Start a Sentinel."""
+    def sentinel(
+        self, port: int, quorum: int, master: int, more: str = "", host: str = "127.0.0.1"
+    ) -> None:
+        """Start a Sentinel; on no port without TLS if it is zero."""
         directory = RedisServer().directory
         path = os.path.join(directory, "sentinel.conf")
         with open(path, "w") as file:
             file.write(
                 f"port {port}\nbind 127.0.0.1\ndir {directory}\nlogfile {directory}/log\n"
-                f"sentinel monitor main 127.0.0.1 {master} {quorum}\n"
+                f"{more}"
+                f"sentinel monitor main {host} {master} {quorum}\n"
                 "sentinel down-after-milliseconds main 1000\n"
                 "sentinel failover-timeout main 10000\n"
             )
@@ -382,6 +411,43 @@ class SentinelTests(LinkCase):
         with RedisClient(port) as client:
             replicas = client.ask("SENTINEL", "REPLICAS", "main")
         return [dict(pairsOf(each))[b"flags"] for each in replicas].count(b"slave")
+
+    async def test_password(self) -> None:
+        """Sentinels let in who knows their password, and not who knows the registry's."""
+        master, sentinel = freePort(), freePort()
+        for option, value in (("bind", "127.0.0.1"), ("port", master), ("requirepass", "one")):
+            self.redis.ask("CONFIG", "SET", option, value)
+        self.sentinel(sentinel, 1, master, "requirepass two\n")
+        url = f"redis+sentinel://:one@127.0.0.1:{sentinel}/main"
+        self.assertIn("NOAUTH", await self.refused(url))
+        self.assertIn("WRONGPASS", await self.refused(f"{url}?sentinelPassword=one"))
+        for choice in ("sentinelPassword=two", "sentinelUser=default&sentinelPassword=two"):
+            await self.up(f"{url}?{choice}")
+        node = await self.node("a", url=f"{url}?sentinelPassword=two")
+        await self.connected(node)
+
+    async def test_tls(self) -> None:
+        """Sentinels and master are reached over TLS, with a certificate of this node's."""
+        self.redis.remove()
+        pem = writeCertificate(os.path.join(self.mktemp() + ".pem"), "localhost")
+        pem = os.path.abspath(pem)
+        os.chmod(pem, 0o600)
+        master, sentinel = freePort(), freePort()
+        files = [("tls-cert-file", pem), ("tls-key-file", pem), ("tls-ca-cert-file", pem)]
+        options = [word for name, value in files for word in (f"--{name}", value)]
+        self.redis = RedisServer("--tls-port", str(master), *options)
+        self.redis.start()
+        self.addCleanup(self.redis.remove)
+        more = "".join(f"{name} {value}\n" for name, value in files)
+        more += f"tls-port {sentinel}\ntls-replication yes\n"
+        more += "sentinel resolve-hostnames yes\nsentinel announce-hostnames yes\n"
+        self.sentinel(0, 1, master, more, "localhost")
+        url = f"rediss+sentinel://localhost:{sentinel}/main?ca={pem}"
+        self.assertIn("no Sentinel names a master", await self.refused(url))
+        link = await self.up(f"{url}&cert={pem}")
+        self.assertEqual(await link.call("PING"), b"PONG")
+        node = await self.node("a", url=f"{url}&cert={pem}")
+        await self.connected(node)
 
     async def test_noMaster(self) -> None:
         """Sentinels that know nothing of the service are said to."""

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from thing.errors import CredentialError, ThingError
-from thing.trust.files import readFile
+from thing.fleet.redis.secretfile import SecretFile
+from thing.fleet.redis.tls import LONGEST_FILE, TlsFiles
 
 PORT = 6379
 """Where Redis listens if nobody says where."""
@@ -30,11 +31,16 @@ MOST_SENTINELS = 16
 LONGEST_PASSWORD = 4096
 """How many octets a password file may have."""
 
+_ALL = {"passwordFile", "prefix"}
+_TLS = {"ca", "cert", "key"}
+_SENTINEL = {"sentinelPassword", "sentinelPasswordFile", "sentinelUser"}
+
 _CHOICES = {
-    "redis": {"passwordFile", "prefix"},
-    "rediss": {"ca", "passwordFile", "prefix"},
-    "unix": {"db", "password", "passwordFile", "prefix", "user"},
-    "redis+sentinel": {"passwordFile", "prefix"},
+    "redis": _ALL,
+    "rediss": _ALL | _TLS,
+    "unix": _ALL | {"db", "password", "user"},
+    "redis+sentinel": _ALL | _SENTINEL,
+    "rediss+sentinel": _ALL | _SENTINEL | _TLS,
 }
 """What may stand behind the question mark, by scheme."""
 
@@ -43,12 +49,43 @@ class RegistryURLError(ThingError):
     """The URL of a registry is of no use; the message is one plain line without secrets."""
 
 
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to be let in somewhere."""
+
+    user: str = ""
+    password: str = field(default="", repr=False)
+    passwordFile: SecretFile | None = None
+
+    def command(self) -> tuple[str, ...]:
+        """
+        Tell what is to be said first.
+
+        :return: the words of a command; none if nothing has to be said.
+        :raises RegistryURLError: if the file of the password is of no use.
+        """
+        secret = self._secret()
+        return ("AUTH", *([self.user] if self.user else []), secret) if secret else ()
+
+    def _secret(self) -> str:
+        if self.passwordFile is None:
+            return self.password
+        try:
+            return self.passwordFile.read().decode("utf-8").rstrip("\r\n")
+        except CredentialError as error:
+            raise RegistryURLError(f"passwordFile: {error}") from None
+        except UnicodeDecodeError:
+            raise RegistryURLError(
+                f"passwordFile {self.passwordFile.path}: it is not text"
+            ) from None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """Where a registry is, and how to be let in."""
 
     scheme: str
-    """``redis``, ``rediss``, ``unix`` or ``redis+sentinel``."""
+    """``redis`` or ``rediss``, perhaps with ``+sentinel``; or ``unix``."""
     hosts: tuple[tuple[str, int], ...] = ()
     """Host and port; of Sentinels perhaps several; none of a unix socket."""
     path: str = ""
@@ -57,13 +94,23 @@ class Address:
     """What the Sentinels call it."""
     db: int = 0
     prefix: str = PREFIX
-    user: str = ""
-    password: str = field(default="", repr=False)
-    passwordFile: str = ""
-    ca: str = ""
-    """A file of certificates of authorities to believe instead of the system's."""
-    _last: list[str] = field(default_factory=list, repr=False, compare=False)
-    """What the password's file held when it was last read, if it was."""
+    login: Login = Login()
+    sentinelLogin: Login = Login()
+    """How the Sentinels let in: they do not know what the registry asks for."""
+    files: TlsFiles = TlsFiles()
+    """Of TLS, to the Sentinels as to the registry."""
+
+    @property
+    def tls(self) -> bool:
+        """Whether it is reached over TLS, and so are its Sentinels."""
+        return self.scheme.startswith("rediss")
+
+    @property
+    def paths(self) -> list[str]:
+        """The files that are read for each connection."""
+        logins = self.login.passwordFile, self.sentinelLogin.passwordFile
+        secrets = [file.path for file in (*logins, self.files.key) if file is not None]
+        return [*secrets, *filter(None, (self.files.ca, self.files.cert))]
 
     def __str__(self) -> str:
         """The URL without user, password and files."""
@@ -73,36 +120,14 @@ class Address:
         service = f"/{self.service}" if self.service else ""
         return f"{self.scheme}://{hosts}{service}/{self.db}"
 
-    def secret(self) -> str:
-        """
-        Read the password: the file's of now, so that it can be changed.
-
-        A process that has given up its rights since, and may not read it any more, goes on with
-        what it has read.
-
-        :return: the password, or nothing.
-        :raises RegistryURLError: if the file cannot be read, or if others may read it.
-        """
-        if not self.passwordFile:
-            return self.password
-        try:
-            content = readFile(self.passwordFile, LONGEST_PASSWORD, private=True)
-            self._last[:] = [content.decode("utf-8").rstrip("\r\n")]
-            return self._last[0]
-        except CredentialError as error:
-            if self._last and isinstance(error.__cause__, PermissionError):
-                return self._last[0]
-            raise RegistryURLError(f"passwordFile: {error}") from None
-        except UnicodeDecodeError:
-            raise RegistryURLError(f"passwordFile {self.passwordFile}: it is not text") from None
-
 
 def parseAddress(url: str) -> Address:
     """
     Read the URL of a registry.
 
     These are ``redis://[user:password@]host[:port][/db]``, ``rediss://`` likewise,
-    ``unix:///path?db=0`` and ``redis+sentinel://host[:port],host[:port]/service[/db]``.
+    ``unix:///path?db=0`` and ``redis+sentinel://host[:port],host[:port]/service[/db]``, and that
+    with ``rediss``.
 
     :param url: the URL.
     :return: the address.
@@ -119,13 +144,15 @@ def parseAddress(url: str) -> Address:
     if split.fragment:
         raise RegistryURLError("a URL of a registry has no part behind #")
     choices = _choices(split)
-    user, password = _userOf(split, choices)
     address = Address(
         scheme=scheme,
-        user=user,
-        password=password,
-        passwordFile=_file(choices, "passwordFile"),
-        ca=_file(choices, "ca"),
+        login=_loginOf(split, choices),
+        sentinelLogin=_login(
+            choices.get("sentinelUser", ""),
+            choices.get("sentinelPassword", ""),
+            _file(choices, "sentinelPasswordFile"),
+        ),
+        files=_filesOf(choices),
         prefix=choices.get("prefix", PREFIX),
         **_placeOf(split, choices),
     )
@@ -158,18 +185,30 @@ def _file(choices: dict[str, str], name: str) -> str:
     return os.path.abspath(choices[name]) if name in choices else ""
 
 
-def _userOf(split: SplitResult, choices: dict[str, str]) -> tuple[str, str]:
+def _loginOf(split: SplitResult, choices: dict[str, str]) -> Login:
     credentials, at, _ = split.netloc.rpartition("@")
     user, _, password = credentials.partition(":")
     if at and split.scheme == "unix":
         raise RegistryURLError("of unix:// user and password stand behind ?")
     user = choices.get("user", unquote(user))
     password = choices.get("password", unquote(password))
-    if password and "passwordFile" in choices:
-        raise RegistryURLError("a password and passwordFile exclude each other")
-    if user and not password and "passwordFile" not in choices:
+    return _login(user, password, _file(choices, "passwordFile"))
+
+
+def _login(user: str, password: str, path: str) -> Login:
+    if password and path:
+        raise RegistryURLError("a password and a file of one exclude each other")
+    if user and not password and not path:
         raise RegistryURLError("a user needs a password")
-    return user, password
+    return Login(user, password, SecretFile(path, LONGEST_PASSWORD) if path else None)
+
+
+def _filesOf(choices: dict[str, str]) -> TlsFiles:
+    if "key" in choices and "cert" not in choices:
+        raise RegistryURLError("key needs cert")
+    cert = _file(choices, "cert")
+    key = _file(choices, "key") or cert
+    return TlsFiles(_file(choices, "ca"), cert, SecretFile(key, LONGEST_FILE) if key else None)
 
 
 def _placeOf(split: SplitResult, choices: dict[str, str]) -> dict[str, Any]:
@@ -180,7 +219,7 @@ def _placeOf(split: SplitResult, choices: dict[str, str]) -> dict[str, Any]:
             raise RegistryURLError("unix:// needs an absolute path, as unix:///run/redis.sock")
         return {"path": unquote(split.path), "db": _number(choices.get("db", "0"))}
     parts = [unquote(part) for part in split.path.strip("/").split("/")] if split.path else [""]
-    if split.scheme == "redis+sentinel":
+    if split.scheme.endswith("+sentinel"):
         service, db = parts[0], parts[1:]
         if not service:
             raise RegistryURLError("the name of the service must follow the Sentinels, behind /")
@@ -212,12 +251,9 @@ def _number(text: str) -> int:
 def _check(address: Address) -> None:
     if not re.fullmatch(r"[\x21-\x7e]{1,64}", address.prefix):
         raise RegistryURLError("the prefix must be 1 to 64 printable characters, no spaces")
-    address.secret()
-    if address.ca:
-        try:
-            with open(address.ca, "rb") as file:
-                found = b"-----BEGIN CERTIFICATE-----" in file.read(1 << 20)
-        except OSError as error:
-            raise RegistryURLError(f"ca {address.ca}: {error.strerror}") from None
-        if not found:
-            raise RegistryURLError(f"ca {address.ca}: it holds no certificate")
+    address.login.command()
+    address.sentinelLogin.command()
+    try:
+        address.files.optionsFor("localhost")
+    except CredentialError as error:
+        raise RegistryURLError(str(error)) from None

@@ -350,23 +350,26 @@ class Link:
 
 
 async def askOnce(
-    endpoint: IStreamClientEndpoint, clock: IReactorTime, *command: bytes | str
+    endpoint: IStreamClientEndpoint, clock: IReactorTime, *commands: tuple[bytes | str, ...]
 ) -> Any:
     """
-    Connect, ask one question, and disconnect.
+    Connect, say what must be said, and disconnect.
 
     :param endpoint: connects.
     :param clock: measures time.
-    :param command: the words of the question.
-    :return: the answer.
-    :raises Exception: if there is none in time.
+    :param commands: the words of each command.
+    :return: the answer to the last.
+    :raises Exception: if one is answered with an error, or not in time.
     """
     lost: Deferred[None] = Deferred()
     factory = _QuietFactory.forProtocol(lambda: makeProtocol(None, lambda *_: lost.callback(None)))
     protocol: Any = await _timed(endpoint.connect(factory), CONNECT_TIME, clock)
     try:
-        asked = protocol.execute_command(*map(_encoded, command), apply_timeout=False)
-        return await _timed(asked, ANSWER_TIME, clock)
+        answer = None
+        for command in commands:
+            asked = protocol.execute_command(*map(_encoded, command), apply_timeout=False)
+            answer = await _timed(asked, ANSWER_TIME, clock)
+        return answer
     finally:
         protocol.transport.abortConnection()
         await lost

@@ -6,13 +6,11 @@ That a connection is made again when it is lost is no business of this module.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamClientEndpoint
-from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from zope.interface import implementer
 
 from thing.fleet.redis.address import Address
@@ -26,37 +24,46 @@ def endpointOf(reactor: Any, clock: IReactorTime, address: Address) -> IStreamCl
     :param reactor: connects.
     :param clock: measures time.
     :param address: where the registry is.
-    :return: the endpoint; of ``rediss://`` it checks the certificate and the host's name in it.
+    :return: the endpoint; with TLS it checks the certificate and the host's name in it.
     """
     if address.scheme == "unix":
         return UNIXClientEndpoint(reactor, address.path, timeout=int(CONNECT_TIME))  # type: ignore[no-untyped-call]
-    if address.scheme == "redis+sentinel":
+    if address.service:
         return SentinelEndpoint(reactor, clock, address)
-    ((host, port),) = address.hosts
-    endpoint = _hostEndpoint(reactor, host, port)
-    if address.scheme == "redis":
-        return endpoint
-    trust = _authorities(address.ca) if address.ca else None
-    wrapped: IStreamClientEndpoint = wrapClientTLS(
-        optionsForClientTLS(host, trustRoot=trust), endpoint
-    )
-    return wrapped
+    return HostEndpoint(reactor, address, *address.hosts[0])
 
 
-def _hostEndpoint(reactor: Any, host: str, port: int) -> IStreamClientEndpoint:
-    endpoint: IStreamClientEndpoint = HostnameEndpoint(reactor, host, port, timeout=CONNECT_TIME)
-    return endpoint
+@implementer(IStreamClientEndpoint)
+class HostEndpoint:
+    """Connects to one host, over TLS if the address says so, with the files as they are then."""
 
+    def __init__(self, reactor: Any, address: Address, host: str, port: int) -> None:
+        """
+        :param reactor: connects.
+        :param address: says how.
+        :param host: the host; with TLS its certificate must be for this name.
+        :param port: the port.
+        """
+        self._reactor, self._address = reactor, address
+        self._host, self._port = host, port
 
-def _authorities(path: str) -> Any:
-    with open(path, "rb") as file:
-        found = re.findall(
-            b"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----",
-            file.read(1 << 20),
-            re.DOTALL,
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        """
+        Connect.
+
+        :param protocolFactory: builds the protocol.
+        :return: fires with the protocol; fails if there is no connection, or no file for TLS.
+        """
+        return maybeDeferred(self._connect, protocolFactory)
+
+    def _connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
+        endpoint: Any = HostnameEndpoint(
+            self._reactor, self._host, self._port, timeout=CONNECT_TIME
         )
-    certificates = [Certificate.loadPEM(each) for each in found]
-    return trustRootFromCertificates(certificates)  # type: ignore[no-untyped-call]
+        if self._address.tls:
+            endpoint = wrapClientTLS(self._address.files.optionsFor(self._host), endpoint)
+        connecting: Deferred[Any] = endpoint.connect(protocolFactory)
+        return connecting
 
 
 async def logIn(link: Link, address: Address) -> None:
@@ -68,9 +75,9 @@ async def logIn(link: Link, address: Address) -> None:
     :raises RegistryAway: if it is to a server that is no master any more, or to none.
     :raises RegistryRefused: if it does not let us in.
     """
-    secret = address.secret()
-    if secret:
-        await link.call("AUTH", *([address.user] if address.user else []), secret)
+    authentication = address.login.command()
+    if authentication:
+        await link.call(*authentication)
     if address.service:
         role = await link.call("ROLE")
         if not isinstance(role, list) or role[:1] != [b"master"]:
@@ -92,7 +99,7 @@ class SentinelEndpoint:
         """
         self._reactor = reactor
         self._clock = clock
-        self._service = address.service
+        self._address = address
         self._sentinels = list(address.hosts)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
@@ -106,17 +113,18 @@ class SentinelEndpoint:
 
     async def _connect(self, protocolFactory: IProtocolFactory) -> Any:
         host, port = await self._master()
-        return await _hostEndpoint(self._reactor, host, port).connect(protocolFactory)
+        endpoint = HostEndpoint(self._reactor, self._address, host, port)
+        return await endpoint.connect(protocolFactory)
 
     async def _master(self) -> tuple[str, int]:
-        problem = ""
+        service, problem = self._address.service, ""
         for host, port in list(self._sentinels):
-            endpoint = _hostEndpoint(self._reactor, host, port)
+            endpoint = HostEndpoint(self._reactor, self._address, host, port)
+            asking = ("SENTINEL", "get-master-addr-by-name", service)
             try:
-                answer = await askOnce(
-                    endpoint, self._clock, "SENTINEL", "get-master-addr-by-name", self._service
-                )
-                return _masterOf(answer, self._service)
+                first = self._address.sentinelLogin.command()
+                answer = await askOnce(endpoint, self._clock, *filter(None, (first, asking)))
+                return _masterOf(answer, service)
             except Exception as error:
                 self._sentinels.append(self._sentinels.pop(0))  # The next one first, next time.
                 if isinstance(error, CancelledError):
