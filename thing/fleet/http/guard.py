@@ -7,7 +7,6 @@ Only heads of requests are looked at, and nothing is answered here.
 from __future__ import annotations
 
 import hmac
-import os
 import re
 from ipaddress import ip_address
 from typing import Protocol
@@ -17,7 +16,7 @@ from twisted.web.http_headers import Headers
 
 from thing.errors import CredentialError
 from thing.fleet.http.answers import Problem
-from thing.trust.files import readFile
+from thing.trust.files import readFile, stampOf
 
 MIN_TOKEN = 16
 """The fewest characters of a token: nobody guesses so many, if they are random."""
@@ -59,7 +58,7 @@ class FileToken:
         :raises CredentialError: if it is of no use.
         """
         self._path = path
-        self._seen = self._state()
+        self._seen = stampOf(path)
         self._token = _readToken(path)
 
     def admits(self, given: bytes) -> bool:
@@ -73,23 +72,16 @@ class FileToken:
         return hmac.compare_digest(given, self._token)
 
     def _readAgain(self) -> None:
-        state = self._state()
-        if state == self._seen:
+        seen = stampOf(self._path, self._seen)
+        if seen == self._seen:
             return
-        self._seen = state
+        self._seen = seen
         try:
             self._token = _readToken(self._path)
         except CredentialError as error:
             self._log.error("The token stays as it was: {reason}", reason=str(error))
         else:
             self._log.info("The token was read anew")
-
-    def _state(self) -> tuple[int, ...]:
-        try:
-            status = os.stat(self._path)
-        except OSError:
-            return ()
-        return status.st_ino, status.st_mtime_ns, status.st_size, status.st_mode
 
 
 def _readToken(path: str) -> bytes:
