@@ -438,6 +438,7 @@ class ServerTests(ApiCase):
             self.assertEqual(headers["x-content-type-options"], "nosniff")
             self.assertEqual(headers["referrer-policy"], "no-referrer")
             self.assertEqual(headers["cross-origin-resource-policy"], "same-origin")
+            self.assertEqual(headers["cross-origin-opener-policy"], "same-origin")
             policy = headers["content-security-policy"]
             self.assertIn("default-src 'none'", policy)
             self.assertIn("frame-ancestors 'none'", policy)
