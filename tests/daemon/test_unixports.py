@@ -8,6 +8,7 @@ import signal
 import socket
 import stat
 from typing import Any
+from unittest import mock
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -129,6 +130,11 @@ class UnixPortsTests(TestCase):
             raise OSError(9, "no locks there")
 
         self.patch(unixports.fcntl, "flock", refuse)
+        abandon(self.path)
+        port = await self.listen()
+        await port.stopListening()
+        self.patch(unixports.os, "open", mock.Mock(side_effect=PermissionError(13, "no looking")))
+        os.unlink(f"{self.path}.lock")
         abandon(self.path)
         await self.listen()
 

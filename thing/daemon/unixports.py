@@ -74,8 +74,12 @@ class UnixPorts:
 
 @contextmanager
 def _alone(directory: str) -> Iterator[None]:
-    """Hold a directory's lock, where directories can be locked."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    """Hold a directory's lock, if we may, and where directories can be locked."""
+    try:
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except PermissionError:  # We may use what is in there, but not look.
+        yield
+        return
     try:
         for tries in range(LOCK_TRIES, 0, -1):
             try:
