@@ -234,6 +234,17 @@ class ForeignSystemTests(DirectoryMixin, TestCase):
         self.assertEqual(IdentityKey.load(self.path("key")).publicKey, made.publicKey)
         self.assertEqual(loadPublicKey(self.path("key.pub")), made.publicKey)
 
+    def test_noLocks(self) -> None:
+        """Where files cannot be locked they are changed all the same."""
+        for number in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            self.patch(files.fcntl, "flock", refusing(number))
+            with lockedFile(self.path("keys")) as file:
+                file.replace(b"%d" % number)
+            self.assertEqual(read(self.path("keys")), b"%d" % number)
+        self.patch(files.fcntl, "flock", refusing(errno.EIO))
+        with self.assertRaises(CredentialError), lockedFile(self.path("keys")):
+            self.fail("it has no lock")
+
     def test_oneMode(self) -> None:
         """Where all files have one mode it must not give away what is for the owner alone."""
         chmod = os.fchmod

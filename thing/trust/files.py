@@ -275,9 +275,16 @@ def _isLocked(descriptor: int, name: str, directory: int) -> bool:
     """Lock an opened file, and see that it still is the one of that name."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        # Where there are no locks the later one of two wins, which is better than neither.
+        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
+            raise
+    try:
         # The holder before us may have replaced the file by another.
         now = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except (BlockingIOError, FileNotFoundError):
+    except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(descriptor), now)
 
