@@ -406,7 +406,6 @@ class OptionTests(HomeCase):
             (("--identity-certificate", "a", "host"), "needs --identity"),
             (("--private-key", "a", "host"), "--private-key needs --certificate"),
             (("--passphrase-file", "a", "host"), "needs --identity or --certificate"),
-            (("--revoked", "a", "host"), "--revoked needs --authorities"),
             (("--revocation-lists", "a", "host"), "--revocation-lists needs --trust-roots"),
             (("--server-key", key, "--server-name", "a", "host"), "--server-name needs"),
             (("--server-name", "::1", "host"), "neither a host nor"),

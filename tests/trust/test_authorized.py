@@ -64,6 +64,12 @@ class AuthorizedThingsTests(DirectoryMixin, TestCase):
         self.assertEqual(self.nameOf('name="sensor-7" ' + line(1, "a comment")), "sensor-7")
         self.assertEqual(self.nameOf('NAME="Küche, 2 \\"b\\" \\n"\t' + line(1)), 'Küche, 2 "b" \\n')
 
+    def test_byteOrderMark(self) -> None:
+        """A byte order mark is no part of the first line."""
+        write(self.path("things"), b"\xef\xbb\xbf" + line(1, "lamp").encode())
+        things = AuthorizedThings(self.path("things"))
+        self.assertEqual(things.authorize(identity(1)).name, "lamp")
+
     def test_layout(self) -> None:
         """Blank lines, comments, indentation and carriage returns mean nothing."""
         things = self.things("# things", "", "  \t", " " + line(1, "a") + " \r", "#" + line(2))

@@ -13,6 +13,7 @@ from typing import Any
 from unittest import mock
 
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
@@ -180,6 +181,15 @@ class TrustFiles(AuthorityMixin):
         return ClientChoice.read(given, (HOST, PORT), ask)
 
 
+def unwrapped(authorizer: Any) -> tuple[list[str], Any]:
+    """The files that revoke something for an authorizer, and itself."""
+    revoking = []
+    while isinstance(authorizer, Unrevoked):
+        revoking.append(os.path.basename(authorizer.revoked.path))
+        authorizer = authorizer.authorizer
+    return revoking, authorizer
+
+
 class KeywordTests(TestCase):
     """The tables, and how strings are read by them."""
 
@@ -233,7 +243,7 @@ class KeywordTests(TestCase):
             (SERVER_KEYWORDS, "privateKey", "x", "certificate"),
             (SERVER_KEYWORDS, "passphraseFile", "x", "identity or certificate"),
             (SERVER_KEYWORDS, "principals", "x", "authorities"),
-            (SERVER_KEYWORDS, "revoked", "x", "authorities"),
+            (SERVER_KEYWORDS, "revoked", "x", "authorized or authorities or trustRoots or anyone"),
             (SERVER_KEYWORDS, "revocationLists", "x", "trustRoots"),
             (SERVER_KEYWORDS, "anonymous", "yes", "authorized or authorities or trustRoots"),
             (CLIENT_KEYWORDS, "firstUse", "yes", "knownServers"),
@@ -374,13 +384,15 @@ class ServerChoiceTests(TrustFiles, TestCase):
         sorts = [type(each) for each in choice.credentials]
         self.assertEqual(sorts, [IdentityKey, CertifiedKey, CertificateChain])
         deciding = choice.authorizer.authorizers
-        unrevoked = deciding[CredentialKind.SSH_CERTIFICATE]
-        assert isinstance(unrevoked, Unrevoked)
-        self.assertEqual(unrevoked.revoked.path, self.path("krl"))
-        certified = unrevoked.authorizer
+        judges = []
+        for kind in CredentialKind.ED25519, CredentialKind.SSH_CERTIFICATE, CredentialKind.X509:
+            revoking, judge = unwrapped(deciding[kind])
+            self.assertEqual(revoking, ["krl"])
+            judges.append(judge)
+        things, certified, by509 = judges
+        self.assertIs(things, choice.authorizedThings)
         assert isinstance(certified, CertifiedThings)
         self.assertEqual(certified.principals, ("lamp", "sensor-*"))
-        by509 = deciding[CredentialKind.X509]
         self.assertIsInstance(by509, ThingCertificates)
         self.assertIsInstance(deciding[CredentialKind.PRESHARED], PresharedThings)
         settings = choice.settings(handshakeTimeout=3.0)
@@ -615,13 +627,19 @@ class ClientChoiceTests(TrustFiles, TestCase):
         choice = ClientChoice.read(given)
         self.assertIsInstance(choice.credential, CertifiedKey)
         deciding = choice.authorizer.authorizers
-        known = deciding[CredentialKind.ED25519]
+        judges = {}
+        for kind, files in (
+            # By --revoked, and by what the files of hosts revoke for the kinds of each other.
+            (CredentialKind.ED25519, ["krl", "ca.pub"]),
+            (CredentialKind.SSH_CERTIFICATE, ["krl", "servers"]),
+            (CredentialKind.X509, ["krl", "ca.pub", "servers"]),
+        ):
+            revoking, judges[kind] = unwrapped(deciding[kind])
+            self.assertEqual(sorted(revoking), sorted(files))
+        known, by509 = judges[CredentialKind.ED25519], judges[CredentialKind.X509]
         assert isinstance(known, KnownServers)
         self.assertEqual((known.server, known.firstUse), (f"[{HOST}]:{PORT}", True))
-        unrevoked, by509 = deciding[CredentialKind.SSH_CERTIFICATE], deciding[CredentialKind.X509]
-        assert isinstance(unrevoked, Unrevoked)
-        self.assertEqual(unrevoked.revoked.path, self.path("krl"))
-        certified = unrevoked.authorizer
+        certified = judges[CredentialKind.SSH_CERTIFICATE]
         assert isinstance(certified, CertifiedServers) and isinstance(by509, ServerCertificates)
         self.assertEqual((certified.host, by509.host), (HOST, HOST))
         self.assertIs(choice.knownServers, known)
@@ -669,8 +687,9 @@ class ClientChoiceTests(TrustFiles, TestCase):
             "serverName": "b.example",
         }
         deciding = self.client(given).authorizer.authorizers
-        self.assertEqual(deciding[CredentialKind.ED25519].server, f"[b.example]:{PORT}")
-        self.assertEqual(deciding[CredentialKind.SSH_CERTIFICATE].host, "b.example")
+        _, known = unwrapped(deciding[CredentialKind.ED25519])
+        _, certified = unwrapped(deciding[CredentialKind.SSH_CERTIFICATE])
+        self.assertEqual((known.server, certified.host), (f"[b.example]:{PORT}", "b.example"))
 
     def test_noHost(self) -> None:
         """Over a stream without a host a name is needed, where names count; a pin is enough."""
@@ -928,3 +947,41 @@ class KindsTests(TrustFiles, PairCase):
         self.assertIn("revoked", str(self.assertRaises(NotAuthorized, now.authorize, identity)))
         pair = self.between(given, client)
         self.assertRefused(pair.server, pair.client, "revoked")
+
+    def test_revokedRaw(self) -> None:
+        """They bind whatever has a key: a raw one, and the one in a certificate of X.509."""
+        self.pem("revoked", b"")
+        for kind in "raw", "x509":
+            given = {**self.serverOf(kind), "revoked": self.path("revoked")}
+            if kind == "raw":
+                line = IdentityKey.load(self.path("lamp")).publicLine().encode()
+            else:
+                line = self.sshLine("lamp.pem")
+            self.pem("revoked", b"")
+            self.assertUp(self.between(given, self.clientOf(kind)), "lamp", kind, kind)
+            self.pem("revoked", line)
+            pair = self.between(given, self.clientOf(kind))
+            self.assertRefused(pair.server, pair.client, "is revoked by", self.path("revoked"))
+
+    def test_revokedServers(self) -> None:
+        """A server's key that a client has marked as revoked is refused in a certificate, too."""
+        key = IdentityKey.load(self.path("server")).publicLine().encode()
+        for kind, line in (
+            ("ssh", key),
+            ("ssh", Path(self.path("ca.pub")).read_bytes()),
+            ("x509", self.sshLine("server.pem")),
+        ):
+            client = {**self.clientOf(kind), "knownServers": self.path("servers")}
+            self.pem("servers", b"")
+            server = self.serverOf(kind)
+            self.assertUp(self.between(server, client), "lamp", kind, kind)
+            self.pem("servers", f"@revoked [{HOST}]:{PORT + 1} ".encode() + line)
+            self.assertUp(self.between(server, client), "lamp", kind, kind)
+            self.pem("servers", f"@revoked [{HOST}]:{PORT} ".encode() + line)
+            pair = self.between(server, client)
+            self.assertRefused(pair.client, pair.server, "is revoked by", self.path("servers:1"))
+
+    def sshLine(self, certificate: str) -> bytes:
+        """The public key of a certificate, as ssh has it."""
+        found = x509.load_pem_x509_certificates(Path(self.path(certificate)).read_bytes())[0]
+        return found.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH) + b"\n"

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+from typing import Any
 from unittest import mock
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -34,6 +37,7 @@ from thing.trust import (
     servers,
     succession,
 )
+from thing.trust.interfaces import IRevocations
 
 SERVER = "[example.org]:9000"
 
@@ -90,6 +94,18 @@ class KnownServersMixin(DirectoryMixin):
         self.assertEqual(error.code, ErrorCode.NOT_AUTHORIZED)
         self.assertTrue(error.detail.isprintable())
         return error.detail
+
+    def warnings(self) -> list[str]:
+        """What is logged of damaged lines from now on."""
+        logged: list[str] = []
+
+        def observe(event: Any) -> None:
+            if event["log_namespace"].startswith("thing.trust.knownhosts"):
+                logged.append(formatEvent(event))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)  # type: ignore[attr-defined]
+        return logged
 
     def lines(self) -> list[str]:
         """The lines of the file."""
@@ -212,29 +228,97 @@ class KnownServersTests(KnownServersMixin, TestCase):
             self.assertIn("HAS CHANGED", self.refused(known, identity(number)))
 
     def test_damaged(self) -> None:
-        """A damaged line is an error that names it: it might be the one that counts."""
-        for text in (
-            SERVER,
-            "@revoked",
-            f"@revoked {SERVER}",
-            f"{SERVER} ssh-ed25519",
-            f"{SERVER} {line(1)[:-1]}",
-            f"|1|AAAA|BBBB {line(1)}",
-            f"|2|AAAA {line(1)}",
-            "x" * 8193,
+        """A damaged line costs itself and no other, and the log says so, once."""
+        logged = self.warnings()
+        for number, text in enumerate(
+            (
+                "garbage",
+                "github.com",
+                "github.com ssh-ed25519",
+                f"github.com {line(2)[:-1]}",
+                f"|1|AAAA|BBBB {line(2)}",
+                f"|2|AAAA {line(2)}",
+                f"@revoked github.com {line(1)[:-1]}",
+                "@revoked",
+                "\0" * 64,
+                f"github.com {line(2)}gitlab.com {line(2)}",
+                f"{SERVER} {line(1)[:-1]}",
+                f"{SERVER} {line(1)}\0",
+            ),
+            1,
         ):
-            message = self.refusal(self.known, f"{SERVER} {line(1)}", text)
-            self.assertTrue(message.startswith(f"{self.file}:2: "), message)
+            for lines in ([text, f"{SERVER} {line(1)}"], [f"{SERVER} {line(1)}", text]):
+                known = self.known(*lines)
+                for _ in range(2):
+                    self.assertEqual(known.authorize(identity(1)).name, SERVER)
+                self.assertIn("HAS CHANGED", self.refused(known, identity(3)))
+            self.assertEqual(len(logged), 2 * number, text)
+            self.assertTrue(logged[-1].startswith(f"{self.file}:2 is damaged"), logged)
+
+    def test_notDamaged(self) -> None:
+        """Long lines, and hosts that are called as types of keys are, are as good as others."""
+        logged = self.warnings()
+        known = self.known(
+            "x" * 9000 + f" {line(2)}",
+            f"ssh-gw {line(2)}",
+            f"ecdsa-lab,ssh-ed25519 {line(2)}",
+            f"{SERVER} {line(1)}",
+        )
+        known.authorize(identity(1))
+        known = self.known(f"[ssh-gw]:9000 {line(1)}", host="ssh-gw")
+        known.authorize(identity(1))
+        self.assertEqual(logged, [])
+
+    def test_damagedHere(self) -> None:
+        """If a key of this server is damaged, no other is believed, on first use neither."""
+        for text in (SERVER, f"{SERVER} ssh-ed25519 AAAA", f"* {line(1)[:-1]}", f"{SERVER} x y"):
+            for firstUse in False, True:
+                known = self.known("# mine", text, firstUse=firstUse)
+                self.assertEqual(
+                    self.refused(known, identity(1)),
+                    f"{SERVER} is in {self.file}:2, but its key there is damaged: "
+                    "mend the line, or take it out",
+                )
+                self.assertEqual(self.lines(), ["# mine", text])
+
+    def test_damagedRevocation(self) -> None:
+        """If it cannot be read what is revoked for this server, nothing is believed of it."""
+        for text in (f"@revoked {SERVER}", f"@revoked * {line(2)[:-1]}"):
+            self.assertEqual(
+                self.refusal(self.known, f"{SERVER} {line(1)}", text),
+                f"{self.file}:2: what it revokes cannot be read",
+            )
+
+    def test_byteOrderMark(self) -> None:
+        """A byte order mark hides nothing: a key that has changed is not taken for the first."""
+        for firstUse in False, True:
+            write(self.file, b"\xef\xbb\xbf" + f"{SERVER} {line(1)}\n".encode())
+            known = KnownServers(self.file, "example.org", 9000, firstUse)
+            known.authorize(identity(1))
+            self.assertIn("HAS CHANGED", self.refused(known, identity(2)))
+            for encoding in "utf-16-le", "utf-16-be":
+                write(self.file, f"\ufeff{SERVER} {line(1)}\n".encode(encoding))
+                self.assertIn("UTF-16", self.refused(known, identity(1)))
 
     def test_readAgain(self) -> None:
-        """A change to the file counts at once; a file that was damaged admits nobody."""
+        """A change to the file counts at once; a file that cannot be read admits nobody."""
         known = self.known(f"{SERVER} {line(1)}")
         self.known(f"{SERVER} {line(2)}")
         self.assertEqual(known.authorize(identity(2)).name, SERVER)
-        write(self.file, f"{SERVER} {line(2)}\nnonsense".encode())
+        write(self.file, f"{SERVER} {line(2)}\n@revoked * nonsense".encode())
         self.assertIn(f"{self.file}:2: ", self.refused(known, identity(2)))
         os.remove(self.file)
         self.assertIn("No such file", self.refused(known, identity(2)))
+
+    def test_whyRevoked(self) -> None:
+        """A key that is revoked for this server is so whatever proves it."""
+        known = self.known(f"@revoked {SERVER} {line(1)}", f"{SERVER} {line(2)}")
+        verifyObject(IRevocations, known)
+        why = f"the key {identity(1).fingerprint} is revoked by {self.file}:1"
+        self.assertEqual(known.whyRevoked(identity(1)), why)
+        self.assertIsNone(known.whyRevoked(identity(2)))
+        os.remove(self.file)
+        self.assertIn("No such file", str(known.whyRevoked(identity(2))))
 
     def test_missing(self) -> None:
         """A file that is missing is an error, unless keys are believed on first use."""
@@ -687,3 +771,36 @@ class SSHKeygenTests(KnownServersMixin, TestCase):
         self.assertNotIn(line(1), found)
         self.assertIn(line(1), sshKeygen("-F", "[other.org]:9000", "-f", self.file))
         self.assertIn(identity(99).fingerprint, sshKeygen("-lf", self.file))
+
+    def test_judgedAlike(self) -> None:
+        """Whatever else is in a file, a server is found by us if ssh-keygen finds it there."""
+        good = f"{SERVER} {line(1)}"
+        for content, isFound in (
+            (f"garbage\n{good}", True),
+            (f"github.com\n{good}", True),
+            (f"github.com ssh-ed25519 AAAA\n{good}", True),
+            (f"{good}\r\n", True),
+            (f"   {good}", True),
+            (good.replace(" ", "\t"), True),
+            (f"{'x' * 9000}\n{good}", True),
+            ("\0" * 64 + "\n" + good, True),
+            (f"|1|abc=|def= {line(2)}\n{good}", True),
+            (f"ssh-gw {line(2)}\n{good}", True),
+            (f"@unknown * {line(2)}\n{good}", True),
+            (f"{'a.example,' * 2000}{good}", True),
+            (f"!*.com,[*.org]:9??? {line(1)}", True),
+            (f"#{good}", False),
+            (f"x{good}", False),
+            (f"{SERVER},!*.org* {line(1)}", False),
+            (f"example.org {line(1)}", False),
+        ):
+            write(self.file, content.encode())
+            ours = KnownServers(self.file, "example.org", 9000)
+            if isFound:
+                self.assertIn(SERVER, sshKeygen("-F", SERVER, "-f", self.file), content)
+                ours.authorize(identity(1))
+            else:
+                self.assertRaises(
+                    subprocess.CalledProcessError, sshKeygen, "-F", SERVER, "-f", self.file
+                )
+                self.assertIn("is not in", self.refused(ours, identity(1)))

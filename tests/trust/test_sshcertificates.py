@@ -646,19 +646,55 @@ class CertifiedServersTests(AuthorityMixin, TestCase):
         servers = self.servers(f"@revoked other.example {own}", f"@cert-authority * {self.ca}")
         self.assertEqual(servers.authorize(identity).name, "example.org")
 
-    def test_badFiles(self) -> None:
-        """A line that cannot be understood is an error that names it."""
+    def test_ports(self) -> None:
+        """Lines of ``[host]:port`` count for that port, as those of the host do for any."""
+        identity = self.proved("-h", "-n", "example.org")
+        for hosts in "example.org", "[example.org]:9000", "[*.org]:*", "[Example.org]:9000":
+            servers = self.servers(f"@cert-authority {hosts} {self.ca}", port=9000)
+            self.assertEqual(servers.authorize(identity).name, "example.org")
+            revoking = self.servers(
+                f"@revoked {hosts} {read(self.path('key.pub')).decode()}", self.ca, port=9000
+            )
+            self.assertIn("is revoked by", self.refusalBy(revoking, identity))
+            self.assertIn("is revoked by", str(revoking.whyRevoked(identity)))
+        for hosts in "[example.org]:9001", "[www.example.org]:9000":
+            message = self.refusal(self.servers, f"@cert-authority {hosts} {self.ca}", port=9000)
+            self.assertIn("has no authority", message)
+
+    def test_hostsLikeKeys(self) -> None:
+        """A host that is called as a type of key is, is a host."""
+        identity = self.proved("-h", "-n", "example.org")
+        for host in "ssh-gw.example", "ecdsa-lab", "ssh-ed25519", "sk-x,ssh-y":
+            servers = self.servers(f"{host} {self.ca}", f"@cert-authority * {self.ca}")
+            self.assertEqual(servers.authorize(identity).name, "example.org")
+            self.assertIn("no authority", self.refusal(self.servers, f"{host} {self.ca}"))
+
+    def test_damaged(self) -> None:
+        """A damaged line costs itself and no other."""
+        identity = self.proved("-h", "-n", "example.org")
         for line in (
             "hunter2",
             "@cert-authority * hunter2 hunter2",
             "@cert-authority * ssh-ed25519 AAAA",
-            "ssh-ed25519 AAAA",
             f"@cert-authority |1|x|y {self.ca}",
+            "@revoked other.example hunter2",
+        ):
+            self.servers(line, self.ca).authorize(identity)
+        servers = self.servers("@revoked * hunter2", self.ca)
+        self.assertTrue(
+            self.refusalBy(servers, identity).endswith(
+                f": what {self.path('known')}:1 revokes cannot be read"
+            )
+        )
+
+    def test_badFiles(self) -> None:
+        """An authority that cannot be one is an error that names its line."""
+        for line in (
+            "ssh-ed25519 AAAA",
             f"@cert-authority * {read(self.certify('-n', 'a') + '-cert.pub').decode()}",
         ):
             message = self.refusal(self.servers, self.ca.strip(), line)
             self.assertTrue(message.startswith(f"{self.path('known')}:2: "), message)
-            self.assertNotIn("hunter2", message)
 
     def test_badHost(self) -> None:
         """What cannot be a host is an error."""

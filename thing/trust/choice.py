@@ -77,7 +77,7 @@ _REVOKED = TrustKeyword(
     "revoked",
     "FILE",
     "what is revoked, as ``ssh-keygen -k`` has it",
-    part=Binds(_CERTIFIED, parts.unlessRevoked),
+    part=Binds((*_RAW, *_CERTIFIED, *_X509), parts.unlessRevoked),
     lines=True,
 )
 _REVOCATION_LISTS = TrustKeyword(

@@ -37,6 +37,9 @@ MAX_LINE = 8 * 1024
 EMPTY_LINE = b"# empty"
 """The line by which a file of keys says that it is empty on purpose."""
 
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""What some editors begin a file of UTF-8 with; it is no part of the first line."""
+
 LOCK_TRIES = 100
 """How often a lock is tried before giving up."""
 
@@ -111,7 +114,7 @@ def textLines(path: StrPath, content: bytes) -> Iterator[tuple[int, str]]:
         neither blank nor a comment; bytes that are not UTF-8 become surrogates.
     :raises CredentialError: if a line is too long.
     """
-    for number, line in enumerate(content.split(b"\n"), 1):
+    for number, line in enumerate(content.removeprefix(BYTE_ORDER_MARK).split(b"\n"), 1):
         if len(line) > MAX_LINE:
             raise CredentialError(f"{path}:{number}: longer than {MAX_LINE} bytes")
         text = line.decode("utf-8", "surrogateescape").strip(" \t\r")

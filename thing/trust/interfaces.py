@@ -56,3 +56,15 @@ class IKeyContinuity(Interface):
             Deferred may fail with the same, and with the next.
         :raises CredentialError: if the key cannot be stored.
         """
+
+
+class IRevocations(Interface):
+    """What knows keys that are believed no longer, whoever else believes them."""
+
+    def whyRevoked(identity: Identity) -> str | None:
+        """
+        Say what of a peer's is revoked.
+
+        :param identity: what the peer has proved.
+        :return: one line for this side's log; nothing if nothing is revoked.
+        """

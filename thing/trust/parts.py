@@ -18,6 +18,7 @@ from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind
 from thing.trust.authorized import Anyone, AuthorizedThings
 from thing.trust.files import EMPTY_LINE, MAX_FILE, Stamp, readFile, saysNothing, stampOf
+from thing.trust.interfaces import IRevocations
 from thing.trust.keys import IdentityKey, readPassphrase
 from thing.trust.keywords import Keyword
 from thing.trust.preshared import PresharedKey, PresharedKeys, PresharedServer, PresharedThings
@@ -105,15 +106,29 @@ class Parts:
         """
         Have each keyword that was chosen build its part; those that wrap others' come last.
 
+        What one authorizer knows to be revoked binds the kinds of all others, too: a server's key
+        may be in a certificate as well as by itself.
+
         :param table: the keywords.
         :return: this.
         :raises CredentialError: if a file is of no use.
         """
-        building = [each for each in table if each.part is not None and each.name in self.chosen]
-        for keyword in sorted(building, key=lambda each: isinstance(each.part, Binds)):
-            assert keyword.part is not None
-            keyword.part.build(self._make(keyword, keyword.part), self)
+        chosen = [each for each in table if each.part is not None and each.name in self.chosen]
+        for binding in False, True:
+            if binding:
+                self.authorizers = dict(map(self._bound, self.authorizers))
+            for keyword in chosen:
+                if keyword.part is not None and isinstance(keyword.part, Binds) is binding:
+                    keyword.part.build(self._make(keyword, keyword.part), self)
         return self
+
+    def _bound(self, kind: CredentialKind) -> tuple[CredentialKind, Any]:
+        """A kind and its authorizer, bound by what those of other kinds know to be revoked."""
+        own = bound = self.authorizers[kind]
+        for each in self.authorizers.values():
+            if each is not own and IRevocations.providedBy(each):
+                bound = Unrevoked(bound, each)
+        return kind, bound
 
     def _make(self, keyword: TrustKeyword, part: Part) -> Any:
         """Have a keyword make its part; or keep what it made, if no file has changed."""
@@ -408,7 +423,7 @@ def hasServers(made: KnownServers, parts: Parts) -> None:
 
 def certifiedServers(path: str, parts: Parts) -> CertifiedServers:
     """Who believes servers by OpenSSH certificates."""
-    return CertifiedServers(path, parts.host)
+    return CertifiedServers(path, parts.host, port=parts.port or None)
 
 
 def serverCertificates(path: str, parts: Parts) -> Any:

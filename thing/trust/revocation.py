@@ -14,16 +14,19 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.serialization import SSHCertificate, load_der_public_key
+from cryptography.hazmat.primitives.serialization import SSHCertificate
+from zope.interface import implementer
 
 from thing.core.credentials import readSshCertificate
 from thing.errors import CredentialError
-from thing.identity import CredentialKind, Identity, sshBlob
+from thing.identity import CredentialKind, Identity
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
+from thing.trust.interfaces import IRevocations
 from thing.trust.sshkeys import (
     Reader,
     blobFingerprint,
     blobOf,
+    keysOf,
     parseAnyKey,
     parseBlob,
     plainKey,
@@ -42,6 +45,7 @@ _SIGNATURE = 4
 _LAST_SERIAL = (1 << 64) - 1
 
 
+@implementer(IRevocations)
 class RevokedKeys:
     """
     Knows the keys and certificates that a file revokes.
@@ -93,25 +97,18 @@ class RevokedKeys:
         :return: one line for this side's log; nothing if nothing is revoked.
         :raises RemoteProtocolError: if there should be an OpenSSH certificate, but is none.
         """
-        blob = _blobOf(identity)
-        if blob and self._revoked.hasKey(blob):
-            return f"the key {identity.fingerprint} is revoked by {self.path}"
+        for number, key in enumerate(keysOf(identity)):
+            if self._revoked.hasKey(key):
+                authorityOf = f"authority {blobFingerprint(key)}"
+                about = authorityOf if number else f"key {identity.fingerprint}"
+                return f"the {about} is revoked by {self.path}"
         if identity.kind is not CredentialKind.SSH_CERTIFICATE:
             return None
         certificate = readSshCertificate(identity.credential)
         authority, _ = signerOf(identity.credential)
-        if self._revoked.hasKey(authority):
-            return f"the authority {blobFingerprint(authority)} is revoked by {self.path}"
         if self._revoked.hasCertificate(authority, certificate):
             return f"the certificate is revoked by {self.path}"
         return None
-
-
-def _blobOf(identity: Identity) -> bytes:
-    """A peer's public key as ssh encodes it; empty if there is none."""
-    if identity.kind is CredentialKind.X509:
-        return blobOf(load_der_public_key(identity.publicKey))  # type: ignore[arg-type]
-    return sshBlob(identity.publicKey) if identity.publicKey else b""
 
 
 @dataclass

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import os
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import partial
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
@@ -26,17 +23,15 @@ from thing.trust.files import (
     lockedFile,
     onceUnlocked,
     readFile,
-    textLines,
 )
-from thing.trust.interfaces import IAuthorizer, IKeyContinuity
-from thing.trust.keys import formatPublicKey, parseFingerprint, parsePublicKey
+from thing.trust.interfaces import IAuthorizer, IKeyContinuity, IRevocations
+from thing.trust.keys import KEY_TYPE, formatPublicKey, parseFingerprint
+from thing.trust.knownhosts import AUTHORITY, REVOKED, HostLine, HostsFile
+from thing.trust.sshkeys import keysOf
 from thing.trust.succession import announcedBy, announcersIn, announcersOf
 
 MAX_KEYS = 8
 """The most keys that are believed of one server, its next ones included."""
-
-HOSTS_LINE = re.compile(r"(?:(@[^ \t]*)[ \t]+)?([^@ \t][^ \t]*)[ \t]+(([^ \t]+).*)", re.DOTALL)
-"""A line of known_hosts: a marker, the hosts, the public key and its type."""
 
 
 def _requireKey(identity: Identity) -> None:
@@ -88,11 +83,12 @@ class _Line:
     revoked: bool
     hosts: str
     key: bytes
+    """Empty if the line is damaged."""
     announcers: tuple[bytes, ...]
     """By whose word the key is believed; nobody's if it was written here or came first."""
 
 
-@implementer(IAuthorizer, IKeyContinuity)
+@implementer(IAuthorizer, IKeyContinuity, IRevocations)
 class KnownServers:
     """
     Believes the keys that a file has for one host and port.
@@ -100,8 +96,10 @@ class KnownServers:
     The file is of ssh's known_hosts format, and may be shared with ssh: a
     server is written ``[host]:port``, whatever its port. Lists, patterns,
     hashed names and ``@revoked`` mean what they mean to ssh; lines with other
-    types of key or other markers are ssh's own. The file is read at each
-    decision, so a change to it needs no restart. A key that a server announces
+    types of key or other markers are ssh's own. A line that is damaged is
+    skipped, with a warning; but if it is about this server, no other key is
+    believed on first use. The file is read at each decision, so a change to
+    it needs no restart. A key that a server announces
     is added with those that announced it (:mod:`thing.trust.succession`): if
     one of them is revoked, so is the key.
 
@@ -134,6 +132,7 @@ class KnownServers:
         self.firstUse = firstUse
         self.onFirstUse = onFirstUse
         self._clock = clock
+        self._hosts = HostsFile(self.path, [self.server])
         self._linesIn(self._read())
 
     def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:
@@ -230,6 +229,19 @@ class KnownServers:
         announcers = announcersOf(current.publicKey, known[0].announcers, following.publicKey)
         return self._with(content, f"{self._format(following.publicKey)} {announcedBy(announcers)}")
 
+    def whyRevoked(self, identity: Identity) -> str | None:
+        """
+        Say which key of a server's is marked as revoked, whatever it has proved.
+
+        :param identity: what the server has proved.
+        :return: one line for this side's log; nothing if none is.
+        """
+        try:
+            lines = self._hosts.linesIn(self._read())
+        except CredentialError as error:
+            return str(error)
+        return self._hosts.whyRevoked(lines, keysOf(identity))
+
     def _read(self) -> bytes:
         """What the file holds; on first use, a file that is missing holds nothing."""
         if self.firstUse and not os.path.lexists(self.path):
@@ -237,15 +249,17 @@ class KnownServers:
         return readFile(self.path, MAX_FILE)
 
     def _linesIn(self, content: bytes) -> list[_Line]:
-        """The lines of a file that are about this server."""
+        """What a file says of this server's keys."""
         lines = []
-        for number, text in textLines(self.path, content):
+        for line in self._hosts.linesIn(content):
+            # Those of other types, and of authorities, are for others.
+            keyType = KEY_TYPE.match(line.text)
+            if line.marker == AUTHORITY or (keyType and keyType[0] != "ssh-ed25519"):
+                continue
             try:
-                line = _parseLine(number, text)
-                if line is not None and matchesHosts(line.hosts, self.server):
-                    lines.append(line)
+                lines.append(_lineOf(line))
             except CredentialError as error:
-                raise CredentialError(f"{self.path}:{number}: {error}") from None
+                raise CredentialError(f"{self.path}:{line.number}: {error}") from None
         return lines
 
     def _known(self, lines: list[_Line], key: bytes) -> list[_Line]:
@@ -257,8 +271,11 @@ class KnownServers:
         self._refuseRevoked(lines, key)
         believed = self._believed(lines)
         known = [line for line in believed if line.key == key]
-        if known or not believed:
+        if known:
             return sorted(known, key=lambda line: len(line.announcers))
+        if not believed:
+            self._refuseDamaged(lines)
+            return []
         expected = ", ".join(
             f"{self.path}:{line.number} has {fingerprint(line.key)}" for line in believed[:MAX_KEYS]
         )
@@ -271,7 +288,18 @@ class KnownServers:
     def _believed(self, lines: list[_Line]) -> list[_Line]:
         """The lines of keys that are not revoked, and were announced by none that is."""
         revoked = {line.key for line in lines if line.revoked}
-        return [line for line in lines if revoked.isdisjoint((line.key, *line.announcers))]
+        return [
+            line for line in lines if line.key and revoked.isdisjoint((line.key, *line.announcers))
+        ]
+
+    def _refuseDamaged(self, lines: list[_Line]) -> None:
+        """Refuse any key for the first, if there is one that cannot be read."""
+        for line in lines:
+            if not line.key:
+                raise NotAuthorized(
+                    f"{self.server} is in {self.path}:{line.number}, but its key there is "
+                    "damaged: mend the line, or take it out"
+                )
 
     def _refuseRevoked(self, lines: list[_Line], key: bytes) -> None:
         """Refuse a key that is marked as revoked for this server, or came of one that is."""
@@ -326,42 +354,12 @@ class KnownServers:
         return f"{self.server} {formatPublicKey(key)}"
 
 
-def _parseLine(number: int, text: str) -> _Line | None:
-    """The Ed25519 key in a line; nothing if the line is for ssh alone."""
-    match = HOSTS_LINE.fullmatch(text)
-    if match is None:
-        raise CredentialError("not a line of hosts and a public key")
-    marker, hosts, key, keyType = match.groups()
-    if marker not in (None, "@revoked") or keyType != "ssh-ed25519":
-        return None
-    return _Line(number, marker is not None, hosts, parsePublicKey(key), announcersIn(key))
-
-
-def matchesHosts(hosts: str, server: str) -> bool:
-    """
-    Look for a server among a line's hosts.
-
-    :param hosts: a list of patterns, or one hashed name.
-    :param server: the server, as the file names it.
-    :return: whether it is one of them.
-    :raises CredentialError: if a hashed name is damaged.
-    """
-    if hosts.startswith("|"):
-        return _matchesHash(hosts, server)
-    matched = False
-    for pattern in hosts.split(","):
-        # In ssh's patterns a bracket is just a bracket.
-        if fnmatchcase(server, pattern.lower().removeprefix("!").replace("[", "[[]")):
-            if pattern.startswith("!"):
-                return False
-            matched = True
-    return matched
-
-
-def _matchesHash(hashed: str, server: str) -> bool:
-    """Whether a name hashed as ``ssh-keygen -H`` does is this server's."""
-    match = re.fullmatch(r"\|1\|([A-Za-z0-9+/]{27}=)\|([A-Za-z0-9+/]{27}=)", hashed)
-    if match is None:
-        raise CredentialError("a hashed host name is damaged")
-    salt, expected = map(base64.b64decode, match.groups())
-    return hmac.digest(salt, server.encode(), hashlib.sha1) == expected
+def _lineOf(line: HostLine) -> _Line:
+    """What a line says of a server's key; one that is damaged, that there is one."""
+    revoked = line.marker == REVOKED
+    if not isinstance(line.key, Ed25519PublicKey):
+        if revoked:
+            raise CredentialError("what it revokes cannot be read")
+        return _Line(line.number, False, line.hosts, b"", ())
+    key = line.key.public_bytes_raw()
+    return _Line(line.number, revoked, line.hosts, key, announcersIn(line.text))

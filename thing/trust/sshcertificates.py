@@ -12,7 +12,8 @@ import os
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
@@ -29,18 +30,18 @@ from thing.core.credentials import (
 )
 from thing.core.messages import HANDSHAKE_LIMIT
 from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
-from thing.identity import CredentialKind, Identity, sshBlob
+from thing.identity import CredentialKind, Identity
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import IAuthorizer, IRevocations
 from thing.trust.keys import KEY_TYPE, MAX_KEY_FILE, MAX_NAME, IdentityKey, checkName
+from thing.trust.knownhosts import AUTHORITY, REVOKED, HostLine, HostsFile
 from thing.trust.revocation import RevokedKeys
-from thing.trust.servers import HOSTS_LINE, matchesHosts
 from thing.trust.sshkeys import (
     blobFingerprint,
     blobOf,
     describeCertificate,
+    keysOf,
     parseAnyKey,
-    plainKey,
     signerOf,
 )
 from thing.trust.validity import tooEarly, tooLate
@@ -52,7 +53,6 @@ MAX_SHOWN = 8
 """How many of a certificate's principals a refusal names."""
 
 _CERT_AUTHORITY = re.compile(r"cert-authority[ \t]+", re.IGNORECASE)
-_MARKERS = ("@cert-authority", "@revoked")
 
 
 class CertifiedKey:
@@ -142,9 +142,7 @@ class _Authorities:
     """What a file says of authorities: their keys, and the lines that revoke a key."""
 
     keys: set[bytes] = field(default_factory=set)
-    revokedBy: dict[bytes, int] = field(default_factory=dict)
-    marked: set[bool] = field(default_factory=set)
-    """Whether lines have the option cert-authority."""
+    revoking: list[HostLine] = field(default_factory=list)
 
 
 @implementer(IAuthorizer)
@@ -186,11 +184,11 @@ class _Certified(ABC):
         about = f"the certificate of {identity.fingerprint}"
         try:
             certificate = readSshCertificate(identity.credential)
-            authority = self._checkSigner(certificate, identity.credential)
+            self._checkSigner(certificate, identity.credential)
             # Only now is the certificate's content anybody's word.
             about = describeCertificate(identity.fingerprint, certificate)
             self._checkUse(certificate)
-            self._checkRevoked(identity, authority)
+            self._checkRevoked(identity)
             name = self._nameAmong(_principalsOf(certificate))
             self._checkTime(about, certificate)
         except (CredentialError, RemoteProtocolError) as error:
@@ -200,25 +198,21 @@ class _Certified(ABC):
     def _read(self) -> _Authorities:
         """The authorities in the file, of which there must be one."""
         authorities = _Authorities()
-        for number, text in textLines(self.path, readFile(self.path, MAX_FILE)):
-            try:
-                self._readLine(authorities, number, text)
-            except CredentialError as error:
-                raise CredentialError(f"{self.path}:{number}: {error}") from None
+        self._readLines(authorities, readFile(self.path, MAX_FILE))
         if not authorities.keys:
             raise CredentialError(f"{self.path} has no authority, so nobody could be believed")
         return authorities
 
     @abstractmethod
-    def _readLine(self, authorities: _Authorities, number: int, text: str) -> None:
-        """Note what a line says of an authority."""
+    def _readLines(self, authorities: _Authorities, content: bytes) -> None:
+        """Note what the file says of authorities."""
 
     @abstractmethod
     def _nameAmong(self, principals: list[str]) -> str:
         """The name that the principals give the peer; refuses if none does."""
 
-    def _checkSigner(self, certificate: SSHCertificate, blob: bytes) -> bytes:
-        """Refuse what none of the authorities has signed; the authority's key."""
+    def _checkSigner(self, certificate: SSHCertificate, blob: bytes) -> None:
+        """Refuse what none of the authorities has signed."""
         authority, algorithm = signerOf(blob)
         if authority not in self._authorities.keys:
             raise CredentialError(
@@ -232,7 +226,6 @@ class _Certified(ABC):
             raise CredentialError(
                 f"the signature of {blobFingerprint(authority)} does not verify"
             ) from None
-        return authority
 
     def _checkUse(self, certificate: SSHCertificate) -> None:
         """Refuse a certificate for something else, or on terms not known."""
@@ -252,13 +245,8 @@ class _Certified(ABC):
             ofThing = self._type is SSHCertificateType.USER
             raise tooLate(f"{about}: it expired at {_date(ends)}", ofThing)
 
-    def _checkRevoked(self, identity: Identity, authority: bytes) -> None:
-        """Refuse what either file revokes."""
-        for key in (authority, sshBlob(identity.publicKey)):
-            if number := self._authorities.revokedBy.get(key):
-                raise CredentialError(
-                    f"the key {blobFingerprint(key)} is revoked by {self.path}:{number}"
-                )
+    def _checkRevoked(self, identity: Identity) -> None:
+        """Refuse what is revoked."""
         if self.revoked is not None and (why := self.revoked.whyRevoked(identity)):
             raise CredentialError(why)
 
@@ -300,15 +288,19 @@ class CertifiedThings(_Certified):
             raise CredentialError("no principal is given, so nobody could be admitted")
         super().__init__(authorities, revoked, wallClock)
 
-    def _readLine(self, authorities: _Authorities, number: int, text: str) -> None:
-        option = _CERT_AUTHORITY.match(text)
-        if option is None and not KEY_TYPE.match(text):
-            raise CredentialError("neither a public key nor just cert-authority and a public key")
-        key = _parseAuthority(text[option.end() :] if option else text)
-        authorities.keys.add(key)
-        authorities.marked.add(option is not None)
-        if len(authorities.marked) > 1:
-            raise CredentialError("cert-authority stands in some lines, but not in all")
+    def _readLines(self, authorities: _Authorities, content: bytes) -> None:
+        marked: set[bool] = set()
+        for number, text in textLines(self.path, content):
+            option = _CERT_AUTHORITY.match(text)
+            marked.add(option is not None)
+            with _told(self.path, number):
+                if option is None and not KEY_TYPE.match(text):
+                    raise CredentialError(
+                        "neither a public key nor just cert-authority and a public key"
+                    )
+                authorities.keys.add(_parseAuthority(text[option.end() :] if option else text))
+                if len(marked) > 1:
+                    raise CredentialError("cert-authority stands in some lines, but not in all")
 
     def _nameAmong(self, principals: list[str]) -> str:
         for name in principals:
@@ -318,13 +310,17 @@ class CertifiedThings(_Certified):
         raise CredentialError(f"none of its principals is admitted here: {_list(principals)}")
 
 
+@implementer(IRevocations)
 class CertifiedServers(_Certified):
     """
     Believes a server whose host certificate an authority has signed for the host's name.
 
     The file of authorities is of ssh's known_hosts format, where lines
     ``@cert-authority HOSTS KEY`` and ``@revoked HOSTS KEY`` count and others
-    are ssh's own, or has one public key in each line. A principal must be the
+    are ssh's own, or has one public key in each line. The host stands there
+    by itself or as ``[host]:port``. A line that is damaged is skipped, with a
+    warning; but one that revokes for this host, so that nobody knows what,
+    has it refused, and a key alone is an error. A principal must be the
     host's very name or address, whatever the case of its letters: patterns in
     certificates mean nothing.
 
@@ -333,6 +329,7 @@ class CertifiedServers(_Certified):
         has this name.
     :param revoked: what is believed no longer; it is read again with the file.
     :param wallClock: tells the time, seconds since 1970.
+    :param port: the port that the client connects to, if it is known.
     :raises CredentialError: if the host cannot be one, if the file cannot be
         read or understood, or if it has no authority for the host.
     """
@@ -345,34 +342,50 @@ class CertifiedServers(_Certified):
         host: str,
         revoked: RevokedKeys | None = None,
         wallClock: Callable[[], float] = time.time,
+        port: int | None = None,
     ) -> None:
         if not re.fullmatch(r"[\w.:%-]+", host):
             raise CredentialError(f"not a host: {host!r}")
         self.host = host.lower()
+        names = [self.host] if port is None else [self.host, f"[{self.host}]:{port}"]
+        self._hosts = HostsFile(os.fspath(authorities), names)
         super().__init__(authorities, revoked, wallClock)
 
-    def _readLine(self, authorities: _Authorities, number: int, text: str) -> None:
-        if KEY_TYPE.match(text):
-            authorities.keys.add(_parseAuthority(text))
-            return
-        match = HOSTS_LINE.fullmatch(text)
-        if match is None:
-            raise CredentialError("neither a public key nor a line of hosts and a public key")
-        marker, hosts, line, _ = match.groups()
-        if marker not in _MARKERS or not matchesHosts(hosts, self.host):
-            return
-        key = parseAnyKey(line)
-        if key is None:
-            return  # As the other lines, it is ssh's own.
-        if marker == "@cert-authority":
-            authorities.keys.add(_parseAuthority(line))
-        else:
-            authorities.revokedBy[blobOf(plainKey(key))] = number
+    def whyRevoked(self, identity: Identity) -> str | None:
+        """
+        Say which key of a server's is marked as revoked, whatever it has proved.
+
+        :param identity: what the server has proved.
+        :return: one line for this side's log; nothing if none is.
+        """
+        return self._hosts.whyRevoked(self._authorities.revoking, keysOf(identity))
+
+    def _checkRevoked(self, identity: Identity) -> None:
+        if why := self.whyRevoked(identity):
+            raise CredentialError(why)
+        super()._checkRevoked(identity)
+
+    def _readLines(self, authorities: _Authorities, content: bytes) -> None:
+        for line in self._hosts.linesIn(content):
+            if line.marker == REVOKED:
+                authorities.revoking.append(line)
+            elif not line.hosts or (line.marker == AUTHORITY and line.key is not None):
+                with _told(self.path, line.number):
+                    authorities.keys.add(_parseAuthority(line.text))
 
     def _nameAmong(self, principals: list[str]) -> str:
         if self.host not in (principal.lower() for principal in principals):
             raise CredentialError(f"it is not for {self.host}, but for {_list(principals)}")
         return self.host
+
+
+@contextmanager
+def _told(path: str, number: int) -> Iterator[None]:
+    """Say where what is wrong stands."""
+    try:
+        yield
+    except CredentialError as error:
+        raise CredentialError(f"{path}:{number}: {error}") from None
 
 
 def _parseAuthority(text: str) -> bytes:

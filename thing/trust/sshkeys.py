@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from contextlib import suppress
 from typing import Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -17,11 +18,13 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PublicFormat,
     SSHCertificate,
+    load_der_public_key,
     load_ssh_public_identity,
 )
 
-from thing.core.credentials import PublicKey
-from thing.errors import CredentialError
+from thing.core.credentials import PublicKey, splitChain
+from thing.errors import CredentialError, RemoteProtocolError
+from thing.identity import CredentialKind, Identity, sshBlob
 from thing.trust.keys import KEY_TYPE, MAX_NAME
 
 UNDERSTOOD = re.compile(
@@ -157,6 +160,37 @@ def blobOf(key: PublicKey | SSHCertificate) -> bytes:
     :return: the blob that stands, in base64, in a public key file.
     """
     return base64.b64decode(_lineOf(key).split(" ")[1])
+
+
+def keysOf(identity: Identity) -> list[bytes]:
+    """
+    Find all keys that a peer stands with: who does not believe one does not believe the peer.
+
+    :param identity: what the peer has proved, or claims.
+    :return: its own key and those of the authorities that it shows, as ssh encodes them; of
+        an X.509 chain those that ssh can encode.
+    """
+    if identity.kind is CredentialKind.X509:
+        own = load_der_public_key(identity.publicKey)
+        return [blobOf(own), *_authoritiesIn(identity.credential)]  # type: ignore[arg-type]
+    keys = [sshBlob(identity.publicKey)] if identity.publicKey else []
+    if identity.kind is CredentialKind.SSH_CERTIFICATE:
+        with suppress(CredentialError):
+            keys.append(signerOf(identity.credential)[0])
+    return keys
+
+
+def _authoritiesIn(chain: bytes) -> list[bytes]:
+    """The keys of the authorities in a chain of X.509 certificates."""
+    from cryptography import x509  # It takes long to import, and few have certificates.
+
+    keys = []
+    with suppress(RemoteProtocolError):
+        for der in splitChain(chain)[1:]:
+            # What cannot be read is for whoever judges the chain to refuse.
+            with suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+                keys.append(blobOf(x509.load_der_x509_certificate(der).public_key()))  # type: ignore[arg-type]
+    return keys
 
 
 def blobFingerprint(blob: bytes) -> str:

@@ -15,8 +15,7 @@ from zope.interface import implementer
 from thing.core.credentials import readSshCertificate
 from thing.errors import NotAuthorized
 from thing.identity import CredentialKind, Identity
-from thing.trust.interfaces import IAuthorizer, IKeyContinuity
-from thing.trust.revocation import RevokedKeys
+from thing.trust.interfaces import IAuthorizer, IKeyContinuity, IRevocations
 from thing.trust.sshkeys import describeCertificate
 
 
@@ -26,14 +25,14 @@ class Unrevoked:
     Admits whom another authorizer admits, unless it is revoked.
 
     :param authorizer: who decides about all that is not revoked, an :class:`IAuthorizer`.
-    :param revoked: what is believed no longer.
+    :param revoked: what is believed no longer, an :class:`IRevocations`.
     :ivar authorizer: the same.
     :ivar revoked: the same.
     """
 
-    def __init__(self, authorizer: Any, revoked: RevokedKeys) -> None:
+    def __init__(self, authorizer: Any, revoked: Any) -> None:
         self.authorizer = IAuthorizer(authorizer)
-        self.revoked = revoked
+        self.revoked = IRevocations(revoked)
 
     def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:
         """
@@ -43,7 +42,7 @@ class Unrevoked:
         :return: what the authorizer returns.
         :raises NotAuthorized: if it is revoked, or as the authorizer does.
         """
-        if identity.kind is not CredentialKind.SSH_CERTIFICATE:
+        if identity.kind is CredentialKind.ED25519:
             self._refuseRevoked(identity)  # Before: who believes at first use stores the key.
 
         def unlessRevoked(admitted: Identity) -> Identity:
