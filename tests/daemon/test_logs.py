@@ -282,7 +282,7 @@ class WhereTests(SynchronousTestCase):
         for name in ("-", None):
             out = io.StringIO()
             with mock.patch.object(sys, "stdout", out):
-                observer = makeObserver({"logfile": name, "nodaemon": True})
+                observer = makeObserver("json", {"logfile": name, "nodaemon": True}, {})
             Logger(namespace="x", observer=observer).info("hello")
             self.assertIn('"hello"', out.getvalue())
 
@@ -291,7 +291,7 @@ class WhereTests(SynchronousTestCase):
         self.addCleanup(os.chdir, os.getcwd())
         os.chdir(self.directory)
         for name in ("named.log", None):
-            observer = makeObserver({"logfile": name, "nodaemon": False})
+            observer = makeObserver("json", {"logfile": name, "nodaemon": False}, {})
             Logger(namespace="x", observer=observer).info("hello")
             self.assertIn('"hello"', (self.directory / (name or "twistd.log")).read_text())
         self.assertTrue(callable(signal.getsignal(signal.SIGUSR1)))
@@ -303,12 +303,49 @@ class WhereTests(SynchronousTestCase):
             pass
 
         signal.signal(signal.SIGUSR1, handler)
-        makeObserver({"logfile": str(self.directory / "x.log"), "nodaemon": True})
+        makeObserver("json", {"logfile": str(self.directory / "x.log"), "nodaemon": True}, {})
         self.assertIs(signal.getsignal(signal.SIGUSR1), handler)
 
     def test_daemon(self) -> None:
         """A daemon has no standard output."""
-        self.assertRaises(ValueError, makeObserver, {"logfile": "-", "nodaemon": False})
+        daemon = {"logfile": "-", "nodaemon": False}
+        self.assertRaises(ValueError, makeObserver, "json", daemon, {})
+        self.assertIsNone(makeObserver("text", daemon, {}))
+
+    def written(self, logFormat: str, journal: bool, **twistd: Any) -> str:
+        """What events of all levels become in standard output, which may be the journal's."""
+        path = self.directory / "out"
+        with path.open("w") as out, mock.patch.object(sys, "stdout", out):
+            status = os.fstat(out.fileno())
+            stream = f"{status.st_dev}:{status.st_ino + (not journal)}"
+            chosen = {"logfile": None, "nodaemon": True} | twistd
+            observer = makeObserver(logFormat, chosen, {"JOURNAL_STREAM": stream})
+            if observer is not None:
+                logger = Logger(namespace="x", observer=observer)
+                for level in LogLevel.iterconstants():
+                    logger.emit(level, "one\ntwo\u2028three")
+        return path.read_text()
+
+    def test_journal(self) -> None:
+        """Each line that the journal gets says how important it is, whatever the format."""
+        lines = self.written("json", True).splitlines()
+        self.assertEqual([line[:3] for line in lines], ["<7>", "<6>", "<4>", "<3>", "<2>"])
+        levels = [json.loads(line[3:])["level"] for line in lines]
+        self.assertEqual(levels, ["debug", "info", "warn", "error", "critical"])
+        lines = self.written("text", True).split("\n")[:-1]
+        marks = [line[:3] for line in lines]
+        self.assertEqual(marks, [f"<{number}>" for number in (7, 7, 6, 6, 4, 4, 3, 3, 2, 2)])
+        self.assertTrue(lines[1].startswith("<7>\ttwo"))
+
+    def test_noJournal(self) -> None:
+        """Nobody else gets such marks, and text is twistd's own affair."""
+        self.assertTrue(self.written("json", False).startswith("{"))
+        self.assertEqual(self.written("text", False), "")
+        for others in ({"logger": "a.b"}, {"syslog": 1}, {"logfile": str(self.directory / "x")}):
+            self.assertEqual(self.written("text", True, **others), "")
+        with mock.patch.object(sys, "stdout", io.StringIO()):
+            twistd = {"logfile": None, "nodaemon": True}
+            self.assertIsNone(makeObserver("text", twistd, {"JOURNAL_STREAM": "1:2"}))
 
     def test_problems(self) -> None:
         """JSON needs twistd, and neither of its options that choose another log."""

@@ -1,5 +1,6 @@
 """
-Logs as JSON lines: one object for each event, for the programs that read logs.
+Logs as JSON lines: one object for each event, for the programs that read logs; and what the
+journal of systemd wants to know of each line, of whatever format.
 
 An object has ``time`` (RFC 3339, UTC), ``level``, ``namespace`` and ``message``,
 the fields of the event that are plain values, and after a failure ``traceback``.
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import sys
 import time
@@ -19,7 +21,7 @@ from datetime import datetime, timezone
 from enum import Enum
 from typing import IO, Any, cast
 
-from twisted.logger import FileLogObserver, LogEvent, formatEvent
+from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatEventAsClassicLogText
 from twisted.python.logfile import LogFile
 
 FORMATS = ("text", "json")
@@ -44,6 +46,9 @@ _LEGACY = frozenset(
     {"message", "time", "system", "format", "failure", "why", "isError", "logLevel"}
 )
 """What Twisted writes into an event for its older observers."""
+
+PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
+"""The levels, as syslog and the journal count them."""
 
 _NOT_PLAIN = object()
 """In place of a value that is left out."""
@@ -116,24 +121,70 @@ def _text(text: str, fromEnd: bool = False) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
-def makeObserver(twistd: Mapping[str, Any]) -> FileLogObserver:
+def inJournal(out: object, environ: Mapping[str, str]) -> bool:
     """
-    Make an observer that writes JSON lines where ``twistd`` would write its text.
+    Tell whether what is written somewhere goes to the journal of systemd.
+
+    :param out: a file, such as standard output.
+    :param environ: the environment; systemd says there which descriptor it reads.
+    :return: whether it does.
+    """
+    try:
+        status = os.fstat(cast("IO[Any]", out).fileno())
+    except (AttributeError, OSError, ValueError):
+        return False
+    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
+
+
+def withPriority(write: Callable[[LogEvent], str | None]) -> Callable[[LogEvent], str | None]:
+    """
+    Have each line begin with how important it is, as ``sd-daemon(3)`` says.
+
+    :param write: writes an event as text.
+    :return: writes it with that; the journal takes it off again.
+    """
+
+    def writeForJournal(event: LogEvent) -> str | None:
+        level = getattr(event.get("log_level"), "name", "info")
+        mark = f"<{PRIORITIES.get(level, PRIORITIES['info'])}>"
+        text = write(event)
+        return text and mark + text.rstrip("\n").replace("\n", f"\n{mark}") + "\n"
+
+    return writeForJournal
+
+
+def makeObserver(
+    logFormat: str, twistd: Mapping[str, Any], environ: Mapping[str, str]
+) -> FileLogObserver | None:
+    """
+    Make an observer that writes where ``twistd`` would write its text.
 
     A log file is rotated as twistd's own is, by its size and by SIGUSR1.
 
+    :param logFormat: one of :data:`FORMATS`.
     :param twistd: the options of ``twistd``.
-    :return: the observer.
+    :param environ: the environment.
+    :return: the observer; None if twistd's own does the same.
     :raises ValueError: if a daemon is to log to standard output.
     """
-    return FileLogObserver(_openLog(twistd), cast("Callable[[LogEvent], str]", eventAsLine))
+    chosen = twistd.get("logger") or twistd.get("syslog")
+    toJournal = not chosen and _isForeground(twistd) and inJournal(sys.stdout, environ)
+    if logFormat == FORMATS[0] and not toJournal:
+        return None
+    write: Any = formatEventAsClassicLogText if logFormat == FORMATS[0] else eventAsLine
+    return FileLogObserver(_openLog(twistd), withPriority(write) if toJournal else write)
+
+
+def _isForeground(twistd: Mapping[str, Any]) -> bool:
+    """Whether the log is standard output."""
+    return bool(twistd.get("nodaemon")) and twistd.get("logfile") in (None, "", "-")
 
 
 def _openLog(twistd: Mapping[str, Any]) -> IO[Any]:
     name, inForeground = twistd["logfile"], twistd["nodaemon"]
     if name == "-" and not inForeground:
         raise ValueError("a daemon cannot log to standard output")
-    if name == "-" or (inForeground and not name):
+    if _isForeground(twistd):
         return sys.stdout
     log: Any = LogFile.fromFullPath(name or "twistd.log")  # type: ignore[no-untyped-call]
 

@@ -70,7 +70,7 @@ class ThingService(Service):
         drainTimeout: float = 10.0,
         retryAfter: float = 0.0,
         supervisor: Supervisor | None = None,
-        makeObserver: Callable[[], ILogObserver] | None = None,
+        makeObserver: Callable[[], ILogObserver | None] | None = None,
         files: Sequence[str] = (),
     ) -> None:
         """
@@ -84,7 +84,7 @@ class ThingService(Service):
             away, seconds.
         :param supervisor: tells the service manager; None for nobody.
         :param makeObserver: opens the log of the application that the service is
-            put into; None for the log that the application has anyway.
+            put into; None, or to give None, for the log that the application has anyway.
         :param files: those that the companions read again while they run.
         """
         self.factory = factory
@@ -110,8 +110,10 @@ class ThingService(Service):
         :param parent: the application, or a service of services.
         """
         if self._makeObserver is not None and isinstance(parent, Componentized):
-            # twistd looks there, and it begins to log when this has returned.
-            parent.setComponent(ILogObserver, self._makeObserver())  # type: ignore[no-untyped-call]
+            observer = self._makeObserver()
+            if observer is not None:
+                # twistd looks there, and it begins to log when this has returned.
+                parent.setComponent(ILogObserver, observer)  # type: ignore[no-untyped-call]
         super().setServiceParent(parent)  # type: ignore[no-untyped-call]
 
     def privilegedStartService(self) -> None:

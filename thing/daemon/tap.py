@@ -23,7 +23,7 @@ from twisted.python.reflect import InvalidName, namedAny
 from thing.daemon.backend import Backend
 from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
-from thing.daemon.logs import FORMATS, makeObserver
+from thing.daemon.logs import makeObserver
 from thing.daemon.options import IN_MEMORY, Options
 from thing.daemon.reuseport import SharedPorts
 from thing.daemon.service import CannotStart, ThingService
@@ -101,13 +101,14 @@ def _companionsFiles(options: Options) -> list[str]:
 
 
 def _logMaker(options: Options) -> Callable[[], Any] | None:
-    """What opens the log, if it is not twistd's own."""
-    if options["log-format"] == FORMATS[0]:
+    """What opens the log, if there is one to be opened."""
+    twistd = options.parent
+    if twistd is None:
         return None
 
     def make() -> object:
         try:
-            return makeObserver(options.parent or {})
+            return makeObserver(options["log-format"], twistd, os.environ)
         except (OSError, ValueError) as error:
             raise CannotStart(f"--log-format: {_oneLine(error)}") from None
 
