@@ -12,7 +12,7 @@ from unittest import mock
 from rich.cells import cell_len
 from twisted.internet.defer import Deferred, fail
 
-from tests.cli.madeup import CLEAR, NOW, FleetCase, answer, reactor, thing
+from tests.cli.madeup import CLEAR, NOW, OWN, FleetCase, answer, reactor, thing
 from tests.cli.test_process import Command
 from tests.helpers import socketDirectory
 from thing import ReplyStatus, RequestFailed, RequestTimedOut
@@ -185,7 +185,7 @@ class ListTests(ProcessCase):
             (answer(b'{"things": [{"id": 5}]}'), ExitCode.PROTOCOL_ERROR),
             (answer(b"", "302 Found", f"Location: http://x/{CLEAR}"), ExitCode.PROTOCOL_ERROR),
             (answer(f'{{"title": "{CLEAR[4:5]}"}}'.encode(), "503 Busy"), ExitCode.NOT_CONNECTED),
-            (answer(b'{"title": "No."}', "401 No"), ExitCode.NO_ACCESS),
+            (answer(b'{"title": "No."}', "401 No", OWN), ExitCode.NO_ACCESS),
         ):
             self.serveOctets(octets)
             self.assertEqual(await self.output("ls", code=code), [])
@@ -441,7 +441,7 @@ class EventsTests(ProcessCase):
     async def test_notThere(self) -> None:
         """A server that is not there at first is not waited for; nor is one that refuses."""
         await self.output("events", "--status", "http://127.0.0.1:1", code=ExitCode.NOT_CONNECTED)
-        self.serveOctets(answer(b'{"title": "A token is needed."}', "401 No"))
+        self.serveOctets(answer(b'{"title": "A token is needed."}', "401 No", OWN))
         await self.output("events", code=ExitCode.NO_ACCESS)
 
     async def test_hostile(self) -> None:
