@@ -6,8 +6,11 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
+import socket
 import sys
+import tempfile
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -22,7 +25,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon.test_twistd import PROJECT, TWISTD, TwistdCase
 from thing import Cause
-from thing.daemon.logs import TEXT_LIMIT, eventAsLine, formatProblem, makeObserver
+from thing.daemon import logs
+from thing.daemon.logs import TEXT_LIMIT, eventAsLine, formatProblem, inJournal, makeObserver
 
 
 class Broken:
@@ -336,6 +340,22 @@ class WhereTests(SynchronousTestCase):
         marks = [line[:3] for line in lines]
         self.assertEqual(marks, [f"<{number}>" for number in (7, 7, 6, 6, 4, 4, 3, 3, 2, 2)])
         self.assertTrue(lines[1].startswith("<7>\ttwo"))
+
+    def test_socketOfTheJournal(self) -> None:
+        """What is connected to the journal's socket goes there, also if nobody says so."""
+        path = os.path.join(tempfile.mkdtemp(), "stdout")
+        self.addCleanup(shutil.rmtree, os.path.dirname(path))
+        with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as out:
+            listener.bind(path)
+            listener.listen()
+            out.connect(path)
+            self.assertFalse(inJournal(out, {}))
+            self.patch(logs, "JOURNAL", re.compile(re.escape(path)))
+            self.assertTrue(inJournal(out, {}))
+        for name in ("journal", "journal.own"):
+            self.assertRegex(f"/run/systemd/{name}/stdout", self.pattern)
+
+    pattern = logs.JOURNAL
 
     def test_noJournal(self) -> None:
         """Nobody else gets such marks, and text is twistd's own affair."""

@@ -13,7 +13,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -46,6 +48,9 @@ _LEGACY = frozenset(
     {"message", "time", "system", "format", "failure", "why", "isError", "logLevel"}
 )
 """What Twisted writes into an event for its older observers."""
+
+JOURNAL = re.compile(r"/run/systemd/journal(\.[^/]+)?/stdout")
+"""The sockets at which the journal reads what programs write."""
 
 PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """The levels, as syslog and the journal count them."""
@@ -130,10 +135,15 @@ def inJournal(out: object, environ: Mapping[str, str]) -> bool:
     :return: whether it does.
     """
     try:
-        status = os.fstat(cast("IO[Any]", out).fileno())
+        descriptor = cast("IO[Any]", out).fileno()
+        status = os.fstat(descriptor)
+        if environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}":
+            return True
+        with socket.socket(fileno=os.dup(descriptor)) as connected:
+            # Neither an older systemd-cat nor other programs say in the environment what it is.
+            return JOURNAL.fullmatch(str(connected.getpeername())) is not None
     except (AttributeError, OSError, ValueError):
         return False
-    return environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def withPriority(write: Callable[[LogEvent], str | None]) -> Callable[[LogEvent], str | None]:
