@@ -37,6 +37,7 @@ from tests.helpers import (
     pump,
     serverSettings,
 )
+from thing.core.capacity import Capacity
 from thing.core.credentials import (
     MAX_CHAIN,
     Anonymous,
@@ -584,6 +585,17 @@ class SessionTests(TestCase):
             (announced,) = only(KeysAnnounced, pump(client, server).client)
             self.assertEqual(announced.current.data, current.data)
             self.assertEqual(announced.following.data, following.data)
+
+    def test_nextKeyTooLong(self) -> None:
+        """A next certificate that is too long for the client is due, and not announced."""
+        following = chainOf("rsa2048")
+        client, server = makePair(
+            clientSettings(peerKinds=EVERY_KIND, capacity=Capacity(512, 576, 128, 0)),
+            serverSettings(credential=chainOf("p256"), nextCredential=following),
+        )
+        self.assertGreater(len(following.data), 512)
+        self.assertEqual(only(KeysAnnounced, pump(client, server).client), [])
+        self.assertIsNotNone(client.session)
 
     def test_nextKeyOfAnotherKind(self) -> None:
         """What comes next for one kind of credential is no news for who was shown another."""

@@ -150,6 +150,25 @@ class SessionTests(DirectoryMixin, PairCase):
         self.assertEqual(len(pair.client.of("serverKeyAnnounced")), 1)
         self.assertIn(formatPublicKey(following.data).encode(), read(path))
 
+    def test_retiredKey(self) -> None:
+        """A server that is met with its next key takes the one before out of the client's file."""
+        before, now = Ed25519Credential("before"), SERVER_CREDENTIAL
+        path = write(
+            self.path("servers"), f"[example.org]:9000 {formatPublicKey(before.data)}\n".encode()
+        )
+        known = KnownServers(path, "example.org", 9000)
+        for settings in (
+            freshServer(credential=before, nextCredential=now),
+            freshServer(credential=now),
+        ):
+            self.pair(settings, clientAuthorizer=known).up()
+        (line,) = read(path).decode().splitlines()
+        self.assertIn(formatPublicKey(now.data), line)
+        pair = self.pair(freshServer(credential=before), clientAuthorizer=known).connect()
+        pair.pump()
+        (termination,) = pair.client.of("terminated")
+        self.assertIn("HAS CHANGED", termination.detail)
+
     def announce(self) -> KnownServers:
         """A server has announced its next key while another process has the client's file."""
         line = formatPublicKey(SERVER_CREDENTIAL.data)
