@@ -30,6 +30,7 @@ from thing import EndReason, ThingFactory
 from thing.fleet import FleetEvent, Kind, MemoryPresence
 from thing.fleet.http import StatusSite, sse
 from thing.fleet.http.api import FleetApi
+from thing.fleet.http.channel import MAX_CONNECTIONS
 from thing.fleet.http.service import StatusService
 from thing.fleet.meter import Meter
 from thing.trust import Anyone
@@ -190,6 +191,18 @@ class StatusTests(AskMixin, TwistdCase):
         await self.stop(process)
         self.assertNotIn(TOKEN, process.output)
         self.assertNotIn("another-token", process.output)
+
+    async def test_crowd(self) -> None:
+        """Strangers who hold all connections that they can get keep nobody out."""
+        path = write(os.path.join(self.cwd, "token"), f"{TOKEN}\n".encode())
+        process, _, where = await self.serving(f"--status-token={path}")
+        host, port = where.removeprefix("tcp:").split(":")
+        for _ in range(MAX_CONNECTIONS + 50):
+            self.addCleanup(socket.create_connection((host, int(port))).close)
+        self.assertEqual(await readBody(await self.ask(where, "/healthz")), b"ok\n")
+        figures = (await readBody(await self.ask(where, "/metrics", token=TOKEN))).decode()
+        self.assertNotIn('thing_http_limits_hit_total{limit="strangers"} 0.0', figures)
+        await self.stop(process)
 
     async def test_unix(self) -> None:
         """It listens on a unix socket, too, without a token."""
