@@ -141,7 +141,6 @@ class CommandCase(TestCase):
 
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).absolute()
-        self.home.mkdir()
         self.environment: dict[str, str] = {}
         self.key = IdentityKey.generate()
         self.terminations: list[Termination] = []
@@ -497,6 +496,16 @@ class ExitCodeTests(CommandCase):
         self.assertIn(b"@@@@@@@@@@", third.err)
         self.assertIn(self.key.fingerprint.encode(), third.err)
         self.assertIn(changed.fingerprint.encode(), third.err)
+
+    async def test_damagedLine(self) -> None:
+        """A damaged line of the file of known servers is told, and costs no session."""
+        target = f"127.0.0.1:{self.listen(self.serverFactory(ECHO))}"
+        line = f"[{target.replace(':', ']:')} {self.key.publicLine()}\n"
+        (self.home / "known_servers").write_text("garbage\n" + line)
+        command = self.run_("connect", "-q", "0", target)
+        command.endInput()
+        await self.assertExit(command, ExitCode.GOODBYE, b"known_servers:1 is damaged, and skipped")
+        self.assertEqual(command.err.count(b"\n"), 1)
 
     async def test_nextKeyIsNotKept(self) -> None:
         """That the server's next key is not kept is told, without -v, too."""

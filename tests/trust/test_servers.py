@@ -38,6 +38,7 @@ from thing.trust import (
     succession,
 )
 from thing.trust.interfaces import IRevocations
+from thing.trust.knownhosts import MAX_DAMAGED, MAX_TOLD
 
 SERVER = "[example.org]:9000"
 
@@ -254,6 +255,14 @@ class KnownServersTests(KnownServersMixin, TestCase):
                 self.assertIn("HAS CHANGED", self.refused(known, identity(3)))
             self.assertEqual(len(logged), 2 * number, text)
             self.assertTrue(logged[-1].startswith(f"{self.file}:2 is damaged"), logged)
+
+    def test_manyDamaged(self) -> None:
+        """What is no file of hosts is not read to its end, and floods no log."""
+        logged = self.warnings()
+        self.known(*map(str, range(MAX_DAMAGED)), f"{SERVER} {line(1)}").authorize(identity(1))
+        self.assertEqual(len(logged), MAX_TOLD + 1)
+        self.assertEqual(logged[-1], f"{self.file}: more lines are damaged")
+        self.assertIn("not a file of hosts", self.refusal(self.known, *["x"] * (MAX_DAMAGED + 1)))
 
     def test_notDamaged(self) -> None:
         """Long lines, and hosts that are called as types of keys are, are as good as others."""

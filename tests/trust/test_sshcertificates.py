@@ -661,6 +661,20 @@ class CertifiedServersTests(AuthorityMixin, TestCase):
             message = self.refusal(self.servers, f"@cert-authority {hosts} {self.ca}", port=9000)
             self.assertIn("has no authority", message)
 
+    def test_readAgain(self) -> None:
+        """A change to the file counts at once, for servers without a certificate, too."""
+        identity = self.proved("-h", "-n", "example.org")
+        raw = Identity(CredentialKind.ED25519, identity.publicKey)
+        servers = self.servers(self.ca)
+        servers.authorize(identity)
+        self.assertIsNone(servers.whyRevoked(raw))
+        self.servers(f"@revoked * {read(self.path('key.pub')).decode()}", self.ca)
+        self.assertIn("is revoked by", str(servers.whyRevoked(raw)))
+        self.assertIn("is revoked by", self.refusalBy(servers, identity))
+        os.remove(self.path("known"))
+        self.assertIn("No such file", str(servers.whyRevoked(raw)))
+        self.assertIn("No such file", self.refusalBy(servers, identity))
+
     def test_hostsLikeKeys(self) -> None:
         """A host that is called as a type of key is, is a host."""
         identity = self.proved("-h", "-n", "example.org")

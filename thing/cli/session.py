@@ -342,7 +342,8 @@ def converse(
     :raises click.UsageError: if an option does not make sense.
     :raises CredentialError: if a key or a file cannot be used.
     """
-    choice = choiceOf(options)
+    with warningsTold():
+        choice = choiceOf(options)
     try:
         settings = choice.settings(
             requestedTtl=requestedTtl, handshakeTimeout=options.timeout, stream=stream

@@ -24,6 +24,12 @@ from thing.trust.files import BYTE_ORDER_MARK
 from thing.trust.keys import KEY_TYPE, parsePublicKey
 from thing.trust.sshkeys import UNDERSTOOD, blobFingerprint, blobOf, parseAnyKey, plainKey
 
+MAX_DAMAGED = 1000
+"""With more damaged lines than these it is no file of hosts, and nobody reads it to its end."""
+
+MAX_TOLD = 10
+"""How many damaged lines of a file are logged."""
+
 REVOKED = "@revoked"
 AUTHORITY = "@cert-authority"
 
@@ -80,16 +86,23 @@ class HostsFile:
 
         :param content: what the file holds.
         :return: the lines.
-        :raises CredentialError: if the file is of UTF-16, so that it would seem to hold nothing.
+        :raises CredentialError: if the file is of UTF-16, so that it would seem to hold nothing,
+            or if more than :data:`MAX_DAMAGED` of its lines are damaged.
         """
         if content.startswith(_UTF16):
             raise CredentialError(f"{self.path}: text in UTF-16, but UTF-8 is needed")
-        lines = []
+        lines, damaged = [], 0
         for number, text in _texts(content):
             try:
                 line = self._read(number, text)
             except CredentialError as error:
                 self._warn(number, error)
+                damaged += 1
+                if damaged > MAX_DAMAGED:
+                    raise CredentialError(
+                        f"{self.path}: not a file of hosts and public keys, "
+                        f"since more than {MAX_DAMAGED} lines are none"
+                    ) from None
             else:
                 lines += [] if line is None else [line]
         return lines
@@ -138,9 +151,12 @@ class HostsFile:
 
     def _warn(self, number: int, error: CredentialError) -> None:
         text = f"{self.path}:{number} is damaged, and skipped: {error}"
-        if text not in self._told:
-            self._told.add(text)
-            self._log.warn("{text}", text=text)
+        if text in self._told or len(self._told) > MAX_TOLD:
+            return
+        self._told.add(text)
+        if len(self._told) > MAX_TOLD:
+            text = f"{self.path}: more lines are damaged"
+        self._log.warn("{text}", text=text)
 
 
 def _texts(content: bytes) -> Iterator[tuple[int, str]]:

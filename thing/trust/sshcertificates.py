@@ -14,7 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -34,7 +34,7 @@ from thing.identity import CredentialKind, Identity
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
 from thing.trust.interfaces import IAuthorizer, IRevocations
 from thing.trust.keys import KEY_TYPE, MAX_KEY_FILE, MAX_NAME, IdentityKey, checkName
-from thing.trust.knownhosts import AUTHORITY, REVOKED, HostLine, HostsFile
+from thing.trust.knownhosts import AUTHORITY, HostsFile
 from thing.trust.revocation import RevokedKeys
 from thing.trust.sshkeys import (
     blobFingerprint,
@@ -137,14 +137,6 @@ class CertifiedKey:
         return f"<CertifiedKey {self.fingerprint}>"
 
 
-@dataclass
-class _Authorities:
-    """What a file says of authorities: their keys, and the lines that revoke a key."""
-
-    keys: set[bytes] = field(default_factory=set)
-    revoking: list[HostLine] = field(default_factory=list)
-
-
 @implementer(IAuthorizer)
 class _Certified(ABC):
     """What is judged alike about the certificates of things and of servers."""
@@ -195,16 +187,16 @@ class _Certified(ABC):
             raise NotAuthorized(f"{about}: {error}") from None
         return replace(identity, name=name)
 
-    def _read(self) -> _Authorities:
+    def _read(self) -> set[bytes]:
         """The authorities in the file, of which there must be one."""
-        authorities = _Authorities()
+        authorities: set[bytes] = set()
         self._readLines(authorities, readFile(self.path, MAX_FILE))
-        if not authorities.keys:
+        if not authorities:
             raise CredentialError(f"{self.path} has no authority, so nobody could be believed")
         return authorities
 
     @abstractmethod
-    def _readLines(self, authorities: _Authorities, content: bytes) -> None:
+    def _readLines(self, authorities: set[bytes], content: bytes) -> None:
         """Note what the file says of authorities."""
 
     @abstractmethod
@@ -214,7 +206,7 @@ class _Certified(ABC):
     def _checkSigner(self, certificate: SSHCertificate, blob: bytes) -> None:
         """Refuse what none of the authorities has signed."""
         authority, algorithm = signerOf(blob)
-        if authority not in self._authorities.keys:
+        if authority not in self._authorities:
             raise CredentialError(
                 f"it is signed by {blobFingerprint(authority)}, no authority in {self.path}"
             )
@@ -288,7 +280,7 @@ class CertifiedThings(_Certified):
             raise CredentialError("no principal is given, so nobody could be admitted")
         super().__init__(authorities, revoked, wallClock)
 
-    def _readLines(self, authorities: _Authorities, content: bytes) -> None:
+    def _readLines(self, authorities: set[bytes], content: bytes) -> None:
         marked: set[bool] = set()
         for number, text in textLines(self.path, content):
             option = _CERT_AUTHORITY.match(text)
@@ -298,7 +290,7 @@ class CertifiedThings(_Certified):
                     raise CredentialError(
                         "neither a public key nor just cert-authority and a public key"
                     )
-                authorities.keys.add(_parseAuthority(text[option.end() :] if option else text))
+                authorities.add(_parseAuthority(text[option.end() :] if option else text))
                 if len(marked) > 1:
                     raise CredentialError("cert-authority stands in some lines, but not in all")
 
@@ -320,7 +312,8 @@ class CertifiedServers(_Certified):
     are ssh's own, or has one public key in each line. The host stands there
     by itself or as ``[host]:port``. A line that is damaged is skipped, with a
     warning; but one that revokes for this host, so that nobody knows what,
-    has it refused, and a key alone is an error. A principal must be the
+    has it refused, and a key alone is an error. What is revoked is read at
+    each decision, so that it needs no restart. A principal must be the
     host's very name or address, whatever the case of its letters: patterns in
     certificates mean nothing.
 
@@ -358,20 +351,22 @@ class CertifiedServers(_Certified):
         :param identity: what the server has proved.
         :return: one line for this side's log; nothing if none is.
         """
-        return self._hosts.whyRevoked(self._authorities.revoking, keysOf(identity))
+        try:
+            lines = self._hosts.linesIn(readFile(self.path, MAX_FILE))
+        except CredentialError as error:
+            return str(error)
+        return self._hosts.whyRevoked(lines, keysOf(identity))
 
     def _checkRevoked(self, identity: Identity) -> None:
         if why := self.whyRevoked(identity):
             raise CredentialError(why)
         super()._checkRevoked(identity)
 
-    def _readLines(self, authorities: _Authorities, content: bytes) -> None:
+    def _readLines(self, authorities: set[bytes], content: bytes) -> None:
         for line in self._hosts.linesIn(content):
-            if line.marker == REVOKED:
-                authorities.revoking.append(line)
-            elif not line.hosts or (line.marker == AUTHORITY and line.key is not None):
+            if not line.hosts or (line.marker == AUTHORITY and line.key is not None):
                 with _told(self.path, line.number):
-                    authorities.keys.add(_parseAuthority(line.text))
+                    authorities.add(_parseAuthority(line.text))
 
     def _nameAmong(self, principals: list[str]) -> str:
         if self.host not in (principal.lower() for principal in principals):
