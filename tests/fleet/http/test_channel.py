@@ -302,6 +302,16 @@ class CrowdTests(WebCase):
         self.assertEqual(self.ask("/healthz").status, 200)
         self.assertEqual(self.site.limitsHit, {"admitted": 2})
 
+    def test_slowKnown(self) -> None:
+        """Who has shown the token, and now trickles, keeps no place from others that have it."""
+        held = [self.open(self.bearing("/nodes")) for _ in range(MAX_ADMITTED)]
+        for each in held:
+            each.send(HEAD)
+        self.assertIn(b"200 OK", self.open(self.bearing("/nodes")).read())
+        for each in held:
+            each.read()
+        self.assertEqual([each.closed is None for each in held], [False] + [True] * (len(held) - 1))
+
     def test_told(self) -> None:
         """It is counted, and logged with the address, once a second however many they are."""
         with capturedLogs() as logs:

@@ -80,6 +80,7 @@ class StatusRequest(Request):
     :ivar query: what stands behind the question mark, as it came.
     :ivar body: what it holds, once it is whole.
     :ivar tooLong: whether the body had more than the limit.
+    :ivar admitted: whether it is answered what not everybody is.
     """
 
     channel: StatusChannel
@@ -87,6 +88,7 @@ class StatusRequest(Request):
     query = b""
     body = b""
     tooLong = False
+    admitted = False
     _length = 0
 
     @property
@@ -110,7 +112,8 @@ class StatusRequest(Request):
 
         :return: whether it has one; else there are too many.
         """
-        return self.channel.factory.admit(self.channel)
+        self.admitted = self.channel.factory.admit(self.channel)
+        return self.admitted
 
     def cut(self) -> None:
         """End the connection at once."""
@@ -219,8 +222,8 @@ class StatusChannel(HTTPChannel):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is asked just now."""
-        return not self.requests
+        """Whether nothing is answered just now but what everybody may ask."""
+        return not any(request.admitted for request in self.requests)
 
     def connectionMade(self) -> None:
         """Count the connection."""

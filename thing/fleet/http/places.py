@@ -35,7 +35,7 @@ class Visitor(Protocol):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is asked on it just now."""
+        """Whether nothing is answered on it just now but what everybody may ask."""
 
 
 V = TypeVar("V", bound=Visitor)
@@ -48,7 +48,7 @@ class Places(Generic[V]):
     Strangers have proved nothing. If one more than there are places comes, the network that has
     the most of them gives up its oldest: whoever holds many keeps out nobody but himself. Who asks
     what not everybody may, and is answered, is admitted, and no stranger takes that place; if all
-    are taken, the one goes that was admitted first and asks nothing just now.
+    are taken, the one goes that was admitted first and is idle.
 
     :ivar strangers: who has proved nothing, the oldest first.
     :ivar admitted: who has, in the order in which they did.
@@ -87,7 +87,7 @@ class Places(Generic[V]):
 
         :param stranger: the connection; nothing happens to one that has such a place, or none.
         :return: who must go for it, and has no place any more; None if nobody.
-        :raises NoPlace: if all such places are taken, and something is asked on each.
+        :raises NoPlace: if all such places are taken, and none is idle.
         """
         if stranger not in self.strangers:
             return None
@@ -95,7 +95,7 @@ class Places(Generic[V]):
         if len(self.admitted) >= self._maxAdmitted:
             idle = next((each for each in self.admitted if each.idle), None)
             if idle is None:
-                raise NoPlace(f"something is asked on all {len(self.admitted)} connections")
+                raise NoPlace(f"none of {len(self.admitted)} connections is idle")
             self.leave(idle)
         self.leave(stranger)
         self.admitted[stranger] = None
