@@ -141,6 +141,7 @@ class CommandCase(TestCase):
 
     def setUp(self) -> None:
         self.home = Path(self.mktemp()).absolute()
+        self.home.mkdir()
         self.environment: dict[str, str] = {}
         self.key = IdentityKey.generate()
         self.terminations: list[Termination] = []
