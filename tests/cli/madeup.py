@@ -155,6 +155,10 @@ class MadeUpFleet:
         """Do nothing."""
         return succeed(None)
 
+    def forget(self, node: str) -> Deferred[None]:
+        """Do nothing."""
+        return succeed(None)
+
     def subscribe(
         self, receiver: Any, after: str | None = None, room: Callable[[], bool] | None = None
     ) -> Subscription:

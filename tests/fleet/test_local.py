@@ -611,6 +611,12 @@ class NodeTests(PresenceCase):
         self.assertEqual(dict(record.minutes)[int(WALL)], {"GOODBYE": 1, "TRUNCATED": 1})
         self.assertEqual(record.since, WALL)
 
+    def test_noneIsForgotten(self) -> None:
+        """There is this node only, and it is up."""
+        presence = self.presence()
+        self.failureResultOf(presence.forget("node"), NotLost)
+        self.failureResultOf(presence.forget("other"), NotPresent)
+
     def test_clockIsSet(self) -> None:
         """Nothing that ended is yet to come, and the node is up for as long as it was."""
         presence = self.presence()

@@ -70,6 +70,15 @@ class IPresence(Interface):
             ``Undelivered``.
         """
 
+    def forget(node):  # type: ignore[no-untyped-def]
+        """
+        Show a node that was lost no more; if it comes back, it is shown again.
+
+        :param node: its name.
+        :return: a Deferred of None, fired once it is forgotten. It fails with ``NotPresent`` if
+            nobody has heard of it, with ``NotLost`` while it is up, or with ``Undelivered``.
+        """
+
     def subscribe(receiver, after=None, room=None):  # type: ignore[no-untyped-def]
         """
         Make a subscription, which is told what happens, in order.

@@ -9,14 +9,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from twisted.internet.defer import Deferred, execute, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, execute, fail, maybeDeferred, succeed
 from zope.interface import implementer
 
 from thing.fleet.feed import Feed
 from thing.fleet.health import Health
 from thing.fleet.interfaces import IPresence
 from thing.fleet.local import LocalRegistry
-from thing.fleet.model import Filter, FleetEvent, NodeRecord, Page, ThingRecord, Twins
+from thing.fleet.model import (
+    Filter,
+    FleetEvent,
+    NodeRecord,
+    Page,
+    ThingRecord,
+    Twins,
+    notForgotten,
+)
 from thing.fleet.sessions import LocalSession
 from thing.fleet.subscriptions import Receiver, Subscription
 from thing.session.factory import ThingFactory
@@ -107,6 +115,15 @@ class MemoryPresence:
         :return: fires once it is asked; fails with ``NotPresent``.
         """
         return execute(self.local.dismiss, id)
+
+    def forget(self, node: str) -> Deferred[None]:
+        """
+        Forget no node: there is this one only, and it is up.
+
+        :param node: its name.
+        :return: fails with ``NotLost``, or ``NotPresent`` for another.
+        """
+        return fail(notForgotten(node, node == self.node))
 
     def subscribe(
         self,

@@ -304,8 +304,23 @@ class NotPresent(ThingError):
     """The thing is not here, as far as anybody knows."""
 
 
+class NotLost(ThingError):
+    """The node is up, and cannot be forgotten."""
+
+
 class Undelivered(ThingError):
     """A message may or may not have reached the thing: there was no answer."""
+
+
+def notForgotten(node: str, up: bool) -> ThingError:
+    """
+    Tell why a node is not forgotten.
+
+    :param node: its name.
+    :param up: whether it is up; otherwise nobody has heard of it.
+    :return: the error.
+    """
+    return NotLost(f"{node} is up") if up else NotPresent(f"there is no node {node}")
 
 
 def endingData(termination: Termination) -> dict[str, Any]:

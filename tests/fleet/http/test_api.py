@@ -9,7 +9,7 @@ from typing import Any
 from unittest import mock
 
 from jsonschema import Draft202012Validator
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.fleet.http.web import Response, WebCase, parseResponses, pathOf, request
 from thing import EndReason, ReplyStatus, RequestFailed
@@ -361,6 +361,21 @@ class DismissTests(ApiCase):
         """Nor can one whose node does not answer."""
         with mock.patch.object(self.home, "dismiss", return_value=fail(Undelivered("away"))):
             self.assertEqual(self.ask(pathOf("lamp"), "DELETE").status, 504)
+
+
+class ForgetTests(ApiCase):
+    """``DELETE /node?name=NODE``."""
+
+    def test_answers(self) -> None:
+        """A node is forgotten unless it is up, unknown, or nobody can tell."""
+        self.assertEqual(self.ask("/node?name=node", "DELETE").status, 409)
+        self.assertEqual(self.ask("/node?name=other", "DELETE").status, 404)
+        for path in ("/node", "/node?name=", "/node?name=a&name=b", "/node?id=a"):
+            self.assertEqual(self.ask(path, "DELETE").status, 400, path)
+        for result, status in ((succeed(None), 200), (fail(Undelivered("away")), 504)):
+            with mock.patch.object(self.home, "forget", return_value=result) as forget:
+                self.assertEqual(self.ask("/node?name=n%2F1", "DELETE").status, status)
+            forget.assert_called_once_with("n/1")
 
 
 class ServerTests(ApiCase):

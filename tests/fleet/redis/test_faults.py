@@ -7,7 +7,7 @@ import time
 from twisted.internet.defer import Deferred, succeed
 
 from tests.fleet.redis.redises import SHORT, FleetCase, Node
-from thing.fleet import Filter, Kind, NotPresent, Undelivered
+from thing.fleet import Filter, Kind, NotLost, NotPresent, Undelivered
 
 
 class RedisFaultTests(FleetCase):
@@ -330,6 +330,32 @@ class NetworkFaultTests(FleetCase):
         call: Deferred[bytes] = nodes[1].presence.deliver("lamp", b"hello", 30.0)
         await self.assertFailure(call, Undelivered)
         await self.assertFailure(nodes[1].presence.deliver("nobody", b"", 1.0), NotPresent)
+
+    async def test_forgotten(self) -> None:
+        """A node that was lost is forgotten when somebody says so, and is there when it is back."""
+        network = await self.network("b")
+        kept = await self.node("a", lease=SHORT)
+        lost = await self.node("b", network=network, lease=SHORT)
+        await self.connected(kept, lost)
+        forget = kept.presence.forget
+        for name in ("a", "b"):
+            await self.assertFailure(forget(name), NotLost)
+        await self.assertFailure(forget("c"), NotPresent)
+        network.reset()
+
+        async def statusOf(name: str) -> str:
+            return {each.node: each.status for each in await kept.presence.nodes()}.get(name, "")
+
+        async def isLost() -> bool:
+            return await statusOf("b") == "lost"
+
+        await self.until(isLost)
+        await self.assertFailure(lost.presence.forget("a"), Undelivered)
+        await forget("b")
+        self.assertEqual(await statusOf("b"), "")
+        network.mend()
+        await self.connected(lost)
+        self.assertEqual(await statusOf("b"), "up")
 
     async def test_clocksDisagree(self) -> None:
         """Whose session is the newer is decided by the registry's clock, and not the nodes'."""

@@ -25,6 +25,7 @@ from thing.fleet.redis.operations import (
     Claims,
     Disown,
     Find,
+    Forget,
     Held,
     Join,
     LastWord,
@@ -487,6 +488,7 @@ class AtOnceTests(ScriptCase):
                 LastWord(id="lamp", session="s1", lastWord='{"text":"bye"}')
             ),
             "renew": lambda: self.registry.renew("b"),
+            "forget": lambda: self.registry.run(Forget(node="c")),
             "sweep": self.registry.sweep,
             "disown": lambda: self.registry.disown("a", (b"lamp", b"s1")),
             "retire": lambda: self.registry.run(Retire(node="a", process="1", most=MOST, limit=50)),
@@ -577,7 +579,7 @@ class AtOnceTests(ScriptCase):
     def test_memory(self) -> None:
         """Without memory nothing of a change is done."""
         option = ("CONFIG", "SET", "maxmemory")
-        for name in self.ops:
+        for name in self.ops.keys() - {"forget"}:  # That only frees some.
             self.assertIn("OOM", self.tryUnder(name, (*option, "1"), (*option, "0")), name)
 
     def test_replica(self) -> None:
@@ -684,6 +686,25 @@ class SweepTests(ScriptCase):
         self.registry.sweep()
         until = float(self.registry.client.ask("ZSCORE", "thing:leases", "a"))
         self.assertLess(abs(until - int(now[0]) * 1000 - LONG), PATIENCE * 1000)
+
+    def test_nodeForgotten(self) -> None:
+        """A node that was lost is shown no more when somebody says so; one that is up is."""
+        forget = partial(self.registry.run, Forget(node="b"))
+        self.assertEqual(self.registry.run(Forget(node="z")), [b"unknown"])
+        for node in NODES:
+            self.registry.renew(node)
+        self.assertEqual(forget(), [b"alive"])
+        self.registry.join("b", "s1")
+        self.registry.renew("b", lease=0)
+        (lost,) = [each for each in nodesOf(self.registry.run(Nodes()))[0] if each.node == "b"]
+        self.assertEqual((lost.status, lost.since, lost.lastSeen), ("lost", 1.0, 2.0))
+        self.assertEqual(forget(), [b"done"])
+        self.registry.sweep()
+        self.assertEqual(self.registry.kinds()[-1], "left")
+        names = [each.node for each in nodesOf(self.registry.run(Nodes()))[0]]
+        self.assertEqual(names, ["a", "c"])
+        self.registry.renew("b")
+        self.assertEqual(forget(), [b"alive"])
 
     def test_usurped(self) -> None:
         """Of two processes with one name the later has it; the other is told, each time."""

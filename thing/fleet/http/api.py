@@ -27,7 +27,7 @@ from thing.fleet.http.answers import Answer, Problem, Sending, jsonAnswer, pageA
 from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
 from thing.fleet.http.queries import Query, pathOf
 from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
-from thing.fleet.model import Filter, NotPresent, Status, Undelivered, messageData
+from thing.fleet.model import Filter, NotLost, NotPresent, Status, Undelivered, messageData
 from thing.fleet.positions import parsePosition
 from thing.session.failures import Failures
 
@@ -235,6 +235,21 @@ class FleetApi:
         self._log.info("Over HTTP {id!r} was asked to leave", id=id)
         return jsonAnswer({}, 202)
 
+    async def _deleteNode(self, call: Call) -> Answer:
+        node = call.query("name").one("name")
+        if not node:
+            raise Problem(400, "It is not said which node.", parameter="name")
+        try:
+            await self._presence.forget(node)  # type: ignore[no-untyped-call]
+        except NotPresent:
+            raise Problem(404, "Nobody has heard of this node.") from None
+        except NotLost:
+            raise Problem(409, "The node is up.") from None
+        except Undelivered:
+            raise Problem(504, "The shared registry did not answer.") from None
+        self._log.info("Over HTTP the node {node!r} was forgotten", node=node)
+        return jsonAnswer({})
+
     # What happens.
 
     async def _getEvents(self, call: Call) -> Answer | None:
@@ -304,6 +319,7 @@ class FleetApi:
         "/thing": Route({b"GET": _getThing, b"DELETE": _deleteThing}),
         "/thing/messages": Route({b"POST": _postMessage}),
         "/nodes": Route({b"GET": _getNodes}),
+        "/node": Route({b"DELETE": _deleteNode}),
         "/metrics": Route({b"GET": _getMetrics}),
         "/events": Route({b"GET": _getEvents}),
     }

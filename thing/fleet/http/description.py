@@ -246,6 +246,23 @@ _PATHS: Json = {
             {200: _good("So they are.", reference("Nodes"))},
         )
     },
+    "/node": {
+        "delete": _operation(
+            "forget",
+            "Show a node that was lost no more; if it comes back, it is shown again",
+            {
+                200: _good("It is forgotten.", {"type": "object"}),
+                409: _problem(409, "The node is up."),
+            },
+            [404, 504],
+            parameters=[
+                {
+                    **_query("name", "The node's.", {"type": "string", "minLength": 1}),
+                    "required": True,
+                }
+            ],
+        )
+    },
     "/metrics": {
         "get": _operation(
             "metrics",

@@ -366,5 +366,17 @@ class Nodes(Operation):
     op = "nodes"
 
 
+@dataclass(frozen=True, kw_only=True)
+class Forget(Operation):
+    """
+    A node that was lost is to be shown no more.
+
+    :ivar node: its name.
+    """
+
+    op = "forget"
+    node: str
+
+
 Change = Held | Tell | Leave | LastWord
 """What is to be written of a session; one that is held is joined or restored."""

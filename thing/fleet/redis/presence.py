@@ -33,6 +33,7 @@ from thing.fleet.model import (
     ThingRecord,
     Twins,
     Undelivered,
+    notForgotten,
 )
 from thing.fleet.redis.address import Address, parseAddress
 from thing.fleet.redis.admission import Admission
@@ -41,8 +42,9 @@ from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused, ch
 from thing.fleet.redis.endpoints import endpointOf, logIn
 from thing.fleet.redis.inbox import Inbox
 from thing.fleet.redis.keeper import LEASE, Keeper
+from thing.fleet.redis.operations import Forget
 from thing.fleet.redis.queries import Queries
-from thing.fleet.redis.script import Bounds, Script
+from thing.fleet.redis.script import Bounds, Script, outcomeOf
 from thing.fleet.redis.tail import Tail
 from thing.fleet.redis.writes import lastWordWrite, writeOf
 from thing.fleet.sessions import LocalSession
@@ -349,6 +351,20 @@ class RedisPresence(Service):
                 await self._inbox.dismiss(node, id, GRACE)
 
         await self._onNodeOf(id, on)
+
+    def forget(self, node: str) -> Deferred[None]:
+        """
+        Show a node that was lost no more.
+
+        :param node: its name.
+        :return: fires once it is forgotten; fails as ``IPresence`` says.
+        """
+        return Deferred.fromCoroutine(self._forget(node))
+
+    async def _forget(self, node: str) -> None:
+        answer = await self._orUndelivered(self._keeper.ask(Forget(node=node)))
+        if outcomeOf(answer).word != "done":
+            raise notForgotten(node, outcomeOf(answer).word == "alive")
 
     async def _onNodeOf(self, id: str, on: Callable[[str], Awaitable[Any]]) -> Any:
         """Do something on the node that a thing is on; if it moved meanwhile, once more."""

@@ -637,6 +637,18 @@ function OPS.nodes()
   }
 end
 
+-- Show a node no more that was lost. Says whether it is.
+function OPS.forget(o)
+  if not redis.call('HGET', P .. 'nodes', o.node) then
+    return { 'unknown' }
+  elseif alive(o.node) then
+    return { 'alive' }
+  end
+  note('HDEL', P .. 'nodes', o.node)
+  note('ZREM', P .. 'lost', o.node)
+  return { 'done' }
+end
+
 local answer = OPS[ARGV[1]](cjson.decode(ARGV[2]))
 commit()
 return answer
