@@ -15,7 +15,7 @@ from tests.fleet.inmemory import WALL, PresenceCase
 from tests.pairs import Pair
 from thing import EndReason, ErrorCode, IdentityKey
 from thing.events import Cause
-from thing.fleet import Filter, Kind, MemoryPresence, NotPresent, Status, Twins, directory
+from thing.fleet import Filter, Kind, MemoryPresence, NotLost, NotPresent, Status, Twins, directory
 from thing.fleet.damper import FIRST_WAIT, TAKEOVERS
 from thing.fleet.directory import MOST_ENDINGS
 
