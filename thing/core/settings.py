@@ -125,10 +125,8 @@ class ServerSettings(Settings):
         :return: whether such credentials are taken, and, of a pre-shared key, whether it is
             the very one that this server has.
         """
-        if identity.kind is CredentialKind.NONE:
-            return self.allowAnonymous
         if identity.kind not in self.peerKinds:
-            return False
+            return self.allowAnonymous and identity.anonymous
         if identity.kind is not CredentialKind.PRESHARED:
             return True
         key = self.presharedKeys.get(identity.credential)

@@ -113,13 +113,14 @@ class Parts:
         :return: this.
         :raises CredentialError: if a file is of no use.
         """
-        chosen = [each for each in table if each.part is not None and each.name in self.chosen]
-        for binding in False, True:
-            if binding:
-                self.authorizers = dict(map(self._bound, self.authorizers))
-            for keyword in chosen:
-                if keyword.part is not None and isinstance(keyword.part, Binds) is binding:
-                    keyword.part.build(self._make(keyword, keyword.part), self)
+        chosen = [(each, each.part) for each in table if each.name in self.chosen]
+        for keyword, part in chosen:
+            if part is not None and not isinstance(part, Binds):
+                part.build(self._make(keyword, part), self)
+        self.authorizers = dict(map(self._bound, self.authorizers))
+        for keyword, part in chosen:
+            if isinstance(part, Binds):
+                part.build(self._make(keyword, part), self)
         return self
 
     def _bound(self, kind: CredentialKind) -> tuple[CredentialKind, Any]:
