@@ -150,7 +150,7 @@ class FleetPageTests(DocumentedPrograms):
             f"more than {sse.MAX_WAITING >> 10} KiB of events",
             f"every {sse.COMMENT_INTERVAL:g} seconds",
             f"{sse.MAX_READERS} may follow at once",
-            f"sent {sse.MAX_WAITING >> 10} KiB of comments",
+            f"first comment is one of {sse.MAX_WAITING >> 10} KiB",
             f"{channel.MAX_CONNECTIONS}; {sse.MAX_READERS}",
             f"{places.MAX_STRANGERS}; {places.MAX_ADMITTED}",
             f"{channel.MAX_HEAD >> 10} KiB; {channel.MAX_HEADERS}",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -220,9 +221,14 @@ class ReadingTests(EventsCase):
         reader = self.follow()
         for _ in range(100):
             self.clock.advance(COMMENT_INTERVAL)
-        reader.read()
+            reader.read()
         self.assertEqual(eventsIn(reader), [])
-        self.assertEqual(unchunked(bytes(reader.received))[1].count(b":\n\n"), 101)
+        comments = unchunked(bytes(reader.received))[1]
+        self.assertEqual(comments.count(b":\n\n"), 100)
+        # What only who reads takes does not fill a terminal, nor any program's line.
+        self.assertEqual(comments.count(b"\n"), 2 * 100 + 8)
+        self.assertEqual(max(map(len, re.split(rb"[\r\n]+", comments))), 63)
+        self.assertLess(max(map(len, comments.split(b"\n"))), 1 << 15)
         self.assertIsNone(reader.closed)
 
     def test_head(self) -> None:
@@ -295,6 +301,17 @@ class ReadingTests(EventsCase):
 class SlowTests(EventsCase):
     """Readers that do not read, or not fast enough."""
 
+    def test_alone(self) -> None:
+        """One that reads nothing at all is cut off after a minute and a bit, alone or not."""
+        stuck, reader = self.follow(), self.follow()
+        for _ in range(int(COMMENT_INTERVAL + STALL_TIMEOUT)):
+            self.assertIsNone(stuck.closed)
+            self.clock.advance(1)
+            reader.read()
+        self.assertIs(stuck.read() or stuck.closed, ConnectionAborted)
+        self.assertIsNone(reader.closed)
+        self.assertEqual(self.site.api.cutOff, 1)
+
     def test_quietFleet(self) -> None:
         """Readers that read nothing keep no places, though nothing happens that they could read."""
         stuck = [self.follow() for _ in range(MAX_READERS - 1)]
@@ -312,11 +329,14 @@ class SlowTests(EventsCase):
         self.assertEqual(self.positions(self.follow()), [])
 
     def test_proveItSeldom(self) -> None:
-        """Readers that read are asked to prove it once a minute at most, and only if need be."""
+        """Readers that read prove it once, and again if need be, but once a minute at most."""
         readers = [self.follow() for _ in range(MAX_READERS)]
-        self.clock.advance(STALL_TIMEOUT)
+        for _ in range(10):
+            self.clock.advance(COMMENT_INTERVAL)
+            for each in readers:
+                each.read()
         for each in readers:
-            self.assertLess(len(each.read()), 100)
+            self.assertLess(len(each.received), MAX_WAITING + 1000)
         for _ in range(59):
             self.assertEqual(self.ask("/events").status, 503)
             for each in readers:
@@ -324,7 +344,7 @@ class SlowTests(EventsCase):
             self.clock.advance(1)
         for each in readers:
             self.assertEqual(eventsIn(each), [])
-            self.assertLess(len(each.received), MAX_WAITING + 1000)
+            self.assertLess(len(each.received), 2 * MAX_WAITING + 2000)
         self.assertEqual(self.site.api.cutOff, 0)
 
     def test_cutOff(self) -> None:

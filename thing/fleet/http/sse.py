@@ -6,7 +6,7 @@ here, up to a limit; a reader that lets more wait is cut off. It may come back
 and go on where it was, as long as the feed remembers.
 
 The network takes a little for anybody. So while nothing happens nobody knows whether a reader
-reads, until it is sent more than that.
+reads, until it is sent more than that: once in any case, and whenever places are wanted.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ SEND_BUFFER = 32 * 1024
 _TYPE = "text/event-stream"
 _HEADERS = {"Connection": "close", "X-Accel-Buffering": "no"}  # So that nginx holds nothing back.
 _COMMENT = b":\n\n"
-_PROBE = (b":" * 127 + b"\n") * (MAX_WAITING // 128) + b"\n"
+# To a terminal that is eight lines with a colon, and no program's line is long.
+_PROBE = (b":" + b" " * 62 + b"\r") * 511 + b":" + b" " * 62 + b"\n"
+_PROBE *= MAX_WAITING // len(_PROBE)
 _RESET = b"event: reset\ndata: {}\n\n"
 
 
@@ -206,7 +208,9 @@ class EventStream:
 
     def _comment(self) -> None:
         self._comments = self._clock.callLater(COMMENT_INTERVAL, self._comment)
-        if not self._paused:
+        if self._probed is None:
+            self.probe()
+        elif not self._paused:
             self._request.write(_COMMENT)
 
     def _review(self) -> None:
