@@ -40,7 +40,7 @@ from thing.core.keyschedule import SIGNATURE_CONTEXTS, SessionSecrets, mac, sign
 from thing.core.layout import Message
 from thing.core.messages import CHR, MAX_TTL, MIN_TTL, SHR, MessageType, Role
 from thing.core.puzzle import Search
-from thing.core.records import Aead
+from thing.core.records import Aead, clearRecord
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import State
 from thing.errors import ErrorCode, RemoteProtocolError
@@ -327,17 +327,29 @@ class RefusalTests(TestCase):
             self.assertIs(learned.code, ErrorCode.BAD_SHARE)
 
     def test_clientShare(self) -> None:
-        """
-        A bad share from the client is refused without a word.
-
-        An honest client has keys by then and would not believe a word in the clear.
-        """
+        """A bad share from the client is refused, and the client learns it, in the clear."""
         for share in (b"", bytes(31), bytes(32), bytes(33)):
             client, server = makePair()
             give(server, client.dataToSend(0.0, 0), 0.0)
             server.dataToSend(0.0, 0)
             self.assertIs(ending(sendTo(server, CDH(share))).code, ErrorCode.BAD_SHARE)
-            self.assertEqual(server.dataToSend(0.0, PLENTY), b"")
+            said = SHR(ErrorCode.BAD_SHARE).encode()
+            self.assertEqual(server.dataToSend(0.0, PLENTY), clearRecord(SHR.TYPE, said))
+
+    def test_crossesTheShare(self) -> None:
+        """What a server refuses in the clear while CDH is on its way reaches the client."""
+        client, server = makePair()
+        give(server, client.dataToSend(0.0, 0), 0.0)
+        give(client, server.dataToSend(0.0, 0), 0.0)
+        self.assertIs(client.state, State.AWAIT_SCC)
+        server.reject(ErrorCode.SERVER_BUSY, 0.0, retryAfter=5.0)
+        word = server.dataToSend(0.0, 0)
+        for piece in (word[:3], word[3:]):
+            events = list(client.receiveData(piece, 0.0))
+        termination = ending(events)
+        self.assertIs(termination.code, ErrorCode.SERVER_BUSY)
+        self.assertTrue(termination.unauthenticated)
+        self.assertEqual(termination.retryAfter, 5.0)
 
     def test_serverSignature(self) -> None:
         """A server that shows a key which it does not have is refused."""

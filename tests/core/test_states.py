@@ -57,6 +57,7 @@ from thing.core.messages import (
     MessageType,
     Role,
 )
+from thing.core.records import clearRecord
 from thing.core.server import ServerConnection
 from thing.core.states import (
     BEATING_STATES,
@@ -495,6 +496,41 @@ class ConnectionTests(TestCase):
             [scene.side.state.name for scene in serverTour(retry=True, goAway=False)][:5],
             ["IDLE", "AWAIT_CHI", "AWAIT_SECOND_CHI", "AWAIT_CDH", "AWAIT_CCC"],
         )
+
+    def test_clearRejects(self) -> None:
+        """A reject in the clear is heard while its sender may have no keys, and never believed."""
+        heard = {
+            Role.CLIENT: "AWAIT_SHI SOLVING AWAIT_SECOND_SHI AWAIT_SDH AWAIT_SCC",
+            Role.SERVER: "AWAIT_SECOND_CHI AWAIT_CDH",
+        }
+        code = ErrorCode.SERVER_BUSY
+        for role, state in ROLE_STATES:
+            if state in (State.IDLE, State.ENDED):
+                continue
+            side = sceneIn(role, state).side
+            reject = (SHR if role is Role.CLIENT else CHR)(code, 5000)
+            ended = ending(list(side.receiveData(clearRecord(reject.TYPE, reject.encode()), 0.0)))
+            if state.name in heard[role].split():
+                self.assertEqual((ended.code, ended.unauthenticated), (code, True))
+            else:
+                stranger = state is State.AWAIT_CHI
+                expected = ErrorCode.UNEXPECTED_MESSAGE if stranger else ErrorCode.RECORD_UNREADABLE
+                self.assertEqual((ended.code, ended.byPeer), (expected, False), state)
+
+    def test_clearAfterKeys(self) -> None:
+        """A client that waits for SCC hears nothing else in the clear, nor a reject misformed."""
+        for record in (
+            clearRecord(MessageType.SHI, b"\0" * 6),
+            clearRecord(MessageType.SGB, b""),
+            clearRecord(MessageType.CHR, CHR(1).encode()),
+            clearRecord(MessageType.SHR, b"\0" * 16),
+        ):
+            side = sceneIn(Role.CLIENT, State.AWAIT_SCC).side
+            ended = ending(list(side.receiveData(record, 0.0)))
+            self.assertIs(ended.code, ErrorCode.RECORD_UNREADABLE)
+        side = sceneIn(Role.CLIENT, State.AWAIT_SCC).side
+        ended = ending(list(side.receiveData(clearRecord(MessageType.SHR, b"\0"), 0.0)))
+        self.assertIs(ended.code, ErrorCode.MALFORMED_MESSAGE)
 
     def test_solved(self) -> None:
         """Only a client that has a puzzle to solve goes on by its timer."""

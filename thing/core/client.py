@@ -135,8 +135,10 @@ class ClientConnection(Dialogue[ClientHandshake]):
         self._sendHandshake(self._handshake.receiveSDH(SDH.received(octets)))
         secrets = self._handshake.secrets
         self._useKeys(secrets.clientSecret, secrets.serverSecret)
+        self._reader.clearReject = True  # The server has no keys before it has CDH.
 
     def _receiveSCC(self, octets: bytes) -> None:
+        self._reader.clearReject = False
         self._peerProved(self._handshake.receiveSCC(SCC.received(octets)))
 
     def _admitted(self) -> None:

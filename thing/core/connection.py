@@ -374,8 +374,6 @@ class Connection:
         self._end(endings.refused(error, self.session is not None))
 
     def _sayReject(self, code: ErrorCode, retryAfter: float) -> None:
-        if self._writer.key is None and self.state is State.AWAIT_CCC:
-            return  # The client has keys already, this side has none: it could not be believed.
         self._finalWord(self._rejectOut(code, toMilliseconds(retryAfter)))
 
     def _finalWord(self, message: Message) -> None:

@@ -8,10 +8,11 @@ legal, and what it means, is of no concern here.
 from __future__ import annotations
 
 from thing.core.messages import MessageType, Role
-from thing.core.records import RecordReader, TrafficKey, clearRecord
+from thing.core.records import TAG_LENGTH, RecordReader, TrafficKey, clearRecord
 from thing.errors import ErrorCode, RemoteProtocolError
 
 _UPDATES = {Role.CLIENT: MessageType.CKU, Role.SERVER: MessageType.SKU}
+_REJECTS = {Role.CLIENT: MessageType.CHR, Role.SERVER: MessageType.SHR}
 
 
 class MessageReader(RecordReader):
@@ -19,16 +20,20 @@ class MessageReader(RecordReader):
     Makes messages of what the peer sends, one by one.
 
     :ivar key: opens the peer's records; None while they are in the clear.
+    :ivar clearReject: whether a reject may still come in the clear, although there is a key: the
+        peer may have said it before it had one.
     """
 
-    __slots__ = ("_ahead", "_update", "_updated", "key")
+    __slots__ = ("_ahead", "_reject", "_update", "_updated", "clearReject", "key")
 
     def __init__(self, sender: Role) -> None:
         """:param sender: whose messages they are."""
         super().__init__()
         self._update = _UPDATES[sender]
+        self._reject = _REJECTS[sender]
         self._updated = False
         self._ahead: bytes | None = None
+        self.clearReject = False
         self.key: TrafficKey | None = None
 
     def nextMessage(self, limit: int) -> bytes | None:
@@ -46,7 +51,8 @@ class MessageReader(RecordReader):
         if record is None:
             return None
         header, payload = record
-        message = bytes(payload) if self.key is None else self.key.open(header, payload)
+        key = None if self.clearReject and self._isClearReject(payload) else self.key
+        message = bytes(payload) if key is None else key.open(header, payload)
         if not message:
             raise RemoteProtocolError(ErrorCode.RECORD_EMPTY)
         if self._updated:
@@ -54,6 +60,10 @@ class MessageReader(RecordReader):
                 raise RemoteProtocolError(ErrorCode.KEY_UPDATE_REPEATED)
             self._updated = False
         return message
+
+    def _isClearReject(self, payload: memoryview) -> bool:
+        """Whether it is one: what is sealed is longer than its tag."""
+        return len(payload) <= TAG_LENGTH and payload[0] == self._reject
 
     def nextIs(self, kind: MessageType, limit: int) -> bool:
         """
