@@ -99,6 +99,30 @@ class LogTests(FleetCase):
     async def refuse(link: Link) -> None:
         raise RegistryRefused("told to")
 
+    async def test_noStream(self) -> None:
+        """A node that may not read the stream says so, and goes on with all the rest."""
+        self.redis.ask("ACL", "SETUSER", "node", "on", ">secret", "~*", "&*", "+@all")
+        node = await self.node("a", url=self.url)
+        await self.connected(node)
+        link = node.presence._keeper.link
+        for number, right in enumerate(("xread", "xrange", "xrevrange")):
+            self.redis.ask("ACL", "SETUSER", "node", f"-{right}")
+            subscription = node.presence.subscribe(node.told.append)
+            subscription.start()
+            await self.connect(node, f"door-{right}")
+            await self.until(lambda right=right: self.count("for following events", right) >= 1)
+            losses = node.presence._tail.link.losses
+            await self.until(lambda least=losses + 2: node.presence._tail.link.losses >= least)
+            self.assertEqual((node.presence.registry, link.losses), ("impaired", 0))
+            self.assertEqual(self.count("for following events"), number + 1)
+            self.redis.ask("ACL", "SETUSER", "node", f"+{right}")
+            await self.connected(node)
+            del node.told[:]
+            await self.until(lambda: node.presence._tail._following)
+            await self.connect(node, f"lamp-{right}")
+            await self.until(lambda right=right: node.events(f"lamp-{right}"))
+            subscription.cancel()
+
     async def test_reasonChanges(self) -> None:
         """Why a connection is down is said as it is now."""
         rules = ("on", ">secret", "~*", "resetchannels", "+@all")

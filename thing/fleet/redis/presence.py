@@ -222,6 +222,7 @@ class RedisPresence(Service):
 
     async def _prepareToFollow(self, link: Link) -> None:
         await logIn(link, self._address)
+        await self._tail.tryReading(link)
         self._complaints[FOLLOWING].clear()
 
     def _listening(self) -> None:

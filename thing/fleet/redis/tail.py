@@ -109,8 +109,7 @@ class Tail:
         :param makeLink: makes the connection on which the stream is followed, from ``onUp``.
         """
         self.malformed = 0
-        # When it is there again the stream is read on: nothing is lost by that.
-        self.link = makeLink(onUp=self._startFollowing)
+        self.link = makeLink(onUp=self._goOn)
         self._feed = feed
         self._history = history
         self._script = script
@@ -169,9 +168,13 @@ class Tail:
         self._connected = True
         for follower in list(self._followers.values()):
             follower.leaveLocal()
-            follower.after = None
-            follower.subscription.tell(None)
-            self._startReading(follower)
+            self._beginAnew(follower)
+
+    def _beginAnew(self, follower: _Follower) -> None:
+        """Tell of the stream from now on, and that something may be missing."""
+        follower.after = None
+        follower.subscription.tell(None)
+        self._startReading(follower)
 
     def away(self) -> None:
         """Tell of this node only from now on."""
@@ -221,7 +224,9 @@ class Tail:
         except RegistryAway:
             return  # When the registry is back it begins anew.
         except RegistryRefused as error:
-            self._history.drop(str(error))
+            if follower.reading is reading:
+                follower.reading = None
+                self.link.drop(str(error))
 
     async def _waitForRoom(self, follower: _Follower) -> None:
         """Wait until a follower may take more, or is to be told no more."""
@@ -269,6 +274,26 @@ class Tail:
 
     # What comes.
 
+    async def tryReading(self, link: Link) -> None:
+        """
+        Find out whether the stream may be read.
+
+        :param link: a connection to the registry.
+        :raises RegistryRefused: if not.
+        """
+        await self._script.load(link)
+        await link.call("XRANGE", self._key, "0-1", "0-1")
+        await link.call("XREVRANGE", self._key, "+", "-", "COUNT", 1)
+        await link.call("XREAD", "STREAMS", self._key, "$")
+        await self._script.run(link, Read(after="0-0", limit=1, octets=1))
+
+    def _goOn(self) -> None:
+        """Read on, as the connection for that is there again: nothing is lost by that."""
+        for follower in list(self._followers.values()):
+            if self._connected and follower.reading is None:
+                self._beginAnew(follower)  # Reading what was had been refused.
+        self._startFollowing()
+
     def _startFollowing(self) -> None:
         """Read the end of the stream for as long as there is somebody to be told."""
         if not self._following and self.link.up and self._connected and self._latest is not None:
@@ -295,7 +320,7 @@ class Tail:
         except RegistryAway:
             return  # The connection comes back, or the registry is away altogether.
         except RegistryRefused as error:
-            self._history.drop(str(error))
+            self.link.drop(str(error))
         finally:
             self._following = False
 
