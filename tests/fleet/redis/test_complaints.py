@@ -68,6 +68,15 @@ class LogTests(FleetCase):
         self.assertEqual(self.count("is away", "NOAUTH"), 1)
         self.assertEqual(self.count("is down"), 0)
 
+    async def test_noSweeping(self) -> None:
+        """What is refused only after the repair is said once, however often that goes well."""
+        self.redis.ask("ACL", "SETUSER", "node", "on", ">secret", "~*", "&*", "+@all", "-memory")
+        node = await self.node("a", url=self.url, lease=0.9)
+        link = node.presence._keeper.link
+        await self.until(lambda: link.losses >= 4)
+        self.assertGreaterEqual(self.count("is up to date"), 3)
+        self.assertEqual(self.count("is away"), 1)
+
     async def test_noChannels(self) -> None:
         """A node that may not hear the others says so everywhere, though it can write and ask."""
         rules = ("on", ">secret", "~*", "resetchannels", "+@all")

@@ -227,6 +227,8 @@ class Keeper:
                 elif wasConnected:
                     self.outbox.retry()
                 busy = await self._sweep(until)
+                if self.connected:
+                    self._complaints.clear()  # Not before all that a node does was done once.
         except Usurped as error:
             self._losesName(error)
         except RegistryAway:
@@ -287,7 +289,7 @@ class Keeper:
             # Of a connection that is lost already this has no effect.
             self.link.drop(str(error) or type(error).__name__)
         else:
-            self._complaints.clear()
+            self._complaints.reason = ""
             self.connected = True
             self._log.info("The registry {address} is up to date", address=str(self._address))
             self._onConnected()
