@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -86,6 +87,7 @@ class MadeUpFleet:
     :ivar health: the nodes.
     :ivar complete: whether it says that nothing is missing.
     :ivar delivering: is called with each message, and answers.
+    :ivar looked: at how many things it looks for one page.
     :ivar delivered: the messages, each with its id and timeout.
     :ivar asked: how many pages were asked for.
     """
@@ -99,6 +101,7 @@ class MadeUpFleet:
         self.delivered: list[tuple[str, bytes, float]] = []
         self.delivering: Callable[[bytes], Any] = lambda message: b""
         self.asked = 0
+        self.looked = sys.maxsize
         self.feed = Feed(NOW)
         self.moment = NOW
 
@@ -125,17 +128,19 @@ class MadeUpFleet:
     def things(self, after: str, limit: int, wanted: Any) -> Deferred[Page]:
         """List things."""
         self.asked += 1
+        behind = [record for id, record in sorted(self.known.items()) if id > after]
+        looked = behind[: self.looked]
         found = [
             record
-            for id, record in sorted(self.known.items())
-            if id > after
-            and wanted.admits(
+            for record in looked
+            if wanted.admits(
                 record.status,
                 record.node,
-                searchText(id, record.name, record.fingerprint, record.address),
+                searchText(record.id, record.name, record.fingerprint, record.address),
             )
         ]
-        following = found[limit - 1].id if len(found) > limit else None
+        following = looked[-1].id if len(looked) < len(behind) else None
+        following = found[limit - 1].id if len(found) > limit else following
         return succeed(Page(tuple(found[:limit]), following, self.complete))
 
     def thing(self, id: str) -> Deferred[ThingRecord | None]:

@@ -84,6 +84,22 @@ class ListTests(ProcessCase):
         self.assertEqual([json.loads(line)["id"] for line in lines], sorted(self.fleet.known))
         self.assertEqual(self.said, "")
 
+    async def test_longSearch(self) -> None:
+        """What is among many is found, in however many pages the server tells it."""
+        self.fleet.add(*(thing(f"{n:04}") for n in range(1100)), thing("zebra"))
+        self.fleet.looked = 300
+        self.serveFleet()
+        for arguments in (["zebra"], ["zebra", "--all"]):
+            lines = await self.output("ls", *arguments)
+            self.assertEqual([line.split()[0] for line in lines], ["ID", "zebra"])
+            self.assertEqual(self.said, "")
+        lines = await self.output("ls", "--json")
+        self.assertEqual([json.loads(line)["id"] for line in lines], sorted(self.fleet.known)[:500])
+        self.assertEqual(self.said, "thing: there are more; --all lists them\n")
+        self.assertEqual(len(await self.output("ls", "03", "--json")), 130)
+        self.assertEqual(self.said, "")
+        self.assertIn("zebra", "\n".join(await self.output("top", "zebra", "--once")))
+
     async def test_readerGoesAway(self) -> None:
         """Pages that nobody wants to read are not asked for, and that is no mistake."""
         self.fleet.add(*(thing(f"{n:05}") for n in range(20_000)))
@@ -180,11 +196,12 @@ class ListTests(ProcessCase):
 
     async def test_hostile(self) -> None:
         """What a hostile server says is one line, and an exit code that fits."""
+        busy = f'{{"title": "{CLEAR[4:5]}"}}'.encode()
         for octets, code in (
             (answer(b"<html>"), ExitCode.PROTOCOL_ERROR),
             (answer(b'{"things": [{"id": 5}]}'), ExitCode.PROTOCOL_ERROR),
             (answer(b"", "302 Found", f"Location: http://x/{CLEAR}"), ExitCode.PROTOCOL_ERROR),
-            (answer(f'{{"title": "{CLEAR[4:5]}"}}'.encode(), "503 Busy"), ExitCode.NOT_CONNECTED),
+            (answer(busy, "503 Busy", OWN), ExitCode.NOT_CONNECTED),
             (answer(b'{"title": "No."}', "401 No", OWN), ExitCode.NO_ACCESS),
         ):
             self.serveOctets(octets)

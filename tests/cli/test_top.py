@@ -20,7 +20,7 @@ from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
-from tests.cli.madeup import CLEAR, FleetCase, answer, reactor, thing
+from tests.cli.madeup import CLEAR, OWN, FleetCase, answer, reactor, thing
 from tests.cli.test_process import PROJECT
 from thing.cli.exits import ExitCode
 from thing.fleet import Status
@@ -350,7 +350,7 @@ class StateTests(TopCase):
 
     async def test_refused(self) -> None:
         """What will not change by itself ends it at the first look, in one line."""
-        self.serveOctets(answer(b'{"title": "A token is needed."}', "401 No"))
+        self.serveOctets(answer(b'{"title": "A token is needed."}', "401 No", OWN))
         terminal = self.top()
         await self.assertEnds(terminal, ExitCode.NO_ACCESS)
         after = terminal.out.rpartition(LEAVE_SCREEN)[2]

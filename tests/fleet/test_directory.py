@@ -75,7 +75,7 @@ class DirectoryTests(SynchronousTestCase):
 
     def test_longSearch(self) -> None:
         """Who looks for few among many gets short pages, and goes on behind what was looked at."""
-        self.patch(directory, "MOST_SCANNED", 3)
+        self.patch(directory, "LOOKED", 3)
         self.enter(*"abcdefg")
         wanted = Filter(text="SHA256:y")
         followers = []

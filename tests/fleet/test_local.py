@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import CancelledError
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -18,6 +19,7 @@ from thing.events import Cause
 from thing.fleet import Filter, Kind, MemoryPresence, NotLost, NotPresent, Status, Twins, directory
 from thing.fleet.damper import FIRST_WAIT, TAKEOVERS
 from thing.fleet.directory import MOST_ENDINGS
+from thing.fleet.searching import SEARCH_TIME
 
 
 class JoinTests(PresenceCase):
@@ -525,19 +527,47 @@ class ListTests(PresenceCase):
         self.assertEqual((len(page.things), page.following), (11, None))
 
     def test_longSearch(self) -> None:
-        """However many are known, no page takes long to make: it ends early, another follows."""
+        """However many are known, one among them is found; others have their turn meanwhile."""
         presence = self.fleet()
-        self.patch(directory, "MOST_SCANNED", 4)
-        seen, after, pages = [], "", 0
-        while True:
-            page = self.successResultOf(presence.things(after, 3, Filter(text="lamp 9")))
-            seen += [record.id for record in page.things]
-            pages += 1
-            if page.following is None:
-                break
-            self.assertGreater(page.following, after)
-            after = page.following
-        self.assertEqual((seen, pages), (["lamp 9"], 3))
+        self.patch(directory, "LOOKED", 4)
+        searching = presence.things("", 3, Filter(text="lamp 9"))
+        self.assertNoResult(searching)
+        self.clock.advance(0.0)
+        page = self.successResultOf(searching)
+        self.assertEqual([record.id for record in page.things], ["lamp 9"])
+        self.assertIsNone(page.following)
+
+    def test_tooLongSearch(self) -> None:
+        """A page that takes too long is told as it is, and another follows."""
+        presence = self.fleet()
+        self.patch(directory, "LOOKED", 4)
+        searching = presence.things("", 3, Filter(text="lamp 9"))
+        self.clock.advance(SEARCH_TIME)
+        page = self.successResultOf(searching)
+        self.assertEqual((page.things, page.following), ((), "lamp 7"))
+        page = self.successResultOf(presence.things("lamp 7", 3, Filter(text="lamp 9")))
+        self.assertEqual(
+            ([record.id for record in page.things], page.following), (["lamp 9"], None)
+        )
+
+    def test_fullInSlices(self) -> None:
+        """A page is as full as it is asked for, of whatever slices it is made."""
+        presence = self.fleet()
+        self.patch(directory, "LOOKED", 4)
+        searching = presence.things("", 5, Filter(text="lamp"))
+        self.clock.advance(0.0)
+        page = self.successResultOf(searching)
+        self.assertEqual([record.id for record in page.things], [f"lamp {n}" for n in range(5)])
+        self.assertEqual(page.following, "lamp 4")
+
+    def test_searchGivenUp(self) -> None:
+        """Who does not wait any more stops the search."""
+        presence = self.fleet()
+        self.patch(directory, "LOOKED", 4)
+        searching = presence.things("", 3, Filter(text="lamp 9"))
+        searching.cancel()
+        self.failureResultOf(searching, CancelledError)
+        self.assertEqual([call for call in self.clock.getDelayedCalls() if call.getTime() == 0], [])
 
     def test_goneCostNothing(self) -> None:
         """Who asks for those that are here does not wait for a look at all that are gone."""
@@ -547,7 +577,7 @@ class ListTests(PresenceCase):
             pair.client.goodbye()
             pair.pump()
         self.connect(presence, "here")
-        self.patch(directory, "MOST_SCANNED", 1)
+        self.patch(directory, "LOOKED", 2)
         self.assertEqual(self.ids(presence), ["here"])
 
     def test_filters(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import click
@@ -18,7 +19,7 @@ from thing.cli.formats import (
     visible,
 )
 from thing.cli.output import asLine, endingQuietly, write
-from thing.cli.records import Page, Row, pages
+from thing.cli.records import PAGE, Row, pages
 
 __all__ = ["INCOMPLETE", "Listing", "Table"]
 
@@ -84,7 +85,7 @@ class Listing:
     def __init__(self, query: Query, everything: bool, asJson: bool) -> None:
         """
         :param query: which things.
-        :param everything: whether to go on after the first page.
+        :param everything: whether to list more than the first of them.
         :param asJson: whether to print JSON.
         """
         self._query = query
@@ -99,18 +100,21 @@ class Listing:
         :param api: the server.
         :raises CommandError: if it does not answer, or nonsense.
         """
-        complete = True
+        complete, left = True, sys.maxsize if self._everything else PAGE
         with endingQuietly(ExitCode.INTERRUPTED):
             for page in pages(api, self._query, self._asJson):
-                write(self._lines(page))
                 complete = complete and page.complete
-                if page.following is not None and not self._everything:
+                rows = page.rows[:left]
+                left -= len(rows)
+                if rows or page.following is None:  # Else it is still searched.
+                    write(self._lines(rows))
+                if len(rows) < len(page.rows) or (left == 0 and page.following is not None):
                     complain("there are more; --all lists them")
                     break
         if not complete:
             complain(INCOMPLETE)
 
-    def _lines(self, page: Page) -> Iterator[str]:
+    def _lines(self, rows: Sequence[Row]) -> Iterator[str]:
         if self._asJson:
-            return (asLine(row.found) for row in page.rows)
-        return self._table.lines(page.rows)
+            return (asLine(row.found) for row in rows)
+        return self._table.lines(rows)

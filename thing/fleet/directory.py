@@ -18,8 +18,8 @@ from thing.fleet.sessions import LocalSession
 MOST_GONE = 100_000
 """How many things that are gone are remembered; who went first is forgotten first."""
 
-MOST_SCANNED = 10_000
-"""How many things are looked at for one page; a page may be short for that."""
+LOOKED = 2000
+"""How many things are looked at in one go: others wait meanwhile."""
 
 MOST_ENDINGS = 5
 """How many ends of earlier sessions are remembered of each thing."""
@@ -98,12 +98,12 @@ class Directory:
 
     def page(self, after: str, limit: int, wanted: Filter) -> Page:
         """
-        List things in the order of their ids.
+        List things in the order of their ids, as far as one look goes.
 
         :param after: the id behind which to begin; the empty string for the first.
         :param limit: how many at most.
         :param wanted: which.
-        :return: the page; it may be short, and another follow all the same.
+        :return: a slice of the page; it may be short, and another follow all the same.
         """
         found: list[ThingRecord] = []
         for looked, (id, record) in enumerate(self._list(after, wanted), 1):
@@ -111,7 +111,7 @@ class Directory:
                 if len(found) == limit:
                     return Page(tuple(found), found[-1].id)
                 found.append(record)
-            if looked == MOST_SCANNED:
+            if looked == LOOKED:
                 return Page(tuple(found), id)
         return Page(tuple(found), None)
 

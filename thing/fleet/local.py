@@ -31,15 +31,18 @@ from thing.events import (
 from thing.fleet.damper import Damper
 from thing.fleet.directory import MOST_GONE, Directory
 from thing.fleet.model import (
+    Filter,
     FleetEvent,
     Kind,
     NotPresent,
+    Page,
     ThingRecord,
     Twins,
     endingData,
     keyOf,
     messageData,
 )
+from thing.fleet.searching import fill
 from thing.fleet.sessions import LocalSession, joinedData, markOf
 from thing.identity import Identity
 from thing.session.addresses import formatAddress
@@ -333,6 +336,21 @@ class LocalRegistry:
         if here is None:
             raise NotPresent(f"{id} is not here")
         return here
+
+    async def page(self, after: str, limit: int, wanted: Filter) -> Page:
+        """
+        List things of this node in the order of their ids.
+
+        :param after: the id behind which to begin; the empty string for the first.
+        :param limit: how many at most.
+        :param wanted: which.
+        :return: the page; it may be short, and another follow all the same.
+        """
+
+        async def look(behind: str, most: int) -> Page:
+            return self.directory.page(behind, most, wanted)
+
+        return await fill(look, after, limit, self.factory.clock)
 
     def find(self, id: str) -> ThingRecord | None:
         """

@@ -77,7 +77,7 @@ class MemoryPresence:
         :param wanted: which.
         :return: fires with the page; it may be short, and another follow all the same.
         """
-        return succeed(self.local.directory.page(after, limit, wanted))
+        return Deferred.fromCoroutine(self.local.page(after, limit, wanted))
 
     def thing(self, id: str) -> Deferred[ThingRecord | None]:
         """

@@ -60,6 +60,19 @@ test('what the server says is wrong is told as it says it, or else by its status
   assert.deepEqual(await problemOf(api.request('GET', 'a')), [500, 'The server answered 500', '']);
 });
 
+test('a search that found nothing yet goes on until it finds something, or nothing is left',
+  async () => {
+  const page = (things, following) => [200, JSON.stringify({things, following})];
+  const {api, asked} = apiWith('', page([], 'door 9'), page([], 'k&l'), page([{id: 'z'}], 'z'),
+    page([], 'm'), page([], null));
+  const question = new URLSearchParams({limit: 50, q: 'z'});
+  assert.deepEqual((await api.things(question)).answer.things, [{id: 'z'}]);
+  assert.deepEqual(asked.map((one) => one.path), ['things?limit=50&q=z',
+    'things?limit=50&q=z&after=door+9', 'things?limit=50&q=z&after=k%26l']);
+  assert.deepEqual((await api.things(question)).answer, {things: [], following: null});
+  assert.equal(String(question), 'limit=50&q=z');
+});
+
 test('that a thing is unknown is believed of the server alone, which names it', async () => {
   const ours = '{"title": "Nobody has heard of this thing.", "status": 404, "id": "hall/lamp"}';
   const {api, asked} = apiWith('', [404, ours], [404, ours], [404, '<html>Not Found</html>'],

@@ -88,7 +88,13 @@ test('that events do not come is said once the server answers other questions', 
 });
 
 test('the pause between questions doubles with each failure, up to fifteen seconds', () => {
-  assert.deepEqual([0, 1, 2, 3, 4, 2000].map(pauseOfPoll), [2000, 4000, 8000, 15000, 15000, 15000]);
+  assert.deepEqual([0, 1, 2, 3, 4, 2000].map((failures) => pauseOfPoll(failures)),
+    [2000, 4000, 8000, 15000, 15000, 15000]);
+});
+
+test('what takes the server long is asked for less often', () => {
+  assert.deepEqual([0, 500, 1000, 20000].map((took) => pauseOfPoll(0, took)),
+    [2000, 2000, 3000, 15000]);
 });
 
 test('the pause of the stream doubles, too, and half of it is chance', () => {

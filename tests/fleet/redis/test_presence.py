@@ -17,7 +17,17 @@ from tests.fleet.redis.redises import SHORT, FleetCase, Node
 from thing import EndReason, ErrorCode, IdentityKey, LocalProtocolError
 from thing.errors import ReplyStatus, RequestFailed, RequestTimedOut
 from thing.events import Cause
-from thing.fleet import FedEvent, Filter, IPresence, Kind, NotPresent, Status, Twins
+from thing.fleet import (
+    FedEvent,
+    Filter,
+    IPresence,
+    Kind,
+    NotPresent,
+    Status,
+    Twins,
+    searching,
+)
+from thing.fleet.redis import queries
 from thing.fleet.redis.admission import BUSY_TIME
 from thing.fleet.redis.connection import ANSWER_TIME, Link
 from thing.fleet.redis.script import Bounds
@@ -182,6 +192,21 @@ class SharedTests(FleetCase):
         await self.until(lambda: self.kindsOf("thing-03") == ["joined", "left"])
         self.assertEqual(await self.listed(nodes[2], 9, Filter(status=Status.GONE)), [["thing-03"]])
         self.assertEqual(await self.listed(nodes[2], 9, Filter(text="g-03")), [[]])
+
+    async def test_longSearch(self) -> None:
+        """One among many is found, however many are looked at, or else another page follows."""
+        node = await self.node("a")
+        await self.connected(node)
+        names = [f"thing-{number:02}" for number in range(12)]
+        for name in names:
+            await self.connect(node, name)
+        await self.until(lambda: self.kindsOf(names[-1]) == ["joined"])
+        self.patch(queries, "LOOKED", 2)
+        wanted = Filter(text="G-09")
+        self.assertEqual(await self.listed(node, 5, wanted), [["thing-09"]])
+        self.assertEqual(await self.listed(node, 99, Filter(node="a")), [names])
+        self.patch(searching, "SEARCH_TIME", 0.0)
+        self.assertEqual(await self.listed(node, 5, wanted), [[], [], [], [], ["thing-09"], [], []])
 
     async def listed(self, node: Node, limit: int, wanted: Filter) -> list[list[str]]:
         """All pages, as ids."""

@@ -77,6 +77,7 @@ class Registry:
     ) -> Held:
         """A session."""
         chosen = {"told": sequence, "status": "present", "key": "key", "lastWord": "", **more}
+        chosen.setdefault("text", f"{id}\nname\nsha256:x\n192.0.2.1:1")
         return Held(
             id=id,
             session=session,
@@ -171,10 +172,15 @@ class Registry:
         wrong = [Claim(id=id, session=session) for id, session in words]
         self.run(Disown(node=node, most=MOST, claims=wrong))
 
-    def listed(self, which: str) -> list[bytes]:
+    def look(self, which: str = "here", after: str = "", **wanted: Any) -> tuple[str, str]:
+        """The last thing that was looked at, and those that are asked for."""
+        chosen = {"count": 10, "most": 10, "text": "", "node": "", "status": "", **wanted}
+        last, rows = self.run(List(set=which, after=after, fields=FIELDS, **chosen))
+        return last.decode(), " ".join(row[0].decode() for row in rows)
+
+    def listed(self, which: str) -> list[str]:
         """The ids of the first things."""
-        _, rows = self.run(List(set=which, after="", count=10, fields=FIELDS))
-        return [row[0] for row in rows]
+        return self.look(which)[1].split()
 
     def record(self, id: str = "lamp") -> Any:
         """What is stored of a thing."""
@@ -306,6 +312,66 @@ class HoldTests(ScriptCase):
             self.assertEqual(self.registry.feed()[-1].data["fromNode"], "a")
 
 
+class ListTests(ScriptCase):
+    """Looking for things."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        for id, node in (("bell", "b"), ("door", "a"), ("lamp", "b"), ("lock", "a")):
+            self.registry.join(node, f"{id}-1", id=id, status="late" if id == "lock" else "present")
+
+    def test_wanted(self) -> None:
+        """By text, by node and by status, and by all of them; nothing asks for everything."""
+        look = self.registry.look
+        self.assertEqual(look(), ("", "bell door lamp lock"))
+        self.assertEqual(look(text="l"), ("", "bell lamp lock"))
+        self.assertEqual(look(text="192.0.2."), ("", "bell door lamp lock"))
+        self.assertEqual(look(text="zebra"), ("", ""))
+        self.assertEqual(look(node="b"), ("", "bell lamp"))
+        self.assertEqual(look(node=""), ("", "bell door lamp lock"))
+        self.assertEqual(look(status="late"), ("", "lock"))
+        self.assertEqual(look(text="lock", node="a", status="late"), ("", "lock"))
+        self.assertEqual(look(text="lock", node="b"), ("", ""))
+
+    def test_noText(self) -> None:
+        """A node is no part of the text, nor a text the beginning of a node."""
+        look = self.registry.look
+        self.assertEqual(look(text="b"), ("", "bell"))
+        self.assertEqual(look(node="bell"), ("", ""))
+        self.assertEqual(look(text="b\0bell"), ("", ""))
+
+    def test_bounds(self) -> None:
+        """It says how far it looked: at so many, or until it had found enough."""
+        look = self.registry.look
+        self.assertEqual(look(text="lamp", count=2), ("door", ""))
+        self.assertEqual(look(text="lamp", count=2, after="door"), ("lock", "lamp"))
+        self.assertEqual(look(text="lamp", count=2, after="lock"), ("", ""))
+        self.assertEqual(look(text="l", most=1), ("bell", "bell"))
+        self.assertEqual(look(text="l", most=2, after="bell"), ("", "lamp lock"))
+        self.assertEqual(look(most=2, count=2), ("door", "bell door"))
+
+    def test_moved(self) -> None:
+        """What is searched goes with the thing: to another node, and when it is forgotten."""
+        look, client = self.registry.look, self.registry.client
+        self.registry.join("a", "lamp-2", id="lamp", epoch=9, text="lamp\nelsewhere")
+        self.assertEqual((look(node="b")[1], look(text="elsewhere")[1]), ("bell", "lamp"))
+        self.registry.leave("bell-1", 2, "bell")
+        self.assertEqual((look(text="bell")[1], look("ids", text="bell")[1]), ("", "bell"))
+        self.registry.sweep(keep=-1)
+        self.assertEqual(look("ids", text="bell")[1], "")
+        self.assertEqual(client.ask("HLEN", f"{PREFIX}texts"), 3)
+
+    def test_lost(self) -> None:
+        """What somebody else put there is found by its id; what was lost a node brings again."""
+        look, client = self.registry.look, self.registry.client
+        client.ask("DEL", f"{PREFIX}texts")
+        self.assertEqual((look(text="lamp")[1], look(node="b")[1]), ("lamp", "bell lamp"))
+        self.assertEqual(look(text="sha256")[1], "")
+        held = self.registry.held("lamp-1", "lamp")
+        self.registry.run(Restore(node="b", most=MOST, sessions=[held]))
+        self.assertEqual(look(text="sha256")[1], "lamp")
+
+
 class ReadTests(ScriptCase):
     """Reading the stream in pieces."""
 
@@ -393,8 +459,8 @@ class SpoiltTests(ScriptCase):
                 self.registry.restore("a", "s1")
                 self.assertEqual(self.registry.renew(node, first=False), b"kept", (name, node))
             self.registry.sweep()
-            self.assertEqual(self.registry.listed("here")[0], b"lamp", name)
-            self.assertEqual(self.registry.listed("ids")[0], b"lamp", name)
+            self.assertEqual(self.registry.listed("here")[0], "lamp", name)
+            self.assertEqual(self.registry.listed("ids")[0], "lamp", name)
             self.assertEqual(self.registry.mine("a")[1], [(b"lamp", b"s1")], name)
 
     def test_deleted(self) -> None:
@@ -404,7 +470,7 @@ class SpoiltTests(ScriptCase):
             self.spoil("DEL", f"{PREFIX}{name}")
             self.assertEqual(self.registry.renew("a", first=False), b"new", name)
             self.assertEqual(self.registry.restore("a", "s1")[0], b"same", name)
-            self.assertEqual(self.registry.listed(name)[0], b"lamp", name)
+            self.assertEqual(self.registry.listed(name)[0], "lamp", name)
             self.assertEqual(self.registry.renew("a", first=False), b"kept", name)
 
     def test_exhausted(self) -> None:

@@ -179,7 +179,7 @@ class FleetApi:
             wanted = Filter(
                 text=query.one("q"),
                 status=None if status is None else Status(status),
-                node=query.one("node"),
+                node=query.one("node") or None,
             )
         except ValueError:
             raise Problem(400, "status is not present, late or gone.", parameter="status") from None

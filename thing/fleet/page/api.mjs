@@ -63,6 +63,17 @@ export class Api {
     }
   }
 
+  // Ask for things. A search that took the server too long is gone on with where it ended, until
+  // something is found or nothing is left.
+  async things(question, options) {
+    for (const wanted = new URLSearchParams(question); ;) {
+      const found = await this.request('GET', `things?${wanted}`, options);
+      const {things, following} = found.answer;
+      if (things.length || following === null) return found;
+      wanted.set('after', following);
+    }
+  }
+
   // Ask about one thing; return its record, or null if the server knows nothing of it.
   async thing(id, options) {
     try {

@@ -4,9 +4,12 @@
 import {timeOfDay} from './text.mjs';
 
 const POLL = 2000; // Milliseconds between two questions about what is visible.
+const LEISURE = 3; // So many times what a question took passes until the next one.
 const SLOWEST = 15000; // Between two tries, at most, while the server does not answer.
 
-export const pauseOfPoll = (failures) => Math.min(SLOWEST, POLL * 2 ** failures);
+// took: how long the latest question did; what is much work shall not be all work.
+export const pauseOfPoll = (failures, took = 0) =>
+  Math.min(SLOWEST, Math.max(POLL * 2 ** failures, LEISURE * took));
 
 // Chance, from 0 to 1, spreads the pages that come back after a restart.
 export function pauseOfStream(failures, chance) {

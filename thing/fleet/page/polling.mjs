@@ -26,6 +26,7 @@ class Poller {
 
   async #run() {
     const control = this.#control = new AbortController();
+    const asked = performance.now();
     try {
       const nothing = await this.work(control.signal) === false;
       if (nothing || control !== this.#control) return;
@@ -36,7 +37,8 @@ class Poller {
       this.#failures += 1;
       this.pollers.failed(error);
     }
-    this.#timer = setTimeout(() => this.#run(), pauseOfPoll(this.#failures));
+    const pause = pauseOfPoll(this.#failures, performance.now() - asked);
+    this.#timer = setTimeout(() => this.#run(), pause);
   }
 }
 

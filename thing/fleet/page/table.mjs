@@ -13,7 +13,7 @@ import {count, counted, dateAndTime, duration, octets, roundTrip, visible} from 
 
 const things = pollers.add(async (signal) => {
   const asked = performance.now();
-  const {answer, date} = await api.request('GET', `things?${view.question()}`, {signal});
+  const {answer, date} = await api.things(view.question(), {signal});
   if (signal.aborted) return;
   setServerTime(answer, date);
   listing.takePage(answer, asked, performance.now());
@@ -168,7 +168,7 @@ function paintEmpty(shown) {
   $('things').hidden = shown === 0;
   $('clear').hidden = !loaded || !view.filtered;
   const [title, text] = !loaded
-    ? [link.trouble ? 'No answer yet' : 'Asking the server', '']
+    ? [link.trouble ? 'No answer yet' : view.filtered ? 'Searching' : 'Asking the server', '']
     : view.filtered ? ['No thing matches', 'None of those here now has this text, status and node.']
       : ['No thing is here yet', 'As soon as one connects, it appears here.'];
   setText($('empty-title'), title);

@@ -59,6 +59,7 @@ class Held:
     :ivar name: of the identity; empty if it has none.
     :ivar fingerprint: of the identity's key.
     :ivar address: from where it came.
+    :ivar text: what :func:`~thing.fleet.model.searchText` makes of all that.
     :ivar ttl: for how long it lives without a heartbeat, milliseconds.
     :ivar group: the key exchange that was agreed upon.
     :ivar aead: the cipher that was agreed upon.
@@ -80,6 +81,7 @@ class Held:
     name: str
     fingerprint: str
     address: str
+    text: str
     ttl: int
     group: str
     aead: str
@@ -328,11 +330,15 @@ class Find(Operation):
 @dataclass(frozen=True, kw_only=True)
 class List(Operation):
     """
-    Ask what is known of the things behind one, in the order of their ids.
+    Look at the things behind one, in the order of their ids, and tell what is known of some.
 
     :ivar set: ``here`` for those that are here, ``ids`` for all.
     :ivar after: the id behind which to begin; empty for the first.
-    :ivar count: of how many.
+    :ivar count: how many to look at.
+    :ivar most: how many to tell of at most.
+    :ivar text: only of those with this in what they are searched by; empty for any.
+    :ivar node: only of those of this node; empty for any.
+    :ivar status: only of those with this status; empty for any.
     :ivar fields: what of each, as :data:`~thing.fleet.redis.rows.FIELDS`.
     """
 
@@ -340,6 +346,10 @@ class List(Operation):
     set: str
     after: str
     count: int
+    most: int
+    text: str
+    node: str
+    status: str
     fields: Sequence[str]
 
 

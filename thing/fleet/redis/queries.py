@@ -6,14 +6,14 @@ It reads, and changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, FirstError, gatherResults
 
 from thing.errors import ThingError
-from thing.fleet.directory import MOST_SCANNED
 from thing.fleet.local import LocalRegistry
 from thing.fleet.model import Filter, NodeRecord, Page, Status, ThingRecord, searchText
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
@@ -21,12 +21,16 @@ from thing.fleet.redis.inbox import Inbox
 from thing.fleet.redis.keeper import Keeper
 from thing.fleet.redis.operations import Find, List, Nodes
 from thing.fleet.redis.rows import FIELDS, MALFORMED, nodesOf, realOf, recordOf, trafficOf
+from thing.fleet.searching import fill
 
 MEASURE_TIME = 0.5
 """How long a page waits for the figures of other nodes, seconds."""
 
-SCANNED = 200
-"""How many things are looked at in one go."""
+LOOKED = 1000
+"""How many things the registry looks at in one go: others wait meanwhile."""
+
+TOLD = 200
+"""How many of them it tells of."""
 
 
 class Queries:
@@ -54,6 +58,7 @@ class Queries:
         self._inbox = inbox
         self._local = local
         self._own = own
+        self._clock = local.factory.clock
 
     async def things(self, after: str, limit: int, wanted: Filter) -> Page:
         """
@@ -65,9 +70,11 @@ class Queries:
         :return: the page.
         """
         try:
-            return await self._page(after, limit, wanted)
+            self._checkConnected()
+            page = await fill(partial(self._look, wanted), after, limit, self._clock)
+            return replace(page, things=tuple(await self._measured(page.things)))
         except (RegistryAway, RegistryRefused):
-            known = self._local.directory.page(after, limit, wanted)
+            known = await self._local.page(after, limit, wanted)
             return replace(known, complete=False)
 
     async def thing(self, id: str) -> ThingRecord | None:
@@ -95,35 +102,28 @@ class Queries:
         found = self._records(await self._keeper.ask(Find(ids=[id], fields=FIELDS)))
         return found[0] if found else None
 
-    async def _page(self, after: str, limit: int, wanted: Filter) -> Page:
-        self._checkConnected()
-        found: list[ThingRecord] = []
-        which = "here" if wanted.status is not Status.GONE else "ids"
-        following: str | None = after
-        # One more tells whether another page follows; who filters has to look at many.
-        count = SCANNED if wanted.text or wanted.node or wanted.status else limit + 1
-        for _ in range(MOST_SCANNED // SCANNED):
-            rows, following = await self._scan(which, following or "", min(count, SCANNED))
-            for record in rows:
-                text = searchText(record.id, record.name, record.fingerprint, record.address)
-                if wanted.admits(record.status, record.node, text):
-                    found.append(record)
-            if following is None or len(found) > limit:
-                break
-        if len(found) > limit:
-            following = found[limit - 1].id
-        return Page(tuple(await self._measured(found[:limit])), following)
-
-    async def _scan(
-        self, which: str, after: str, count: int
-    ) -> tuple[list[ThingRecord], str | None]:
+    async def _look(self, wanted: Filter, after: str, limit: int) -> Page:
+        most = min(limit + 1, TOLD)  # One more tells whether another page follows.
+        every = wanted == Filter()
+        listing = List(
+            set="ids" if wanted.status is Status.GONE else "here",
+            after=after,
+            count=most if every else LOOKED,
+            most=most,
+            text=(wanted.text or "").casefold(),
+            node=wanted.node or "",
+            status=wanted.status.value if wanted.status else "",
+            fields=FIELDS,
+        )
         try:
-            listing = List(set=which, after=after, count=count, fields=FIELDS)
             last, rows = await self._keeper.ask(listing)
             following = last.decode() or None
         except MALFORMED:
             raise RegistryAway("the registry's answer makes no sense") from None
-        return self._records(rows), following
+        found = [each for each in self._records(rows) if _admitted(each, wanted)]
+        if len(found) > limit:
+            following = found[limit - 1].id
+        return Page(tuple(found[:limit]), following)
 
     def _records(self, rows: Any) -> list[ThingRecord]:
         records = [recordOf(row) for row in rows or []]
@@ -131,7 +131,7 @@ class Queries:
         self.malformed += len(records) - len(found)
         return found
 
-    async def _measured(self, records: list[ThingRecord]) -> list[ThingRecord]:
+    async def _measured(self, records: Sequence[ThingRecord]) -> list[ThingRecord]:
         """Add what only the nodes of the things know, as far as they say so in time."""
         nodes: dict[str, list[str]] = {}
         for record in records:
@@ -195,3 +195,9 @@ class Queries:
     def _checkConnected(self) -> None:
         if not self._keeper.connected:
             raise RegistryAway("the registry cannot be reached")
+
+
+def _admitted(record: ThingRecord, wanted: Filter) -> bool:
+    """Whether a thing is asked for; the registry knows only about what it was told."""
+    text = searchText(record.id, record.name, record.fingerprint, record.address)
+    return wanted.admits(record.status, record.node, text)

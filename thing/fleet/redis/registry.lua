@@ -8,6 +8,7 @@
 --   PREFIXids       a sorted set, all scores 0: the ids of all things that are known
 --   PREFIXhere      likewise of those that are here
 --   PREFIXgone      a sorted set: the ids of those that are gone, by when, milliseconds
+--   PREFIXtexts     a hash: of each thing its node, a zero, and what it is searched by
 --   PREFIXn:NODE    a set: the ids of the things that a node has
 --   PREFIXleases    a sorted set: nodes, by when their lease runs out, milliseconds
 --   PREFIXowners    a hash: the process that has a node's name
@@ -190,6 +191,7 @@ local function forget(id)
   note('ZREM', P .. 'ids', id)
   note('ZREM', P .. 'here', id)
   note('ZREM', P .. 'gone', id)
+  note('HDEL', P .. 'texts', id)
   note('DEL', P .. 't:' .. id)
 end
 
@@ -255,16 +257,17 @@ local function damp(id)
   return wait
 end
 
--- Have a thing in the sets of those that are here.
-local function enlist(thing)
+-- Have a thing in the sets of those that are here, and found by what it is searched by.
+local function enlist(thing, text)
   note('SADD', P .. 'n:' .. thing.node, thing.id)
   note('ZADD', P .. 'here', 0, thing.id)
   note('ZADD', P .. 'ids', 0, thing.id)
+  note('HSET', P .. 'texts', thing.id, thing.node .. '\0' .. text)
 end
 
 -- Write a session down as what its thing has now.
-local function store(thing, status, told, fields)
-  enlist(thing)
+local function store(thing, status, told, text, fields)
+  enlist(thing, text)
   note('ZREM', P .. 'gone', thing.id)
   note('HSET', P .. 't:' .. thing.id, 'node', thing.node, 'session', thing.session,
     'epoch', whole(thing.epoch), 'sequence', whole(thing.sequence), 'status', status,
@@ -314,7 +317,7 @@ local function hold(node, most, fresh, refuse, held)
     end
     if stored.session == new.session then
       if stored.here and stored.node == node then
-        enlist(stored) -- Should it be there no more.
+        enlist(stored, held.text) -- Should it be there no more.
         return { 'same', whole(stored.epoch), whole(stored.sequence) }
       end
       new.epoch, told = math.max(new.epoch, stored.epoch), stored.told
@@ -333,7 +336,7 @@ local function hold(node, most, fresh, refuse, held)
   elseif not fresh and ofOneSession(new) then
     new.epoch = math.max(new.epoch, NOW) -- Nothing is kept of such a thing, its events neither.
   end
-  store(new, held.status, told, {
+  store(new, held.status, told, held.text, {
     'seen', held.at, 'lastWord', held.lastWord, 'name', held.name,
     'fingerprint', held.fingerprint, 'address', held.address, 'ttl', whole(held.ttl),
     'group', held.group, 'aead', held.aead, 'resumed', held.resumed and '1' or '0',
@@ -441,7 +444,7 @@ local function sound(node)
   local count, wrong = {}, {}
   for name, command in pairs({
     ids = 'ZCARD', here = 'ZCARD', gone = 'ZCARD', leases = 'ZCARD', lost = 'ZCARD',
-    owners = 'HLEN', nodes = 'HLEN', feed = 'XLEN', ['n:' .. node] = 'SCARD',
+    owners = 'HLEN', nodes = 'HLEN', texts = 'HLEN', feed = 'XLEN', ['n:' .. node] = 'SCARD',
   }) do
     count[name] = reading(command, P .. name)
     if not count[name] then
@@ -600,12 +603,38 @@ function OPS.find(o)
   return rowsOf(o.ids, o.fields)
 end
 
--- Go through the things in the order of their ids. Answers the last id that was looked at, or
--- nothing after the last, and the rows.
+-- Whether a thing is asked for. Of one that somebody else has put there the id is searched.
+local function wanted(o, id, entry)
+  if o.text ~= '' or o.node ~= '' then
+    entry = entry or (reading('HGET', P .. 't:' .. id, 'node') or '') .. '\0' .. id
+    local zero = string.find(entry, '\0', 1, true) or #entry + 1
+    if o.node ~= '' and string.sub(entry, 1, zero - 1) ~= o.node
+      or not string.find(entry, o.text, zero + 1, true) then
+      return false
+    end
+  end
+  return o.status == '' or reading('HGET', P .. 't:' .. id, 'status') == o.status
+end
+
+-- Look at some things in the order of their ids. Answers the last that was looked at, or nothing
+-- after the last of all, and the rows of those that are asked for.
 function OPS.list(o)
   local from = o.after == '' and '-' or '(' .. o.after
   local ids = redis.call('ZRANGEBYLEX', P .. o.set, from, '+', 'LIMIT', 0, o.count)
-  return { #ids == o.count and ids[#ids] or '', rowsOf(ids, o.fields) }
+  local last = #ids == o.count and ids[#ids] or ''
+  local searches = #ids > 0 and (o.text ~= '' or o.node ~= '')
+  local texts = searches and reading('HMGET', P .. 'texts', unpack(ids)) or {}
+  local found = {}
+  for at, id in ipairs(ids) do
+    if wanted(o, id, texts[at]) then
+      found[#found + 1] = id
+      if #found == o.most and at < #ids then
+        last = id
+        break
+      end
+    end
+  end
+  return { last, rowsOf(found, o.fields) }
 end
 
 -- What happened. Answers whether there may be more, and entries of the stream: one at least if

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from thing.fleet.model import Ending, FleetEvent, Kind, messageData
+from thing.fleet.model import Ending, FleetEvent, Kind, messageData, searchText
 from thing.fleet.redis.operations import Held, LastWord, Leave, Tell
 from thing.fleet.redis.outbox import Write
 from thing.fleet.redis.script import asJson
@@ -98,6 +98,7 @@ def _held(session: LocalSession, sequence: int, told: int, at: str, data: dict[s
     """All that is kept of a session, with the event that tells of it."""
     agreed = session.protocol.session
     assert agreed is not None, "the session was up"
+    peer = agreed.peer
     return Held(
         id=session.id,
         session=session.session,
@@ -110,9 +111,10 @@ def _held(session: LocalSession, sequence: int, told: int, at: str, data: dict[s
         at=at,
         data=asJson(data),
         lastWord=_lastWordOf(session),
-        name=agreed.peer.name or "",
-        fingerprint=agreed.peer.fingerprint,
+        name=peer.name or "",
+        fingerprint=peer.fingerprint,
         address=session.address,
+        text=searchText(session.id, peer.name, peer.fingerprint, session.address),
         ttl=int((session.protocol.ttl or 0.0) * 1000),
         group=agreed.group,
         aead=agreed.aead,
