@@ -604,16 +604,16 @@ function OPS.find(o)
 end
 
 -- Whether a thing is asked for. Of one that somebody else has put there the id is searched.
-local function wanted(o, id, entry)
-  if o.text ~= '' or o.node ~= '' then
+local function wanted(id, entry, text, node, status)
+  if text ~= '' or node ~= '' then
     entry = entry or (reading('HGET', P .. 't:' .. id, 'node') or '') .. '\0' .. id
     local zero = string.find(entry, '\0', 1, true) or #entry + 1
-    if o.node ~= '' and string.sub(entry, 1, zero - 1) ~= o.node
-      or not string.find(entry, o.text, zero + 1, true) then
+    if node ~= '' and string.sub(entry, 1, zero - 1) ~= node
+      or not string.find(entry, text, zero + 1, true) then
       return false
     end
   end
-  return o.status == '' or reading('HGET', P .. 't:' .. id, 'status') == o.status
+  return status == '' or reading('HGET', P .. 't:' .. id, 'status') == status
 end
 
 -- Look at some things in the order of their ids. Answers the last that was looked at, or nothing
@@ -626,7 +626,7 @@ function OPS.list(o)
   local texts = searches and reading('HMGET', P .. 'texts', unpack(ids)) or {}
   local found = {}
   for at, id in ipairs(ids) do
-    if wanted(o, id, texts[at]) then
+    if wanted(id, texts[at], o.text, o.node, o.status) then
       found[#found + 1] = id
       if #found == o.most and at < #ids then
         last = id
