@@ -18,8 +18,8 @@ from tests.pairs import Pair, PairCase
 from tests.session import test_driver, test_protocol
 from thing.errors import ErrorCode
 from thing.events import Cause
-from thing.session.sinks import FIRST_BATCH, WRITE_BATCH
-from thing.session.transports import canSendDirectly
+from thing.session.sinks import FIRST_BATCH, LONG_RECORD, QUICK_BATCH, WRITE_BATCH
+from thing.session.transports import FULL_READ, LONG_READ, canSendDirectly
 
 
 class Recorded:
@@ -197,6 +197,21 @@ class AtOnceTests(DirectCase):
         pair.serverEnd.frozen = False
         pair.pump()
         self.assertEqual(len(pair.client.messages), 20)
+
+    def test_longReads(self) -> None:
+        """Much is read at a time where much comes, and only there: reads take memory."""
+        pair = self.direct(networkSize=1 << 20)
+        self.assertEqual(pair.clientEnd.bufferSize, FULL_READ)
+        pair.server.sendMessage(bytes(10 * FULL_READ))
+        pair.pump()
+        self.assertEqual(len(pair.client.messages), 1)
+        self.assertEqual(pair.clientEnd.bufferSize, LONG_READ)
+        self.assertEqual(pair.serverEnd.bufferSize, FULL_READ)
+
+    def test_longSends(self) -> None:
+        """A batch of whole records goes to the kernel at once, longer than Twisted's own limit."""
+        pair = self.direct(networkSize=1 << 20)
+        self.assertGreaterEqual(pair.serverEnd.SEND_LIMIT, QUICK_BATCH + LONG_RECORD)
 
     def test_quick(self) -> None:
         """A transport that sends a batch at once is given more in the next turn, a slow one not."""

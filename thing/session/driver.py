@@ -38,10 +38,12 @@ from thing.session.failures import Failures
 from thing.session.producers import PacedProducer
 from thing.session.sinks import WRITE_BATCH, Sink, openSink
 from thing.session.transports import (
+    FULL_READ,
     NOT_SENT_LIMIT,
     abort,
     closeWriteSide,
     limitUnsent,
+    readMore,
     setNoDelay,
 )
 
@@ -156,6 +158,8 @@ class Driver:
 
         :param data: the octets.
         """
+        if len(data) == FULL_READ:
+            readMore(self._transport)
         self.follow(self.core.receiveData(data, self._now()))
 
     def disconnected(self) -> None:

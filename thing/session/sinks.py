@@ -14,9 +14,10 @@ from typing import Any
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
+from thing.core.capacity import DATA_OVERHEAD
 from thing.core.messages import FRAGMENT_LIMIT
 from thing.core.records import RECORD_LIMIT
-from thing.session.transports import canSendDirectly, limitUnsent
+from thing.session.transports import canSendDirectly, limitUnsent, sendMore
 
 WRITE_BATCH = 65536
 """About how many octets of records go to the transport at once."""
@@ -27,11 +28,11 @@ FIRST_BATCH = FRAGMENT_LIMIT
 LEAST_BATCH = FRAGMENT_LIMIT // 2
 """The least, for the slowest path."""
 
-QUICK_BATCH = 7 * FRAGMENT_LIMIT
-"""The most: Twisted's transports for sockets send up to 128 KiB a turn."""
+LONG_RECORD = RECORD_LIMIT - DATA_OVERHEAD
+"""How many octets of data a record has at most on a quick path."""
 
-LONG_RECORD = RECORD_LIMIT
-"""How many octets of data a record has at most on a path that takes the most."""
+QUICK_BATCH = 2 * LONG_RECORD
+"""The most, for the quickest path: fewer turns of the reactor."""
 
 QUICK = 0.01
 """A batch that leaves within so many seconds may be followed by one of twice the size."""
@@ -161,6 +162,7 @@ class DirectSink(Sink):
         self._handed = self._unsentLimit = 0
         self._writtenAt = 0.0
         self._limitUnsent()
+        sendMore(transport, QUICK_BATCH + LONG_RECORD)  # A batch ends with the record it began.
         transport.registerProducer(self, False)
         self._drained = False  # It asks at once, which tells nothing: others may have written.
 
