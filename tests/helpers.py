@@ -31,7 +31,7 @@ from thing.core.keyschedule import (
 )
 from thing.core.layout import Message, Received
 from thing.core.messages import SNK, MessageType, Role
-from thing.core.records import RECORD_LIMIT, RecordReader, TrafficKey
+from thing.core.records import HEADER_LENGTH, RECORD_LIMIT, RecordReader, TrafficKey
 from thing.core.server import ServerConnection
 from thing.core.serverhandshake import ServerHandshake
 from thing.core.settings import ClientSettings, ServerSettings
@@ -60,7 +60,7 @@ hypothesisSettings.load_profile("thing")
 PLENTY = 1 << 30
 """More octets than any test sends: takes all that waits."""
 
-CAN = Capacity(65535, 32768, 16384, 100)
+CAN = Capacity(RECORD_LIMIT, 32768, 16384, 100)
 """What a side can take by default: four fields of CHI and SHI."""
 
 E = TypeVar("E")
@@ -321,7 +321,7 @@ def ending(events: Iterable[Event]) -> Termination:
 def recordFor(receiver: Dialogue, message: bytes) -> bytes:
     """The record that ``receiver`` takes for its peer's next one, with this message in it."""
     if receiver._reader.key is None:
-        return len(message).to_bytes(2, "big") + message
+        return len(message).to_bytes(HEADER_LENGTH, "big") + message
     return copy.copy(receiver._reader.key).seal(message)
 
 
@@ -332,6 +332,16 @@ def sendTo(receiver: Dialogue, *messages: Message, now: float = 0.0) -> list[Eve
         plaintext = bytes((message.TYPE,)) + message.encode()
         events += receiver.receiveData(recordFor(receiver, plaintext), now)
     return events
+
+
+def cut(record: bytes) -> tuple[bytes, bytes]:
+    """
+    Cut a record in two.
+
+    :param record: a record.
+    :return: its header and its payload.
+    """
+    return record[:HEADER_LENGTH], record[HEADER_LENGTH:]
 
 
 def splitRecords(data: bytes) -> list[bytes]:
@@ -414,9 +424,9 @@ class Eavesdropper:
         """Decode records; follows key updates."""
         messages = []
         for record in splitRecords(data):
-            plaintext = record[2:]
+            plaintext = record[HEADER_LENGTH:]
             if self._key is not None:
-                plaintext = self._key.open(record[:2], record[2:])
+                plaintext = self._key.open(*cut(record))
             kind = MessageType(plaintext[0])
             messages.append(MESSAGES[kind].decode(plaintext[1:]))
             if self._key is not None and kind in (MessageType.CKU, MessageType.SKU):

@@ -21,6 +21,7 @@ from thing.core.dialogue import Dialogue
 from thing.core.extensions import GivenTicket
 from thing.core.groups import GroupName
 from thing.core.preshared import MAX_TICKET, Resumable
+from thing.core.records import HEADER_LENGTH, RECORD_LIMIT
 from thing.core.server import ServerConnection
 from thing.errors import ErrorCode, LocalProtocolError
 from thing.events import MessageReceived, TicketReceived
@@ -28,14 +29,14 @@ from thing.identity import CredentialKind
 from thing.trust.preshared import PresharedKey
 
 LEAST = Capacity(512, 576, 128, 0)
-MOST = Capacity(65535, 0xFFFFFFFF, 0xFFFFFFFF, 65535)
+MOST = Capacity(RECORD_LIMIT, 0xFFFFFFFF, 0xFFFFFFFF, 65535)
 
 OUT_OF_BOUNDS = (
     LEAST._replace(recordLimit=511),
     LEAST._replace(mainCredit=575),
     LEAST._replace(streamCredit=127),
     LEAST._replace(recordLimit=513),
-    Capacity(65535, 64 + 16402 - 1, 128, 0),
+    Capacity(RECORD_LIMIT, 64 + 16402 - 1, 128, 0),
     Capacity(0, 0, 0, 0),
 )
 
@@ -52,7 +53,7 @@ class CapacityTests(TestCase):
 
     def test_bounds(self) -> None:
         """The least and the most are fine, and whatever holds the costliest record."""
-        for capacity in (LEAST, MOST, Capacity(65535, 64 + 16402, 128, 0)):
+        for capacity in (LEAST, MOST, Capacity(RECORD_LIMIT, 64 + 16402, 128, 0)):
             self.assertEqual(capacity.problem, "")
         for capacity in OUT_OF_BOUNDS:
             self.assertNotEqual(capacity.problem, "", capacity)
@@ -78,11 +79,11 @@ class CapacityTests(TestCase):
     def test_follows(self) -> None:
         """What fits into a record follows: data, requests and last words."""
         self.assertEqual((LEAST.fragment, LEAST.request, LEAST.lastWord), (490, 490, 495))
-        self.assertEqual((MOST.fragment, MOST.request), (65513, 16380))
+        self.assertEqual((MOST.fragment, MOST.request), (65536, 16380))
 
     def test_whole(self) -> None:
         """What the costliest record spends that is not split is never more than may be granted."""
-        for limit in (512, 4096, 4113, 5000, 16000, 16402, 20_000, 65535):
+        for limit in (512, 4096, 4113, 5000, 16000, 16402, 20_000, RECORD_LIMIT):
             capacity = Capacity(limit, 64 + min(limit, 16402), 128, 0)
             self.assertEqual(capacity.problem, "")
             self.assertGreaterEqual(capacity.whole, 64 + capacity.request)
@@ -179,7 +180,7 @@ class SmallPeerTests(TestCase):
         while server.hasDataToSend or client.hasDataToSend:
             data = server.dataToSend(0.0, PLENTY)
             for record in splitRecords(data):
-                self.assertLessEqual(len(record) - 2, 512)
+                self.assertLessEqual(len(record) - HEADER_LENGTH, 512)
             told += give(client, data, 0.0)
             give(server, client.dataToSend(0.0, PLENTY), 0.0)
         self.assertEqual(only(MessageReceived, told), [MessageReceived(bytes(5000))])

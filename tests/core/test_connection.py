@@ -53,6 +53,7 @@ from thing.core.messages import (
     MessageType,
     Role,
 )
+from thing.core.records import HEADER_LENGTH, RECORD_LIMIT
 from thing.core.server import ServerConnection
 from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, LocalProtocolError
@@ -73,7 +74,7 @@ from thing.events import (
 )
 from thing.trust.tickets import TicketKeys
 
-WIDE = Capacity(65535, 1 << 20, 16384, 100)
+WIDE = Capacity(RECORD_LIMIT, 1 << 20, 16384, 100)
 """What a side can take that is given much before it grants more."""
 
 NARROW = Capacity(512, 576, 128, 0)
@@ -211,7 +212,7 @@ class DataTests(TestCase):
         """The stream's octets before a broken record are told before the end."""
         client, server = establishedPair(server=serverSettings(stream=True))
         client.sendMessage(b"12")
-        data = client.dataToSend(0.0, PLENTY) + bytes((0, 17)) + bytes(17)
+        data = client.dataToSend(0.0, PLENTY) + bytes((0, 0, 17)) + bytes(17)
         first, last = server.receiveData(data, 0.0)
         self.assertEqual(first, MessageReceived(b"12"))
         self.assertIs(ending([last]).code, ErrorCode.RECORD_UNREADABLE)
@@ -221,7 +222,7 @@ class DataTests(TestCase):
         for side in establishedPair(
             clientSettings(capacity=NARROW), serverSettings(capacity=NARROW)
         ):
-            header = (NARROW.recordLimit + 1).to_bytes(2, "big")
+            header = (NARROW.recordLimit + 1).to_bytes(HEADER_LENGTH, "big")
             self.assertIs(ending(side.receiveData(header, 0.0)).code, ErrorCode.RECORD_TOO_LONG)
 
     def test_emptyPlaintext(self) -> None:

@@ -40,7 +40,7 @@ from thing.core.keyschedule import SIGNATURE_CONTEXTS, SessionSecrets, mac, sign
 from thing.core.layout import Message
 from thing.core.messages import CHR, MAX_TTL, MIN_TTL, SHR, MessageType, Role
 from thing.core.puzzle import Search
-from thing.core.records import Aead, clearRecord
+from thing.core.records import HEADER_LENGTH, Aead, clearRecord
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import State
 from thing.errors import ErrorCode, RemoteProtocolError
@@ -309,7 +309,7 @@ class RefusalTests(TestCase):
             client, server = makePair(clientSettings(aeads=(Aead.AES_256_GCM,)))
             give(server, client.dataToSend(0.0, 0), 0.0)
             record, _ = splitRecords(server.dataToSend(0.0, 0))
-            shi = replace(SHI.decode(record[3:]), **fields)  # type: ignore[arg-type]
+            shi = replace(SHI.decode(record[HEADER_LENGTH + 1 :]), **fields)  # type: ignore[arg-type]
             termination = ending(sendTo(client, shi))
             self.assertEqual((termination.cause, termination.code), (Cause.REJECTED, code))
             learned = ending(server.receiveData(client.dataToSend(0.0, 0), 0.0))
@@ -444,10 +444,10 @@ class RefusalTests(TestCase):
             b"GET / HTTP/1.1\r\n\r\n",
             b"SSH-2.0-OpenSSH_9.7\r\n",
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-            b"\xff\xff",
-            b"\0\x06\x01thing",
-            b"\0\x01\x99",
-            (1025).to_bytes(2, "big"),
+            b"\xff\xff\xff",
+            b"\0\0\x06\x01thing",
+            b"\0\0\x01\x99",
+            (1025).to_bytes(HEADER_LENGTH, "big"),
         ):
             _, server = makePair()
             termination = ending(server.receiveData(first, 0.0))
@@ -458,7 +458,7 @@ class RefusalTests(TestCase):
         """During the handshake records are kept short, and refused at their headers."""
         client, server = makePair()
         give(server, client.dataToSend(0.0, 0), 0.0)
-        header = (8193).to_bytes(2, "big")
+        header = (8193).to_bytes(HEADER_LENGTH, "big")
         # For the client it is the first record of all: that is no Thing server.
         for side, code in ((client, ErrorCode.NOT_THING), (server, ErrorCode.RECORD_TOO_LONG)):
             termination = ending(side.receiveData(header, 0.0))
@@ -774,7 +774,7 @@ class ClearRejectTests(TestCase):
         client, server = establishedPair()
         for side, message in ((client, SHR(0x0C)), (server, CHR(0x0C))):
             body = message.encode()
-            record = (1 + len(body)).to_bytes(2, "big") + bytes((message.TYPE,)) + body
+            record = (1 + len(body)).to_bytes(HEADER_LENGTH, "big") + bytes((message.TYPE,)) + body
             termination = ending(side.receiveData(record, 0.0))
             self.assertIs(termination.code, ErrorCode.RECORD_UNREADABLE)
             self.assertFalse(termination.byPeer)
@@ -810,9 +810,9 @@ class ListenerTests(TestCase):
         for record, message in zip(records, messages, strict=True):
             plaintext = bytes((message.TYPE,)) + message.encode()
             if message.TYPE < MessageType.SCC:
-                self.assertEqual(record[2:], plaintext)
+                self.assertEqual(record[HEADER_LENGTH:], plaintext)
             else:
-                self.assertEqual(len(record), 2 + len(plaintext) + 16)
+                self.assertEqual(len(record), HEADER_LENGTH + len(plaintext) + 16)
                 self.assertNotIn(plaintext[1:9], record)
 
     def test_sessionId(self) -> None:

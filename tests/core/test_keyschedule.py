@@ -80,7 +80,7 @@ class TranscriptTests(TestCase):
         transcript.add(b"\x01abc")
         transcript.add(b"\x02")
         self.assertEqual(
-            transcript.hash(), hashlib.sha256(b"\0\x04\x01abc" + b"\0\x01\x02").digest()
+            transcript.hash(), hashlib.sha256(b"\0\0\x04\x01abc" + b"\0\0\x01\x02").digest()
         )
 
     def test_hashWith(self) -> None:
@@ -90,7 +90,7 @@ class TranscriptTests(TestCase):
         before = transcript.hash()
         self.assertEqual(
             transcript.hashWith(b"\x05de"),
-            hashlib.sha256(b"\0\x04\x01abc" + b"\0\x03\x05de").digest(),
+            hashlib.sha256(b"\0\0\x04\x01abc" + b"\0\0\x03\x05de").digest(),
         )
         self.assertEqual(transcript.hash(), before)
 
@@ -271,7 +271,7 @@ class WholeHandshakeTests(TestCase):
         def framed(message: object, cut: int = 0) -> bytes:
             body = message.encode()  # type: ignore[attr-defined]
             body = body[: len(body) - cut]
-            return (1 + len(body)).to_bytes(2, "big") + bytes((message.TYPE,)) + body  # type: ignore[attr-defined]
+            return (1 + len(body)).to_bytes(3, "big") + bytes((message.TYPE,)) + body  # type: ignore[attr-defined]
 
         def digest(data: bytes) -> bytes:
             return hashlib.sha256(data).digest()

@@ -183,7 +183,7 @@ class GoodTests(TestCase):
         body = chi.encode()
         early = hmac.digest(bytes(32), KEY.key, "sha256")
         partial = len(body[:-32]) + 1
-        covered = partial.to_bytes(2, "big") + b"\x01" + body[:-32]
+        covered = partial.to_bytes(3, "big") + b"\x01" + body[:-32]
         expected = hmac.digest(
             label(early, b"ext binder"), hashlib.sha256(covered).digest(), "sha256"
         )
@@ -507,10 +507,10 @@ class RefusalTests(TestCase):
         records = splitRecords(again.dataToSend(0.0, PLENTY))
         self.assertEqual(len(records), 2)
         mallory = MessageClient(keyClient(PresharedKey(b"kettle", bytes(32))))
-        cdh = mallory._groupTable[GroupName.X25519].respond(records[1][5:37], bytes)[0]
-        share = b"\x00\x25\x04\x00\x20" + cdh + b"\x00\x00"
+        cdh = mallory._groupTable[GroupName.X25519].respond(records[1][6:38], bytes)[0]
+        share = b"\x00\x00\x25\x04\x00\x20" + cdh + b"\x00\x00"
         self.assertEqual(give(again, share, 0.0), [])
-        events = give(again, b"\x00\x40" + bytes(64), 0.0)
+        events = give(again, b"\x00\x00\x40" + bytes(64), 0.0)
         self.assertIs(ending(events).code, ErrorCode.RECORD_UNREADABLE)
         self.assertEqual(only(PeerProved, events), [])
 
@@ -594,7 +594,7 @@ class SecretTests(TestCase):
         overheard = hashlib.sha256()
         for message in listed.messages[:4]:
             body = bytes((message.TYPE,)) + message.encode()
-            overheard.update(len(body).to_bytes(2, "big") + body)
+            overheard.update(len(body).to_bytes(3, "big") + body)
         sdh, cdh = listed.messages[2], listed.messages[3]
         guesses = [b"", bytes(32), sdh.share, cdh.share, *agreed]  # type: ignore[attr-defined]
         right = [

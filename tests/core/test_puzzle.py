@@ -43,6 +43,7 @@ from thing.core.groups import GroupName
 from thing.core.handshakemessages import CHI, SHI
 from thing.core.messages import CHI_LIMIT, CHR, SHR, MessageType
 from thing.core.puzzle import Search, solves
+from thing.core.records import HEADER_LENGTH
 from thing.core.server import ServerConnection
 from thing.core.states import State
 from thing.errors import ErrorCode, RemoteProtocolError
@@ -345,9 +346,9 @@ class ServerTests(TestCase):
     def test_long(self) -> None:
         """The second CHI may be as long as the first, and is refused at its header beyond that."""
         server = self.waiting()
-        self.assertEqual(give(server, CHI_LIMIT.to_bytes(2, "big"), 0.0), [])
+        self.assertEqual(give(server, CHI_LIMIT.to_bytes(HEADER_LENGTH, "big"), 0.0), [])
         server = self.waiting()
-        termination = ending(give(server, (CHI_LIMIT + 1).to_bytes(2, "big"), 0.0))
+        termination = ending(give(server, (CHI_LIMIT + 1).to_bytes(HEADER_LENGTH, "big"), 0.0))
         self.assertIs(termination.code, ErrorCode.RECORD_TOO_LONG)
 
     def test_deadline(self) -> None:
@@ -523,7 +524,7 @@ class TranscriptTests(TestCase):
         chi = client.dataToSend(0.0, PLENTY)
         give(server, chi, 0.0)
         (shi,) = Eavesdropper(server).read(server.dataToSend(0.0, PLENTY))
-        first = CHI.decode(chi[3:])
+        first = CHI.decode(chi[HEADER_LENGTH + 1 :])
         assert isinstance(shi, SHI)
         number = solve(Search(Puzzle.decode(shi.extensions[0][1]), first.random))
         solution = (ExtensionType.SOLUTION, Solution(number).encode())

@@ -9,11 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
-from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
+from tests.helpers import (
+    SERVER_CREDENTIAL,  # noqa: F401  (loads the hypothesis profile)
+    cut,
+)
 from thing.core import records
+from thing.core.capacity import DATA_OVERHEAD
 from thing.core.keyschedule import expandLabel, nextTrafficSecret
 from thing.core.messages import CHI_LIMIT, FRAGMENT_LIMIT, HANDSHAKE_LIMIT, MessageType
 from thing.core.records import (
+    HEADER_LENGTH,
     RECORD_LIMIT,
     Aead,
     RecordReader,
@@ -34,14 +39,18 @@ class RecordReaderTests(TestCase):
 
     def test_bytewise(self) -> None:
         """Octets that come one by one are the same records as octets that come at once."""
-        stream = b"\0\x01a" + b"\0\x03bcd" + b"\x01\x00" + bytes(256)
+        stream = b"\0\0\x01a" + b"\0\0\x03bcd" + b"\0\x01\0" + bytes(256)
         reader = RecordReader()
         found = []
         for at in range(len(stream)):
             reader.feed(stream[at : at + 1])
             while (record := reader.next(RECORD_LIMIT)) is not None:
                 found.append(record)
-        expected = [(b"\0\x01", b"a"), (b"\0\x03", b"bcd"), (b"\x01\0", bytes(256))]
+        expected = [
+            (b"\0\0\x01", b"a"),
+            (b"\0\0\x03", b"bcd"),
+            (b"\0\x01\0", bytes(256)),
+        ]
         self.assertEqual(found, expected)
         self.assertEqual(reader.buffered, 0)
 
@@ -49,28 +58,30 @@ class RecordReaderTests(TestCase):
         """A record as long as the limit is taken."""
         for limit in (CHI_LIMIT, HANDSHAKE_LIMIT, RECORD_LIMIT):
             reader = RecordReader()
-            reader.feed(limit.to_bytes(2, "big") + bytes(limit))
-            self.assertEqual(reader.next(limit), (limit.to_bytes(2, "big"), bytes(limit)))
+            reader.feed(limit.to_bytes(HEADER_LENGTH, "big") + bytes(limit))
+            self.assertEqual(
+                reader.next(limit), (limit.to_bytes(HEADER_LENGTH, "big"), bytes(limit))
+            )
 
     def test_tooLong(self) -> None:
         """A record one octet too long is refused at its header, before its payload comes."""
         for limit in (HANDSHAKE_LIMIT, RECORD_LIMIT - 1):
             reader = RecordReader()
-            reader.feed(b"\0\1x" + (limit + 1).to_bytes(2, "big"))
+            reader.feed(b"\0\0\1x" + (limit + 1).to_bytes(HEADER_LENGTH, "big"))
             self.assertIsNotNone(reader.next(limit))
             self.assertCode(ErrorCode.RECORD_TOO_LONG, reader.next, limit)
 
     def test_firstTooLong(self) -> None:
         """The very first record, if too long, comes from a stranger."""
-        for length in (CHI_LIMIT + 1, 65535):
+        for length in (CHI_LIMIT + 1, RECORD_LIMIT):
             reader = RecordReader()
-            reader.feed(length.to_bytes(2, "big"))
+            reader.feed(length.to_bytes(HEADER_LENGTH, "big"))
             self.assertCode(ErrorCode.NOT_THING, reader.next, CHI_LIMIT)
 
     def test_empty(self) -> None:
         """A record without even a type is refused."""
         reader = RecordReader()
-        reader.feed(b"\0\0")
+        reader.feed(bytes(HEADER_LENGTH))
         self.assertCode(ErrorCode.RECORD_EMPTY, reader.next, RECORD_LIMIT)
 
     def test_halfHeader(self) -> None:
@@ -82,15 +93,15 @@ class RecordReaderTests(TestCase):
     def test_memory(self) -> None:
         """What is held is never more than one record and the chunk that came last."""
         chunk = 1000
-        stream = (RECORD_LIMIT.to_bytes(2, "big") + bytes(RECORD_LIMIT)) * 4
+        stream = (RECORD_LIMIT.to_bytes(HEADER_LENGTH, "big") + bytes(RECORD_LIMIT)) * 4
         reader = RecordReader()
         taken = 0
         for at in range(0, len(stream), chunk):
             reader.feed(stream[at : at + chunk])
             while reader.next(RECORD_LIMIT) is not None:
                 taken += 1
-            self.assertLess(reader.buffered, 2 + RECORD_LIMIT)
-            self.assertLessEqual(len(reader._buffer), 2 + RECORD_LIMIT + chunk)
+            self.assertLess(reader.buffered, HEADER_LENGTH + RECORD_LIMIT)
+            self.assertLessEqual(len(reader._buffer), HEADER_LENGTH + RECORD_LIMIT + chunk)
         self.assertEqual(taken, 4)
 
     def test_clear(self) -> None:
@@ -104,7 +115,7 @@ class RecordReaderTests(TestCase):
     @given(st.lists(st.binary(min_size=1, max_size=60), max_size=8), st.data())
     def test_anyChunking(self, payloads: list[bytes], data: st.DataObject) -> None:
         """However a stream is cut, its records are the same."""
-        stream = b"".join(len(p).to_bytes(2, "big") + p for p in payloads)
+        stream = b"".join(len(p).to_bytes(HEADER_LENGTH, "big") + p for p in payloads)
         reader = RecordReader()
         found = []
         while stream:
@@ -150,7 +161,7 @@ class TrafficKeyTests(TestCase):
         return TrafficKey(aead, SECRET, 0.0), TrafficKey(aead, SECRET, 0.0)
 
     def assertUnreadable(self, key: TrafficKey, record: bytes) -> None:
-        error = self.assertRaises(RemoteProtocolError, key.open, record[:2], record[2:])
+        error = self.assertRaises(RemoteProtocolError, key.open, *cut(record))
         self.assertIs(error.code, ErrorCode.RECORD_UNREADABLE)
 
     def test_roundTrip(self) -> None:
@@ -159,8 +170,8 @@ class TrafficKeyTests(TestCase):
             sender, receiver = self.pair(aead)
             for message in (b"a", b"", bytes(FRAGMENT_LIMIT + 2)):
                 record = sender.seal(message)
-                self.assertEqual(len(record), 2 + len(message) + 16)
-                self.assertEqual(receiver.open(record[:2], record[2:]), message)
+                self.assertEqual(len(record), HEADER_LENGTH + len(message) + 16)
+                self.assertEqual(receiver.open(*cut(record)), message)
 
     def test_independently(self) -> None:
         """A record is the AEAD of the message, the header its data, the number in its nonce."""
@@ -174,8 +185,11 @@ class TrafficKeyTests(TestCase):
                 nonce = iv[:4] + bytes(
                     a ^ b for a, b in zip(iv[4:], sequence.to_bytes(8, "big"), strict=True)
                 )
-                self.assertEqual(record[:2], (7 + 16).to_bytes(2, "big"))
-                self.assertEqual(cipher(key).decrypt(nonce, record[2:], record[:2]), b"message")
+                self.assertEqual(record[:HEADER_LENGTH], (7 + 16).to_bytes(HEADER_LENGTH, "big"))
+                self.assertEqual(
+                    cipher(key).decrypt(nonce, record[HEADER_LENGTH:], record[:HEADER_LENGTH]),
+                    b"message",
+                )
 
     def test_typeIsHidden(self) -> None:
         """An observer sees neither the type nor the content."""
@@ -197,7 +211,7 @@ class TrafficKeyTests(TestCase):
         """A record is readable once."""
         sender, receiver = self.pair()
         record = sender.seal(b"message")
-        receiver.open(record[:2], record[2:])
+        receiver.open(*cut(record))
         self.assertUnreadable(receiver, record)
 
     def test_skipped(self) -> None:
@@ -219,18 +233,20 @@ class TrafficKeyTests(TestCase):
         """A record that is too short to have a tag is not readable."""
         for aead in Aead:
             for length in range(16):
-                self.assertUnreadable(self.pair(aead)[1], length.to_bytes(2, "big") + bytes(length))
+                self.assertUnreadable(
+                    self.pair(aead)[1], length.to_bytes(HEADER_LENGTH, "big") + bytes(length)
+                )
 
     def test_update(self) -> None:
         """An update changes the key on both sides alike and starts the numbers anew."""
         sender, receiver = self.pair()
         before = sender.seal(b"before")
-        receiver.open(before[:2], before[2:])
+        receiver.open(*cut(before))
         sender.update(1.0)
         receiver.update(1.0)
         self.assertEqual((sender.generation, sender.records), (1, 0))
         after = sender.seal(b"after")
-        self.assertEqual(receiver.open(after[:2], after[2:]), b"after")
+        self.assertEqual(receiver.open(*cut(after)), b"after")
 
     def test_updateIsTheRatchet(self) -> None:
         """The next key is the first key of the next traffic secret."""
@@ -238,7 +254,7 @@ class TrafficKeyTests(TestCase):
         sender.update(0.0)
         record = sender.seal(b"after")
         fresh = TrafficKey(Aead.AES_256_GCM, nextTrafficSecret(SECRET), 0.0)
-        self.assertEqual(fresh.open(record[:2], record[2:]), b"after")
+        self.assertEqual(fresh.open(*cut(record)), b"after")
 
     def test_updateIsNeeded(self) -> None:
         """The old key does not read what the new one sealed."""
@@ -288,11 +304,9 @@ class TrafficKeyTests(TestCase):
                 sender, receiver = self.pair()
                 for _ in range(3):
                     record = sender.seal(b"m")
-                    receiver.open(record[:2], record[2:])
+                    receiver.open(*cut(record))
                 record = sender.seal(b"m")
-                error = self.assertRaises(
-                    RemoteProtocolError, receiver.open, record[:2], record[2:]
-                )
+                error = self.assertRaises(RemoteProtocolError, receiver.open, *cut(record))
                 self.assertIs(error.code, ErrorCode.KEY_EXHAUSTED, name)
 
     def test_secretsAreNotShown(self) -> None:
@@ -308,12 +322,12 @@ class ClearRecordTests(TestCase):
 
     def test_layout(self) -> None:
         """A clear record is a length, a type and a body."""
-        self.assertEqual(clearRecord(MessageType.CHI, b"abc"), b"\0\x04\x01abc")
+        self.assertEqual(clearRecord(MessageType.CHI, b"abc"), b"\0\0\x04\x01abc")
 
     def test_limits(self) -> None:
-        """The longest record is what a header can say, and a full fragment fits."""
-        self.assertEqual(RECORD_LIMIT, (1 << 16) - 1)
-        self.assertLess(6 + FRAGMENT_LIMIT + 16, RECORD_LIMIT)
+        """The longest record holds 64 KiB of data, and its header can say so."""
+        self.assertEqual(RECORD_LIMIT - DATA_OVERHEAD, 1 << 16)
+        self.assertLess(RECORD_LIMIT, 1 << (8 * HEADER_LENGTH))
 
 
 class CipherTests(TestCase):
@@ -330,7 +344,10 @@ class CipherTests(TestCase):
             for sender, receiver in pairs:
                 for _ in range(2):
                     record = sender.seal(b"message %d" % again)
-                    self.assertEqual(receiver.open(record[:2], record[2:]), b"message %d" % again)
+                    self.assertEqual(
+                        receiver.open(*cut(record)),
+                        b"message %d" % again,
+                    )
             have = [key for pair in pairs for key in pair if key._cipher is not None]
             self.assertEqual(have, [key for pair in pairs[-2:] for key in pair])
 

@@ -225,7 +225,7 @@ class GivenTests(TicketCase):
         hashed = hashlib.sha256()
         for message in messages[:6]:
             body = bytes((message.TYPE,)) + message.encode()
-            hashed.update(len(body).to_bytes(2, "big") + body)
+            hashed.update(len(body).to_bytes(3, "big") + body)
         expected = expandLabel(client.secrets.mainSecret, b"res main", hashed.digest())
         self.assertEqual(ticket.secret, expected)
         self.assertIsInstance(messages[5], CCC)
@@ -699,7 +699,7 @@ class AttackTests(TicketCase):
         self.assertEqual(give(again, chi, 0.0), [])
         self.assertEqual(give(again, rest, 0.0), [])  # The share of before.
         again.dataToSend(0.0, PLENTY)
-        events = give(again, b"\x00\x40" + bytes(64), 0.0)
+        events = give(again, b"\x00\x00\x40" + bytes(64), 0.0)
         self.assertIs(ending(events).code, ErrorCode.RECORD_UNREADABLE)
         self.assertEqual(only(PeerProved, events), [])
 

@@ -20,6 +20,7 @@ from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
 from thing.core.messages import CCR, CDT, CHB, COP, CST, END
+from thing.core.records import RECORD_LIMIT
 from thing.core.server import ServerConnection
 from thing.core.streams import SHARE
 from thing.core.window import RECORD_COST, Budget
@@ -29,7 +30,7 @@ from thing.events import Event, HeartbeatReceived, StreamData
 EVERYTHING = (1 << 64) - 1
 """The most credit that can be said."""
 
-WANTED = Capacity(65535, 32768, 16384, 20)
+WANTED = Capacity(RECORD_LIMIT, 32768, 16384, 20)
 """What the server here can take."""
 
 GRANTED = WANTED.mainCredit + WANTED.maxStreams * WANTED.streamCredit
@@ -169,7 +170,7 @@ class AttackTests(TestCase):
         whatever the peer says of itself.
         """
         pair = establishedPair(
-            clientSettings(capacity=Capacity(65535, 32768, 16384, 65535)),
+            clientSettings(capacity=Capacity(RECORD_LIMIT, 32768, 16384, 65535)),
             serverSettings(capacity=WANTED),
         )
         server = pair[1]

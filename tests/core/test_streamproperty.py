@@ -21,6 +21,7 @@ from tests.helpers import PLENTY, clientSettings, establishedPair, serverSetting
 from thing.core.capacity import Capacity
 from thing.core.dialogue import Dialogue
 from thing.core.messages import Role
+from thing.core.records import RECORD_LIMIT
 from thing.core.states import WRITABLE_STATES, State
 from thing.core.window import RECORD_COST, Budget
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, StopCode
@@ -40,7 +41,7 @@ CAPACITIES = st.sampled_from(
     [
         Capacity(512, 576, 128, 2),
         Capacity(600, 700, 300, 4),
-        Capacity(65535, 32768, 16384, 8),
+        Capacity(RECORD_LIMIT, 32768, 16384, 8),
     ]
 )
 WHICH = st.integers(0, 50)

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.helpers import PLENTY, clientSettings, establishedPair, serverSettings
 from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
+from thing.core.records import RECORD_LIMIT
 from thing.core.server import ServerConnection
 from thing.core.window import Budget
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, ReplyStatus, StopCode
@@ -24,7 +25,7 @@ from thing.events import (
     Terminated,
 )
 
-CAPACITIES = (Capacity(512, 576, 128, 4), Capacity(65535, 32768, 16384, 8))
+CAPACITIES = (Capacity(512, 576, 128, 4), Capacity(RECORD_LIMIT, 32768, 16384, 8))
 
 EXPECTED = (ErrorCode.TOO_MANY_STREAMS, ErrorCode.WRONG_STATE, ErrorCode.BUFFER_FULL)
 """What a program that does anything at any time is told."""

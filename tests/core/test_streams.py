@@ -20,6 +20,7 @@ from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
 from thing.core.messages import CAC, CCR, CDT, COP, CRP, CST, END, MORE, SCR, SDT, MessageType
 from thing.core.outbox import Outbox
+from thing.core.records import RECORD_LIMIT
 from thing.core.server import ServerConnection
 from thing.core.states import State
 from thing.core.streams import MAX_STREAM
@@ -661,7 +662,7 @@ class CreditTests(Case):
 
     def test_turns(self) -> None:
         """Streams that have data and credit take turns, a record each."""
-        client, server = self.pair(server=Capacity(65535, 1 << 20, 1 << 20, 10))
+        client, server = self.pair(server=Capacity(RECORD_LIMIT, 1 << 20, 1 << 20, 10))
         numbers = [self.opened(client, server) for _ in range(4)]
         for number in numbers:
             client.sendStream(number, bytes(200_000))

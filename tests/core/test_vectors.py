@@ -95,9 +95,14 @@ def sha256(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
+def opaque16(octets: bytes) -> bytes:
+    """Octets behind their length."""
+    return len(octets).to_bytes(2, "big") + octets
+
+
 def framed(plaintext: bytes) -> bytes:
     """A message, or the first part of one, as it counts for the transcript."""
-    return len(plaintext).to_bytes(2, "big") + plaintext
+    return len(plaintext).to_bytes(3, "big") + plaintext
 
 
 def proofParts(name: str, plaintext: bytes) -> tuple[bytes, bytes, bytes, bytes]:
@@ -132,7 +137,7 @@ class Follower:
         self.sequence = 0
 
     def seal(self, plaintext: bytes) -> bytes:
-        header = (len(plaintext) + 16).to_bytes(2, "big")
+        header = (len(plaintext) + 16).to_bytes(3, "big")
         nonce = int.from_bytes(self.iv, "big") ^ self.sequence
         self.sequence += 1
         sealed = self.cipher(self.key).encrypt(nonce.to_bytes(12, "big"), plaintext, header)
@@ -227,7 +232,7 @@ class DerivationTests(TestCase):
         key = Ed25519PrivateKey.from_private_bytes(inputs[f"{role}Seed"])
         raw = key.public_key().public_bytes_raw()
         if f"{role}Credential" not in inputs:
-            return b"\x01" + framed(raw), key
+            return b"\x01" + opaque16(raw), key
         credential = inputs[f"{role}Credential"]
         if credential[4:].startswith(b"ssh-"):
             found = load_ssh_public_identity(
@@ -245,7 +250,7 @@ class DerivationTests(TestCase):
         proved = found.public_key()
         assert isinstance(proved, Ed25519PublicKey)
         self.assertEqual(proved.public_bytes_raw(), raw)
-        return kind + framed(credential), key
+        return kind + opaque16(credential), key
 
     def checkPuzzle(self, chis: list[bytes], shi: bytes, vector: Any) -> None:
         """The first SHI asks, and the second CHI solves it, which is one hash."""
@@ -253,7 +258,7 @@ class DerivationTests(TestCase):
         seed, difficulty = bytes.fromhex(inputs["puzzleSeed"]), inputs["difficulty"]
         asked = b"\0\x01\0\x21" + seed + bytes([difficulty])
         random = bytes.fromhex(inputs["retryRandom"])
-        self.assertEqual(shi, b"\x02\x01" + random + bytes(4 + 12) + framed(asked))
+        self.assertEqual(shi, b"\x02\x01" + random + bytes(4 + 14) + opaque16(asked))
         number = told["number"].to_bytes(8, "big")
         client = bytes.fromhex(inputs["clientRandom"])
         content = b"thing/1 client puzzle\0" + seed + client + number
@@ -287,8 +292,8 @@ class DerivationTests(TestCase):
         hashed = sha256(before + framed(chi[:-32]))
         binder = hmac.digest(key, hashed, "sha256")
         self.assertEqual(told, {"hash": hashed.hex(), "binder": binder.hex()})
-        value = bytes([form]) + framed(identity) + binder
-        self.assertTrue(chi.endswith(b"\0\x03" + framed(value)))
+        value = bytes([form]) + opaque16(identity) + binder
+        self.assertTrue(chi.endswith(b"\0\x03" + opaque16(value)))
 
     def checkTicket(self, secret: bytes, vector: Any) -> bytes:
         """A ticket is the sealed secret and the sealed client; SHF brings it as an extension."""
@@ -299,18 +304,18 @@ class DerivationTests(TestCase):
             for each in ("ticketKeyName", "ticketNonce", "ticketKey", "clientPublicKey")
         )
         ends = 1000 * (1767225600 + 24 * 3600)
-        contents = b"\x01" + ends.to_bytes(8, "big") + secret + b"\x01" + framed(client)
+        contents = b"\x01" + ends.to_bytes(8, "big") + secret + b"\x01" + opaque16(client)
         self.assertEqual(told["contents"], contents.hex())
         server = b"".join(
-            b"\x01" + framed(bytes.fromhex(inputs[each]))
+            b"\x01" + opaque16(bytes.fromhex(inputs[each]))
             for each in ("serverPublicKey", "nextPublicKey")
         )
         ticket = name + nonce + AESGCM(key).encrypt(nonce, contents, name + server)
         self.assertEqual(told["ticket"], ticket.hex())
         lifetime = ends // 1000 - inputs["wallClock"]
         self.assertEqual(told["lifetime"], lifetime)
-        value = lifetime.to_bytes(4, "big") + framed(ticket)
-        return b"\0\x04" + framed(value)
+        value = lifetime.to_bytes(4, "big") + opaque16(ticket)
+        return b"\0\x04" + opaque16(value)
 
     def checkSession(self, ways: dict[str, Follower], told: Any) -> None:
         """Seal the same plaintexts to the same records."""
@@ -376,8 +381,8 @@ class DerivationTests(TestCase):
             first, shi, second = (bytes.fromhex(entry["plaintext"]) for entry in told[:3])
             self.checkPuzzle([first, second], shi, vector)
         given = self.checkTicket(resumption, vector) if "ticket" in vector else b""
-        following = b"\0\x05" + framed(b"") if "nextKey" in vector else b""
-        self.assertEqual(messages["SHF"][9:-32], framed(given + following))
+        following = b"\0\x05" + opaque16(b"") if "nextKey" in vector else b""
+        self.assertEqual(messages["SHF"][9:-32], opaque16(given + following))
         session = self.sessionSecrets(secrets["mainSecret"], sha256(transcript))
         session["resumptionSecret"] = resumption
         ways = self.checkSecrets(vector["aead"], session, vector["sessionSecrets"])

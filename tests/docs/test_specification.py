@@ -59,7 +59,7 @@ LIMITS = {
         "MAX_AGE": "age of one key {} seconds",
     },
     capacity: {
-        "MIN_RECORD": "records once Established {} to 65535 octets",
+        "MIN_RECORD": "records once Established {} to 65558 octets",
         "MIN_STREAM_CREDIT": "first credit of another stream {} octets or more",
         "MOST_CREDIT": "the first credit of the main stream (`Streams`_) 576 to {}",
         "MOST_STREAMS": "how many streams the peer may have open at once that 0 to {}",
@@ -118,7 +118,7 @@ DEFAULTS = {
 """The specification's words for the settings that it recommends."""
 
 CAPACITY = (
-    "records once Established 512 to 65535 octets ({} by default)",
+    "records once Established 512 to 65558 octets ({} by default)",
     "first credit of the main stream 576 octets or more ({} by default)",
     "first credit of another stream 128 octets or more ({} by default)",
     "streams that the peer may have open 0 to 65535 ({} by default)",

@@ -34,6 +34,7 @@ from tests import PROJECT
 from tests.docs.test_docs import DOCS, EXAMPLES, FINGERPRINT, GOODBYE, TWISTD, DocumentedPrograms
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import SHR
+from thing.core.records import HEADER_LENGTH
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints import (
     Backoff,
@@ -989,7 +990,7 @@ class LoopbackTests(TestCase):
 
         class Stranger(Protocol):
             def connectionMade(self) -> None:
-                self.transport.write(len(refusal).to_bytes(2, "big") + refusal)
+                self.transport.write(len(refusal).to_bytes(HEADER_LENGTH, "big") + refusal)
 
         port = await self.listen(self.inner(), Factory.forProtocol(Stranger))
         service = self.client()

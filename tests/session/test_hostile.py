@@ -44,7 +44,7 @@ from thing.core.messages import (
     SHR,
     MessageType,
 )
-from thing.core.records import clearRecord
+from thing.core.records import HEADER_LENGTH, clearRecord
 from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode
 from thing.events import Cause, PeerProved
@@ -467,7 +467,7 @@ class StrangerTests(PairCase):
         """Every first octet but a CHI's length is refused at the second, with no long answer."""
         for length in (*range(CHI_LIMIT + 1, 1 << 16, 997), 0xFFFF, 0):
             server, transport, _ = self.stranger()
-            server.dataReceived(length.to_bytes(2, "big"))
+            server.dataReceived(length.to_bytes(HEADER_LENGTH, "big"))
             self.assertIs(server.end.cause, Cause.REJECTED)
             self.assertLess(len(transport.value()), 12)
 
@@ -496,14 +496,14 @@ class StrangerTests(PairCase):
         pair = self.pair().connect()
         server, _, _ = self.stranger()
         server.dataReceived(bytes(pair.clientEnd.outgoing))
-        server.dataReceived((HANDSHAKE_LIMIT + 1).to_bytes(2, "big"))
+        server.dataReceived((HANDSHAKE_LIMIT + 1).to_bytes(HEADER_LENGTH, "big"))
         self.assertIs(server.end.code, ErrorCode.RECORD_TOO_LONG)
         self.assertEqual(linkOf(server).core._reader.buffered, 0)
 
     def test_oversizedSession(self) -> None:
         """The same for a length beyond a session's limit."""
         pair = self.pair(freshServer(capacity=SMALL)).up()
-        pair.server.dataReceived((SMALL.recordLimit + 1).to_bytes(2, "big"))
+        pair.server.dataReceived((SMALL.recordLimit + 1).to_bytes(HEADER_LENGTH, "big"))
         self.assertIs(pair.server.end.code, ErrorCode.RECORD_TOO_LONG)
 
     def test_memory(self) -> None:
@@ -526,7 +526,7 @@ class StrangerTests(PairCase):
                 server = factory.buildProtocol(None)
                 assert server is not None
                 server.makeConnection(StringTransport())
-                server.dataReceived(chi + HANDSHAKE_LIMIT.to_bytes(2, "big"))
+                server.dataReceived(chi + HANDSHAKE_LIMIT.to_bytes(HEADER_LENGTH, "big"))
                 server.dataReceived(bytes(HANDSHAKE_LIMIT - 1))
                 strangers.append(server)
             gc.collect()
@@ -707,8 +707,8 @@ class SocketTests(TestCase):
     @inlineCallbacks
     def test_garbage(self) -> Generator[Any, Any, None]:
         """Octets of any kind end the connection, or leave it waiting for its deadline."""
-        kinds = [HTTP, TLS, SSH, bytes(100), b"\xff" * 100_000, b"\0\x01", b"\0\x06\x01THING"]
-        kinds += [bytes((first, second)) for first in range(0, 256, 15) for second in (0, 1, 255)]
+        kinds = [HTTP, TLS, SSH, bytes(100), b"\xff" * 100_000, b"\0\0\x01", b"\0\0\x06\x01THING"]
+        kinds += [bytes((high, low, 0)) for high in range(0, 256, 15) for low in (0, 1, 255)]
         for kind in kinds:
             yield self.raw(kind)
         yield self.assertServes()

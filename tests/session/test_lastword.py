@@ -21,7 +21,7 @@ from tests.helpers import (
 from tests.pairs import PairCase, freshClient, freshServer
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import CDT, CGB, CLW, LAST_WORD_LIMIT, MORE
-from thing.core.records import TAG_LENGTH
+from thing.core.records import HEADER_LENGTH, TAG_LENGTH
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, ReplyStatus
 from thing.events import (
     Cause,
@@ -236,7 +236,7 @@ class CounterTests(TestCase):
         before = client.octetsSent
         client.sendMessage(b"12345")
         pump(client, server, chunk=3)
-        self.assertEqual(client.octetsSent - before, 2 + 6 + 5 + TAG_LENGTH)
+        self.assertEqual(client.octetsSent - before, HEADER_LENGTH + 6 + 5 + TAG_LENGTH)
         client.goodbye(0.0)
         pump(client, server)
         self.assertEqual(client.octetsSent, server.octetsReceived)

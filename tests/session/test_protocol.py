@@ -16,6 +16,7 @@ from zope.interface.verify import verifyObject
 from tests.helpers import SERVER_CREDENTIAL, Ed25519Credential
 from tests.pairs import CallbackBug, Pair, PairCase, Recorder, firings, freshClient, freshServer
 from thing.core.heartbeat import TtlPolicy
+from thing.core.records import HEADER_LENGTH
 from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, LocalProtocolError, NotAuthorized
 from thing.events import Cause, Session, Termination
@@ -154,7 +155,7 @@ class CallbackTests(PairCase):
         pair = Pair()
         transport = StringTransport()
         pair.client.makeConnection(transport)
-        self.assertEqual(transport.value()[2:8], b"\x01THING")
+        self.assertEqual(transport.value()[HEADER_LENGTH:][:6], b"\x01THING")
         self.assertEqual(pair.client.names(), ["connectionMade"])
         pair.client.connectionLost()
         self.assertIs(pair.client.end.cause, Cause.TRUNCATED)

@@ -37,7 +37,7 @@ from thing.core.messages import (
     SRQ,
     Role,
 )
-from thing.core.records import TAG_LENGTH
+from thing.core.records import HEADER_LENGTH, TAG_LENGTH
 from thing.core.requests import RequestLedger
 from thing.core.states import State
 from thing.errors import (
@@ -179,8 +179,8 @@ class ExchangeTests(TestCase):
             answering.reply(1, DONE, content)
             sent = answering.dataToSend(0.0, PLENTY)
             record = splitRecords(sent)[-1]  # Credit goes before it.
-            self.assertEqual(len(record), 2 + MAX_REQUEST_RECORD)
-            self.assertEqual(len(record), 2 + 1 + 4 + 1 + REQUEST_LIMIT + TAG_LENGTH)
+            self.assertEqual(len(record), HEADER_LENGTH + MAX_REQUEST_RECORD)
+            self.assertEqual(len(record), HEADER_LENGTH + 1 + 4 + 1 + REQUEST_LIMIT + TAG_LENGTH)
             self.assertEqual(give(asking, sent, 0.0), [ReplyReceived(1, DONE, content)])
             error = self.assertRaises(LocalProtocolError, asking.request, content + b"x")
             self.assertIs(error.code, ErrorCode.BAD_ARGUMENT)

@@ -29,6 +29,7 @@ from tests.helpers import (
     MessageServer,
     SeededRandom,
     clientSettings,
+    cut,
     ending,
     establishedPair,
     give,
@@ -65,7 +66,7 @@ from thing.core.messages import (
     SHR,
     MessageType,
 )
-from thing.core.records import Aead, TrafficKey, clearRecord
+from thing.core.records import HEADER_LENGTH, Aead, TrafficKey, clearRecord
 from thing.core.server import ServerConnection
 from thing.core.states import State
 from thing.core.window import RECORD_COST
@@ -323,7 +324,7 @@ class HeartbeatTests(SynchronousTestCase):
                 events = give(side, clearRecord(kind, bytes(size)), 0.0)
                 self.assertIs(ending(events).cause, Cause.REJECTED)
                 for answer in splitRecords(output(side)):
-                    self.assertIn(answer[2], (MessageType.CHR, MessageType.SHR))
+                    self.assertIn(answer[HEADER_LENGTH], (MessageType.CHR, MessageType.SHR))
 
 
 class CountingGroup:
@@ -424,7 +425,11 @@ class StrangerTests(SynchronousTestCase):
         most = 50
         factory = self.factory(Limits(handshakes=most, puzzleAfter=1 << 30))
         client, _ = makePair()
-        data = output(client) + HANDSHAKE_LIMIT.to_bytes(2, "big") + bytes(HANDSHAKE_LIMIT - 1)
+        data = (
+            output(client)
+            + HANDSHAKE_LIMIT.to_bytes(HEADER_LENGTH, "big")
+            + bytes(HANDSHAKE_LIMIT - 1)
+        )
         gc.collect()
         tracemalloc.start()
         try:
@@ -495,7 +500,7 @@ class StrangerTests(SynchronousTestCase):
             b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
             b"SSH-2.0-OpenSSH_9.9\r\n",
             b"\xff\xff" + bytes(100),
-            b"\x00\x03foo",
+            b"\x00\x00\x03foo",
         ):
             _, server = makePair()
             termination = ending(give(server, greeting, 0.0))
@@ -507,8 +512,10 @@ class StrangerTests(SynchronousTestCase):
         """Whatever length a stranger announces, no more than a few hundred octets are kept."""
         for length in range(0, 0x10000, 97):
             _, server = makePair()
-            give(server, length.to_bytes(2, "big") + b"\x01" * min(length - 1, 600), 0.0)
-            self.assertLessEqual(server._reader.buffered, CHI_LIMIT + 2)
+            give(
+                server, length.to_bytes(HEADER_LENGTH, "big") + b"\x01" * min(length - 1, 600), 0.0
+            )
+            self.assertLessEqual(server._reader.buffered, CHI_LIMIT + HEADER_LENGTH)
 
     @given(st.lists(st.binary(max_size=600), max_size=4))
     def test_anyOctets(self, chunks: list[bytes]) -> None:
@@ -666,7 +673,7 @@ class ImpostorTests(SynchronousTestCase):
         give(server, output(client), 0.0)
         stolen = server._reader.key
         assert stolen is not None
-        failure = self.assertRaises(RemoteProtocolError, stolen.open, past[:2], past[2:])
+        failure = self.assertRaises(RemoteProtocolError, stolen.open, *cut(past))
         self.assertIs(failure.code, ErrorCode.RECORD_UNREADABLE)
 
     def test_nextKey(self) -> None:
@@ -714,7 +721,7 @@ class ObserverTests(SynchronousTestCase):
             client, _ = establishedPair()
             client.sendMessage(message)
             lengths.add(len(output(client)))
-        self.assertEqual(lengths, {2 + 6 + 1000 + 16})
+        self.assertEqual(lengths, {HEADER_LENGTH + 6 + 1000 + 16})
 
     def test_kinds(self) -> None:
         """The kind of a message is sealed: data, heartbeat and goodbye differ by length alone."""
@@ -724,7 +731,7 @@ class ObserverTests(SynchronousTestCase):
         client, server = establishedPair()
         client.sendMessage(bytes(len(CHB(1, 0).encode()) - 5))
         data = output(client)
-        self.assertEqual(beat[:2], data[:2])
+        self.assertEqual(beat[:HEADER_LENGTH], data[:HEADER_LENGTH])
         self.assertNotEqual(beat[2:3] + data[2:3], bytes((MessageType.CHB, MessageType.CDT)))
         self.assertEqual(len(only(MessageReceived, give(server, data, 0.0))), 1)
 

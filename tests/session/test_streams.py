@@ -18,6 +18,7 @@ from zope.interface import implementer
 
 from tests.pairs import Pair, PairCase, firings, freshClient, freshServer
 from thing.core.capacity import Capacity
+from thing.core.records import RECORD_LIMIT
 from thing.errors import (
     ErrorCode,
     HandshakeFailed,
@@ -547,7 +548,7 @@ class GivenUpTests(StreamCase):
 
     def test_tooMany(self) -> None:
         """More streams than the peer takes are not opened."""
-        pair = self.pair(freshServer(capacity=Capacity(65535, 32768, 16384, 1))).up()
+        pair = self.pair(freshServer(capacity=Capacity(RECORD_LIMIT, 32768, 16384, 1))).up()
         pair.server.streams.serve("talk", self.maker())
         self.assertIsInstance(self.connected(pair, "talk", self.maker())[0], Talk)
         (error,) = self.connected(pair, "talk", self.maker())

@@ -56,7 +56,7 @@ ALL = 1 << 30
 def records(data: bytes) -> Iterator[bytes]:
     """The records in a run of octets, headers included."""
     while data:
-        length = 2 + int.from_bytes(data[:2], "big")
+        length = 3 + int.from_bytes(data[:3], "big")
         yield data[:length]
         data = data[length:]
 
@@ -225,7 +225,7 @@ class Direction:
         counter = self.sequence.to_bytes(12, "big")
         nonce = bytes(a ^ b for a, b in zip(self.traffic["iv"], counter, strict=True))
         self.sequence += 1
-        return cipher(self.traffic["key"]).decrypt(nonce, record[2:], record[:2])
+        return cipher(self.traffic["key"]).decrypt(nonce, record[3:], record[:3])
 
     def update(self) -> None:
         """Move to the next key."""
@@ -282,7 +282,7 @@ class Observer:
         proofs = self.vector["proofs"] = {}
         for sender, record in wire:
             protected = bool(self._directions)
-            plaintext = self._directions[sender].open(record) if protected else record[2:]
+            plaintext = self._directions[sender].open(record) if protected else record[3:]
             kind, body = MessageType(plaintext[0]), plaintext[1:]
             if protected:
                 proofs.update(self._proofs(kind, body))

@@ -154,13 +154,13 @@ class Connection:
         :param limit: about how many octets the transport takes; at zero only
             the handshake's messages, a key update that was asked for and the
             final word come out.
-        :param longest: how many octets of data a record has at most, if the peer takes as many
-            and the limit allows: few for a path that is not known to be quick.
+        :param longest: how many octets of data a record has at most, if the peer takes as many:
+            few for a path that is not known to be quick.
         :return: octets for the transport.
         """
         size, outbox, writer = 0, self._outbox, self._writer
         while size < limit:
-            message = outbox.take(longest if limit - size >= longest else FRAGMENT_LIMIT)
+            message = outbox.take(longest)
             if message is None:
                 break
             writer.seal(message, now)

@@ -32,7 +32,7 @@ class CHI(Message):
     PREFIX = MAGIC
     LAYOUT = (
         *(LIST8, OCTETS32, LIST16, LIST16, LIST8, UINT32),
-        *(UINT16, UINT32, UINT32, UINT16, EXTENSIONS),
+        *(UINT32, UINT32, UINT32, UINT16, EXTENSIONS),
     )
 
     versions: tuple[int, ...]
@@ -61,7 +61,7 @@ class SHI(Message):
     TYPE = MessageType.SHI
     LAYOUT = (
         *(UINT8, OCTETS32, UINT16, UINT16),
-        *(UINT16, UINT32, UINT32, UINT16, EXTENSIONS),
+        *(UINT32, UINT32, UINT32, UINT16, EXTENSIONS),
     )
 
     version: int

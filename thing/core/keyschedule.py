@@ -149,7 +149,7 @@ class Transcript:
 
 
 def _framed(message: bytes) -> bytes:
-    return len(message).to_bytes(2, "big") + message
+    return len(message).to_bytes(3, "big") + message
 
 
 def _handshakeSalt(preshared: bytes) -> bytes:

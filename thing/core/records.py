@@ -17,14 +17,14 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from thing.core.keyschedule import expandLabel, nextTrafficSecret
 from thing.errors import ErrorCode, RemoteProtocolError
 
-HEADER_LENGTH = 2
+HEADER_LENGTH = 3
 """The length of a record's header, octets."""
 
 TAG_LENGTH = 16
 """What either AEAD adds to a message, octets."""
 
-RECORD_LIMIT = 65535
-"""The longest payload of all, octets: what a header can say."""
+RECORD_LIMIT = 65558
+"""The longest payload of all, octets: 64 KiB of data and what is beside them."""
 
 KEY_LENGTH = 32
 IV_LENGTH = 12

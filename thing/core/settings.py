@@ -18,7 +18,7 @@ from thing.core.groups import GROUPS, Group, GroupName, Random
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import LAST_WORD_LIMIT, MAX_TTL, MIN_TTL, Role
 from thing.core.preshared import TicketSealer, digestOf, showing
-from thing.core.records import Aead
+from thing.core.records import RECORD_LIMIT, Aead
 from thing.core.window import MAX_WINDOW, Budget
 from thing.errors import ErrorCode, LocalProtocolError
 from thing.identity import CredentialKind, Identity
@@ -52,7 +52,7 @@ class Settings:
     maxBuffered: int = 8 << 20
     """How much application data may wait to be sent, in each stream."""
 
-    capacity: Capacity = Capacity(65535, 32768, 16384, 100)
+    capacity: Capacity = Capacity(RECORD_LIMIT, 32768, 16384, 100)
     """What this side can take once Established, as the peer is told."""
 
     maxWindow: int = MAX_WINDOW
