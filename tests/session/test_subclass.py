@@ -23,6 +23,7 @@ from thing.events import Cause
 from thing.session.door import Door
 from thing.session.driver import Driver
 from thing.session.factory import ThingFactory
+from thing.session.failures import FAILURES_WINDOW
 from thing.session.limits import Limits
 from thing.session.link import Link
 from thing.session.protocol import ThingProtocol
@@ -116,6 +117,7 @@ class OverridingTests(BooksCase):
             self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), errors * PLACES)
             self.assertEmpty(factory)
             self.assertEqual(factory.terminations, {Cause.TRUNCATED: PLACES * times})
+            clock.advance(FAILURES_WINDOW)  # So many are logged, and no more in that time.
         self.assertEqual(factory.limitsHit, {})
         return pairs
 
@@ -185,7 +187,8 @@ class WrappedTests(BooksCase):
     def assertBooked(self, wrap: Callable[[ThingFactory], Factory]) -> None:
         """However often such protocols come and go, there is room for the next ones."""
         for protocol, errors in ((Forgetful, 0), (Failing, 1)):
-            factory = serverFactory(protocol, Clock())
+            clock = Clock()
+            factory = serverFactory(protocol, clock)
             wrapping = wrap(factory)
             for _ in range(10):
                 wrapped: list[Any] = []
@@ -200,6 +203,7 @@ class WrappedTests(BooksCase):
                 self.assertEqual([len(each) for each in told], [1] * PLACES)
                 self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), errors * PLACES)
                 self.assertEmpty(factory)
+                clock.advance(FAILURES_WINDOW)
 
     def test_policies(self) -> None:
         """A wrapper of twisted.protocols.policies."""
