@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
+import select
+import signal
+import sys
+import threading
 from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.cli.madeup import FleetCase, thing
 from tests.cli.test_process import ECHO, CommandCase
 from thing import IdentityKey
 from thing.cli.exits import ExitCode
+from thing.cli.output import guardStandardStreams, write
 
 MEMORY = "/proc/self/mem"
 """A file that can be opened for reading, but not read at its beginning."""
+
+
+class InterruptedTests(SynchronousTestCase):
+    """Output that a signal interrupts."""
+
+    def test_onlyOnce(self) -> None:
+        """What was written when a signal came is not written again when the command ends."""
+        reader, writer = os.pipe()
+        self.addCleanup(os.close, writer)
+        before = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+        self.addCleanup(signal.signal, signal.SIGUSR1, before)
+        self.patch(sys, "stderr", sys.stderr)
+        main = threading.get_ident()
+
+        def interruptWhenFull() -> None:
+            while select.select([], [writer], [], 0)[1]:
+                threading.Event().wait(0.001)
+            signal.pthread_kill(main, signal.SIGUSR1)
+
+        with os.fdopen(os.dup(writer), "w") as pipe:
+            self.patch(sys, "stdout", pipe)
+            guardStandardStreams()
+            size = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+            interrupter = threading.Thread(target=interruptWhenFull)
+            interrupter.start()
+            with self.assertRaises(KeyboardInterrupt):
+                write(["x" * (size + 1)])  # What is buffered as a whole.
+            interrupter.join()
+            os.close(reader)
+            sys.stdout.flush()  # It would fail if there were anything to write.
 
 
 class FullTests(FleetCase):

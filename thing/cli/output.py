@@ -53,6 +53,9 @@ class _StandardOutput(io.FileIO):
         except OSError as error:
             self._failed = True
             raise CommandError(f"cannot write to standard output: {error.strerror}") from None
+        except BaseException:
+            self._failed = True  # A signal's: some of it may be written, and not once more.
+            raise
 
 
 class _StandardError(io.FileIO):
