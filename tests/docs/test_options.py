@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from twisted.trial.unittest import TestCase
 
 from tests import PROJECT
-from thing.cli import main
+from thing.cli.commands import commands
 from thing.daemon.options import GROUPS
 from thing.daemon.tap import Options
 from thing.session.settable import CLIENT_SETTINGS, SERVER_SETTINGS
@@ -86,7 +86,7 @@ class CommandTests(TestCase):
     """``thing``."""
 
     def command(self, name: str) -> click.Command:
-        command = main.commands[name]
+        command = commands.commands[name]
         assert isinstance(command, click.Command)
         return command
 
@@ -120,7 +120,7 @@ class CommandTests(TestCase):
 
     def test_help(self) -> None:
         """``--help`` shows what the options have."""
-        shown = words(CliRunner().invoke(main, ["connect", "--help"]).output)
+        shown = words(CliRunner().invoke(commands, ["connect", "--help"]).output)
         for keyword in writtenIn(Where.COMMAND, (*CLIENT_KEYWORDS, *CLIENT_SETTINGS)):
             told = self.helpOf("connect", keyword)
             assert told is not None
