@@ -39,6 +39,7 @@ class StreamProtocol(ThingProtocol):
     application: IProtocolFactory
     transport: Any
     wrapped: IProtocol | None = None
+    _context: dict[str, str] = {}  # The log's, of the application's callbacks.
     _carried: StreamTransport | None = None
     _bug: Failure | None = None
     _waiter: Deferred[IProtocol] | None = None
@@ -76,7 +77,7 @@ class StreamProtocol(ThingProtocol):
     def _tell(self, callback: Callable[..., object], *args: object) -> None:
         """Call the application in its own logging context, and remember its first failure."""
         try:
-            callWithContext({"system": self.logPrefix()}, callback, *args)  # type: ignore[no-untyped-call]
+            callWithContext(self._context, callback, *args)  # type: ignore[no-untyped-call]
         except Exception:
             self._bug = self._bug or Failure()  # type: ignore[no-untyped-call]
             raise
@@ -93,6 +94,7 @@ class StreamProtocol(ThingProtocol):
             self.wrapped = self.application.buildProtocol(self.transport.getPeer())
             if self.wrapped is None:
                 raise NoProtocol
+            self._context = {"system": self.logPrefix()}
         except Exception:
             self._notBuilt(Failure())  # type: ignore[no-untyped-call]
             return
