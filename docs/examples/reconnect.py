@@ -8,7 +8,7 @@ from twisted.internet.defer import gatherResults
 from twisted.internet.error import ConnectError
 
 from thing import ClientSettings, HandshakeFailed, PinnedServers, ThingFactory, ThingProtocol
-from thing.endpoints import Backoff, isHopeless
+from thing.endpoints import Backoff
 
 
 class Reporter(ThingProtocol):
@@ -20,7 +20,7 @@ class Reporter(ThingProtocol):
 
 
 async def stay(reactor, endpoint, factory):
-    """Have one session after the other, until there is no hope."""
+    """Have one session after the other."""
     backoff = Backoff()
     while True:
         termination = None
@@ -31,8 +31,6 @@ async def stay(reactor, endpoint, factory):
             termination = await client.whenTerminated()
         except HandshakeFailed as failure:
             termination = failure.termination
-            if isHopeless(termination):
-                raise SystemExit(1) from failure
         except ConnectError as error:
             print(error, flush=True)
         await task.deferLater(reactor, backoff.down(monotonic(), termination))

@@ -44,6 +44,7 @@ from thing.endpoints import (
     retryPolicy,
     terminationOf,
 )
+from thing.endpoints.backoff import AFTER_REFUSAL, AFTER_SESSION, Pace, paceAfter
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, LocalProtocolError
 from thing.events import Cause, Termination
@@ -76,6 +77,47 @@ def ended(termination: Termination) -> Failure:
 def rejected(termination: Termination) -> Failure:
     """What an endpoint's ``connect`` fails with."""
     return Failure(HandshakeFailed(termination))
+
+
+class PaceTests(SynchronousTestCase):
+    """How soon to try again, after whatever can happen."""
+
+    def test_complete(self) -> None:
+        """Each code and each reason stands in its table, with its pace."""
+        self.assertEqual(set(AFTER_REFUSAL), set(ErrorCode))
+        self.assertEqual(set(AFTER_SESSION), set(EndReason))
+
+    def test_everyEnd(self) -> None:
+        """Each cause has a pace: that of the code after a refusal, else that of the reason."""
+        for cause in Cause:
+            for reason in EndReason:
+                for code in ErrorCode:
+                    end = Termination(cause, code, reason=reason)
+                    refused = cause is Cause.REJECTED
+                    pace = AFTER_REFUSAL[code] if refused else AFTER_SESSION[reason]
+                    self.assertIs(paceAfter(end), pace, end)
+
+    def test_unknown(self) -> None:
+        """What this side has no name for, or no stream to be told by, is tried again soon."""
+        refused = Termination(Cause.REJECTED, 0x7777, byPeer=True)
+        for end in (None, TRUNCATED, refused, Termination(Cause.FLAT_LINED, reason=0x7777)):
+            self.assertIs(paceAfter(end), Pace.SOON, end)
+
+    def test_onlyRefusalsStop(self) -> None:
+        """A client that gives up does so for nothing that time can mend."""
+        for cause in Cause:
+            for code in ErrorCode:
+                for byPeer in (True, False):
+                    end = Termination(cause, code, byPeer)
+                    if isHopeless(end):
+                        self.assertIs(paceAfter(end), Pace.SELDOM, end)
+
+    def test_documented(self) -> None:
+        """The guide names all that is tried again seldom, and nothing else there."""
+        page = (DOCS / "howto-reconnect.rst").read_text()
+        row = page.split("* - a refusal that somebody must act for")[1].split("\n     - ")[0]
+        seldom = {code.name for code in ErrorCode if AFTER_REFUSAL[code] is Pace.SELDOM}
+        self.assertEqual(set(re.findall("``([A-Z_]+)``", row)), seldom)
 
 
 class HopelessTests(SynchronousTestCase):
@@ -368,7 +410,13 @@ class ServiceCase(SynchronousTestCase):
 
     def makeService(self, **choices: Any) -> ThingClientService:
         backoff = Backoff(base=1.0, cap=60.0, jitter=lambda: 1.0)
-        choices = {"backoff": backoff, "clock": self.clock, **self.told.hooks, **choices}
+        choices = {
+            "backoff": backoff,
+            "clock": self.clock,
+            "giveUp": True,
+            **self.told.hooks,
+            **choices,
+        }
         endpoint: Any = choices.pop("endpoint", self.endpoint)
         return ThingClientService(endpoint, Factory.forProtocol(Application_), **choices)
 
@@ -817,16 +865,31 @@ class RejectionTests(ServiceCase):
         self.attempt.succeed()
         self.successResultOf(waiting)
 
-    def test_retryHopeless(self) -> None:
-        """If it is to go on, it goes on, seldom, and says each time that it was rejected."""
-        self.service = self.makeService(retryHopeless=True)
+    def test_goesOn(self) -> None:
+        """By default it goes on, seldom, and says each time that it was rejected."""
+        self.service = ThingClientService(
+            self.endpoint,  # type: ignore[arg-type]
+            Factory.forProtocol(Application_),
+            backoff=Backoff(base=1.0, cap=60.0, jitter=lambda: 1.0),
+            clock=self.clock,
+            **self.told.hooks,
+        )
         self.service.startService()
-        for _ in range(2):
-            self.attempt.fail(rejected(REFUSED))
+        for termination in (REFUSED, DISBELIEVED):
+            self.attempt.fail(rejected(termination))
             self.clock.advance(600.0)
         self.attempt.succeed()
         self.assertEqual(len(self.told.rejected), 2)
         self.assertEqual(self.told.delays, [600.0, 600.0])
+
+    def test_timeMends(self) -> None:
+        """What time can mend is no rejection: it goes on as after a loss, even if it gives up."""
+        self.service.startService()
+        for code in (ErrorCode.NOT_VALID_NOW, ErrorCode.UNDECIDED):
+            for byPeer in (True, False):
+                self.attempt.fail(rejected(Termination(Cause.REJECTED, code, byPeer)))
+                self.clock.advance(self.told.delays[-1] or 0.0)
+        self.assertEqual((self.told.delays, self.told.rejected), ([1.0, 2.0, 4.0, 8.0], []))
 
 
 class LoopbackTests(TestCase):
@@ -950,9 +1013,9 @@ class LoopbackTests(TestCase):
         await service.whenConnected()
 
     async def test_keyRemoved(self) -> None:
-        """A client whose key is removed stops; with the key put back it can be started again."""
+        """If it is to give up it stops, and with the key put back it can be started again."""
         await self.serve()
-        service = self.client()
+        service = self.client(giveUp=True)
         await service.whenConnected()
         self.allow()
         self.authorizer.reload()
@@ -968,24 +1031,24 @@ class LoopbackTests(TestCase):
         await service.whenConnected()
 
     async def test_keyPutBack(self) -> None:
-        """A client that is to go on is back by itself when its key is."""
+        """A client whose key is removed goes on, and is back by itself when its key is."""
         self.allow()
         await self.serve()
-        service = self.client(retryHopeless=True)
+        service = self.client()
         await self.until(lambda: len(self.told.rejected) > 2)
         self.allow(self.thingKey)
         self.authorizer.reload()
         await service.whenConnected()
 
     async def test_anotherServer(self) -> None:
-        """A server with another key than is pinned is not asked again and again."""
+        """A server with another key than is pinned stops a client that is to give up."""
         await self.serve(IdentityKey.generate())
-        termination = await self.rejection(self.client())
+        termination = await self.rejection(self.client(giveUp=True))
         self.assertFalse(termination.byPeer)
         self.assertIn("the server's key is", termination.detail)
 
     async def test_stranger(self) -> None:
-        """Somebody who writes a refusal in clear delays the client, and does not stop it."""
+        """Somebody who writes a refusal in clear delays a client, even if it would give up."""
         refusal = bytes((SHR.TYPE,)) + SHR(ErrorCode.NOT_AUTHORIZED, 0).encode()
 
         class Stranger(Protocol):
@@ -993,7 +1056,7 @@ class LoopbackTests(TestCase):
                 self.transport.write(len(refusal).to_bytes(HEADER_LENGTH, "big") + refusal)
 
         port = await self.listen(self.inner(), Factory.forProtocol(Stranger))
-        service = self.client()
+        service = self.client(giveUp=True)
         await self.until(lambda: len(self.told.down) > 2)
         for reason, delay in self.told.down:
             termination = terminationOf(reason)
@@ -1036,7 +1099,7 @@ class HowtoTests(DocumentedPrograms):
     """docs/howto-reconnect.rst"""
 
     async def test_alwaysOn(self) -> None:
-        """The example stops when it is rejected, else comes back, and leaves with a goodbye."""
+        """The example comes back, seldom when it was rejected, and leaves with a goodbye."""
         source = (EXAMPLES / "always_on.py").read_text()
         for plain, impatient in (
             ("import ThingClientService", "import Backoff, ThingClientService"),
@@ -1051,7 +1114,7 @@ class HowtoTests(DocumentedPrograms):
         await server.says(FINGERPRINT)
         stranger = self.run_(*start, "--pidfile=stranger.pid")
         await stranger.says("rejected: .*NOT_AUTHORIZED")
-        await stranger.says("No more tries, because they are hopeless")
+        await stranger.says(r"down: .*NOT_AUTHORIZED.*; next try in \d+\.\d s")
         line = await server.says("ssh-ed25519 [A-Za-z0-9+/]+ NAME\n")
         server.signal("KILL")
         await server.exits()
@@ -1077,7 +1140,7 @@ class HowtoTests(DocumentedPrograms):
         text = (DOCS / "howto-reconnect.rst").read_text()
         pattern = r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
         blocks = re.findall(pattern, text, re.MULTILINE)
-        self.assertEqual(len(blocks), 5)
+        self.assertEqual(len(blocks), 4)
         for block in blocks:
             endpoint = FakeEndpoint(Clock())
             names: dict[str, Any] = {"endpoint": endpoint, "factory": Factory()}

@@ -1,5 +1,5 @@
 """
-When a client comes back, and when it must not.
+When a client comes back.
 
 After a server's restart all its clients come back. If chance spreads them over
 a time that grows with each failure (*full jitter*), the server sees a stream of
@@ -12,6 +12,7 @@ import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import Enum
 
 from twisted.python.failure import Failure
 
@@ -27,23 +28,84 @@ CAP = 30.0
 SELDOM = 300.0
 """The least pause after a refusal that time alone will hardly change, seconds."""
 
-_LASTING = frozenset(
-    {
-        ErrorCode.NOT_THING,
-        ErrorCode.VERSION_UNSUPPORTED,
-        ErrorCode.NO_COMMON_GROUP,
-        ErrorCode.NO_COMMON_AEAD,
-        ErrorCode.NO_COMMON_CREDENTIAL,
-        ErrorCode.BAD_CREDENTIAL,
-        ErrorCode.CREDENTIAL_REQUIRED,
-        ErrorCode.NOT_AUTHORIZED,
-        ErrorCode.TTL_OUT_OF_BOUNDS,
-    }
-)
-"""The codes of refusals that stay until somebody changes a file or a program."""
+
+class Pace(Enum):
+    """How soon to try again; the value says it in words."""
+
+    SOON = "time can mend it: as after any failure"
+    SELDOM = "somebody must act"
+
+
+AFTER_REFUSAL: dict[int | None, Pace] = {
+    **dict.fromkeys(
+        (
+            ErrorCode.NOT_THING,
+            ErrorCode.VERSION_UNSUPPORTED,
+            ErrorCode.NO_COMMON_GROUP,
+            ErrorCode.NO_COMMON_AEAD,
+            ErrorCode.NO_COMMON_CREDENTIAL,
+            ErrorCode.BAD_CREDENTIAL,
+            ErrorCode.CREDENTIAL_REQUIRED,
+            # The key is not known here, is another one, or is revoked.
+            ErrorCode.NOT_AUTHORIZED,
+            ErrorCode.TTL_OUT_OF_BOUNDS,
+            ErrorCode.LIMITS_OUT_OF_BOUNDS,
+        ),
+        Pace.SELDOM,
+    ),
+    **dict.fromkeys(
+        (
+            # A server that is in trouble, or slow, or full.
+            ErrorCode.HANDSHAKE_TIMEOUT,
+            ErrorCode.SERVER_BUSY,
+            ErrorCode.RETRY_REFUSED,
+            ErrorCode.PUZZLE_UNSOLVED,
+            # The session before lapses within its TTL.
+            ErrorCode.IDENTITY_IN_USE,
+            # A clock may be wrong, a list late, a disk full.
+            ErrorCode.UNDECIDED,
+            ErrorCode.NOT_VALID_NOW,
+            # Somebody on the path, or a connection that garbles.
+            ErrorCode.BAD_SHARE,
+            ErrorCode.BAD_SIGNATURE,
+            ErrorCode.BAD_MAC,
+            # Every broken rule of records and messages, and a program that failed.
+            *(code for code in ErrorCode if code >= ErrorCode.RECORD_EMPTY),
+        ),
+        Pace.SOON,
+    ),
+}
+"""When to try again after a refused handshake, by its code; soon if that is not known here."""
+
+AFTER_SESSION: dict[int | None, Pace] = {
+    EndReason.UNSPECIFIED: Pace.SOON,
+    EndReason.HEARTBEAT_MISSED: Pace.SOON,
+    EndReason.SHUTDOWN: Pace.SOON,
+    EndReason.CLOSING: Pace.SOON,
+    # Two things with one key would else throw each other out as fast as they can.
+    EndReason.REPLACED: Pace.SELDOM,
+    # The next handshake tells whether it still is.
+    EndReason.REVOKED: Pace.SOON,
+    EndReason.OVERLOADED: Pace.SOON,
+}
+"""When to try again after a session, by the server's reason; soon if there is none."""
 
 _DECIDED_HERE = frozenset({ErrorCode.CREDENTIAL_REQUIRED, ErrorCode.NOT_AUTHORIZED})
 """Those that this side says only of a server that has proved its key."""
+
+
+def paceAfter(termination: Termination | None) -> Pace:
+    """
+    Tell how soon to try again.
+
+    :param termination: how the session, or a try for one, ended; None if there was no stream.
+    :return: the pace; whatever no table has is tried soon.
+    """
+    if termination is None:
+        return Pace.SOON
+    if termination.cause is Cause.REJECTED:
+        return AFTER_REFUSAL.get(termination.code, Pace.SOON)
+    return AFTER_SESSION.get(termination.reason, Pace.SOON)
 
 
 def isHopeless(termination: Termination | None) -> bool:
@@ -57,15 +119,13 @@ def isHopeless(termination: Termination | None) -> bool:
     :param termination: how the last try ended; None if there was no stream.
     :return: whether it is.
     """
-    if termination is None or not _isLasting(termination):
+    if termination is None or termination.cause is not Cause.REJECTED:
+        return False
+    if AFTER_REFUSAL.get(termination.code) is not Pace.SELDOM:
         return False
     if termination.byPeer:
         return not termination.unauthenticated
     return termination.code in _DECIDED_HERE
-
-
-def _isLasting(termination: Termination) -> bool:
-    return termination.cause is Cause.REJECTED and termination.code in _LASTING
 
 
 def terminationOf(failure: Failure) -> Termination | None:
@@ -164,8 +224,7 @@ class Backoff:
         asked = termination.retryAfter or 0.0
         if termination.unauthenticated:
             asked = min(asked, self.seldom)
-        # Two things with one key would else throw each other out as fast as they can.
-        if _isLasting(termination) or termination.reason is EndReason.REPLACED:
+        if paceAfter(termination) is Pace.SELDOM:
             return max(asked, self.seldom)
         return asked
 

@@ -35,11 +35,12 @@ from thing.session.interfaces import IThingTransport
 
 class ThingClientService(ClientService):
     """
-    Keeps one session up, for as long as there is hope.
+    Keeps one session up.
 
     It is Twisted's ``ClientService`` for a Thing endpoint, where to connect is
-    to have a session. It stops by itself after a rejection that is hopeless
-    (:func:`~thing.endpoints.backoff.isHopeless`): :meth:`whenConnected` fails with it from then on,
+    to have a session. It goes on whatever happens, and only seldom after a rejection that is
+    hopeless until somebody acts (:func:`~thing.endpoints.backoff.isHopeless`). If it is to give up
+    it stops by itself then: :meth:`whenConnected` fails with the rejection from then on,
     until the service is started again. ``stopService`` says goodbye to the server.
 
     The callbacks, and whoever waits, may start and stop it. A callback that
@@ -54,7 +55,7 @@ class ThingClientService(ClientService):
         factory: IProtocolFactory,
         *,
         backoff: Backoff | None = None,
-        retryHopeless: bool = False,
+        giveUp: bool = False,
         onUp: Callable[[Any], object] | None = None,
         onDown: Callable[[Failure, float | None], object] | None = None,
         onRejected: Callable[[Failure], object] | None = None,
@@ -65,13 +66,13 @@ class ThingClientService(ClientService):
             :class:`~thing.endpoints.endpoints.ThingClientEndpoint`.
         :param factory: builds a protocol for each session.
         :param backoff: how long to stay away; it belongs to this service alone.
-        :param retryHopeless: whether to go on after a hopeless rejection, seldom.
+        :param giveUp: whether to stop after a hopeless rejection, and not to go on, seldom.
         :param onUp: called with the application's protocol when a session is up.
         :param onDown: called when there is no session, after each end and each
             failed try: with why, and with how long it is to the next try,
             seconds; with None when there is none, because the service is stopping.
-        :param onRejected: called with a hopeless rejection, and once the service
-            has stopped for it, if it does; it may be started again.
+        :param onRejected: called with a hopeless rejection; if it is to give up, once the
+            service has stopped for it, and it may be started again.
         :param clock: measures time; by default a steady clock over the reactor.
         """
         if clock is None:
@@ -79,7 +80,7 @@ class ThingClientService(ClientService):
 
             clock = SteadyClock.of(reactor)
         self._backoff = Backoff() if backoff is None else backoff
-        self._retryHopeless = retryHopeless
+        self._givesUp = giveUp
         self._onUp, self._onDown, self._onRejected = onUp, onDown, onRejected
         self._time = clock
         self._delay = 0.0
@@ -197,7 +198,7 @@ class ThingClientService(ClientService):
 
     def _failed(self, attempt: Deferred[Any], failure: Failure) -> None:
         if self.running and isHopeless(terminationOf(failure)):
-            if not self._retryHopeless:
+            if self._givesUp:
                 # The try is not over until then, and no other is scheduled.
                 self._rejection = failure
                 self._givingUp = self._time.callLater(0, self._giveUp, failure)
