@@ -68,6 +68,7 @@ class TapCase(DirectoryMixin, TestCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         self.home = self.path("home")
         for name, value in (("THING_HOME", self.home), ("XDG_DATA_HOME", None)):
             self.patchEnvironment(name, value)

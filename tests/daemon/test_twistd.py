@@ -44,6 +44,19 @@ TIMEOUT = 60.0
 TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import run; run()"
 """What the console script does, whatever directory it is installed in."""
 
+HUNG_UP = """
+import os, signal
+from thing.daemon import tap
+
+def makeService(options, make=tap.makeService):
+    service = make(options)
+    os.kill(os.getpid(), signal.SIGHUP)
+    return service
+
+tap.makeService = makeService
+"""
+"""Sends SIGHUP before there is a PID file."""
+
 CLIENT = """
 import sys
 from twisted.internet import reactor
@@ -429,6 +442,15 @@ class ReloadTests(TwistdCase):
         await other.whenHeard("still here\n")
         self.assertClean(process)
 
+    async def test_early(self) -> None:
+        """The signal may come before anything has started: then it is kept until that."""
+        process = self.spawn(
+            *("-c", HUNG_UP + TWISTD, "--nodaemon", "--pidfile=", "thing"),
+            "--port=tcp:0:interface=127.0.0.1",
+        )
+        await process.whenLine("Reloaded")
+        await self.stop(process)
+
 
 class GivenUpRightsTests(TwistdCase):
     """A server that was started by root, and is somebody else by the time it serves."""
@@ -486,6 +508,24 @@ class StopTests(TwistdCase):
         assert termination is not None
         self.assertIs(termination.cause, Cause.FLAT_LINED)
         self.assertEqual(termination.reason, EndReason.SHUTDOWN)
+
+    async def test_secondSignal(self) -> None:
+        """Another signal ends the wait for a client that does not leave; it can see why."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            process, description = await self.started("--drain-timeout=600")
+            client = await self.connect(description, Deaf)
+            assert isinstance(client, Deaf)
+            os.kill(process.pid, signal.SIGTERM)
+            await process.whenLine("Draining 1 sessions")
+            os.kill(process.pid, number)
+            self.assertEqual(await process.ended, -signal.SIGTERM)
+            self.assertIn("Hurrying: 1 sessions end now", process.output)
+            self.assertIn("Server Shut Down.", process.output)
+            self.assertClean(process)
+            await client.gone
+            termination: Termination | None = client.termination
+            assert termination is not None
+            self.assertIs(termination.cause, Cause.FLAT_LINED)
 
     async def test_stoppedClient(self) -> None:
         """A client process that is stopped is flat-lined when its TTL is over."""

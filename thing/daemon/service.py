@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -11,14 +9,20 @@ from typing import Any
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred, succeed
 from twisted.internet.error import CannotListenError
-from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
+from twisted.internet.interfaces import (
+    IAddress,
+    IDelayedCall,
+    IListeningPort,
+    IStreamServerEndpoint,
+)
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from thing.core.settings import ServerSettings
+from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
-from thing.errors import ThingError
+from thing.errors import EndReason, ThingError
 from thing.identity import CredentialKind
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
@@ -27,6 +31,9 @@ from thing.trust.live import fingerprintOf
 
 FLAT_LINE_TIME = 1.0
 """What may pass between the end of the drain timeout and the last flat line, seconds."""
+
+HURRY_TIME = 0.5
+"""In a drain that is hurried: how long sessions are waited for, and then all the rest, seconds."""
 
 _ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
 
@@ -52,6 +59,7 @@ class ThingService(Service):
     Stopping it drains: the ports are closed first, then every client is asked
     to leave, and after ``drainTimeout`` those that did not are flat-lined.
     While it runs, SIGHUP reads the keys anew, if the factory has a ``trust``.
+    While it drains, another SIGTERM or SIGINT ends it without any more waiting.
     A supervisor, such as systemd, is told of all that.
 
     :ivar factory: builds the protocols.
@@ -70,11 +78,12 @@ class ThingService(Service):
         drainTimeout: float = 10.0,
         retryAfter: float = 0.0,
         supervisor: Supervisor | None = None,
+        signals: Signals | None = None,
         makeObserver: Callable[[], ILogObserver | None] | None = None,
         files: Sequence[str] = (),
     ) -> None:
         """
-        :param reactor: provides ``IReactorCore``, and ``IReactorFromThreads`` for the signal.
+        :param reactor: provides ``IReactorCore``, and ``IReactorFromThreads`` for the signals.
         :param factory: a server's factory.
         :param endpoints: where to listen, each by its description.
         :param companions: services that start before it listens, and stop when it has
@@ -83,6 +92,7 @@ class ThingService(Service):
         :param retryAfter: how long clients that are asked to leave should stay
             away, seconds.
         :param supervisor: tells the service manager; None for nobody.
+        :param signals: catches the process's signals.
         :param makeObserver: opens the log of the application that the service is
             put into; None, or to give None, for the log that the application has anyway.
         :param files: those that the companions read again while they run.
@@ -95,11 +105,15 @@ class ThingService(Service):
         self._drainTimeout = drainTimeout
         self._retryAfter = retryAfter
         self._supervisor = supervisor or Supervisor()
+        self._signals = signals or Signals(reactor)
         self._makeObserver = makeObserver
         self._files = files
         self._listened = False
         self._answers: list[Deferred[Any]] = []
-        self._restoreSignal: Callable[[], object] | None = None
+        self._hurried = False
+        self._enough = Deferred[None]()
+        self._deadlines: list[IDelayedCall] = []
+        self._waiting: list[Deferred[None]] = []
 
     # Starting.
 
@@ -144,7 +158,7 @@ class ThingService(Service):
         self._sayUnreadable()  # Rights were given up just now, if at all.
         for companion in self._companions:
             companion.startService()  # type: ignore[no-untyped-call]
-        self._catchSignal()
+        self._signals.attend(None if self.factory.trust is None else self.reload, self.hurry)
         # Who reads that the server is there may connect, and send signals, from then on.
         self._reactor.callWhenRunning(self._begin)
 
@@ -231,17 +245,6 @@ class ThingService(Service):
 
     # Reading the keys anew.
 
-    def _catchSignal(self) -> None:
-        """Let SIGHUP read the keys anew, where signals can be had: in the main thread."""
-        if self.factory.trust is None or threading.current_thread() is not threading.main_thread():
-            return
-
-        def caught(number: int, frame: object) -> None:
-            self._reactor.callFromThread(self.reload)
-
-        before = signal.signal(signal.SIGHUP, caught)
-        self._restoreSignal = partial(signal.signal, signal.SIGHUP, before)
-
     def reload(self) -> Deferred[int]:
         """
         Read the keys anew; on any error all stays as it was. The outcome is logged.
@@ -268,19 +271,60 @@ class ThingService(Service):
         """
         super().stopService()  # type: ignore[no-untyped-call]
         self._supervisor.stopping(self._drainTimeout + FLAT_LINE_TIME)
-        return Deferred.fromCoroutine(self._shutDown())
+        stopped = Deferred[None]()
+        self._waiting.append(stopped)
+        if len(self._waiting) == 1:
+            self._hurried, self._enough = False, Deferred()
+            Deferred.fromCoroutine(self._shutDown()).addBoth(self._finish)
+        return stopped
+
+    def hurry(self) -> None:
+        """While it drains: wait no more. Who has not left is flat-lined; again, all is dropped."""
+        if not self._waiting:
+            return
+        if self._hurried:
+            self._giveUp()
+            return
+        self._hurried = True
+        self._log.info("Hurrying: {count} sessions end now", count=len(self.factory.sessions))
+        for protocol in list(self.factory.sessions):
+            if protocol.termination is None:
+                protocol.goAway(EndReason.SHUTDOWN, 0.0)
+        self._within(HURRY_TIME, self._drainNoMore)
+        self._within(2 * HURRY_TIME, self._giveUp)
+
+    def _drainNoMore(self) -> None:
+        self._abandon()
+        self._enough.callback(None)
+
+    def _giveUp(self) -> None:
+        self._abandon()
+        self._log.warn("Stopped before all was in order")
+        self._finish(None)
+
+    def _within(self, seconds: float, function: Callable[[], object]) -> None:
+        """Do this unless all is over before."""
+        self._deadlines.append(self.factory.clock.callLater(seconds, function))
 
     async def _shutDown(self) -> None:
-        try:
-            await self._drain()
-            for companion in reversed(self._companions):
-                await maybeDeferred(companion.stopService)
-        finally:
-            self._supervisor.stopped()
-            # Not sooner: without a handler SIGHUP would end the process in the middle.
-            if self._restoreSignal is not None:
-                self._restoreSignal()
-                self._restoreSignal = None
+        await self._drain()
+        for companion in reversed(self._companions):
+            await maybeDeferred(companion.stopService)
+
+    def _finish(self, result: Any) -> None:
+        """It has stopped, or nobody waits for the rest."""
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        for deadline in self._deadlines:
+            if deadline.active():
+                deadline.cancel()
+        self._deadlines.clear()
+        self._supervisor.stopped()
+        # Not sooner: without a handler SIGHUP would end the process in the middle.
+        self._signals.restore()
+        for stopped in waiting:
+            stopped.callback(result)
 
     async def _drain(self) -> None:
         await self._stopListening()
@@ -290,10 +334,9 @@ class ThingService(Service):
             seconds=self._drainTimeout,
         )
         # A client that began to say goodbye is bound by another deadline.
-        abandon = self.factory.clock.callLater(self._drainTimeout + FLAT_LINE_TIME, self._abandon)
-        await self.factory.drain(self._drainTimeout, retryAfter=self._retryAfter)
-        if abandon.active():
-            abandon.cancel()
+        self._within(self._drainTimeout + FLAT_LINE_TIME, self._abandon)
+        drained = self.factory.drain(self._drainTimeout, retryAfter=self._retryAfter)
+        await DeferredList([drained, self._enough], fireOnOneCallback=True)
 
     def _stopListening(self) -> Deferred[Any]:
         ports, self.ports = self.ports, {}

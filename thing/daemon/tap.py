@@ -27,6 +27,7 @@ from thing.daemon.logs import makeObserver
 from thing.daemon.options import IN_MEMORY, Options
 from thing.daemon.reuseport import SharedPorts
 from thing.daemon.service import CannotStart, ThingService
+from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
 from thing.daemon.unixports import UnixPorts
 from thing.errors import ThingError
@@ -55,6 +56,9 @@ def makeService(options: Options) -> ThingService:
     """
     from twisted.internet import reactor
 
+    # Not later: files are read from here on, and who sees the PID file may send SIGHUP.
+    signals = Signals(reactor)
+    signals.catchHangUp()
     try:
         ports = UnixPorts(SharedPorts(reactor) if options["reuse-port"] else reactor)
         endpoints = {text: _serverEndpoint(ports, text) for text in options["port"]}
@@ -85,6 +89,7 @@ def makeService(options: Options) -> ThingService:
         drainTimeout=options["drain-timeout"],
         retryAfter=options["retry-after"],
         supervisor=supervisor,
+        signals=signals,
         makeObserver=_logMaker(options),
         files=_companionsFiles(options),
     )

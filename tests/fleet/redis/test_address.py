@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 from typing import Any
 from unittest import mock
@@ -249,6 +250,7 @@ class OptionTests(DirectoryMixin, SynchronousTestCase):
     def make(self, url: str) -> Any:
         """The service that the option makes."""
         options = Options()
+        self.addCleanup(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
         with mock.patch.dict(os.environ, {"THING_HOME": self.path("home")}):
             options.parseOptions(["--anyone", "--presence", url, "--node", "north"])
             return makeService(options)
