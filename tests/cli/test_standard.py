@@ -7,17 +7,19 @@ import itertools
 import os
 import select
 import signal
+import subprocess
 import sys
 import threading
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests import PROJECT
 from tests.cli.madeup import FleetCase, thing
 from tests.cli.test_process import ECHO, CommandCase
 from thing import IdentityKey
 from thing.cli.exits import ExitCode
-from thing.cli.output import guardStandardStreams, write
+from thing.cli.output import endingQuietly, guardStandardStreams, write
 
 MEMORY = "/proc/self/mem"
 """A file that can be opened for reading, but not read at its beginning."""
@@ -51,6 +53,50 @@ class InterruptedTests(SynchronousTestCase):
             interrupter.join()
             os.close(reader)
             sys.stdout.flush()  # It would fail if there were anything to write.
+
+
+class UnwindingTests(SynchronousTestCase):
+    """A signal that comes while another ends the command."""
+
+    def end(self, first: str, second: str, before: str = "") -> tuple[int, bytes]:
+        """The exit code of a process that gets both, and what it writes to standard error."""
+        script = f"""
+import signal
+from thing.cli.output import endingQuietly
+{before}
+with endingQuietly():
+    try:
+        signal.raise_signal(signal.{first})
+    finally:
+        signal.raise_signal(signal.{second})
+"""
+        done = subprocess.run(
+            [sys.executable, "-c", script],
+            check=False,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            env={**os.environ, "PYTHONPATH": str(PROJECT)},
+        )
+        return done.returncode, done.stderr
+
+    def test_second(self) -> None:
+        """It ends the process, without a traceback."""
+        for first, second in itertools.product(("SIGINT", "SIGTERM"), repeat=2):
+            self.assertEqual(self.end(first, second), (-signal.Signals[second], b""))
+
+    def test_ignored(self) -> None:
+        """One that the process was told to ignore stays ignored, as in the background."""
+        ignore = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
+        self.assertEqual(self.end("SIGTERM", "SIGINT", ignore), (0, b""))
+        self.assertEqual(self.end("SIGINT", "SIGINT", ignore), (0, b""))
+
+    def test_restored(self) -> None:
+        """Without a signal both are as they were."""
+        numbers = (signal.SIGINT, signal.SIGTERM)
+        before = [signal.getsignal(number) for number in numbers]
+        with endingQuietly():
+            pass
+        self.assertEqual([signal.getsignal(number) for number in numbers], before)
 
 
 class FullTests(FleetCase):

@@ -16,6 +16,8 @@ import click
 
 from thing.cli.exits import CommandError, ExitCode
 
+_ENDING = (signal.SIGINT, signal.SIGTERM)
+
 
 class ReaderGone(Exception):
     """Nobody reads standard output any more."""
@@ -146,8 +148,11 @@ def endingQuietly(unfinished: ExitCode = ExitCode.GOODBYE) -> Iterator[None]:
     :return: a context manager.
     :raises SystemExit: with the exit code.
     """
-    before = signal.signal(signal.SIGTERM, _stop)
+    before = {}
     try:
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, _stop)
         yield
     except ReaderGone:
         raise SystemExit(ExitCode.GOODBYE) from None
@@ -156,8 +161,13 @@ def endingQuietly(unfinished: ExitCode = ExitCode.GOODBYE) -> Iterator[None]:
             raise SystemExit(unfinished) from None
         raise CommandError("interrupted", unfinished) from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            if signal.getsignal(number) is _stop:  # Else the process is about to end.
+                signal.signal(number, handler)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
+    for each in _ENDING:
+        if signal.getsignal(each) is _stop:  # A second one, while this unwinds, just kills.
+            signal.signal(each, signal.SIG_DFL)
     raise Stopped
