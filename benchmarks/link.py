@@ -21,6 +21,7 @@ import json
 import os
 import random
 import select
+import signal
 import statistics
 import struct
 import subprocess
@@ -458,6 +459,7 @@ def canMeasure(options: Options) -> bool:
     except UsageError as error:
         raise SystemExit(f"{error}\n{options}") from None
     able = os.geteuid() == 0 and os.access(TUN, os.W_OK)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # The namespaces go, however it ends.
     if not able:
         print(f"left out: a link of one's own needs root and {TUN}")
     return able
