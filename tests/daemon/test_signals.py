@@ -133,19 +133,23 @@ class EndingTests(SignalCase):
         self.assertEqual((self.reactor.stopped, self.did), ([], ["hurried"]))
 
     def test_afterTheEnd(self) -> None:
-        """A signal that comes when all has stopped is no error: the process is about to end."""
+        """When all has stopped, but a thread is still busy, one more signal kills."""
         self.attend()
         self.reactor.start()
         signal.raise_signal(signal.SIGTERM)
         self.signals.restore()
-        signal.raise_signal(signal.SIGTERM)
-        self.assertEqual(self.reactor.stopped, [signal.SIGTERM])
+        hangUp, *others = self.handlers()
+        self.assertEqual(others, [signal.SIG_DFL] * 2)
+        self.assertTrue(callable(hangUp))
 
     def test_ignored(self) -> None:
         """A signal that the process was told to ignore stays ignored."""
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         self.attend()
         self.reactor.start()
+        self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
+        signal.raise_signal(signal.SIGTERM)
+        self.signals.restore()
         self.assertIs(signal.getsignal(signal.SIGINT), signal.SIG_IGN)
 
     def test_restored(self) -> None:
@@ -242,7 +246,7 @@ class HurryTests(SignalCase):
         signal.raise_signal(signal.SIGTERM)
         pair.advance(HURRY_TIME + 0.01)
         self.successResultOf(stopped)
-        signal.raise_signal(signal.SIGTERM)
+        self.service.hurry()
         pair.close()
         self.assertEqual(pair.clock.getDelayedCalls(), [])
 

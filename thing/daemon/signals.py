@@ -55,12 +55,19 @@ class Signals:
         self._reactor.callWhenRunning(self._catchEnding, hurry)
 
     def restore(self) -> None:
-        """Leave all signals to whoever had them before, unless the process ends anyway."""
+        """
+        Leave all signals to whoever had them before.
+
+        If the process ends, SIGHUP still does not hasten that; but one more SIGTERM or SIGINT
+        kills: what is left may take long, such as a thread that waits for a name to be resolved.
+        """
         forget, self._forget = self._forget, None
         if forget is not None:
             forget()
         self._reload = None
-        if self._ending:  # One more would be an error in the reactor, or kill.
+        if self._ending:
+            for number in self._before.keys() - {signal.SIGHUP}:
+                signal.signal(number, signal.SIG_DFL)
             return
         for number, handler in self._before.items():
             signal.signal(number, handler)
