@@ -859,6 +859,8 @@ class ConversationTests(TalkCase):
             (Termination(rejected, 200, byPeer=True), ExitCode.REJECTED),
             (Termination(rejected, ErrorCode.CREDENTIAL_REQUIRED), ExitCode.REJECTED),
             (Termination(rejected, ErrorCode.NOT_AUTHORIZED), ExitCode.NOT_TRUSTED),
+            (Termination(rejected, ErrorCode.NOT_VALID_NOW), ExitCode.NOT_TRUSTED),
+            (Termination(rejected, ErrorCode.UNDECIDED), ExitCode.NOT_TRUSTED),
             (Termination(rejected, ErrorCode.HANDSHAKE_TIMEOUT), ExitCode.NOT_CONNECTED),
             (Termination(rejected, ErrorCode.RETRY_REFUSED), ExitCode.NOT_CONNECTED),
             (Termination(rejected, ErrorCode.INTERNAL_ERROR), ExitCode.ABORTED),

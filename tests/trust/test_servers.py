@@ -89,12 +89,18 @@ class KnownServersMixin(DirectoryMixin):
         write(self.file, "".join(f"{text}\n" for text in lines).encode())
         return KnownServers(self.file, host, port, firstUse, clock=self.clock)
 
-    def refused(self, known: KnownServers, peer: Identity) -> str:
+    def refused(
+        self, known: KnownServers, peer: Identity, code: ErrorCode = ErrorCode.NOT_AUTHORIZED
+    ) -> str:
         """Why a server is refused."""
         error = self.assertRaises(NotAuthorized, known.authorize, peer)
-        self.assertEqual(error.code, ErrorCode.NOT_AUTHORIZED)
+        self.assertEqual(error.code, code)
         self.assertTrue(error.detail.isprintable())
         return error.detail
+
+    def undecided(self, known: KnownServers, peer: Identity) -> str:
+        """Why it cannot be said whether a server is believed, which time can mend."""
+        return self.refused(known, peer, ErrorCode.UNDECIDED)
 
     def warnings(self) -> list[str]:
         """What is logged of damaged lines from now on."""
@@ -307,7 +313,7 @@ class KnownServersTests(KnownServersMixin, TestCase):
             self.assertIn("HAS CHANGED", self.refused(known, identity(2)))
             for encoding in "utf-16-le", "utf-16-be":
                 write(self.file, f"\ufeff{SERVER} {line(1)}\n".encode(encoding))
-                self.assertIn("UTF-16", self.refused(known, identity(1)))
+                self.assertIn("UTF-16", self.undecided(known, identity(1)))
 
     def test_readAgain(self) -> None:
         """A change to the file counts at once; a file that cannot be read admits nobody."""
@@ -315,9 +321,9 @@ class KnownServersTests(KnownServersMixin, TestCase):
         self.known(f"{SERVER} {line(2)}")
         self.assertEqual(known.authorize(identity(2)).name, SERVER)
         write(self.file, f"{SERVER} {line(2)}\n@revoked * nonsense".encode())
-        self.assertIn(f"{self.file}:2: ", self.refused(known, identity(2)))
+        self.assertIn(f"{self.file}:2: ", self.undecided(known, identity(2)))
         os.remove(self.file)
-        self.assertIn("No such file", self.refused(known, identity(2)))
+        self.assertIn("No such file", self.undecided(known, identity(2)))
 
     def test_whyRevoked(self) -> None:
         """A key that is revoked for this server is so whatever proves it."""
@@ -418,10 +424,10 @@ class FirstUseTests(KnownServersMixin, TestCase):
     def test_notStored(self) -> None:
         """A key that cannot be stored is not believed."""
         known = KnownServers(self.path("missing/file"), "example.org", 9000, True)
-        self.assertIn("No such file", self.refused(known, identity(1)))
+        self.assertIn("No such file", self.undecided(known, identity(1)))
         known = self.known("# mine", firstUse=True)
         self.patch(os, "rename", mock.Mock(side_effect=OSError(5, "Input/output error")))
-        refusal = self.refused(known, identity(1))
+        refusal = self.undecided(known, identity(1))
         self.assertIn("Input/output error", refusal)
         self.assertTrue(refusal.endswith(f"add the line: {SERVER} {line(1)}"), refusal)
         self.assertEqual(self.lines(), ["# mine"])
@@ -458,6 +464,7 @@ class FirstUseTests(KnownServersMixin, TestCase):
             self.clock.advance(files.LOCK_INTERVAL)
         error = self.failureResultOf(waiting, NotAuthorized).value
         self.assertIn("another process holds its lock", error.detail)
+        self.assertIs(error.code, ErrorCode.UNDECIDED)
         self.assertEqual(self.clock.getDelayedCalls(), [])
         self.assertLessEqual(self.clock.seconds(), 1.0)
         known.authorize(identity(1))

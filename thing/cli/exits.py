@@ -20,7 +20,7 @@ class ExitCode(Worded):
     FAILED = 1, "a key, a file, standard input or output cannot be used"
     USAGE = 2, "the command line is not right"
     NOT_CONNECTED = 3, "no connection, or no answer in time"
-    NOT_TRUSTED = 4, "the server's key is unknown, changed or revoked"
+    NOT_TRUSTED = 4, "the server's key is unknown, changed, revoked or not valid now"
     REJECTED = 5, "the server refused the handshake"
     FLAT_LINED = 6, "the server flat-lined the session"
     LAPSED = 7, "the server gave no sign of life within the TTL"

@@ -55,6 +55,8 @@ _REFUSED_HERE: dict[ErrorCode | int | None, ExitCode] = {
     ErrorCode.CREDENTIAL_REQUIRED: ExitCode.REJECTED,
     ErrorCode.NO_COMMON_CREDENTIAL: ExitCode.REJECTED,
     ErrorCode.NOT_AUTHORIZED: ExitCode.NOT_TRUSTED,
+    ErrorCode.NOT_VALID_NOW: ExitCode.NOT_TRUSTED,
+    ErrorCode.UNDECIDED: ExitCode.NOT_TRUSTED,
     # The server has much to do, and asks for more than is done here.
     ErrorCode.RETRY_REFUSED: ExitCode.NOT_CONNECTED,
     ErrorCode.HANDSHAKE_TIMEOUT: ExitCode.NOT_CONNECTED,

@@ -14,7 +14,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing.errors import CredentialError, NotAuthorized
+from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import CredentialKind, Identity, fingerprint
 from thing.trust.files import (
     MAX_FILE,
@@ -41,9 +41,9 @@ def _requireKey(identity: Identity) -> None:
 
 
 def _refuse(failure: Failure) -> Identity:
-    """Refuse a server because of its file."""
+    """Refuse a server because of this side's file, which time can mend."""
     failure.trap(CredentialError)  # type: ignore[no-untyped-call]
-    raise NotAuthorized(str(failure.value)) from failure.value
+    raise NotAuthorized(str(failure.value), ErrorCode.UNDECIDED) from failure.value
 
 
 @implementer(IAuthorizer)
@@ -146,13 +146,13 @@ class KnownServers:
         :return: the identity, named ``[host]:port``; a Deferred of that if it is to be
             stored and another process has locked the file.
         :raises NotAuthorized: if the server is not known, has another key or a
-            revoked one, or if the file cannot be read or written.
+            revoked one; ``UNDECIDED`` if the file cannot be read or written.
         """
         _requireKey(identity)
         try:
             admitted = onceUnlocked(partial(self._admit, identity), self._clock)
         except CredentialError as error:
-            raise NotAuthorized(str(error)) from error
+            raise NotAuthorized(str(error), ErrorCode.UNDECIDED) from error
         if isinstance(admitted, Deferred):
             admitted.addErrback(_refuse)
         return admitted
@@ -163,7 +163,7 @@ class KnownServers:
         known = self._known(self._linesIn(self._read()), identity.publicKey)
         if known:
             return replace(named, announcers=known[0].announcers)
-        problem = f"{self.server} is not in {self.path}"
+        problem, code = f"{self.server} is not in {self.path}", ErrorCode.NOT_AUTHORIZED
         if self.firstUse:
             try:
                 self._store(named)
@@ -171,10 +171,11 @@ class KnownServers:
             except FileLocked:
                 raise
             except CredentialError as error:
-                problem = str(error)
+                problem, code = str(error), ErrorCode.UNDECIDED
         raise NotAuthorized(
             f"{problem}; if {identity.fingerprint} is truly "
-            f"its key, add the line: {self._format(identity.publicKey)}"
+            f"its key, add the line: {self._format(identity.publicKey)}",
+            code,
         )
 
     def keysAnnounced(self, current: Identity, following: Identity | None) -> Deferred[None] | None:
