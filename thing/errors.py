@@ -105,6 +105,7 @@ class EndReason(Worded):
     REPLACED = 4, "a newer session of the same identity took over"
     REVOKED = 5, "the client's credential was revoked"
     OVERLOADED = 6, "the server has too many sessions"
+    EXPIRED = 7, "the client's credential has expired"
 
 
 class StopCode(Worded):

@@ -42,6 +42,12 @@ class Identity:
     files or from a certificate of an authority that it believes; never the peer's claim alone.
     """
 
+    expires: float | None = field(default=None, compare=False)
+    """
+    When what was proved is over, seconds since 1970; None if that is never. As the name, it is an
+    authorizer's word.
+    """
+
     credential: bytes = field(default=b"", repr=False)
     """
     The rest of what the peer showed, as it went over the wire: a certificate or a chain of

@@ -960,6 +960,12 @@ class GoAwayTests(TestCase):
         self.assertEqual(self.endOf(server, 1.0), (3.0, *flatLined))
         self.assertEqual(self.endOf(self.closing(EndReason.REVOKED), 0.0), (2.0, *flatLined))
 
+    def test_expired(self) -> None:
+        """Whose credential has expired is gone when the grace is over, too."""
+        server = self.closing()
+        server.goAway(EndReason.EXPIRED, 1.0, grace=2.0)
+        self.assertEqual(self.endOf(server, 1.0), (3.0, Cause.FLAT_LINED, EndReason.EXPIRED))
+
     def test_revokedSoon(self) -> None:
         """Who is to leave sooner than who is revoked is told at its end that it is revoked."""
         _, server = establishedPair()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.task import Clock
 from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -12,6 +13,7 @@ from tests.pairs import Pair
 from thing.errors import ErrorCode
 from thing.events import Cause, Session, Termination
 from thing.session.door import Door
+from thing.session.expiry import Expiry
 from thing.session.journal import REFUSALS_LOGGED, Journal, isHealthCheck
 from thing.session.limits import Limits
 from thing.session.reception import Reception
@@ -35,6 +37,9 @@ class Somebody:
 
     def reject(self, code: ErrorCode, detail: str, retryAfter: float) -> None:
         self.told.append((code, detail, retryAfter))
+
+    def expire(self) -> None:
+        self.told.append(("expired",))
 
     def cutOff(self, detail: str) -> None:
         self.told.append((detail,))
@@ -108,7 +113,8 @@ class ReceptionTests(JournalCase):
     def reception(self, judges: bool = True, **limits: Any) -> Reception[Somebody]:
         """A reception with these limits."""
         door: Door[Somebody] = Door(Limits(**limits), lambda: 0.5)
-        return Reception(door, self.journal, lambda: self.now, judges, lambda: None)
+        expiry: Expiry[Somebody] = Expiry(Clock(), lambda: self.now)
+        return Reception(door, self.journal, expiry, lambda: self.now, judges, lambda: None)
 
     def enter(self, reception: Reception[Somebody]) -> Somebody:
         """Somebody who has come in, and was judged."""

@@ -50,6 +50,9 @@ from thing.events import (
     Termination,
 )
 
+_UNAUTHORIZED = frozenset({EndReason.REVOKED, EndReason.EXPIRED})
+"""The reasons of whoever would not be let in again with the same credential."""
+
 Grant = Callable[[float | None], float]
 """Decides a TTL: what the client asked for, or None, to what it gets; seconds."""
 
@@ -178,7 +181,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
 
     def _outOfTime(self) -> None:
         unheeded = self.state is State.GOING_AWAY and not self._inbox.parting
-        if unheeded or (self._revoked and self.state is not State.AWAIT_CFL):
+        if unheeded or (self._unauthorized and self.state is not State.AWAIT_CFL):
             self._peerIsDead()
         else:
             super()._outOfTime()
@@ -211,8 +214,9 @@ class ServerConnection(Dialogue[ServerHandshake]):
         """
         Ask the client to say goodbye; from now on its heartbeats renew nothing.
 
-        A client that was asked before gets no more time than it had, but may get less. One that
-        is revoked (``REVOKED``) is gone when the grace is over, however far its goodbye has come.
+        A client that was asked before gets no more time than it had, but may get less. One whose
+        credential is of no use any more (``REVOKED``, ``EXPIRED``) is gone when the grace is over,
+        however far its goodbye has come.
 
         :param reason: why; a client that is leaving already learns of it if it is flat-lined.
         :param now: the time, seconds.
@@ -225,12 +229,12 @@ class ServerConnection(Dialogue[ServerHandshake]):
         self._machine.step(Step.GO_AWAY)
         first = self.state is State.GOING_AWAY and self._goingAway is None
         heeded = not first and (self.state is not State.GOING_AWAY or self._inbox.parting)
-        if heeded and reason is not EndReason.REVOKED:
+        if heeded and reason not in _UNAUTHORIZED:
             return self._takeEvents()  # The close has its own time.
         if first:
             grace = min(grace, self._liveness.remaining(now))
         sooner = self._liveness.shorten(now, grace, patience=grace)
-        if (sooner or reason is EndReason.REVOKED) and not self._revoked:
+        if (sooner or reason in _UNAUTHORIZED) and not self._unauthorized:
             self._goingAway = SGA(reason, toMilliseconds(retryAfter), toMilliseconds(grace))
         if first and self._goingAway is not None:
             self._urgent(self._goingAway)
@@ -238,9 +242,9 @@ class ServerConnection(Dialogue[ServerHandshake]):
         return self._takeEvents()
 
     @property
-    def _revoked(self) -> bool:
+    def _unauthorized(self) -> bool:
         """Whether the client was asked to leave because it is not authorized any more."""
-        return self._goingAway is not None and self._goingAway.reason == EndReason.REVOKED
+        return self._goingAway is not None and self._goingAway.reason in _UNAUTHORIZED
 
     def _farewellCame(self) -> None:
         if self.state is State.GOING_AWAY:
@@ -255,7 +259,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
         self._events.append(GoodbyeReceived())
 
     def _beginClose(self) -> None:
-        if not self._revoked:  # SGA's grace was for CGB; the close has its own time.
+        if not self._unauthorized:  # SGA's grace was for CGB; the close has its own time.
             super()._beginClose()
 
     def _receiveCFL(self, octets: bytes) -> None:

@@ -8,6 +8,7 @@ books on it, are the reception's (:mod:`thing.session.reception`).
 from __future__ import annotations
 
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,7 @@ from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity
 from thing.session.clock import SteadyClock
 from thing.session.door import Door
+from thing.session.expiry import Expiry
 from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
 from thing.session.journal import Journal
@@ -82,6 +84,7 @@ class ThingFactory(Factory):
         limits: Limits | None = None,
         clock: IReactorTime | None = None,
         jitter: Callable[[], float] = random.random,
+        wallClock: Callable[[], float] = time.time,
     ) -> None:
         """
         :param settings: the server's settings or the client's.
@@ -90,6 +93,7 @@ class ThingFactory(Factory):
         :param limits: how much a server takes on; ignored for a client.
         :param clock: measures time; by default a steady clock over the reactor.
         :param jitter: gives random numbers from 0 up to 1.
+        :param wallClock: tells when credentials expire, seconds since 1970.
         """
         if clock is None:
             from twisted.internet import reactor
@@ -110,7 +114,8 @@ class ThingFactory(Factory):
         judges = isinstance(settings, ServerSettings)
         self.failures = Failures(self._log, clock.seconds)
         journal = Journal(self._log, clock.seconds)
-        self._reception = Reception(door, journal, clock.seconds, judges, self._followTrust)
+        expiry: Expiry[Link[ThingProtocol]] = Expiry(clock, wallClock)
+        self._reception = Reception(door, journal, expiry, clock.seconds, judges, self._followTrust)
         self.terminations: Counter[Cause] = self._reception.terminations
         self.limitsHit: Counter[str] = self._reception.limitsHit
 
@@ -374,5 +379,7 @@ class ThingFactory(Factory):
 def _checkIdentity(identity: Identity) -> Identity:
     if not isinstance(identity, Identity):
         raise TypeError(f"an authorizer returned a {type(identity).__name__}")
+    if not isinstance(identity.expires, float | int | None):
+        raise TypeError(f"an identity expires at a time, not {identity.expires!r:.80}")
     str(identity).encode()  # Logs, registries and pages need names that are text.
     return identity

@@ -22,7 +22,7 @@ from thing.core.credentials import Credential
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import State
-from thing.errors import ErrorCode, HandshakeFailed, ThingError
+from thing.errors import EndReason, ErrorCode, HandshakeFailed, ThingError
 from thing.events import (
     DataEnded,
     Event,
@@ -61,6 +61,7 @@ from thing.session.interfaces import IStreamServer
 from thing.session.limits import Limits
 from thing.session.reception import Reception
 from thing.session.requests import Requests
+from thing.session.review import LEAVE_GRACE
 from thing.session.stream import CarriedStream
 from thing.session.streams import SessionStreams
 from thing.session.transports import awaitsProxyHeader
@@ -336,6 +337,13 @@ class Link(Generic[P]):
         """
         now = self.factory.clock.seconds()
         self.driver.follow(self.core.reject(code, now, detail, retryAfter))
+
+    def expire(self) -> None:
+        """Server: ask the client to leave, since its credential has expired."""
+        assert isinstance(self.core, ServerConnection), "a client has no such timer"
+        if self.termination is None:  # Else its end is about to be told.
+            now = self.factory.clock.seconds()
+            self.driver.follow(self.core.goAway(EndReason.EXPIRED, now, LEAVE_GRACE))
 
     def cutOff(self, detail: str) -> None:
         """

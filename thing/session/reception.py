@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IAddress
 from thing.errors import ErrorCode
 from thing.events import Cause, Session, Termination
 from thing.session.door import Displace, Door, Go, Member, Verdict, Wait
+from thing.session.expiry import Expiry
 from thing.session.journal import Journal
 from thing.session.rates import RecentCount
 
@@ -48,6 +49,9 @@ class Connected(Member, Protocol):
         :param retryAfter: how long it should stay away, seconds.
         """
 
+    def expire(self) -> None:
+        """Ask the client to leave, since its credential has expired."""
+
     def cutOff(self, detail: str) -> None:
         """
         End the connection without a word.
@@ -74,6 +78,7 @@ class Reception(Generic[C]):
         self,
         door: Door[C],
         journal: Journal,
+        expiry: Expiry[C],
         now: Callable[[], float],
         judges: bool,
         changed: Callable[[], object],
@@ -81,6 +86,7 @@ class Reception(Generic[C]):
         """
         :param door: judges newcomers.
         :param journal: is told of sessions.
+        :param expiry: ends those whose peer's credential expires.
         :param now: tells the time, seconds.
         :param judges: whether newcomers are judged at all: a server's are, a client's not.
         :param changed: told when a session has begun or ended.
@@ -91,6 +97,7 @@ class Reception(Generic[C]):
         self.limitsHit: Counter[str] = Counter()
         self.puzzlesAsked = 0
         self._journal = journal
+        self._expiry = expiry
         self._now = now
         self._judges = judges
         self._changed = changed
@@ -168,6 +175,8 @@ class Reception(Generic[C]):
         self._exchanges.add(-1, self._now())
         self.completed += 1
         self._journal.established(session, connection.address)
+        if self._judges and session.peer.expires is not None:
+            self._expiry.begin(connection, session.peer.expires, self.door.jitter())
         self._changed()
 
     def end(self, connection: C, termination: Termination) -> None:
@@ -178,6 +187,7 @@ class Reception(Generic[C]):
         :param termination: how it ended.
         """
         self.door.end(connection)
+        self._expiry.end(connection)
         self.terminations[termination.cause] += 1
         self._journal.ended(connection.session, connection.address, termination, connection.silent)
         self._changed()

@@ -14,6 +14,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime, timezone
 from itertools import pairwise
 
@@ -124,7 +125,7 @@ class Authorities:
         identity: Identity,
         decide: Callable[[x509.Certificate], str],
         subject: Subject | None = None,
-    ) -> str:
+    ) -> Identity:
         """
         Decide about a peer by its chain.
 
@@ -132,7 +133,7 @@ class Authorities:
         :param decide: given the leaf, which is verified only afterwards, names the peer;
             raises CredentialError to refuse it.
         :param subject: the name that a server's certificate must be of; None for a client's.
-        :return: the name.
+        :return: the identity with its name, and when the first certificate of its chain is over.
         :raises NotAuthorized: if the chain is none, not valid now (``NOT_VALID_NOW``), for
             another use, of no root, or revoked; or if that cannot be decided (``UNDECIDED``),
             since a root or a list of revoked certificates is out of date.
@@ -159,7 +160,8 @@ class Authorities:
             raise NotAuthorized(f"{about}: {error}") from None
         except UNREADABLE as error:
             raise NotAuthorized(f"{about} cannot be read: {plain(str(error))}") from None
-        return name
+        expires = min(each.not_valid_after_utc for each in chain)
+        return replace(identity, name=name, expires=expires.timestamp())
 
     def _checkRoot(self, about: str, last: x509.Certificate, now: datetime) -> None:
         """Refuse a chain that can end at no root, or at none that is valid now."""

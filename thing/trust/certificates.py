@@ -13,7 +13,6 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -260,12 +259,10 @@ class ServerCertificates(_Certificates):
         Admit a server whose certificate is verified and for the host.
 
         :param identity: what the server has proved.
-        :return: the identity, named by the host.
+        :return: the identity, named by the host, and when the certificate is over.
         :raises NotAuthorized: if the server has no certificate, or it is not believed.
         """
-        return replace(
-            identity, name=self.authorities.judge(identity, self._checkHost, self._subject)
-        )
+        return self.authorities.judge(identity, self._checkHost, self._subject)
 
     def _checkHost(self, leaf: x509.Certificate) -> str:
         """The host, if the certificate is for it."""
@@ -327,10 +324,10 @@ class ThingCertificates(_Certificates):
         Admit a thing whose certificate is verified.
 
         :param identity: what the thing has proved.
-        :return: the identity with the name that the certificate gives it.
+        :return: the identity with the name that the certificate gives it, and when that is over.
         :raises NotAuthorized: if the thing has no certificate, or it is not believed.
         """
-        return replace(identity, name=self.authorities.judge(identity, _nameOf))
+        return self.authorities.judge(identity, _nameOf)
 
 
 def _readHost(host: str) -> tuple[Subject, DNS_ID | IPAddress_ID]:

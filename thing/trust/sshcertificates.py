@@ -52,6 +52,9 @@ MAX_CERTIFICATE = HANDSHAKE_LIMIT // 2
 MAX_SHOWN = 8
 """How many of a certificate's principals a refusal names."""
 
+_FOREVER = 2**64 - 1
+"""The end of a certificate that has none (OpenSSH, PROTOCOL.certkeys)."""
+
 _CERT_AUTHORITY = re.compile(r"cert-authority[ \t]+", re.IGNORECASE)
 
 
@@ -168,7 +171,7 @@ class _Certified(ABC):
         Admit a peer whose certificate an authority has signed, and that is valid now.
 
         :param identity: what the peer has proved.
-        :return: the identity with a name that the certificate gives it.
+        :return: the identity with a name that the certificate gives it, and when it is over.
         :raises NotAuthorized: if the peer has no certificate or it does not admit the peer.
         """
         if identity.kind is not CredentialKind.SSH_CERTIFICATE:
@@ -185,7 +188,8 @@ class _Certified(ABC):
             self._checkTime(about, certificate)
         except (CredentialError, RemoteProtocolError) as error:
             raise NotAuthorized(f"{about}: {error}") from None
-        return replace(identity, name=name)
+        ends = certificate.valid_before
+        return replace(identity, name=name, expires=None if ends == _FOREVER else float(ends))
 
     def _read(self) -> set[bytes]:
         """The authorities in the file, of which there must be one."""
