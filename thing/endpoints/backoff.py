@@ -84,8 +84,9 @@ AFTER_SESSION: dict[int | None, Pace] = {
     EndReason.CLOSING: Pace.SOON,
     # Two things with one key would else throw each other out as fast as they can.
     EndReason.REPLACED: Pace.SELDOM,
-    # The next handshake tells whether it still is.
+    # The next handshake tells whether it still is; a new certificate may be there.
     EndReason.REVOKED: Pace.SOON,
+    EndReason.EXPIRED: Pace.SOON,
     EndReason.OVERLOADED: Pace.SOON,
 }
 """When to try again after a session, by the server's reason; soon if there is none."""
