@@ -25,7 +25,15 @@ from tests import PROJECT
 # rooms side by side know nothing of each other. At the top stand two that nobody in
 # Thing imports: what users' tests need, and the facade that gathers the public names.
 FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
-    {"ground": ("thing.errors", "thing.events", "thing.identity")},
+    {
+        "ground": (
+            "thing.errors",
+            "thing.events",
+            "thing.identity",
+            "thing.logger",
+            "thing.text",
+        )
+    },
     {"core": ("thing.core",)},
     {"trust": ("thing.trust",)},
     {"session": ("thing.session",)},

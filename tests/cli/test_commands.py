@@ -287,7 +287,7 @@ class FingerprintTests(HomeCase):
         public = Path(f"{self.path}.pub")
         public.write_bytes(self.key.publicLine().encode() + b" \x1b[2J\xff\n")
         result = self.invoke("fingerprint", public)
-        self.assertEqual(result.output, f"256 {self.key.fingerprint} ?[2J? (ED25519)\n")
+        self.assertEqual(result.output, f"256 {self.key.fingerprint} \ufffd[2J\ufffd (ED25519)\n")
 
     def test_noKey(self) -> None:
         """A file without a key is said in one line."""

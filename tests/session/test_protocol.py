@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.interfaces import IHandshakeListener, IPushProducer
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
+from twisted.logger import globalLogPublisher, textFileLogObserver
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
@@ -743,6 +745,23 @@ class AuthorizerTests(PairCase):
         self.assertIsNone(pair.client.session)
         self.assertIs(pair.client.end.code, ErrorCode.INTERNAL_ERROR)
         self.assertEqual(len(self.flushLoggedErrors(UnicodeEncodeError)), 1)
+
+    def test_nameInTheLog(self) -> None:
+        """A name that could steer a terminal is no more than a word in its line of the log."""
+        name = "lamp\r\x1b[2K\nSession 00 with admin ended\x1b[8m\u202e"
+        deciding = Deciding(lambda identity: replace(identity, name=name))
+        out = io.StringIO()
+        observer = textFileLogObserver(out)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        pair = self.pair(authorizer=deciding).up()
+        self.assertEqual(pair.server.peer.name, name)
+        pair.client.goodbye()
+        pair.pump()
+        shown = "lamp\ufffd\ufffd[2K\ufffdSession 00 with admin ended\ufffd[8m\ufffd"
+        lines = out.getvalue().split("\n")
+        self.assertEqual(sum(f" with {shown} at " in line for line in lines), 2)
+        self.assertTrue(all(line.isprintable() for line in lines), ascii(lines))
 
     def test_notAnIdentity(self) -> None:
         """An authorizer that returns something else than an identity admits nobody."""

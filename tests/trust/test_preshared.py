@@ -82,12 +82,29 @@ class PresharedKeyTests(DirectoryMixin, TestCase):
 
     def test_identities(self) -> None:
         """An identity is printable text that a line of the file can have."""
-        for good in b"p", b"x" * 128, b"a b", b"a#b", "ü".encode():
+        for good in (
+            b"p",
+            b"x" * 128,
+            b"a b",
+            b"a#b",
+            "ü".encode(),
+            "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645".encode(),
+        ):
             PresharedKey(good, SECRET)
         for bad in b"", b"x" * 129:
             self.assertIn("not 1 to 128", self.refusal(PresharedKey, bad, SECRET))
         self.assertEqual(self.refusal(PresharedKey, b"\xff", SECRET), "the identity is not text")
-        for bad in b"a:b", b"#a", b" a", b"a ", b"a\nb", b"a\0", b"\x1b[2J", "a\u202eb".encode():
+        for bad in (
+            b"a:b",
+            b"#a",
+            b" a",
+            b"a ",
+            b"a\nb",
+            b"a\0",
+            b"\x1b[2J",
+            "a\u202eb".encode(),
+            "a\u3164".encode(),
+        ):
             self.assertIn("not printable", self.refusal(PresharedKey, bad, SECRET))
 
     def test_secret(self) -> None:

@@ -399,6 +399,8 @@ class CertifiedThingsTests(AuthorityMixin, TestCase):
             (b"\xff\xfe", "a principal is not text"),
             (b"a\x1b[2J", "not printable"),
             ("a\u202eb".encode(), "not printable"),
+            ("a\ufe0f".encode(), "not printable"),
+            ("a\u200cb".encode(), "not printable"),
             (b"x" * 256, "more than 255 characters"),
         ):
             for principals in ([principal], [b"sensor-7", principal]):

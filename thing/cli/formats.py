@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 
 from rich.cells import cell_len
 
-from thing.daemon import demo
+from thing.text import visible as shown
 
 WIDEST = 64
 """A text that is wider, in a terminal's cells, does not widen its column."""
@@ -28,7 +28,7 @@ def visible(text: str, most: int = MAX_TEXT) -> str:
     :param most: how many characters are shown.
     :return: the text without anything that could steer the terminal; its end is cut off.
     """
-    return demo.visible(text[:most]) + ("…" if len(text) > most else "")
+    return shown(text[:most]) + ("…" if len(text) > most else "")
 
 
 def colourWanted() -> bool:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thing.errors import CredentialError, PassphraseNeeded
+from thing.text import visible
 from thing.trust.home import homeDirectory, makeHome
 
 if TYPE_CHECKING:
@@ -175,4 +176,4 @@ def _publicKey(path: str) -> tuple[bytes, str] | None:
     key = loadPublicKey(path)
     _, line = next(textLines(path, content))
     comment = "".join(line.split(None, 2)[2:])
-    return key, "".join(char if char.isprintable() else "?" for char in comment)
+    return key, visible(comment)

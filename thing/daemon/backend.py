@@ -18,13 +18,13 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
 )
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.daemon.proxyheader import proxyHeader
 from thing.daemon.relay import RelayEnd, factoryOf
 from thing.errors import StopCode, StreamRefused
+from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.interfaces import IStreamServer
 from thing.session.protocol import ThingProtocol

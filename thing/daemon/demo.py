@@ -18,6 +18,7 @@ from thing.errors import LocalProtocolError
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
+from thing.text import visible
 
 MAX_TEXT = 4096
 """The longest message that is answered, octets: nobody types more."""
@@ -175,17 +176,3 @@ class DemoFactory(ThingFactory):
 def _nameOf(protocol: ThingProtocol) -> str:
     """A peer as the others see it; the session id tells twins apart."""
     return f"{visible(str(protocol.peer))} [{protocol.sessionId[:8]}]"
-
-
-def visible(text: str) -> str:
-    """
-    Take out of a text what could steer a terminal.
-
-    :param text: the text.
-    :return: the text without anything that is not printed: no escape, no bidirectional
-        override.
-    """
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
-        for character in text.replace("\t", " ")
-    )

@@ -12,7 +12,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.core.settings import ServerSettings
@@ -20,6 +19,7 @@ from thing.daemon.backend import Backend, BackendEnd
 from thing.daemon.relay import RelayEnd, factoryOf
 from thing.endpoints.stream import StreamFactory, StreamProtocol
 from thing.errors import ErrorCode
+from thing.logger import Logger
 
 
 class MainEnd(RelayEnd):

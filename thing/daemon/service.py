@@ -15,7 +15,7 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IStreamServerEndpoint,
 )
-from twisted.logger import ILogObserver, Logger
+from twisted.logger import ILogObserver
 from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
@@ -24,6 +24,7 @@ from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
 from thing.errors import EndReason, ThingError
 from thing.identity import CredentialKind
+from thing.logger import Logger
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
 from thing.trust.files import unreadable

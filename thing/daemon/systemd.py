@@ -15,7 +15,8 @@ from collections.abc import Callable, MutableMapping
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
+
+from thing.logger import Logger
 
 TICK = 5.0
 """How often the status is told at least, seconds."""

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService
 from twisted.internet.interfaces import IStreamServerEndpoint
-from twisted.logger import Logger
 from twisted.python.reflect import InvalidName, namedAny
 
 from thing.daemon.backend import Backend
@@ -31,6 +30,7 @@ from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
 from thing.daemon.unixports import UnixPorts
 from thing.errors import ThingError
+from thing.logger import Logger
 from thing.session.factory import ThingFactory
 from thing.session.settable import SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust import IdentityKey

@@ -24,11 +24,11 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     ITransport,
 )
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.endpoints.backoff import Backoff, isHopeless, terminationOf
+from thing.logger import Logger
 from thing.session.clock import SteadyClock
 from thing.session.interfaces import IThingTransport
 

@@ -14,7 +14,6 @@ from contextlib import suppress
 from typing import Any, ClassVar, Protocol
 
 from twisted.internet.defer import Deferred
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, NotAuthorized
@@ -45,6 +44,7 @@ from thing.fleet.model import (
 from thing.fleet.searching import fill
 from thing.fleet.sessions import LocalSession, joinedData, markOf
 from thing.identity import Identity
+from thing.logger import Logger
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from thing.fleet.interfaces import ISubscription
 from thing.fleet.model import FedEvent
 from thing.fleet.positions import parsePosition
+from thing.logger import Logger
 
 Receiver = Callable[[FedEvent | None], object]
 """Is told an event, or None for events that are lost."""

@@ -6,6 +6,8 @@ from ipaddress import IPv6Address, IPv6Network
 
 from twisted.internet.interfaces import IAddress
 
+from thing.text import visible
+
 
 def formatAddress(address: IAddress | None) -> str:
     """
@@ -16,17 +18,12 @@ def formatAddress(address: IAddress | None) -> str:
     """
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is not None and port is not None:
-        host = _printable(host)
+        host = visible(host)  # Whoever wrote a PROXY header chose it.
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     name = getattr(address, "name", None)
     if isinstance(name, bytes) and name:
-        return _printable(name.decode(errors="replace"))
+        return visible(name.decode(errors="replace"))
     return "a unix socket" if hasattr(address, "name") else "an unknown address"
-
-
-def _printable(text: str) -> str:
-    """What a peer chose, or whoever wrote a PROXY header; it must not write our log."""
-    return "".join(char if char.isprintable() else "?" for char in text)
 
 
 def networkOf(address: IAddress | None) -> str:

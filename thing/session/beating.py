@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
+from thing.logger import Logger
 from thing.session.clock import callOff
 
 

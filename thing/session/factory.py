@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 
 from thing.core.client import ClientConnection
 from thing.core.credentials import Credential
@@ -25,6 +24,7 @@ from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import EndReason, ErrorCode, NotAuthorized
 from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity
+from thing.logger import Logger
 from thing.session.clock import SteadyClock
 from thing.session.door import Door
 from thing.session.expiry import Expiry

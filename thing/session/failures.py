@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from thing.logger import Logger
 from thing.session.rates import RateLimiter
 
 FAILURES_LOGGED = 10

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from twisted.internet.interfaces import IAddress
-from twisted.logger import Logger
 
 from thing.events import Cause, Session, Termination
+from thing.logger import Logger
 from thing.session.addresses import formatAddress
 from thing.session.rates import RateLimiter
 

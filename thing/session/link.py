@@ -14,7 +14,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.core.client import ClientConnection
@@ -53,6 +52,7 @@ from thing.events import (
     TicketReceived,
 )
 from thing.identity import Identity
+from thing.logger import Logger
 from thing.session.addresses import networkOf
 from thing.session.callbacks import SessionCallbacks
 from thing.session.driver import Driver

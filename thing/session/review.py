@@ -14,12 +14,12 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import Cooperator
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.errors import EndReason, LocalProtocolError, NotAuthorized
 from thing.events import Termination
 from thing.identity import Identity
+from thing.logger import Logger
 from thing.session.failures import Failures
 
 AT_ONCE = 16

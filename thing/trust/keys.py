@@ -25,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 from thing.core.credentials import SignatureScheme
 from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind, fingerprint, sshBlob
+from thing.text import isName
 from thing.trust.files import MAX_LINE, StrPath, createFile, readFile, textLines
 
 MAX_KEY_FILE = 64 * 1024
@@ -223,7 +224,7 @@ def checkName(text: str) -> str:
     :raises CredentialError: if it is not printable or is longer than
         :data:`MAX_NAME` characters.
     """
-    if not text.isprintable():
+    if not isName(text):
         raise CredentialError("a name or comment has characters that are not printable")
     if len(text) > MAX_NAME:
         raise CredentialError(f"a name or comment has more than {MAX_NAME} characters")

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from cryptography.hazmat.primitives.serialization import SSHCertificate
-from twisted.logger import Logger
 
 from thing.core.credentials import PublicKey
 from thing.errors import CredentialError
+from thing.logger import Logger
 from thing.trust.files import BYTE_ORDER_MARK
 from thing.trust.keys import KEY_TYPE, parsePublicKey
 from thing.trust.sshkeys import UNDERSTOOD, blobFingerprint, blobOf, parseAnyKey, plainKey

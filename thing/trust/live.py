@@ -14,10 +14,10 @@ from datetime import datetime, timezone
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
-from twisted.logger import Logger
 
 from thing.core.credentials import Credential, readCredential
 from thing.errors import ThingError
+from thing.logger import Logger
 from thing.trust.chosen import ServerChoice
 from thing.trust.files import Stamp, stampOf, unreadable
 

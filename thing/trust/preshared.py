@@ -21,6 +21,7 @@ from thing.core.credentials import Unsigned
 from thing.core.preshared import MIN_KEY
 from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity
+from thing.text import isName
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
 from thing.trust.interfaces import IAuthorizer
 
@@ -216,7 +217,7 @@ def _checkIdentity(identity: bytes) -> str:
         text = identity.decode()
     except UnicodeDecodeError:
         raise CredentialError("the identity is not text") from None
-    if not text.isprintable() or text.strip() != text or ":" in text or text.startswith("#"):
+    if not isName(text) or text.strip() != text or ":" in text or text.startswith("#"):
         raise CredentialError(
             "the identity is not printable, has a colon, or begins or ends as none can in a file"
         )

@@ -21,13 +21,13 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from twisted.logger import Logger
 
 from thing.core.credentials import readCredential
 from thing.core.extensions import GivenTicket
 from thing.core.layout import OCTETS32, OPAQUE16, UINT8, UINT64, Message
 from thing.core.preshared import MAX_TICKET, Resumable
 from thing.errors import CredentialError, RemoteProtocolError
+from thing.logger import Logger
 from thing.trust.files import FileLocked, StrPath, createFile, lockedFile, readFile, textLines
 
 VERSION = 1

@@ -7,6 +7,8 @@ from datetime import datetime, timezone
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 
+from thing.text import visible
+
 UNREADABLE = (
     KeyError,
     TypeError,
@@ -30,7 +32,7 @@ def plain(text: str) -> str:
     :param text: the text.
     :return: the same, printable and no longer than :data:`MAX_SHOWN` characters.
     """
-    return "".join(each if each.isprintable() else "?" for each in text[:MAX_SHOWN])
+    return visible(text[:MAX_SHOWN])
 
 
 def subjectOf(certificate: x509.Certificate) -> str:

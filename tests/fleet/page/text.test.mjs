@@ -28,6 +28,14 @@ test('letters and symbols that are drawn as nothing are invisible, too', () => {
     ['lamp\ufe0f', 'lamp⟨U+FE0F⟩']]);
 });
 
+test('a joiner is a part of words that need it, and else is invisible', () => {
+  for (const word of ['\u0645\u06cc\u200c\u062e\u0648\u0627', '\u0915\u094d\u200d\u0937']) {
+    assert.equal(visible(word), word);
+  }
+  written(visible, [['la\u200cmp', 'la⟨U+200C⟩mp'], ['\u06cc\u200c', '\u06cc⟨U+200C⟩'],
+    ['\u200d\u0937', '⟨U+200D⟩\u0937'], ['a\u200c\u062e', 'a⟨U+200C⟩\u062e']]);
+});
+
 test('a symbol may say that it has colours', () => {
   written(visible, [['21 ☀\ufe0f', '21 ☀\ufe0f'], ['☀\ufe0f\ufe0f', '☀\ufe0f⟨U+FE0F⟩']]);
 });

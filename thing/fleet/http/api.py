@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.core.messages import REQUEST_LIMIT
@@ -29,6 +28,7 @@ from thing.fleet.http.queries import Query, pathOf
 from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
 from thing.fleet.model import Filter, NotLost, NotPresent, Status, Undelivered, messageData
 from thing.fleet.positions import parsePosition
+from thing.logger import Logger
 from thing.session.failures import Failures
 
 if TYPE_CHECKING:

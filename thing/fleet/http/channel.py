@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IDelayedCall
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
 from thing.fleet.http.places import MAX_ADMITTED, MAX_STRANGERS, NoPlace, Places
+from thing.logger import Logger
 from thing.session.addresses import formatAddress, networkOf
 from thing.session.rates import RateLimiter
 

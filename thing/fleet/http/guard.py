@@ -11,11 +11,11 @@ import re
 from ipaddress import ip_address
 from typing import Protocol
 
-from twisted.logger import Logger
 from twisted.web.http_headers import Headers
 
 from thing.errors import CredentialError
 from thing.fleet.http.answers import Problem
+from thing.logger import Logger
 from thing.trust.files import readFile, stampOf
 
 MIN_TOKEN = 16

@@ -22,7 +22,6 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IStreamServerEndpoint,
 )
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.core.messages import REQUEST_LIMIT
@@ -36,6 +35,7 @@ from thing.fleet.interfaces import IPresence
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Meter
 from thing.fleet.page import document
+from thing.logger import Logger
 from thing.session.addresses import formatAddress
 from thing.session.failures import Failures
 

@@ -1,8 +1,15 @@
 // Text, numbers, sizes and times as people read them. Whatever comes from the server passes
 // through here before it is shown; nothing here knows what a thing or an event is.
 
-// Controls, line ends, what is drawn as nothing; but not the sign that a symbol has colours.
-const UNSEEN = /[\p{C}\p{Zl}\p{Zp}\p{DI}\u2800](?<!\p{ExtPict}\ufe0f)/gu;
+// The scripts in which a joiner or a non-joiner between two letters is a part of the word.
+const JOINED = ['Arab', 'Beng', 'Deva', 'Gujr', 'Guru', 'Knda', 'Mlym', 'Orya', 'Sinh', 'Syrc',
+  'Taml', 'Telu'].map((script) => `\\p{scx=${script}}`).join('');
+
+// Controls, line ends, what is drawn as nothing; but not what words in these scripts need, nor the
+// sign that a symbol has colours.
+const UNSEEN = new RegExp(
+  `(?!(?<=[${JOINED}])[\\u200c\\u200d](?=[${JOINED}]))`
+  + '[\\p{C}\\p{Zl}\\p{Zp}\\p{DI}\\u2800](?<!\\p{ExtPict}\\ufe0f)', 'gu');
 
 // What is not seen, or turns the text around it, is shown as its number.
 export function visible(text, keep = '') {

@@ -16,10 +16,10 @@ from typing import Any
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.errors import ThingError
+from thing.logger import Logger
 
 ANSWER_TIME = 2.0
 """How long the registry may take to answer; then the connection is dropped. Seconds."""

@@ -15,7 +15,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.errors import (
@@ -30,6 +29,7 @@ from thing.fleet.local import LocalRegistry
 from thing.fleet.model import NotPresent, Undelivered
 from thing.fleet.redis.rows import MALFORMED, realOf, wholeOf
 from thing.fleet.redis.script import asJson, fromJson
+from thing.logger import Logger
 
 MOST_ASKED = 1000
 """How many answers of other nodes may be waited for at once."""

@@ -16,7 +16,6 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError, fail
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
-from twisted.logger import Logger
 
 from thing.fleet.local import LocalRegistry
 from thing.fleet.model import NodeRecord, NotPresent, Twins
@@ -40,6 +39,7 @@ from thing.fleet.redis.outbox import Outbox, Write
 from thing.fleet.redis.script import BATCH, Outcome, Script, asJson, outcomeOf, pairsOf
 from thing.fleet.redis.writes import heldNow
 from thing.fleet.sessions import LocalSession
+from thing.logger import Logger
 
 LEASE = 10.0
 """For how long a node counts as alive after it last said so, seconds."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
 from thing.fleet.redis.operations import Change
 from thing.fleet.redis.script import Outcome, outcomeOf
 from thing.fleet.sessions import LocalSession
+from thing.logger import Logger
 
 WINDOW = 128
 """How many writes may be unanswered at once."""

@@ -15,7 +15,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList
-from twisted.logger import Logger
 from zope.interface import implementer
 
 from thing.events import Event, LastWordReceived
@@ -49,6 +48,7 @@ from thing.fleet.redis.tail import Tail
 from thing.fleet.redis.writes import lastWordWrite, writeOf
 from thing.fleet.sessions import LocalSession
 from thing.fleet.subscriptions import Receiver, Subscription
+from thing.logger import Logger
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
 

@@ -12,7 +12,6 @@ from typing import Any
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 
 from thing.fleet.feed import Feed
 from thing.fleet.positions import Position, formatPosition, parsePosition
@@ -21,6 +20,7 @@ from thing.fleet.redis.operations import Read
 from thing.fleet.redis.rows import MALFORMED, eventOf, positionOf
 from thing.fleet.redis.script import Script
 from thing.fleet.subscriptions import Receiver, Subscription
+from thing.logger import Logger
 
 BATCH = 200
 """How many entries are read at once."""
