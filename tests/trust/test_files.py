@@ -295,16 +295,33 @@ class CreateFileTests(DirectoryMixin, TestCase):
         self.assertEqual(sorted(os.listdir(self.directory)), ["link", "old"])
 
     def test_temporaryNameIsGivenAway(self) -> None:
-        """A link that takes the temporary file's place makes no second name for what it names."""
+        """What takes the place of anything that is there for a moment, nothing follows it."""
         secret = write(self.path("secret"), b"secret")
-        link = os.link
+        self.stealFrom("link")
+        self.assertTrue(createFile(self.path("key"), b"content", 0o644))
+        self.stealFrom("rename")
+        with lockedFile(self.path("key")) as locked:
+            locked.replace(b"changed")
+        self.assertFalse(os.path.islink(self.path("key")))
+        self.assertEqual(read(self.path("key")), b"changed")
+        self.assertEqual(modeOf(self.path("key")), 0o644)
+        self.assertEqual((os.stat(secret).st_nlink, modeOf(secret)), (1, 0o600))
 
-        def steal(temporary: str, *names: object, **others: object) -> None:
-            os.unlink(self.path(temporary))
-            os.symlink("secret", self.path(temporary))
-            link(temporary, *names, **others)
+    def stealFrom(self, function: str) -> None:
+        """Have all that is hidden exchanged for links to the secret, just before a call."""
+        call, rename = getattr(os, function), os.rename
 
-        self.patch(os, "link", steal)
-        createFile(self.path("new"), b"content", 0o644)
-        self.assertEqual(os.stat(secret).st_nlink, 1)
-        self.assertEqual(modeOf(secret), 0o600)
+        def steal(*args: object, **others: object) -> None:
+            for name in os.listdir(self.directory):
+                if name.startswith(".") and not os.path.islink(self.path(name)):
+                    rename(self.path(name), self.path(f"moved-{name}"))
+                    os.symlink("secret", self.path(name))
+            call(*args, **others)
+
+        self.patch(os, function, steal)
+
+    def test_exchangedDirectory(self) -> None:
+        """A directory that is not ours is not believed to be the one that was made."""
+        self.patch(os, "geteuid", lambda: os.getuid() + 1)
+        self.assertRaises(CredentialError, createFile, self.path("key"), b"content", 0o644)
+        self.assertEqual(os.listdir(self.directory), [])

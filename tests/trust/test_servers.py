@@ -513,11 +513,12 @@ class FirstUseTests(KnownServersMixin, TestCase):
             self.patch(os, "fsync", synced)
             for name in os.listdir(self.directory):
                 if name.startswith("."):
-                    os.unlink(self.path(name))
+                    os.rename(self.path(name), self.path("moved"))
                     os.symlink("secret", self.path(name))
 
         self.patch(os, "fsync", steal)
         known.authorize(identity(1))
+        self.assertFalse(os.path.islink(self.file))
         self.assertEqual(modeOf(secret), 0o600)
         self.assertEqual(read(secret), b"not yours")
 

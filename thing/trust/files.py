@@ -46,6 +46,9 @@ LOCK_TRIES = 100
 LOCK_INTERVAL = 0.01
 """How long after one try the next one comes, seconds."""
 
+TEMPORARY = "new"
+"""What a file is called until it has its name, in a directory of its own."""
+
 _IRREPLACEABLE = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS, errno.EXDEV)
 """What the system says where a file cannot be replaced, but perhaps written."""
 
@@ -150,17 +153,17 @@ def createFile(path: StrPath, content: bytes, mode: int) -> bool:
     with (
         _plainErrors("write", path),
         _opened(directory or ".", os.O_RDONLY | os.O_DIRECTORY) as parent,
-        _temporaryFile(parent, content, mode) as temporary,
+        _temporaryFile(parent, content, mode) as source,
     ):
-        return _named(temporary, name, parent)
+        return _named(source, name, parent)
 
 
-def _named(temporary: str, name: str, directory: int) -> bool:
+def _named(source: int, name: str, directory: int) -> bool:
     """Give a temporary file its name, unless that is taken; whether it has it."""
-    inside = {"src_dir_fd": directory, "dst_dir_fd": directory}
+    between = {"src_dir_fd": source, "dst_dir_fd": directory}
     try:
         # Unlike a rename, a link fails if the name is taken.
-        os.link(temporary, name, follow_symlinks=False, **inside)
+        os.link(TEMPORARY, name, follow_symlinks=False, **between)
     except FileExistsError:
         return False
     except OSError:  # Here are no links: of vfat, Android, FUSE, SMB.
@@ -169,7 +172,7 @@ def _named(temporary: str, name: str, directory: int) -> bool:
         except FileExistsError:
             return False
         try:
-            os.rename(temporary, name, **inside)  # In the place of an empty file of our own.
+            os.rename(TEMPORARY, name, **between)  # In the place of an empty file of our own.
         except OSError:
             os.unlink(name, dir_fd=directory)
             raise
@@ -219,11 +222,11 @@ class LockedFile:
         """
         old = os.fstat(self._descriptor)
         mode, owner = stat.S_IMODE(old.st_mode), (old.st_uid, old.st_gid)
-        inside = {"src_dir_fd": self._directory, "dst_dir_fd": self._directory}
         with _plainErrors("write", self._path):
             try:
-                with _temporaryFile(self._directory, content, mode, owner) as temporary:
-                    os.rename(temporary, self._name, **inside)
+                with _temporaryFile(self._directory, content, mode, owner) as source:
+                    between = {"src_dir_fd": source, "dst_dir_fd": self._directory}
+                    os.rename(TEMPORARY, self._name, **between)
             except OSError as error:
                 if error.errno not in _IRREPLACEABLE:
                     raise
@@ -335,25 +338,48 @@ def _opened(path: str, flags: int, directory: int | None = None) -> Iterator[int
 @contextmanager
 def _temporaryFile(
     directory: int, content: bytes, mode: int, owner: tuple[int, int] | None = None
-) -> Iterator[str]:
-    """The name of a durable file in a directory, for the caller to link or rename."""
-    name = f".{secrets.token_hex(8)}"
-    try:
-        # Mode 0600, and created exclusively: no byte is ever public.
-        with _opened(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, directory) as descriptor:
-            with open(descriptor, "wb", closefd=False) as file:
-                file.write(content)
-            _setOwnership(descriptor, mode, owner)
-            os.fsync(descriptor)
-        yield name
+) -> Iterator[int]:
+    """
+    A durable file, for the caller to link or rename.
+
+    It is in a directory of its own, which only we may enter: whoever may write to the one around
+    it, as its owner may where we are root, cannot put another file in its place.
+
+    :return: that directory's descriptor; the file's name in it is :data:`TEMPORARY`.
+    """
+    with _privateDirectory(directory) as source:
         try:
-            os.fsync(directory)
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # Not every file system can do that.
-                raise
+            # Mode 0600, and created exclusively: no byte is ever public.
+            with _opened(TEMPORARY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, source) as descriptor:
+                with open(descriptor, "wb", closefd=False) as file:
+                    file.write(content)
+                _setOwnership(descriptor, mode, owner)
+                os.fsync(descriptor)
+            yield source
+            try:
+                os.fsync(directory)
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # Not every file system can do that.
+                    raise
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(TEMPORARY, dir_fd=source)
+
+
+@contextmanager
+def _privateDirectory(around: int) -> Iterator[int]:
+    """The descriptor of a new directory in another; it is empty again in the end, and removed."""
+    name = f".{secrets.token_hex(8)}"
+    os.mkdir(name, 0o700, dir_fd=around)
+    try:
+        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+        with _opened(name, flags, around) as descriptor:
+            if os.fstat(descriptor).st_uid != os.geteuid():
+                raise PermissionError(errno.EPERM, "others exchange files there")
+            yield descriptor
     finally:
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=directory)
+        with suppress(OSError):  # Somebody has moved it: it is empty, and theirs to remove.
+            os.rmdir(name, dir_fd=around)
 
 
 def _setOwnership(descriptor: int, mode: int, owner: tuple[int, int] | None) -> None:
