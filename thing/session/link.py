@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
@@ -17,9 +17,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from thing.core.client import ClientConnection
-from thing.core.credentials import Credential
 from thing.core.server import ServerConnection
-from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, ThingError
 from thing.events import (
@@ -38,7 +36,6 @@ from thing.events import (
     MessageReceived,
     ReplyReceived,
     RequestReceived,
-    ResumptionTicket,
     Session,
     StreamAccepted,
     StreamClosed,
@@ -58,65 +55,16 @@ from thing.session.callbacks import SessionCallbacks
 from thing.session.driver import Driver
 from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
-from thing.session.limits import Limits
 from thing.session.reception import Reception
 from thing.session.requests import Requests
 from thing.session.review import LEAVE_GRACE
+from thing.session.sessionfactory import SessionFactory
 from thing.session.stream import CarriedStream
 from thing.session.streams import SessionStreams
 from thing.session.transports import awaitsProxyHeader
 from thing.trust.interfaces import IKeyContinuity
 
 P = TypeVar("P", bound=SessionCallbacks)
-
-
-class SessionFactory(Protocol[P]):
-    """
-    What a protocol and its link know of the factory that built them.
-
-    Each is as :class:`~thing.session.factory.ThingFactory` says.
-    """
-
-    settings: ServerSettings | ClientSettings
-    authorizer: Any
-    limits: Limits
-    clock: IReactorTime
-    jitter: Callable[[], float]
-    failures: Failures
-    sessions: set[P]
-    observers: list[Callable[[P, Event], None]]
-    served: dict[str, IProtocolFactory | IStreamServer]
-
-    def authorize(self, identity: Identity) -> Deferred[Identity]:
-        """
-        Decide whether to go on with a peer.
-
-        :param identity: what it has proved.
-        :return: fires with the identity and its name, or fails.
-        """
-
-    def observe(self, protocol: P, event: Event) -> None:
-        """
-        Tell the observers.
-
-        :param protocol: whose event it is.
-        :param event: the event.
-        """
-
-    def keepTicket(self, ticket: ResumptionTicket, credential: Credential) -> None:
-        """
-        Keep a ticket for the next connection.
-
-        :param ticket: what the server gave.
-        :param credential: what the client showed for it.
-        """
-
-    def loopLagged(self, seconds: float) -> None:
-        """
-        Note how late a timer came.
-
-        :param seconds: how late.
-        """
 
 
 class Link(Generic[P]):

@@ -21,7 +21,8 @@ from thing.errors import EndReason, ErrorCode, LocalProtocolError, ReplyStatus, 
 from thing.events import Session, Termination
 from thing.identity import Identity
 from thing.session.callbacks import SessionCallbacks
-from thing.session.link import Link, SessionFactory
+from thing.session.link import Link
+from thing.session.sessionfactory import SessionFactory
 from thing.session.streams import SessionStreams
 
 
