@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import hashlib
 import itertools
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeVar
 from unittest import TestCase
 
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import HealthCheck
 from hypothesis import settings as hypothesisSettings
 
+from tests import PROJECT
 from thing.core.capacity import Capacity
 from thing.core.catalogue import MESSAGES
 from thing.core.client import ClientConnection
@@ -75,6 +78,30 @@ def socketDirectory(case: TestCase) -> str:
     path = tempfile.mkdtemp(prefix="thing-")
     case.addCleanup(shutil.rmtree, path, ignore_errors=True)
     return path
+
+
+_SILENT_RESOLVER = """
+import os, socket, sys, threading
+
+def getaddrinfo(host, *_, **__):
+    if threading.current_thread() is threading.main_thread():
+        os._exit(99)  # The true one would let no signal through.
+    os.write(2, f"asked for {host}\\n".encode())
+    threading.Event().wait()
+
+socket.getaddrinfo = getaddrinfo
+"""
+
+
+def silentResolver(directory: Path) -> str:
+    """
+    Prepare Python processes in which no lookup ever ends.
+
+    :param directory: where to write what they import when they start.
+    :return: their ``PYTHONPATH``.
+    """
+    (directory / "sitecustomize.py").write_text(_SILENT_RESOLVER)
+    return f"{directory}{os.pathsep}{PROJECT}"
 
 
 class SeededRandom:

@@ -341,6 +341,8 @@ class TargetTests(SynchronousTestCase):
             ("192.0.2.1:1", ("192.0.2.1", 1)),
             ("[2001:db8::1]", ("2001:db8::1", DEFAULT_PORT)),
             ("[::1]:65535", ("::1", 65535)),
+            ("[fe80::1%eth0]:1", ("fe80::1%eth0", 1)),
+            ("redis_1:1", ("redis_1", 1)),
         ):
             target = parseTarget(text)
             self.assertEqual((target.server, target.isEndpoint), (server, False), text)
@@ -369,6 +371,10 @@ class TargetTests(SynchronousTestCase):
             ("::1", "[::1]"),
             ("[example.com]:1", "not an IPv6 address"),
             (":22", "HOST:PORT"),
+            ("a..b", "between dots"),
+            (f"{'x' * 64}:1", "between dots"),
+            (f"tcp:{'x' * 64}:1", "between dots"),
+            ("tls:a b:1", "blanks"),
         ):
             with self.assertRaises(ValueError) as caught:
                 parseTarget(text)

@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests import PROJECT
-from tests.helpers import socketDirectory
+from tests.helpers import silentResolver, socketDirectory
 from tests.trust.test_choice import HOST, KIND_OF, KINDS, TrustFiles
 from tests.trust.test_keys import NO_SSH_KEYGEN
 from thing import (
@@ -455,6 +455,30 @@ class ExitCodeTests(CommandCase):
             (["nowhere:9000:x", "--server-key", self.key.fingerprint], b"not a client endpoint"),
         ):
             await self.assertExit(self.run_("connect", *arguments), ExitCode.USAGE, said)
+
+    async def test_badNames(self) -> None:
+        """What can be no host's name is told in one line, whoever finds out."""
+        for target, code in (
+            ("a..b:1", ExitCode.USAGE),
+            (f"tcp:{'x' * 64}:1", ExitCode.USAGE),
+            ("tls:a b:1", ExitCode.USAGE),
+            ("under_score.invalid:1", ExitCode.NOT_CONNECTED),
+        ):
+            command = self.connect(target)
+            await self.assertExit(command, code)
+            self.assertTrue(command.err.splitlines()[-1].startswith((b"Error: ", b"thing: ")))
+
+    async def test_silentResolver(self) -> None:
+        """A lookup that never ends delays neither an interruption nor ``--timeout``."""
+        self.environment["PYTHONPATH"] = silentResolver(self.home)
+        fleet = ("ls", "--status", "http://host.example:1")
+        for arguments in (("connect", "--trust-on-first-use", "host.example"), fleet):
+            command = self.run_(*arguments)
+            await command.wrote(b"asked for host.example")
+            command.signal(signal.SIGINT)
+            await self.assertExit(command, ExitCode.INTERRUPTED)
+        command = self.connect("host.example", "--timeout", "0.1")
+        await self.assertExit(command, ExitCode.NOT_CONNECTED, b"cannot connect to host.example")
 
     async def test_refused(self) -> None:
         """A port where nobody listens is said in one line."""

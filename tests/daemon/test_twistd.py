@@ -22,6 +22,7 @@ from twisted.trial.unittest import TestCase
 
 from tests import PROJECT
 from tests.certificates import writeCertificate
+from tests.helpers import silentResolver
 from tests.trust.test_keys import DirectoryMixin, write
 from thing import (
     Anyone,
@@ -496,6 +497,13 @@ class StopTests(TwistdCase):
         for client, end in zip(clients, ends, strict=True):
             self.assertEqual(await client.left, EndReason.SHUTDOWN)
             self.assertIs((await end).cause, Cause.GOODBYE)
+
+    async def test_silentResolver(self) -> None:
+        """A lookup of the registry's name that never ends does not keep it from its end."""
+        silent = silentResolver(Path(self.cwd))
+        process, _ = await self.started("--presence=redis://host.example", PYTHONPATH=silent)
+        await process.whenLine("asked for host.example")
+        await self.stop(process)
 
     async def test_drainTimeout(self) -> None:
         """A client that does not leave is flat-lined, and can see why."""

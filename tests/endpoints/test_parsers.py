@@ -279,7 +279,7 @@ class ClientParserTests(ParserCase):
             "thing:192.0.2.1:port=9000:timeout=3:bindAddress=127.0.0.2",
         )
         made: list[tuple[Any, ...]] = []
-        self.patch(parsers, "HostnameEndpoint", lambda *args: made.append(args[1:]))
+        self.patch(parsers, "HostEndpoint", lambda *args: made.append(args[1:]))
         for description in descriptions:
             self.client(before=description)
         self.assertEqual(made[:3], [("192.0.2.1", 9000, 30.0, None)] * 3)

@@ -16,6 +16,7 @@ from thing.trust.keywords import (
     checkCombination,
     count,
     duration,
+    host,
     members,
     port,
     seconds,
@@ -40,6 +41,20 @@ class ReaderTests(SynchronousTestCase):
         self.reads(duration, {"2.5": 2.5, "1e3": 1000}, (*never, "0", "0.0"))
         self.reads(count, {"1": 1, "8388608": 1 << 23}, ("many", "", "0", "-1", "1.5", "9" * 5000))
         self.reads(port, {"0": 0, "65535": 65535}, ("http", "", "-1", "65536", "+1", "1.0"))
+
+    def test_hosts(self) -> None:
+        """A host has a name that can be looked up, with underscores or not, or an address."""
+        good = (
+            *("localhost", "redis_1", "_a._b.example", "example.com.", "bücher.example"),
+            *("192.0.2.1", "2001:db8::1", "fe80::1%eth0", "a" * 63, ".".join(["a" * 61] * 4)),
+        )
+        bad = (
+            *("", ".", "a..b", ".a", "a" * 64, "a b", "a\nb", "a\0", "a\x1b[2J"),
+            *("\xad", "b\u0378", "ü" * 63, "::g", "a:1", "1:2", "fe80::1%", "fe80::1%a\n"),
+        )
+        self.reads(host, {text: text for text in good}, bad)
+        for name in ("a." * 127 + "a", "ü." * 63 + "a"):
+            self.assertIn("253", str(self.assertRaises(ValueError, host, name)))
 
     def test_members(self) -> None:
         """Names of a registry are read in any letters, and the known ones are told."""

@@ -6,6 +6,8 @@ import ipaddress
 from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
+from thing.trust.keywords import host
+
 DEFAULT_STATUS = "http://127.0.0.1:9001"
 """Where the status server is if nothing is said."""
 
@@ -69,7 +71,7 @@ def parseStatus(text: str) -> StatusAddress:
         raise ValueError(f"{text!r} is not http://HOST:PORT, https://HOST or unix:PATH")
     return StatusAddress(
         text,
-        parts.hostname,
+        host(parts.hostname),
         parts.port or _SCHEMES[scheme],
         secure=scheme == "https",
         base=parts.path.rstrip("/"),

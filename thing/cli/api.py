@@ -20,7 +20,6 @@ from http.client import (
     HTTPConnection,
     HTTPException,
     HTTPResponse,
-    HTTPSConnection,
     IncompleteRead,
     RemoteDisconnected,
 )
@@ -30,6 +29,7 @@ from urllib.parse import urlencode
 from thing.cli.address import StatusAddress
 from thing.cli.answers import Answer, BadAnswer, Unreachable, quoted, readObject
 from thing.cli.exits import CommandError, ExitCode
+from thing.cli.reach import reach
 
 PATIENCE = 10.0
 """How long connecting, and then an answer, may take, seconds."""
@@ -62,6 +62,27 @@ class _UnixConnection(HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+
+
+class _HostConnection(HTTPConnection):
+    """A connection to a host."""
+
+    def connect(self) -> None:
+        """Connect."""
+        self.sock = reach(self.host, self.port, PATIENCE)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+class _SecureConnection(_HostConnection):
+    """A connection to a host over TLS, with a checked certificate."""
+
+    default_port = 443
+
+    def connect(self) -> None:
+        """Connect."""
+        super().connect()
+        context = ssl.create_default_context()
+        self.sock = context.wrap_socket(self.sock, server_hostname=self.host)
 
 
 class _DeadlineReader(io.RawIOBase):
@@ -246,13 +267,9 @@ class Api:
         address = self.address
         if address.socket is not None:
             connection: HTTPConnection = _UnixConnection(address.socket, PATIENCE)
-        elif address.secure:
-            context = ssl.create_default_context()
-            connection = HTTPSConnection(
-                address.host, address.port, timeout=PATIENCE, context=context
-            )
         else:
-            connection = HTTPConnection(address.host, address.port, timeout=PATIENCE)
+            made = _SecureConnection if address.secure else _HostConnection
+            connection = made(address.host, address.port)
         connection.response_class = self._response  # type: ignore[assignment]
         return connection
 

@@ -31,6 +31,7 @@ from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import Cause, Termination
 from thing.identity import CredentialKind, Identity
 from thing.session.factory import ThingFactory
+from thing.session.hosts import SystemResolver
 from thing.session.protocol import ThingProtocol
 
 _CODES = {
@@ -228,7 +229,8 @@ class Conversation:
         """
         self._options = options
         self._factory = factory
-        self._connecting: Deferred[Any] = endpoint.connect(factory)
+        self._endpoint = endpoint
+        self._connecting: Deferred[Any]
         self._protocol: CommandProtocol | None = None
         self._leaving = False
         self._interrupted = False
@@ -240,8 +242,10 @@ class Conversation:
         :param reactor: what runs.
         :raises SystemExit: always, with the exit code.
         """
+        self._catchSignals(reactor)
         # The reactor sets its own handlers when it starts.
         reactor.callWhenRunning(self._catchSignals, reactor)
+        self._connecting = self._endpoint.connect(self._factory)
         raise SystemExit(int(await self._outcome()))
 
     def _catchSignals(self, reactor: Any) -> None:
@@ -354,6 +358,7 @@ def converse(
         raise click.UsageError(error.detail) from None
     from twisted.internet import reactor
 
+    reactor.installNameResolver(SystemResolver(reactor))  # type: ignore[attr-defined]
     endpoint = options.target.endpoint(reactor, options.timeout)
     factory = ThingFactory(settings, choice.authorizer, jitter=jitter)
     factory.protocol = protocol

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from thing.trust.keywords import host
+
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IStreamClientEndpoint
 
@@ -48,11 +50,13 @@ class Target:
         :return: the endpoint.
         :raises click.UsageError: if the endpoint string is not one.
         """
-        from twisted.internet.endpoints import HostnameEndpoint, clientFromString
+        from twisted.internet.endpoints import clientFromString
+
+        from thing.session.hosts import HostEndpoint
 
         if not self.isEndpoint:
             assert self.server is not None, "a host and a port were parsed"
-            return HostnameEndpoint(reactor, *self.server, timeout=timeout)
+            return HostEndpoint(reactor, *self.server, timeout=timeout)
         try:
             endpoint: IStreamClientEndpoint = clientFromString(  # type: ignore[no-untyped-call]
                 reactor, self.text
@@ -82,7 +86,7 @@ def parseTarget(text: str) -> Target:
     port = int(match["port"] or DEFAULT_PORT)
     if not 0 < port < 65536:
         raise ValueError(f"{port} is not a port")
-    return Target(text, (match["v6"] or match["host"], port), False)
+    return Target(text, (host(match["v6"] or match["host"]), port), False)
 
 
 def _isIPv6(text: str) -> bool:
@@ -98,10 +102,10 @@ def _serverOf(description: str) -> tuple[str, int] | None:
     prefix, *fields = (re.sub(r"\\(.)", r"\1", field) for field in _FIELD.findall(description))
     named = dict(field.split("=", 1) for field in fields if "=" in field)
     positional = [field for field in fields if field and "=" not in field] + ["", ""]
-    host, port = (
+    name, port = (
         named.get("host", positional[0]),
         named.get("port", positional["host" not in named]),
     )
-    if prefix not in _WITH_HOST or not host or not re.fullmatch(r"\d{1,5}", port):
+    if prefix not in _WITH_HOST or not name or not re.fullmatch(r"\d{1,5}", port):
         return None
-    return host, int(port)
+    return host(name), int(port)

@@ -32,6 +32,7 @@ from thing.daemon.unixports import UnixPorts
 from thing.errors import ThingError
 from thing.logger import Logger
 from thing.session.factory import ThingFactory
+from thing.session.hosts import SystemResolver
 from thing.session.settable import SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust import IdentityKey
 from thing.trust.chosen import ServerChoice
@@ -59,6 +60,7 @@ def makeService(options: Options) -> ThingService:
     # Not later: files are read from here on, and who sees the PID file may send SIGHUP.
     signals = Signals(reactor)
     signals.catchHangUp()
+    reactor.installNameResolver(SystemResolver(reactor))  # type: ignore[attr-defined]
     try:
         ports = UnixPorts(SharedPorts(reactor) if options["reuse-port"] else reactor)
         endpoints = {text: _serverEndpoint(ports, text) for text in options["port"]}

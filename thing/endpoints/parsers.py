@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from twisted.internet.endpoints import (
-    HostnameEndpoint,
     TCP4ServerEndpoint,
     clientFromString,
     serverFromString,
@@ -24,17 +23,24 @@ from twisted.internet.interfaces import IStreamClientEndpoint, IStreamServerEndp
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import CredentialError, LocalProtocolError
 from thing.session.clock import SteadyClock
+from thing.session.hosts import CONNECT_TIMEOUT, HostEndpoint
 from thing.session.settable import CLIENT_SETTINGS, SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS
 from thing.trust.chosen import ClientChoice, ServerChoice
-from thing.trust.keywords import Keyword, Where, count, duration, port, readKeywords, writtenIn
+from thing.trust.keywords import (
+    Keyword,
+    Where,
+    count,
+    duration,
+    host,
+    port,
+    readKeywords,
+    writtenIn,
+)
 from thing.trust.live import LiveTrust
 
 BACKLOG = 50
 """How many connections may wait to be accepted, as in Twisted's own descriptions."""
-
-CONNECT_TIMEOUT = 30.0
-"""How long each attempt to connect may take, seconds, as in Twisted's own descriptions."""
 
 _SERVER_STREAM: tuple[Keyword, ...] = (
     Keyword("port", "N", "the TCP port; the first field, too", port),
@@ -49,7 +55,7 @@ _SERVER_STREAM: tuple[Keyword, ...] = (
 )
 
 _CLIENT_STREAM: tuple[Keyword, ...] = (
-    Keyword("host", "HOST", "the server's name or address; the first field, too"),
+    Keyword("host", "HOST", "the server's name or address; the first field, too", host),
     Keyword("port", "N", "its TCP port; the second field, too", port, needs=("host",)),
     Keyword(
         "timeout",
@@ -199,7 +205,7 @@ def _connectBy(reactor: Any, chosen: Mapping[str, Any]) -> IStreamClientEndpoint
     if not ("host" in chosen and "port" in chosen):
         raise ValueError("host and port, or endpoint, must be said")
     address = chosen.get("bindAddress")
-    return HostnameEndpoint(
+    return HostEndpoint(
         reactor,
         chosen["host"],
         chosen["port"],

@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Flag, IntEnum, auto
+from ipaddress import AddressValueError, IPv6Address
 from typing import Any, TypeVar
 
 from thing.errors import CredentialError
@@ -20,6 +21,9 @@ from thing.trust.keys import parseFingerprint
 
 Server = tuple[str, int | None]
 """A server's host and port, or its host alone."""
+
+_LABEL, _NAME = 63, 253
+"""How long the parts of a name can be, and all of it, characters."""
 
 
 def text(value: str) -> str:
@@ -80,6 +84,47 @@ def server(value: str) -> Server:
     if match is None or not 0 < int(match[3] or 1) < 65536:
         raise ValueError(f"{value!r} is neither a host nor host:port")
     return match[1] or match[2], None if match[3] is None else int(match[3])
+
+
+def host(value: str) -> str:
+    """
+    Read what a host is called.
+
+    :param value: a name, or an address.
+    :return: the same.
+    :raises ValueError: if it can be neither.
+    """
+    asciiHost(value)
+    return value
+
+
+def asciiHost(value: str) -> str:
+    """
+    Write what a host is called as name servers know it.
+
+    :param value: a name, or an address; of IPv6 perhaps with a zone.
+    :return: the same in ASCII.
+    :raises ValueError: if no host can be called so. Underscores are fine: files of hosts and
+        networks of containers are full of them.
+    """
+    shown = repr(value[:80])
+    if not value.isprintable() or " " in value:
+        raise ValueError(f"{shown} is no host: a name has no blanks and no control characters")
+    if ":" in value:
+        try:
+            return str(IPv6Address(value))
+        except AddressValueError:
+            raise ValueError(f"{shown} is neither the name of a host nor an IPv6 address") from None
+    try:
+        name = value if value.isascii() else value.encode("idna").decode("ascii")
+    except UnicodeError:
+        raise ValueError(f"{shown} is no host: its letters cannot be in a name") from None
+    labels = name.removesuffix(".").split(".")
+    if not all(0 < len(label) <= _LABEL for label in labels):
+        raise ValueError(f"{shown} is no host: between dots are 1 to {_LABEL} characters")
+    if len(name.removesuffix(".")) > _NAME:
+        raise ValueError(f"{shown} is no host: a name has {_NAME} characters at most")
+    return name
 
 
 def names(value: str) -> tuple[str, ...]:

@@ -44,6 +44,9 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         address = parseAddress("redis://10.0.0.1:7000/3")
         self.assertEqual((address.hosts, address.db), ((("10.0.0.1", 7000),), 3))
         self.assertEqual(parseAddress("redis://[::1]:7000").hosts, (("::1", 7000),))
+        zoned = parseAddress("redis://[fe80::1%eth0]:7000").hosts
+        self.assertEqual(zoned, (("fe80::1%eth0", 7000),))
+        self.assertEqual(parseAddress("redis://redis_1").hosts, (("redis_1", 6379),))
         self.assertEqual(parseAddress("redis://host/?prefix=fleet:").prefix, "fleet:")
 
     def test_credentials(self) -> None:
@@ -193,6 +196,8 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
             ("redis://", "host"),
             ("redis://:hush@", "host"),
             ("redis://host:0", "host"),
+            ("redis://hush..hush/@host", "the name of none"),
+            (f"redis://{'x' * 64}", "the name of none"),
             ("redis://host:99999", "host"),
             ("redis://host:port", "host"),
             ("redis://one,two", "host"),

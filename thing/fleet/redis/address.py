@@ -15,6 +15,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from thing.errors import CredentialError, ThingError
 from thing.fleet.redis.secretfile import SecretFile
 from thing.fleet.redis.tls import LONGEST_FILE, TlsFiles
+from thing.trust.keywords import host
 
 PORT = 6379
 """Where Redis listens if nobody says where."""
@@ -235,11 +236,17 @@ def _placeOf(split: SplitResult, choices: dict[str, str]) -> dict[str, Any]:
     return {"hosts": found, "service": service, "db": _number(db[0] if db else "0")}
 
 
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+(?:%[^\[\]\s]+)?\]|[^\[\]:,/@\s]+)(?::([0-9]{1,5}))?")
+
+
 def _host(text: str, port: int) -> tuple[str, int]:
-    match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,/@\s]+)(?::([0-9]{1,5}))?", text)
+    match = _HOST.fullmatch(text)
     if match is None or not 0 < int(match[2] or port) <= 0xFFFF:
         raise RegistryURLError("a host is written as host or host:port, IPv6 in brackets")
-    return match[1].strip("[]"), int(match[2] or port)
+    try:
+        return host(match[1].strip("[]")), int(match[2] or port)
+    except ValueError:  # Its text is not told: it may be a part of a password.
+        raise RegistryURLError("what stands for the host can be the name of none") from None
 
 
 def _number(text: str) -> int:

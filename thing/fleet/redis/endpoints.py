@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
-from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.endpoints import UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from zope.interface import implementer
 
 from thing.fleet.redis.address import Address
 from thing.fleet.redis.connection import CONNECT_TIME, Link, RegistryAway, askOnce
+from thing.session.hosts import HostEndpoint
 
 
 def endpointOf(reactor: Any, clock: IReactorTime, address: Address) -> IStreamClientEndpoint:
@@ -30,11 +31,11 @@ def endpointOf(reactor: Any, clock: IReactorTime, address: Address) -> IStreamCl
         return UNIXClientEndpoint(reactor, address.path, timeout=int(CONNECT_TIME))  # type: ignore[no-untyped-call]
     if address.service:
         return SentinelEndpoint(reactor, clock, address)
-    return HostEndpoint(reactor, address, *address.hosts[0])
+    return RegistryEndpoint(reactor, address, *address.hosts[0])
 
 
 @implementer(IStreamClientEndpoint)
-class HostEndpoint:
+class RegistryEndpoint:
     """Connects to one host, over TLS if the address says so, with the files as they are then."""
 
     def __init__(self, reactor: Any, address: Address, host: str, port: int) -> None:
@@ -57,9 +58,7 @@ class HostEndpoint:
         return maybeDeferred(self._connect, protocolFactory)
 
     def _connect(self, protocolFactory: IProtocolFactory) -> Deferred[Any]:
-        endpoint: Any = HostnameEndpoint(
-            self._reactor, self._host, self._port, timeout=CONNECT_TIME
-        )
+        endpoint: Any = HostEndpoint(self._reactor, self._host, self._port, CONNECT_TIME)
         if self._address.tls:
             endpoint = wrapClientTLS(self._address.files.optionsFor(self._host), endpoint)
         connecting: Deferred[Any] = endpoint.connect(protocolFactory)
@@ -113,13 +112,13 @@ class SentinelEndpoint:
 
     async def _connect(self, protocolFactory: IProtocolFactory) -> Any:
         host, port = await self._master()
-        endpoint = HostEndpoint(self._reactor, self._address, host, port)
+        endpoint = RegistryEndpoint(self._reactor, self._address, host, port)
         return await endpoint.connect(protocolFactory)
 
     async def _master(self) -> tuple[str, int]:
         service, problem = self._address.service, ""
         for host, port in list(self._sentinels):
-            endpoint = HostEndpoint(self._reactor, self._address, host, port)
+            endpoint = RegistryEndpoint(self._reactor, self._address, host, port)
             asking = ("SENTINEL", "get-master-addr-by-name", service)
             try:
                 first = self._address.sentinelLogin.command()
