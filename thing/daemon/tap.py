@@ -55,6 +55,8 @@ def makeService(options: Options) -> ThingService:
     :return: the service; nothing listens yet.
     :raises CannotStart: if a file, a name or an endpoint is of no use.
     """
+    # What ML-KEM imports at its first use: the right to read it may be given up by then.
+    import cryptography.hazmat.backends.openssl.backend  # noqa: F401
     from twisted.internet import reactor
 
     # Not later: files are read from here on, and who sees the PID file may send SIGHUP.
