@@ -188,7 +188,7 @@ class AddressTests(SynchronousTestCase):
         protocol.connectionLost(None)
         self.assertEqual(self.counted(), {})
         (line,) = self.logged
-        self.assertIn("[x:?[2J]:40000", line)
+        self.assertIn("[x:\ufffd[2J]:40000", line)
 
     def test_healthCheck(self) -> None:
         """A check that comes and goes is counted and not logged; one that says something is."""
