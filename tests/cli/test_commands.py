@@ -368,6 +368,10 @@ class TargetTests(SynchronousTestCase):
             ("two words", "HOST:PORT"),
             ("host:0", "0 is not a port"),
             ("host:65536", "65536 is not a port"),
+            ("tcp:host:0", "0 is not a port"),
+            ("tcp:host:-1", "-1 is not a port"),
+            ("tcp:host:70000", "70000 is not a port"),
+            ("tls:host:port=700000", "700000 is not a port"),
             ("::1", "[::1]"),
             ("[example.com]:1", "not an IPv6 address"),
             (":22", "HOST:PORT"),
@@ -829,10 +833,11 @@ class ConversationTests(TalkCase):
             (ConnectionRefusedError(), "refused"),
             (DNSLookupError("no such host"), "no such host"),
             (OSError(101, "Network is unreachable"), "Network is unreachable"),
+            (OverflowError("port must be 0-65535."), "port must be 0-65535"),
         ):
             self.assertEqual(self.codeOf(self.conversation(fail(error))), ExitCode.NOT_CONNECTED)
             self.assertIn(said, self.errors.getvalue())
-        self.assertEqual(self.errors.getvalue().count("\n"), 3)
+        self.assertEqual(self.errors.getvalue().count("\n"), 4)
 
     def test_noConnectionInTime(self) -> None:
         """A connection that does not come is waited for as long as the user wants."""

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 import click
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectError, ConnectingCancelledError, ConnectionDone
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
@@ -274,7 +274,7 @@ class Conversation:
         try:
             self._connecting.addTimeout(options.timeout, self._factory.clock)
             self._protocol = await self._connecting
-        except (*_CANCELLED, ConnectError, OSError) as error:
+        except Exception as error:  # An endpoint may fail in any way: OverflowError of a port.
             if self._interrupted:
                 complain("interrupted")
                 return ExitCode.INTERRUPTED

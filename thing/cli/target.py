@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_PORT = 9000
 """The port of a server that is named by its host alone."""
 
-_HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>\d{1,5}))?")
+_HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?")
 _FIELD = re.compile(r"((?:\\.|[^\\:])*)(?::|$)", re.DOTALL)
 _WITH_HOST = {"tcp", "tls", "ssl"}
 """The kinds of endpoint whose arguments are first a host and a port."""
@@ -83,10 +83,14 @@ def parseTarget(text: str) -> Target:
         raise ValueError(f"{text!r} is not HOST, HOST:PORT, [IPV6]:PORT or an endpoint string")
     if match["v6"] is not None and not _isIPv6(match["v6"]):
         raise ValueError(f"{match['v6']!r} is not an IPv6 address")
-    port = int(match["port"] or DEFAULT_PORT)
+    port = _port(int(match["port"] or DEFAULT_PORT))
+    return Target(text, (host(match["v6"] or match["host"]), port), False)
+
+
+def _port(port: int) -> int:
     if not 0 < port < 65536:
         raise ValueError(f"{port} is not a port")
-    return Target(text, (host(match["v6"] or match["host"]), port), False)
+    return port
 
 
 def _isIPv6(text: str) -> bool:
@@ -106,6 +110,10 @@ def _serverOf(description: str) -> tuple[str, int] | None:
         named.get("host", positional[0]),
         named.get("port", positional["host" not in named]),
     )
-    if prefix not in _WITH_HOST or not name or not re.fullmatch(r"\d{1,5}", port):
+    if prefix not in _WITH_HOST or not name:
         return None
-    return host(name), int(port)
+    try:
+        number = int(port)  # As Twisted reads it.
+    except ValueError:
+        return None
+    return host(name), _port(number)
