@@ -325,3 +325,19 @@ class CreateFileTests(DirectoryMixin, TestCase):
         self.patch(os, "geteuid", lambda: os.getuid() + 1)
         self.assertRaises(CredentialError, createFile, self.path("key"), b"content", 0o644)
         self.assertEqual(os.listdir(self.directory), [])
+
+
+class SaysNothingTests(TestCase):
+    """Tests for :func:`thing.trust.files.saysNothing`."""
+
+    def test_byteOrderMark(self) -> None:
+        """A byte order mark says nothing, and hides neither a comment nor the line that does."""
+        mark = files.BYTE_ORDER_MARK
+        for content in (b"", b"\r\n", b"# none yet\r\n"):
+            self.assertTrue(files.saysNothing(mark + content), content)
+        for content in (b"# empty\r\n", b"ssh-ed25519 AAAA\n"):
+            self.assertFalse(files.saysNothing(mark + content), content)
+
+    def test_carriageReturn(self) -> None:
+        """A line ends where it does for who reads the keys: a comment goes on after a return."""
+        self.assertTrue(files.saysNothing(b"# none\rssh-ed25519 AAAA\n"))

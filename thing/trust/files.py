@@ -134,7 +134,7 @@ def saysNothing(content: bytes) -> bool:
     :param content: what the file holds.
     :return: whether it says nothing.
     """
-    lines = [line.strip() for line in content.splitlines()]
+    lines = [line.strip() for line in content.removeprefix(BYTE_ORDER_MARK).split(b"\n")]
     return not any(line and (line[:1] != b"#" or line == EMPTY_LINE) for line in lines)
 
 
