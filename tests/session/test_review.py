@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -24,7 +25,7 @@ from thing import (
 )
 from thing.events import Cause
 from thing.fleet import MemoryPresence, Twins
-from thing.session.review import AT_ONCE, LEAVE_GRACE, Review
+from thing.session.review import ANSWER_TIME, AT_ONCE, LEAVE_GRACE, Review
 from thing.trust.interfaces import IAuthorizer
 from thing.trust.preshared import PresharedKey, PresharedServer, PresharedThings
 
@@ -60,6 +61,18 @@ class Failing:
 
     def authorize(self, identity: Identity) -> Identity:
         raise self.error
+
+
+class Stuck:
+    """An authorizer that never answers about some."""
+
+    def __init__(self, book: Book) -> None:
+        self.book = book
+
+    def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:
+        if self.book.names.get(identity.fingerprint, "").startswith("stuck"):
+            return Deferred()
+        return self.book.authorize(identity)
 
 
 class ReviewCase(PairCase):
@@ -122,6 +135,25 @@ class ReviewTests(ReviewCase):
         self.assertIs(pairs[1].client.end.cause, Cause.GOODBYE)
         self.assertIs(pairs[1].client.end.reason, EndReason.REVOKED)
         self.assertEqual([pairs[at].client.termination for at in (0, 2)], [None, None])
+
+    def test_noAnswer(self) -> None:
+        """An authorizer that never answers about some keeps nobody else from being asked about."""
+        for at in range(AT_ONCE):
+            self.connect(f"stuck{at}")
+        self.factory.authorizer = Stuck(self.book)
+        revoked = self.connect("revoked")
+        self.remove(revoked)
+        fired: list[int] = []
+        Review(self.factory).run().addBoth(fired.append)
+        self.clock.pump([0.0] * 40)
+        self.assertEqual(fired, [])
+        self.clock.advance(ANSWER_TIME)
+        self.flushLoggedErrors(DeferredTimeout)
+        self.clock.pump([0.0] * 40)
+        self.assertEqual(fired, [1])
+        revoked.pump()
+        self.assertIs(revoked.client.end.reason, EndReason.REVOKED)
+        self.assertEqual(len(self.factory.sessions), AT_ONCE)
 
     def test_justComing(self) -> None:
         """A key that is removed while its thing waits for admission admits nobody any more."""

@@ -25,6 +25,9 @@ from thing.session.failures import Failures
 AT_ONCE = 16
 """How many questions an authorizer is asked at a time: it may look into a database."""
 
+ANSWER_TIME = 10.0
+"""How long an authorizer may take for one of them, seconds: others wait for their turn."""
+
 LEAVE_GRACE = 2.0
 """How long a session that must end may take to say goodbye, seconds."""
 
@@ -89,7 +92,7 @@ class Review:
 
     Who would be refused now is asked to leave (``REVOKED``), and flat-lined if it has not
     after two seconds; who is known by another name is asked to come back under that. An
-    authorizer that fails, or cannot decide now, ends nobody's session.
+    authorizer that fails, or cannot decide now or in time, ends nobody's session.
     """
 
     _log = Logger()
@@ -121,7 +124,8 @@ class Review:
         for session in sessions:
             proved = session.provedIdentity
             if session.termination is None and proved is not None:
-                yield self._factory.judge(proved).addCallbacks(
+                asked = self._factory.judge(proved)
+                yield asked.addTimeout(ANSWER_TIME, self._factory.clock).addCallbacks(
                     partial(self._admitted, session), partial(self._refused, session)
                 )
 
