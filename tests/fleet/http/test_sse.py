@@ -182,6 +182,7 @@ class ReadingTests(EventsCase):
             response = self.ask(f"/events?after={after}")
             self.assertEqual((response.status, response.json["parameter"]), (400, "after"), after)
         self.assertEqual(self.ask("/events", headers={"Last-Event-ID": "x"}).status, 400)
+        self.assertEqual(self.ask("/events", headers={"Last-Event-ID": "\udcff"}).status, 400)
         self.assertEqual(self.ask("/events?after=1-0&after=1-0").status, 400)
         overruled = self.ask("/events?after=x", headers={"Last-Event-ID": "1-0"})
         self.assertEqual(overruled.status, 400, "what does not count must be right, too")

@@ -190,7 +190,7 @@ def request(
     if body is not None:
         lines.setdefault("Content-Length", str(len(body)))
     head = [f"{method} {path} HTTP/1.1", *(f"{name}: {value}" for name, value in lines.items())]
-    return "\r\n".join([*head, "", ""]).encode() + (body or b"")
+    return "\r\n".join([*head, "", ""]).encode("utf-8", "surrogateescape") + (body or b"")
 
 
 def pathOf(id: str, rest: str = "") -> str:

@@ -258,7 +258,8 @@ class FleetApi:
             wanted = eventFilter(query.all("id"), query.all("kind"))
         except ValueError:
             raise Problem(400, "There is no such kind of event.", parameter="kind") from None
-        latest, after = request.getHeader("Last-Event-ID"), query.one("after")
+        given, after = request.getHeader(b"Last-Event-ID"), query.one("after")
+        latest = None if given is None else given.decode("latin-1")  # Which reads any octets.
         if len(self.readers) >= self._maxReaders:
             for reader in self.readers:
                 reader.probe()
