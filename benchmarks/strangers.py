@@ -152,7 +152,7 @@ def begin() -> bytes:
 def share() -> bytes:
     """:return: the first message, a share that fits and means nothing, and an unreadable proof."""
     cdh = clearRecord(MessageType.CDH, CDH(os.urandom(SHARE_LENGTH)).encode())
-    return begin() + cdh + (200).to_bytes(2, "big") + os.urandom(200)
+    return begin() + cdh + (200).to_bytes(3, "big") + os.urandom(200)
 
 
 FLOODS: dict[str, tuple[Callable[[], bytes], int]] = {

@@ -593,7 +593,7 @@ class TroubleTests(ForwardCase):
         client = await self.connect()
         backend = await backends.connected
         client.sendMessage(b"hello")
-        client.transport.write(b"\x00\x64" + octets("forged", 100))  # A record of this length.
+        client.transport.write(b"\x00\x00\x64" + octets("forged", 100))  # A record of this length.
         self.assertIsInstance(await backend.lost, ConnectionLost)
         self.assertEqual(bytes(backend.received), b"hello")
         self.assertFalse((await client.whenTerminated()).clean)
