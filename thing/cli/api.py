@@ -28,8 +28,8 @@ from urllib.parse import urlencode
 
 from thing.cli.address import StatusAddress
 from thing.cli.answers import Answer, BadAnswer, Unreachable, quoted, readObject
+from thing.cli.dialing import dial
 from thing.cli.exits import CommandError, ExitCode
-from thing.cli.reach import reach
 
 PATIENCE = 10.0
 """How long connecting, and then an answer, may take, seconds."""
@@ -69,7 +69,7 @@ class _HostConnection(HTTPConnection):
 
     def connect(self) -> None:
         """Connect."""
-        self.sock = reach(self.host, self.port, PATIENCE)
+        self.sock = dial(self.host, self.port, PATIENCE)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 

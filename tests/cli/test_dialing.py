@@ -8,10 +8,10 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from thing.cli.reach import reach
+from thing.cli.dialing import dial
 
 
-class ReachTests(SynchronousTestCase):
+class DialTests(SynchronousTestCase):
     """Names are looked up, and the addresses tried, until it took too long."""
 
     def resolve(self, *addresses: tuple[str, int]) -> None:
@@ -41,7 +41,7 @@ class ReachTests(SynchronousTestCase):
         """An address that refuses is not the last."""
         listening = self.listen()
         self.resolve(self.refusing(), listening)
-        with reach("status_1", 80, 10.0) as connection:
+        with dial("status_1", 80, 10.0) as connection:
             self.assertEqual(connection.getpeername(), listening)
 
     def test_shares(self) -> None:
@@ -55,19 +55,19 @@ class ReachTests(SynchronousTestCase):
 
         self.patch(socket, "socket", Silent)
         self.resolve(*[("192.0.2.1", port) for port in range(1, 5)])
-        self.assertRaises(TimeoutError, reach, "status_1", 80, 1000.0)
+        self.assertRaises(TimeoutError, dial, "status_1", 80, 1000.0)
         for share, allowed in zip(given, (250, 334, 500, 1000), strict=True):
             self.assertTrue(0 < share <= allowed, given)
 
     def test_lastAddress(self) -> None:
         """What the last one says is told."""
         self.resolve(self.refusing(), self.refusing())
-        self.assertRaises(ConnectionRefusedError, reach, "status_1", 80, 10.0)
+        self.assertRaises(ConnectionRefusedError, dial, "status_1", 80, 10.0)
 
     def test_unknown(self) -> None:
         """A name that means nothing is told."""
         self.resolve()
-        error = self.assertRaises(socket.gaierror, reach, "status_1", 80, 10.0)
+        error = self.assertRaises(socket.gaierror, dial, "status_1", 80, 10.0)
         self.assertIn("not known", str(error))
 
     def test_silence(self) -> None:
@@ -80,4 +80,4 @@ class ReachTests(SynchronousTestCase):
             return []
 
         self.patch(socket, "getaddrinfo", getaddrinfo)
-        self.assertRaises(TimeoutError, reach, "status_1", 80, 0.01)
+        self.assertRaises(TimeoutError, dial, "status_1", 80, 0.01)

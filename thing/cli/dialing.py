@@ -16,7 +16,7 @@ from typing import Any
 from thing.trust.keywords import asciiHost
 
 
-def reach(host: str, port: int, patience: float) -> socket.socket:
+def dial(host: str, port: int, patience: float) -> socket.socket:
     """
     Connect to a host, to the first of its addresses that takes it.
 
