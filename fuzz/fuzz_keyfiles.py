@@ -18,6 +18,7 @@ from thing.trust import (
     parseFingerprint,
     parsePublicKey,
 )
+from thing.trust.jointoken import JoinToken
 
 
 def refused(call: Callable[..., object], *arguments: object) -> bool:
@@ -38,7 +39,7 @@ def refused(call: Callable[..., object], *arguments: object) -> bool:
 
 def checkLine(text: str) -> None:
     """
-    Read a line of text as a key and as a fingerprint.
+    Read a line of text as a key, as a fingerprint and as a token.
 
     :param text: the line.
     """
@@ -49,6 +50,8 @@ def checkLine(text: str) -> None:
     if not refused(parseFingerprint, text):
         fingerprint = parseFingerprint(text)
         assert parseFingerprint(fingerprint) == fingerprint
+    if not refused(JoinToken.parse, text):
+        assert JoinToken.parse(text).encode() == "".join(text.split())
 
 
 def oneInput(data: bytes) -> None:

@@ -18,6 +18,7 @@ from thing.core.handshakemessages import SHI
 from thing.core.messages import MessageType
 from thing.errors import CredentialError, ErrorCode, LocalProtocolError
 from thing.trust import formatPublicKey
+from thing.trust.jointoken import JoinToken
 
 PUBLIC = formatPublicKey(CLIENT_CREDENTIAL.data, "kettle").encode()
 OTHER = formatPublicKey(SERVER_CREDENTIAL.data).encode()
@@ -58,6 +59,7 @@ KEY_SEEDS = [
     b"*,![example.org]:7000 " + OTHER,
     b"|1|AAAAAAAAAAAAAAAAAAAAAAAAAAA=|AAAAAAAAAAAAAAAAAAAAAAAAAAA= " + OTHER,
     b"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU",
+    JoinToken("00112233445566ff", bytes(32), ("SHA256:" + "A" * 43,), ("a:1",)).encode().encode(),
     b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE=\n-----END OPENSSH PRIVATE KEY-----",
 ]
 

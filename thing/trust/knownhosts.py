@@ -184,6 +184,21 @@ def _parseKey(keyText: str, about: bool) -> PublicKey | SSHCertificate | None:
     return None
 
 
+def nameOfServer(host: str, port: int) -> str:
+    """
+    Tell what a server is called in a file.
+
+    :param host: its host name or address.
+    :param port: its port, 1 to 65535.
+    :return: ``[host]:port``, whatever the port.
+    :raises CredentialError: if the host or the port cannot be one. Nothing else comes into a file:
+        a comma or a ``*`` would name other servers, too.
+    """
+    if not re.fullmatch(r"[\w.:%-]+", host) or not 0 < port < 65536:
+        raise CredentialError(f"not a host and a port: {host!r}, {port!r}")
+    return f"[{host.lower()}]:{port}"
+
+
 def matchesHosts(hosts: str, server: str) -> bool:
     """
     Look for a server among a line's hosts.

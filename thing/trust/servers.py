@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -26,7 +25,7 @@ from thing.trust.files import (
 )
 from thing.trust.interfaces import IAuthorizer, IKeyContinuity, IRevocations
 from thing.trust.keys import KEY_TYPE, formatPublicKey, parseFingerprint
-from thing.trust.knownhosts import AUTHORITY, REVOKED, HostLine, HostsFile
+from thing.trust.knownhosts import AUTHORITY, REVOKED, HostLine, HostsFile, nameOfServer
 from thing.trust.sshkeys import keysOf
 from thing.trust.succession import announcedBy, announcersIn, announcersOf
 
@@ -125,10 +124,8 @@ class KnownServers:
         onFirstUse: Callable[[Identity], object] | None = None,
         clock: IReactorTime | None = None,
     ) -> None:
-        if not re.fullmatch(r"[\w.:%-]+", host) or not 0 < port < 65536:
-            raise CredentialError(f"not a host and a port: {host!r}, {port!r}")
         self.path = os.fspath(path)
-        self.server = f"[{host.lower()}]:{port}"
+        self.server = nameOfServer(host, port)
         self.firstUse = firstUse
         self.onFirstUse = onFirstUse
         self._clock = clock
