@@ -1,4 +1,4 @@
-"""Tests for thing.text: what may be a name, and what may be shown."""
+"""Tests for thing.text: what may be a name, what may be shown, and JSON."""
 
 import sys
 import unicodedata
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from thing.text import isName, visible
+from thing.text import isName, readObject, visible
 
 JOINER, NON_JOINER, WIDE_SPACE, SHOWN = "\u200d", "\u200c", "\u3000", "\ufffd"
 
@@ -121,3 +121,13 @@ class VisibleTests(SynchronousTestCase):
             self.assertTrue(each.isprintable() or each in (JOINER, NON_JOINER, WIDE_SPACE))
         shown.encode()
         self.assertEqual(visible(shown), visible(visible(shown)))
+
+
+class ObjectTests(SynchronousTestCase):
+    """What is read as a JSON object."""
+
+    def test_objects(self) -> None:
+        """JSON that is no object, or no JSON at all, is refused, however deep it is."""
+        for wrong in ("", "[]", "1", "{", '{"a": NaN}', "\xff", b"\xff{}", "[" * 100_000):
+            self.assertRaises(ValueError, readObject, wrong)
+        self.assertEqual(readObject('{"a": 1}'), {"a": 1})

@@ -1,5 +1,5 @@
 """
-Text from elsewhere: what may be a name, and what may be shown in a log or on a terminal.
+Text from elsewhere: what may be a name, what may be shown in a log or on a terminal, and JSON.
 
 Names follow the identifiers of PRECIS (RFC 8265, UsernameCasePreserved) in what they refuse: what
 cannot be seen, or turns the direction of writing. They are not changed, though, and are compared
@@ -8,8 +8,10 @@ as they are; other than there, signs and spaces between words are no harm.
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from functools import cache
+from typing import Any
 
 _NON_JOINER, _JOINER, _WIDE_SPACE = "\u200c", "\u200d", "\u3000"
 _VIRAMA = 9
@@ -60,6 +62,27 @@ def visible(text: str) -> str:
         each if each.isprintable() or _belongs(text, at) else "\N{REPLACEMENT CHARACTER}"
         for at, each in enumerate(text)
     )
+
+
+def readObject(content: bytes | str) -> dict[str, Any]:
+    """
+    Read a JSON object from elsewhere.
+
+    :param content: the text.
+    :return: the object.
+    :raises ValueError: if it is none.
+    """
+    try:
+        found = json.loads(content, parse_constant=_noNumber)
+    except RecursionError:
+        raise ValueError("brackets in brackets without an end") from None
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    return found
+
+
+def _noNumber(text: str) -> float:
+    raise ValueError(f"{text} is not a number")
 
 
 def _belongs(text: str, at: int) -> bool:

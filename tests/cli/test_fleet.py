@@ -20,7 +20,7 @@ from tests.cli.madeup import thing as record
 from tests.cli.test_commands import PROJECT, HomeCase
 from thing.cli import sending
 from thing.cli.address import DEFAULT_STATUS, parseStatus
-from thing.cli.answers import Answer, BadAnswer, readObject
+from thing.cli.answers import Answer, BadAnswer
 from thing.cli.board import HELP as BOARD_HELP
 from thing.cli.board import MOST_TYPED, Board, endings, ordered, summary
 from thing.cli.commands import commands
@@ -405,12 +405,6 @@ class RecordTests(SynchronousTestCase):
             told: Any = Told({"nodes": wrong})
             with self.assertRaises(BadAnswer):
                 nodes(told)
-
-    def test_objects(self) -> None:
-        """JSON that is no object, or no JSON at all, is refused, however deep it is."""
-        for wrong in ("", "[]", "1", "{", '{"a": NaN}', "\xff", b"\xff{}", "[" * 100_000):
-            self.assertRaises(ValueError, readObject, wrong)
-        self.assertEqual(readObject('{"a": 1}'), {"a": 1})
 
     def test_look(self) -> None:
         """A look is at the nodes and at all pages, up to a bound."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,27 +48,6 @@ class Answer:
     def title(self) -> str:
         """What went wrong, as the server put it."""
         return quoted(self.found.get("title"))
-
-
-def readObject(content: bytes | str) -> dict[str, Any]:
-    """
-    Read a JSON object that a stranger wrote.
-
-    :param content: the text.
-    :return: the object.
-    :raises ValueError: if it is none.
-    """
-    try:
-        found = json.loads(content, parse_constant=_noNumber)
-    except RecursionError:
-        raise ValueError("brackets in brackets without an end") from None
-    if not isinstance(found, dict):
-        raise ValueError("not an object")
-    return found
-
-
-def _noNumber(text: str) -> float:
-    raise ValueError(f"{text} is not a number")
 
 
 def quoted(text: object) -> str:

@@ -27,9 +27,10 @@ from typing import Any
 from urllib.parse import urlencode
 
 from thing.cli.address import StatusAddress
-from thing.cli.answers import Answer, BadAnswer, Unreachable, quoted, readObject
+from thing.cli.answers import Answer, BadAnswer, Unreachable, quoted
 from thing.cli.dialing import dial
 from thing.cli.exits import CommandError, ExitCode
+from thing.text import readObject
 
 PATIENCE = 10.0
 """How long connecting, and then an answer, may take, seconds."""

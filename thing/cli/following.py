@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from thing.cli.answers import BadAnswer, Unreachable, readObject
+from thing.cli.answers import BadAnswer, Unreachable
 from thing.cli.api import Api, Query
 from thing.cli.exits import ExitCode, complain
 from thing.cli.formats import formatRoundTrip, formatSpan, formatTime, visible
 from thing.cli.output import ReaderGone, asLine, endingQuietly, readerIsGone, write
 from thing.cli.stream import EventReader, ServerEvent
 from thing.endpoints.backoff import Backoff
+from thing.text import readObject
 
 __all__ = ["Follower", "describe"]
 

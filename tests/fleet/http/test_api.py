@@ -17,7 +17,6 @@ from thing.core.messages import REQUEST_LIMIT
 from thing.core.requests import REQUESTS_OUTSTANDING
 from thing.fleet import Undelivered
 from thing.fleet.http.answers import encode, pageAnswer
-from thing.fleet.http.api import FleetApi
 from thing.fleet.http.description import DESCRIPTION
 from thing.session.protocol import linkOf
 
@@ -412,7 +411,7 @@ class ServerTests(ApiCase):
         """The description has the paths and methods that are answered, and no others."""
         routes = {
             (path, method.decode().lower())
-            for path, route in FleetApi._ROUTES.items()
+            for path, route in self.site.api.routes.known.items()
             for method in route.methods
         }
         described = {
@@ -425,7 +424,7 @@ class ServerTests(ApiCase):
 
     def test_publicPathsAreDescribed(self) -> None:
         """The description says which paths need no token, as it is."""
-        for path, route in FleetApi._ROUTES.items():
+        for path, route in self.site.api.routes.known.items():
             for method in route.methods:
                 operation = operationFor(method.decode(), path)
                 assert operation is not None

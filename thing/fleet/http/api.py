@@ -7,9 +7,8 @@ Each path is a route and a method here, and is described to clients elsewhere.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.python.failure import Failure
@@ -24,7 +23,8 @@ from thing.errors import (
 )
 from thing.fleet.http.answers import Answer, Problem, Sending, jsonAnswer, pageAnswer, textAnswer
 from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
-from thing.fleet.http.queries import Query, pathOf
+from thing.fleet.http.queries import pathOf
+from thing.fleet.http.routes import Call, Route, Routes
 from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
 from thing.fleet.model import Filter, NotLost, NotPresent, Status, Undelivered, messageData
 from thing.fleet.positions import parsePosition
@@ -37,50 +37,6 @@ if TYPE_CHECKING:
     from thing.fleet.interfaces import IPresence
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request that may be answered."""
-
-    request: StatusRequest
-
-    def query(self, *known: str) -> Query:
-        """
-        Read its parameters.
-
-        :param known: the names that may be given.
-        :return: the parameters.
-        :raises Problem: 400 for another one, or what cannot be read.
-        """
-        return Query(self.request.query, known)
-
-    def thing(self, *known: str) -> tuple[str, Query]:
-        """
-        Read which thing it is about, and its parameters.
-
-        :param known: the names that may be given besides the thing's.
-        :return: the thing's id, and the parameters.
-        :raises Problem: 400 as :meth:`query`, or if no thing is named.
-        """
-        query = self.query("id", *known)
-        id = query.one("id")
-        if not id:
-            raise Problem(400, "It is not said which thing.", parameter="id")
-        return id, query
-
-
-Handler = Callable[[Any, Call], Awaitable[Answer | None]]
-"""Answers a call; None if it has seen to the answer."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """What answers each method of a path."""
-
-    methods: dict[bytes, Handler]
-    public: bool = False
-    """Whether it is answered without a token."""
-
-
 class FleetApi:
     """
     Answers requests about one fleet.
@@ -89,6 +45,7 @@ class FleetApi:
     :ivar cutOff: how many of them were cut off, as they did not read.
     :ivar answers: how many answers there were, by status.
     :ivar figures: gives those for Prometheus.
+    :ivar routes: what answers each path.
     """
 
     _log = Logger()
@@ -100,6 +57,7 @@ class FleetApi:
         page: bytes,
         ready: Callable[[], bool],
         failures: Failures,
+        others: Iterable[Mapping[str, Route]] = (),
         maxReaders: int = MAX_READERS,
     ) -> None:
         """
@@ -108,6 +66,7 @@ class FleetApi:
         :param page: the document at ``/``.
         :param ready: tells whether the node takes things.
         :param failures: logs what goes wrong here.
+        :param others: more routes by path, of what stands beside the presence.
         :param maxReaders: how many may follow the events at once.
         """
         self.readers: set[EventStream] = set()
@@ -122,6 +81,7 @@ class FleetApi:
         self._failures = failures
         self._maxReaders = maxReaders
         self._writer = EventWriter()
+        self.routes = Routes(self._ownRoutes(), *others)
 
     def handle(self, request: StatusRequest) -> None:
         """
@@ -157,18 +117,14 @@ class FleetApi:
             self._send(request, Problem(500, "Something failed here; the log says what.").answer())
 
     async def _route(self, request: StatusRequest) -> Answer | None:
-        route = self._ROUTES.get(pathOf(request.path))
+        route, id = self.routes.find(pathOf(request.path))
         public = route is not None and route.public
         self._guard.check(request.method, request.requestHeaders, public)
         if not public and not request.admit():
             raise Problem(503, "There are too many connections.", {"Retry-After": "1"})
         if route is None:
             raise Problem(404, "There is no such path.")
-        method = b"GET" if request.method == b"HEAD" else request.method
-        handler = route.methods.get(method)
-        if handler is None:
-            raise Problem(405, "That method is not for this path.", {"Allow": _allowed(route)})
-        return await handler(self, Call(request))
+        return await route.handler(request.method)(Call(request, id))
 
     # What is known.
 
@@ -310,25 +266,21 @@ class FleetApi:
     async def _getMetrics(self, call: Call) -> Answer:
         return self.figures()
 
-    _ROUTES: ClassVar[dict[str, Route]] = {
-        "/": Route({b"GET": _getPage}, public=True),
-        "/healthz": Route({b"GET": _getHealth}, public=True),
-        "/readyz": Route({b"GET": _getReady}, public=True),
-        "/openapi.json": Route({b"GET": _getDescription}),
-        "/things": Route({b"GET": _getThings}),
-        # Which thing is said in the query: proxies decode a slash in a path, or refuse it.
-        "/thing": Route({b"GET": _getThing, b"DELETE": _deleteThing}),
-        "/thing/messages": Route({b"POST": _postMessage}),
-        "/nodes": Route({b"GET": _getNodes}),
-        "/node": Route({b"DELETE": _deleteNode}),
-        "/metrics": Route({b"GET": _getMetrics}),
-        "/events": Route({b"GET": _getEvents}),
-    }
-
-
-def _allowed(route: Route) -> str:
-    methods = [method.decode() for method in route.methods]
-    return ", ".join([*methods, "HEAD"] if "GET" in methods else methods)
+    def _ownRoutes(self) -> dict[str, Route]:
+        return {
+            "/": Route({b"GET": self._getPage}, public=True),
+            "/healthz": Route({b"GET": self._getHealth}, public=True),
+            "/readyz": Route({b"GET": self._getReady}, public=True),
+            "/openapi.json": Route({b"GET": self._getDescription}),
+            "/things": Route({b"GET": self._getThings}),
+            # Which thing is said in the query: proxies decode a slash in a path, or refuse it.
+            "/thing": Route({b"GET": self._getThing, b"DELETE": self._deleteThing}),
+            "/thing/messages": Route({b"POST": self._postMessage}),
+            "/nodes": Route({b"GET": self._getNodes}),
+            "/node": Route({b"DELETE": self._deleteNode}),
+            "/metrics": Route({b"GET": self._getMetrics}),
+            "/events": Route({b"GET": self._getEvents}),
+        }
 
 
 def _noFigures() -> Answer:
