@@ -62,6 +62,15 @@ def newId() -> str:
     return secrets.token_hex(8)
 
 
+def newSecret() -> bytes:
+    """
+    Draw the secret of an invitation.
+
+    :return: 32 octets.
+    """
+    return secrets.token_bytes(SECRET_SIZE)
+
+
 def checkId(invitation: str) -> str:
     """
     Check the id of an invitation.
@@ -71,7 +80,7 @@ def checkId(invitation: str) -> str:
     :raises CredentialError: if it is none.
     """
     if not _ID.fullmatch(invitation):
-        raise CredentialError(f"not the id of an invitation: {invitation[:80]!r}")
+        raise CredentialError("the id of an invitation is 16 hexadecimal digits, a to f small")
     return invitation
 
 
