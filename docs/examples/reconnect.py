@@ -1,51 +1,38 @@
-"""A client that comes back, and does not stampede."""
+"""A thing of one's own that is always on: it comes back, and does not stampede."""
 
 import sys
-from time import monotonic
 
 from twisted.internet import endpoints, task
-from twisted.internet.defer import gatherResults
-from twisted.internet.error import ConnectError
+from twisted.internet.defer import Deferred
 
-from thing import ClientSettings, HandshakeFailed, PinnedServers, ThingFactory, ThingProtocol
-from thing.endpoints import Backoff
+from thing import ClientSettings, PinnedServers, ThingFactory, ThingProtocol
+from thing.endpoints import ThingClientService, terminationOf
 
 
-class Reporter(ThingProtocol):
+class Lamp(ThingProtocol):
     def handshakeCompleted(self):
         print(f"session {self.sessionId}", flush=True)
 
-    def terminated(self, termination):
-        print(termination, flush=True)
+    def requestReceived(self, data):
+        return b"lit" if data == b"how are you?" else b"what?"
 
 
-async def stay(reactor, endpoint, factory):
-    """Have one session after the other."""
-    backoff = Backoff()
-    while True:
-        termination = None
-        try:
-            client = await endpoint.connect(factory)
-            session = await client.whenEstablished()
-            backoff.up(monotonic(), session.ttl)
-            termination = await client.whenTerminated()
-        except HandshakeFailed as failure:
-            termination = failure.termination
-        except ConnectError as error:
-            print(error, flush=True)
-        await task.deferLater(reactor, backoff.down(monotonic(), termination))
+def down(reason, delay):
+    when = "stopped" if delay is None else f"next try in {delay:.1f} s"
+    print(f"{terminationOf(reason) or reason.getErrorMessage()}; {when}", flush=True)
 
 
-async def main(reactor, fingerprint):
-    factory = ThingFactory(ClientSettings(), PinnedServers([fingerprint]))
-    factory.protocol = Reporter
-
-    def leave():
-        """Say goodbye, if the program is ended; else the stream would just be cut."""
-        return gatherResults([session.goodbye() for session in list(factory.sessions)])
-
-    reactor.addSystemEventTrigger("before", "shutdown", leave)
-    await stay(reactor, endpoints.clientFromString(reactor, "tcp:localhost:9000"), factory)
+def main(reactor, fingerprint):
+    factory = ThingFactory(
+        ClientSettings(lastWord=b"the lamp is gone"), PinnedServers([fingerprint])
+    )
+    factory.protocol = Lamp
+    server = endpoints.clientFromString(reactor, "tcp:localhost:9000")
+    service = ThingClientService(server, factory, onDown=down)
+    service.startService()
+    # Say goodbye, if the program is ended; else the stream would just be cut.
+    reactor.addSystemEventTrigger("before", "shutdown", service.stopService)
+    return Deferred()
 
 
 task.react(main, sys.argv[1:])

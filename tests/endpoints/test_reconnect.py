@@ -48,7 +48,10 @@ from thing.endpoints.backoff import AFTER_REFUSAL, AFTER_SESSION, Pace, paceAfte
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, LocalProtocolError
 from thing.events import Cause, Termination
-from thing.testing import FakeThingTransport
+from thing.session.factory import ThingFactory
+from thing.session.protocol import ThingProtocol
+from thing.testing import FakeThingTransport, Pair
+from thing.testing.keys import Keys
 from thing.trust.authorized import AuthorizedThings
 from thing.trust.keys import IdentityKey
 from thing.trust.servers import PinnedServers
@@ -890,6 +893,187 @@ class RejectionTests(ServiceCase):
                 self.attempt.fail(rejected(Termination(Cause.REJECTED, code, byPeer)))
                 self.clock.advance(self.told.delays[-1] or 0.0)
         self.assertEqual((self.told.delays, self.told.rejected), ([1.0, 2.0, 4.0, 8.0], []))
+
+
+class Told_(ThingProtocol):
+    """A session that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[object] = []
+
+    def handshakeCompleted(self) -> None:
+        self.told.append("up")
+
+    def messageReceived(self, message: bytes) -> None:
+        self.told.append(message)
+
+    def terminated(self, termination: Termination) -> None:
+        self.told.append(termination.cause)
+
+
+class PairedEndpoint:
+    """Has a server in memory at the other end of each connection."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        self.keys = Keys()
+        self.pairs: list[Pair] = []
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        pair = Pair(ThingProtocol, factory, keys=self.keys, clock=self.clock).connect()
+        self.pairs.append(pair)
+        return succeed(pair.clientSession)
+
+
+class FactoryTests(SynchronousTestCase):
+    """The service runs the factory of a program's own sessions."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.endpoint = PairedEndpoint(self.clock)
+        self.factory = ThingFactory(
+            self.endpoint.keys.clientSettings(), self.endpoint.keys.servers, clock=self.clock
+        )
+        self.factory.protocol = Told_
+        self.told = Told()
+        self.service = ThingClientService(
+            self.endpoint,  # type: ignore[arg-type]
+            self.factory,
+            backoff=Backoff(base=1.0, cap=60.0, jitter=lambda: 1.0),
+            clock=self.clock,
+            **self.told.hooks,
+        )
+        self.addCleanup(self.nothingIsLeft)
+
+    def nothingIsLeft(self) -> None:
+        """Stop, and find no timer and no connection."""
+        self.service.stopService()
+        for pair in self.endpoint.pairs:
+            pair.close()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def begin(self) -> Pair:
+        """The service tries, and all is carried that there is."""
+        if not self.service.running:
+            self.service.startService()
+        pair = self.endpoint.pairs[-1]
+        pair.pump()
+        return pair
+
+    def test_up(self) -> None:
+        """It is connected when the handshake is complete, and gives the program's own protocol."""
+        waiting = self.service.whenConnected()
+        self.service.startService()
+        self.clock.advance(0)
+        self.assertNoResult(waiting)
+        self.assertEqual(self.told.up, [])
+        pair = self.begin()
+        session = self.successResultOf(waiting)
+        self.assertIs(session, pair.clientSession)
+        self.assertIs(self.successResultOf(self.service.whenConnected()), session)
+        self.assertEqual(self.told, Told(up=[session]))
+        pair.serverSession.sendMessage(b"on")
+        pair.pump()
+        self.assertEqual(session.told, ["up", b"on"])
+
+    def test_comesBack(self) -> None:
+        """After the session's end it comes back, and says how that was."""
+        self.begin().cut()
+        self.assertIs(terminationOf(self.told.down[0][0]).cause, Cause.TRUNCATED)  # type: ignore[union-attr]
+        self.clock.advance(1.0)
+        self.begin()
+        self.assertEqual(len(self.told.up), 2)
+        self.assertEqual(self.told.delays, [1.0])
+
+    def test_stableSession(self) -> None:
+        """A session that was up for two of its TTLs ends the row of failures."""
+        for _ in range(2):
+            self.begin().cut()
+            self.clock.advance(self.told.delays[-1] or 0.0)
+        pair = self.begin()
+        pair.advance(2 * pair.clientSession.ttl + 1.0)
+        pair.cut()
+        self.assertEqual(self.told.delays, [1.0, 2.0, 1.0])
+
+    def test_refused(self) -> None:
+        """A handshake that the server refuses is a failed try, and counts as hopeless."""
+        self.endpoint.keys.things = PinnedServers([IdentityKey.generate().fingerprint])
+        waiting = self.service.whenConnected(1)
+        self.begin().advance(1.0)
+        failure = self.failureResultOf(waiting, HandshakeFailed)
+        self.assertIs(failure.value.termination.code, ErrorCode.NOT_AUTHORIZED)
+        self.assertEqual(self.told.delays, [600.0])
+        self.assertEqual(len(self.told.rejected), 1)
+        self.assertEqual(self.told.up, [])
+
+    def test_programFails(self) -> None:
+        """A protocol that fails as soon as it is up is one failure, and no session."""
+
+        class Broken(ThingProtocol):
+            def handshakeCompleted(self) -> None:
+                raise ArithmeticError
+
+        self.factory.protocol = Broken
+        self.begin().advance(1.0)
+        self.assertEqual((self.told.up, self.told.delays), ([], [1.0]))
+        self.assertEqual(len(self.flushLoggedErrors(ArithmeticError)), 1)
+
+    def test_leavesAtOnce(self) -> None:
+        """One that leaves as soon as it is up has had a session."""
+
+        class Brief(ThingProtocol):
+            def handshakeCompleted(self) -> None:
+                self.goodbye()
+
+        self.factory.protocol = Brief
+        self.begin().advance(1.0)
+        self.assertEqual(len(self.told.up), 1)
+        self.assertTrue(self.told.down[0][0].check(ConnectionDone))
+
+    def test_overAtOnce(self) -> None:
+        """One that aborts as soon as it is up has had none that anybody could use."""
+
+        class Fleeting(ThingProtocol):
+            def handshakeCompleted(self) -> None:
+                self.abort()
+
+        self.factory.protocol = Fleeting
+        self.begin().advance(0.5)
+        self.assertEqual((self.told.up, self.told.delays), ([], [1.0]))
+
+    def test_stop(self) -> None:
+        """It says goodbye: what was sent before arrives, and nothing follows."""
+        pair = self.begin()
+        received: list[bytes] = []
+        pair.serverSession.messageReceived = received.append
+        pair.clientSession.sendMessage(b"off")
+        stopped = self.service.stopService()
+        self.assertNoResult(stopped)
+        pair.advance(5.0)
+        self.successResultOf(stopped)
+        self.assertEqual(received, [b"off"])
+        self.assertIs(pair.serverSession.termination.cause, Cause.GOODBYE)
+        self.assertEqual(pair.clientSession.told, ["up", Cause.GOODBYE])
+        self.assertEqual(self.told.delays, [None])
+
+    def test_stopInHandshake(self) -> None:
+        """A stop in the middle of a handshake leaves nothing behind."""
+        waiting = self.service.whenConnected()
+        self.service.startService()
+        self.clock.advance(0)
+        self.successResultOf(self.service.stopService())
+        self.failureResultOf(waiting, CancelledError)
+        (pair,) = self.endpoint.pairs
+        pair.pump()
+        self.assertIs(pair.clientSession.termination.cause, Cause.ABORTED)
+        self.assertEqual(self.told, Told())
+
+    def test_stopWhenUp(self) -> None:
+        """A callback may stop it as soon as it is up."""
+        stopped: list[Deferred[None]] = []
+        self.service._onUp = lambda _: stopped.append(self.service.stopService())
+        self.begin().advance(5.0)
+        self.successResultOf(stopped[0])
 
 
 class LoopbackTests(TestCase):

@@ -24,24 +24,32 @@ from twisted.internet.interfaces import (
     IStreamClientEndpoint,
     ITransport,
 )
+from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.endpoints.backoff import Backoff, isHopeless, terminationOf
+from thing.events import Termination
 from thing.logger import Logger
 from thing.session.clock import SteadyClock
+from thing.session.factory import ThingFactory
 from thing.session.interfaces import IThingTransport
+from thing.session.protocol import ThingProtocol
+from thing.session.reasons import reasonOf
 
 
 class ThingClientService(ClientService):
     """
     Keeps one session up.
 
-    It is Twisted's ``ClientService`` for a Thing endpoint, where to connect is
-    to have a session. It goes on whatever happens, and only seldom after a rejection that is
-    hopeless until somebody acts (:func:`~thing.endpoints.backoff.isHopeless`). If it is to give up
-    it stops by itself then: :meth:`whenConnected` fails with the rejection from then on,
-    until the service is started again. ``stopService`` says goodbye to the server.
+    It is Twisted's ``ClientService`` for sessions, where to connect is to have a session that is
+    up: a protocol's over a Thing endpoint, or the
+    :class:`~thing.session.protocol.ThingProtocol` of a
+    :class:`~thing.session.factory.ThingFactory` over any other. It goes on whatever happens, and
+    only seldom after a rejection that is hopeless until somebody acts
+    (:func:`~thing.endpoints.backoff.isHopeless`). If it is to give up it stops by itself then:
+    :meth:`whenConnected` fails with the rejection from then on, until the service is started
+    again. ``stopService`` says goodbye to the server.
 
     The callbacks, and whoever waits, may start and stop it. A callback that
     raises is logged.
@@ -63,8 +71,9 @@ class ThingClientService(ClientService):
     ) -> None:
         """
         :param endpoint: how to get a session: a
-            :class:`~thing.endpoints.endpoints.ThingClientEndpoint`.
-        :param factory: builds a protocol for each session.
+            :class:`~thing.endpoints.endpoints.ThingClientEndpoint`; for a ``ThingFactory``, how
+            to get the stream below it.
+        :param factory: builds a protocol for each session; or a client's ``ThingFactory``.
         :param backoff: how long to stay away; it belongs to this service alone.
         :param giveUp: whether to stop after a hopeless rejection, and not to go on, seldom.
         :param onUp: called with the application's protocol when a session is up.
@@ -90,6 +99,8 @@ class ThingClientService(ClientService):
         self._postponed: list[Callable[[], object]] = []
         # ClientService forgets these if it is stopped before its first start.
         self._early: list[tuple[Deferred[IProtocol], int | None]] | None = []
+        if isinstance(factory, ThingFactory):
+            endpoint, factory = _SessionEndpoint(endpoint, factory), _sessionEnds
         super().__init__(
             _WatchedEndpoint(endpoint, self, clock),
             factory,
@@ -142,7 +153,7 @@ class ThingClientService(ClientService):
         else:
             waiting = Deferred()
             self._early.append((waiting, failAfterFailures))
-        return waiting.addErrback(explained).addBoth(self._afterwards)
+        return waiting.addCallbacks(_usersOwn, explained).addBoth(self._afterwards)
 
     def _noMoreEarly(self) -> list[tuple[Deferred[IProtocol], int | None]]:
         """Whoever waits since before the first start or stop, of which this is one."""
@@ -183,13 +194,15 @@ class ThingClientService(ClientService):
     # What the endpoint and the protocols tell.
 
     def _arrived(self, transport: ITransport) -> None:
-        ttl = transport.ttl if IThingTransport.providedBy(transport) else None
+        inSession = isinstance(transport, ThingProtocol) or IThingTransport.providedBy(transport)
+        ttl = cast(Any, transport).ttl if inSession else None
         self._backoff.up(self._time.seconds(), ttl)
 
     def _succeeded(self, attempt: Deferred[Any], protocol: IProtocol) -> None:
         with self._deciding():
             attempt.callback(protocol)
-            super().whenConnected().addCallback(partial(self._tell, self._onUp))
+            up = super().whenConnected().addCallback(_usersOwn)
+            up.addCallback(partial(self._tell, self._onUp))
 
     def _lost(self, protocol: IProtocol, reason: Failure) -> None:
         with self._deciding():
@@ -225,6 +238,54 @@ class ThingClientService(ClientService):
         with self._deciding():
             self.stopService()
             self._tell(self._onRejected, rejection)
+
+
+class _SessionEnd(Protocol):
+    """Stands in ``ClientService`` for a session, which is its transport: to close it is goodbye."""
+
+
+_sessionEnds: Factory[_SessionEnd] = Factory.forProtocol(_SessionEnd)
+_sessionEnds.noisy = False
+
+
+def _usersOwn(protocol: Any) -> Any:
+    """The protocol that the user knows: that of the session, if another stands for it."""
+    return protocol.transport if isinstance(protocol, _SessionEnd) else protocol
+
+
+@implementer(IStreamClientEndpoint)
+class _SessionEndpoint:
+    """Has a factory's session for each connection: it is connected when the session is up."""
+
+    def __init__(self, endpoint: IStreamClientEndpoint, sessions: ThingFactory) -> None:
+        self._endpoint = endpoint
+        self._sessions = sessions
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect."""
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, protocolFactory: IProtocolFactory) -> IProtocol:
+        connecting: Deferred[Any] = self._endpoint.connect(self._sessions)
+        session: ThingProtocol = await connecting
+        try:
+            await session.whenEstablished()
+        except CancelledError:
+            session.abort()
+            raise
+        if session.termination is not None:
+            raise reasonOf(session.termination)
+        end: Any = protocolFactory.buildProtocol(cast(Any, session.transport).getPeer())
+        end.makeConnection(session)
+
+        def ended(termination: Termination) -> None:
+            end.connectionLost(Failure(reasonOf(termination)))  # type: ignore[no-untyped-call]
+
+        session.whenTerminated().addCallback(ended)
+        return cast(IProtocol, end)
+
+    def __repr__(self) -> str:
+        return repr(self._endpoint)
 
 
 @implementer(IStreamClientEndpoint)
