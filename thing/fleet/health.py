@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
+from thing.core.credentials import readCredential
 from thing.events import Event, Terminated
 from thing.fleet.model import NodeRecord
+from thing.identity import CredentialKind
 from thing.session.factory import ThingFactory
 from thing.session.journal import isHealthCheck
 from thing.session.protocol import ThingProtocol
@@ -22,12 +25,17 @@ STEP = 1.0
 class Health:
     """How a node is, from its factory."""
 
-    def __init__(self, factory: ThingFactory, node: str, wallClock: Callable[[], float]) -> None:
+    def __init__(
+        self, factory: ThingFactory, node: str, wallClock: Callable[[], float], advertised: str = ""
+    ) -> None:
         """
         :param factory: the node's factory; it is observed from now on.
         :param node: the node's name.
         :param wallClock: tells the time of day, seconds.
+        :param advertised: where other nodes reach this one, a description of a client's endpoint;
+            empty for nowhere.
         """
+        self._advertised = advertised
         self._factory = factory
         self._node = node
         self._wallClock = wallClock
@@ -84,7 +92,17 @@ class Health:
             registry=registry,
             registryReason=reason,
             version=_version(),
+            endpoint=self._advertised,
+            fingerprint=_fingerprintOf(factory.settings),
         )
+
+
+def _fingerprintOf(settings: Any) -> str:
+    """The fingerprint of the raw key that a server shows; empty if it has none."""
+    for credential in (settings.credential, *settings.otherCredentials):
+        if credential.kind is CredentialKind.ED25519:
+            return readCredential(credential.kind, credential.data).fingerprint
+    return ""
 
 
 def _version() -> str:

@@ -61,6 +61,15 @@ class IPresence(Interface):
             ``LocalProtocolError``.
         """
 
+    def locate(id):  # type: ignore[no-untyped-def]
+        """
+        Tell where a thing is, without what only its node measures.
+
+        :param id: which.
+        :return: a Deferred of a :class:`~thing.fleet.model.ThingRecord`, or None. It fails with
+            ``Undelivered`` if a shared registry does not say.
+        """
+
     def dismiss(id):  # type: ignore[no-untyped-def]
         """
         Ask a thing on any node to leave; whether it comes back is up to it.
@@ -142,3 +151,21 @@ class ISharedPresence(IPresence):
     dropped = Attribute("How many messages of things were lost, since it was away for too long.")
 
     malformed = Attribute("How many things that were read from it made no sense.")
+
+    def askAll(op, question):  # type: ignore[no-untyped-def]
+        """
+        Ask all other nodes that are up the same.
+
+        :param op: what they are asked, as they serve it.
+        :param question: a dictionary, what else belongs to it; JSON can hold it.
+        :return: a Deferred of a list of their answers, dictionaries that anybody who may write to
+            the registry may have made up, and whether all have answered in time.
+        """
+
+    def serve(op, answerer):  # type: ignore[no-untyped-def]
+        """
+        Answer what other nodes ask by :meth:`askAll`.
+
+        :param op: which question.
+        :param answerer: called with the question, a dictionary; returns the answer, another.
+        """

@@ -47,17 +47,19 @@ class MemoryPresence:
         node: str,
         twins: Twins = Twins.REPLACE,
         wallClock: Callable[[], float] = time.time,
+        advertised: str = "",
     ) -> None:
         """
         :param factory: a server's factory, with no session yet.
         :param node: this node's name.
         :param twins: what happens when an identity connects while it is connected.
         :param wallClock: tells the time of day, seconds.
+        :param advertised: where other nodes would reach this one.
         """
         self.node = node
         self.feed = Feed(wallClock())
         self.local = LocalRegistry(factory, self, node=node, twins=twins, wallClock=wallClock)
-        self.health = Health(factory, node, wallClock)
+        self.health = Health(factory, node, wallClock, advertised)
 
     def record(self, session: LocalSession, event: FleetEvent) -> None:
         """
@@ -106,6 +108,15 @@ class MemoryPresence:
         :return: fires with what it answered, or fails as ``IPresence`` says.
         """
         return maybeDeferred(self.local.deliver, id, message, timeout)
+
+    def locate(self, id: str) -> Deferred[ThingRecord | None]:
+        """
+        Tell where a thing is, or was.
+
+        :param id: which.
+        :return: fires with what is known of it, or None.
+        """
+        return succeed(self.local.find(id))
 
     def dismiss(self, id: str) -> Deferred[None]:
         """

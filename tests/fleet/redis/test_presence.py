@@ -25,12 +25,14 @@ from thing.fleet import (
     NotPresent,
     Status,
     Twins,
+    Undelivered,
     searching,
 )
 from thing.fleet.redis import queries
 from thing.fleet.redis.admission import BUSY_TIME
 from thing.fleet.redis.connection import ANSWER_TIME, Link
 from thing.fleet.redis.script import Bounds
+from thing.trust.live import fingerprintOf
 
 
 class SharedTests(FleetCase):
@@ -119,16 +121,62 @@ class SharedTests(FleetCase):
         nodes = await self.three()
         await self.connect(nodes[0], "lamp")
         await self.assertHere({"lamp": "a"}, *nodes)
-        lookUp, node = nodes[2].presence._nodeOf, ["a"]
+        errands, node = nodes[2].presence._errands, ["a"]
+        lookUp = errands._nodeOf
 
         async def outdated(id: str) -> str:
             return node.pop() if node else await lookUp(id)
 
-        nodes[2].presence._nodeOf = outdated  # type: ignore[method-assign]
+        errands._nodeOf = outdated  # type: ignore[method-assign]
         lamp = await self.connect(nodes[1], "lamp")
         await self.assertHere({"lamp": "b"}, *nodes)
         answer = await nodes[2].presence.deliver("lamp", b"hello", 10.0)
         self.assertEqual((answer, lamp.messages), (b"answer to hello", [b"hello"]))
+
+    async def test_located(self) -> None:
+        """Each node tells where a thing is, or that nobody knows it, or that it cannot say."""
+        nodes = await self.three()
+        await self.connect(nodes[0], "lamp")
+        await self.assertHere({"lamp": "a"}, *nodes)
+        for node in nodes:
+            found = await node.presence.locate("lamp")
+            self.assertEqual((found.node, found.status), ("a", Status.PRESENT))
+            self.assertIsNone(await node.presence.locate("nobody"))
+        self.redis.kill()
+        await self.until(lambda: nodes[1].presence.registry == "away")
+        await self.until(lambda: nodes[0].presence.registry == "away")
+        self.assertEqual((await nodes[0].presence.locate("lamp")).node, "a")
+        await self.assertFailure(nodes[1].presence.locate("lamp"), Undelivered)
+
+    async def test_advertised(self) -> None:
+        """Each node tells where every other is reached, and by which key it is known."""
+        first = await self.node("a", advertised="tcp:a.example:9000")
+        second = await self.node("b")
+        await self.connected(first, second)
+        keys = [fingerprintOf(node.factory.settings.credential) for node in (first, second)]
+        expected = {"a": ("tcp:a.example:9000", keys[0]), "b": ("", keys[1])}
+        for node in (first, second):
+            told = {r.node: (r.endpoint, r.fingerprint) for r in await node.presence.nodes()}
+            self.assertEqual(told, expected)
+
+    async def test_askedAll(self) -> None:
+        """All other nodes are asked the same; who asks is told whether one is silent."""
+        nodes = await self.three()
+        asked: list[Any] = []
+        for node in nodes:
+
+            def answer(question: Any, name: str = node.presence.node) -> dict[str, Any]:
+                asked.append((name, question["of"]))
+                return {"by": name}
+
+            node.presence.serve("who", answer)
+        answers, complete = await nodes[1].presence.askAll("who", {"of": "x"})
+        self.assertEqual(([each["by"] for each in answers], complete), (["a", "c"], True))
+        self.assertEqual(sorted(asked), [("a", "x"), ("c", "x")])
+        nodes[2].presence.serve("who", lambda question: question["no such word"])
+        answers, complete = await nodes[1].presence.askAll("who", {"of": "y"})
+        self.assertEqual(([each["by"] for each in answers], complete), (["a"], False))
+        self.assertEqual(nodes[2].presence.malformed, 1)
 
     async def test_dismissed(self) -> None:
         """A thing on another node is asked to leave."""

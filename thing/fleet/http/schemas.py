@@ -227,6 +227,11 @@ SCHEMAS: Json = {
                 "description": "Why it is impaired or away, in one line.",
             },
             "version": TEXT,
+            "endpoint": {
+                "type": "string",
+                "description": "Where other nodes reach it; empty for nowhere.",
+            },
+            "fingerprint": {"type": "string", "description": "Of the raw key that it shows."},
         },
         description="How a node is.",
     ),

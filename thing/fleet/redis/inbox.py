@@ -40,6 +40,9 @@ MOST_MEASURED = 1000
 LONGEST_TIMEOUT = 3600.0
 """How long a thing may be given to answer, seconds."""
 
+Answerer = Callable[[dict[str, Any]], dict[str, Any]]
+"""Answers a question of another node; what it raises of :data:`MALFORMED` is a bad question."""
+
 Publish = Callable[[str, str], Deferred[Any]]
 """Publishes a text to a node; fires with how many read it."""
 
@@ -65,6 +68,7 @@ class Inbox:
         self._prefix = secrets.token_hex(8)  # Nobody answers what an earlier process asked.
         self._numbers = count()
         self._asked: dict[str, Deferred[dict[str, Any]]] = {}
+        self._served: dict[str, Answerer] = {}
 
     # Asking.
 
@@ -158,6 +162,15 @@ class Inbox:
 
     # Answering.
 
+    def serve(self, op: str, answerer: Answerer) -> None:
+        """
+        Answer a kind of question that this module knows nothing of.
+
+        :param op: which.
+        :param answerer: answers it.
+        """
+        self._served[op] = answerer
+
     def receive(self, text: bytes) -> None:
         """
         Take what was published to this node.
@@ -166,7 +179,11 @@ class Inbox:
         """
         try:
             found = fromJson(text)
-            self._HANDLERS[found["op"]](self, found)
+            if found["op"] in self._served:
+                answer = self._served[found["op"]](found)
+                self._reply(found, lambda: answer)
+            else:
+                self._HANDLERS[found["op"]](self, found)
         except MALFORMED:
             self.malformed += 1
         except Exception:

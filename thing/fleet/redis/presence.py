@@ -1,13 +1,13 @@
 """
 :class:`RedisPresence`: one fleet on many nodes, over a Redis or a Valkey that they share.
 
-It joins the parts of this room and finds out on which node a thing is; each does its work alone.
+It joins the parts of this room; each does its work alone.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -28,22 +28,19 @@ from thing.fleet.model import (
     NodeRecord,
     NotPresent,
     Page,
-    Status,
     ThingRecord,
     Twins,
-    Undelivered,
-    notForgotten,
 )
 from thing.fleet.redis.address import Address, parseAddress
 from thing.fleet.redis.admission import Admission
 from thing.fleet.redis.complaints import Complaints
-from thing.fleet.redis.connection import Link, RegistryAway, RegistryRefused, checkLibrary
+from thing.fleet.redis.connection import Link, checkLibrary
 from thing.fleet.redis.endpoints import endpointOf, logIn
-from thing.fleet.redis.inbox import Inbox
+from thing.fleet.redis.errands import Errands
+from thing.fleet.redis.inbox import Answerer, Inbox
 from thing.fleet.redis.keeper import LEASE, Keeper
-from thing.fleet.redis.operations import Forget
 from thing.fleet.redis.queries import Queries
-from thing.fleet.redis.script import Bounds, Script, outcomeOf
+from thing.fleet.redis.script import Bounds, Script
 from thing.fleet.redis.tail import Tail
 from thing.fleet.redis.writes import lastWordWrite, writeOf
 from thing.fleet.sessions import LocalSession
@@ -51,9 +48,6 @@ from thing.fleet.subscriptions import Receiver, Subscription
 from thing.logger import Logger
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
-
-GRACE = 2.0
-"""How long another node may take besides what a thing may, seconds."""
 
 WRITING, HEARING, FOLLOWING = "writing", "hearing other nodes", "following events"
 """What the connections to the registry are for."""
@@ -87,6 +81,7 @@ class RedisPresence(Service):
         wallClock: Callable[[], float] = time.time,
         lease: float = LEASE,
         bounds: Bounds | None = None,
+        advertised: str = "",
     ) -> None:
         """
         :param reactor: connects.
@@ -98,6 +93,8 @@ class RedisPresence(Service):
         :param wallClock: tells the time of day until the registry does, seconds.
         :param lease: for how long the node counts as alive after it last said so, seconds.
         :param bounds: how much the registry keeps; all nodes should have the same.
+        :param advertised: where other nodes reach this one, a description of a client's endpoint;
+            empty for nowhere.
         """
         self.node = node
         self.feed = Feed(wallClock())
@@ -116,9 +113,10 @@ class RedisPresence(Service):
             wallClock=wallClock,
             lease=lease,
         )
-        self.health = Health(factory, node, self._timeOfDay)
+        self.health = Health(factory, node, self._timeOfDay, advertised)
         self._inbox = Inbox(self.local, self._publish)
         self._queries = Queries(self._keeper, self._inbox, self.local, self._ownRecord)
+        self._errands = Errands(self._keeper, self._inbox, self._queries, self.local)
         self._address = address
         # When the registry goes away, all connections do: that is the keeper's to say.
         self._complaints = {purpose: Complaints(borne=1) for purpose in (HEARING, FOLLOWING)}
@@ -324,16 +322,7 @@ class RedisPresence(Service):
         :param timeout: how long the thing may take to answer, seconds.
         :return: fires with what it answered, or fails as ``IPresence`` says.
         """
-        return Deferred.fromCoroutine(self._deliver(id, message, timeout))
-
-    async def _deliver(self, id: str, message: bytes, timeout: float) -> bytes:
-        async def on(node: str) -> bytes:
-            if node == self.node:
-                return await self.local.deliver(id, message, timeout)
-            return await self._inbox.deliver(node, id, message, timeout, GRACE)
-
-        delivered: bytes = await self._onNodeOf(id, on)
-        return delivered
+        return Deferred.fromCoroutine(self._errands.deliver(id, message, timeout))
 
     def dismiss(self, id: str) -> Deferred[None]:
         """
@@ -342,16 +331,37 @@ class RedisPresence(Service):
         :param id: which thing.
         :return: fires once it is asked; fails with ``NotPresent`` or ``Undelivered``.
         """
-        return Deferred.fromCoroutine(self._dismiss(id))
+        return Deferred.fromCoroutine(self._errands.dismiss(id))
 
-    async def _dismiss(self, id: str) -> None:
-        async def on(node: str) -> None:
-            if node == self.node:
-                self.local.dismiss(id)
-            else:
-                await self._inbox.dismiss(node, id, GRACE)
+    def locate(self, id: str) -> Deferred[ThingRecord | None]:
+        """
+        Tell where a thing is, without what only its node measures.
 
-        await self._onNodeOf(id, on)
+        :param id: which thing.
+        :return: fires with what is known of it, or None; fails with ``Undelivered``.
+        """
+        return Deferred.fromCoroutine(self._errands.locate(id))
+
+    def askAll(
+        self, op: str, question: dict[str, Any]
+    ) -> Deferred[tuple[list[dict[str, Any]], bool]]:
+        """
+        Ask all other nodes that are up the same.
+
+        :param op: what they are asked, as they serve it.
+        :param question: what else belongs to it; JSON can hold it.
+        :return: fires with the answers of those that gave one in time, and whether that is all.
+        """
+        return Deferred.fromCoroutine(self._errands.askAll(op, question))
+
+    def serve(self, op: str, answerer: Answerer) -> None:
+        """
+        Answer what other nodes ask by :meth:`askAll`.
+
+        :param op: which question.
+        :param answerer: answers it.
+        """
+        self._inbox.serve(op, answerer)
 
     def forget(self, node: str) -> Deferred[None]:
         """
@@ -360,43 +370,7 @@ class RedisPresence(Service):
         :param node: its name.
         :return: fires once it is forgotten; fails as ``IPresence`` says.
         """
-        return Deferred.fromCoroutine(self._forget(node))
-
-    async def _forget(self, node: str) -> None:
-        answer = await self._orUndelivered(self._keeper.ask(Forget(node=node)))
-        if outcomeOf(answer).word != "done":
-            raise notForgotten(node, outcomeOf(answer).word == "alive")
-
-    async def _onNodeOf(self, id: str, on: Callable[[str], Awaitable[Any]]) -> Any:
-        """Do something on the node that a thing is on; if it moved meanwhile, once more."""
-        node = await self._nodeOf(id)
-        try:
-            return await self._orUndelivered(on(node))
-        except NotPresent:
-            elsewhere = await self._nodeOf(id)
-            if elsewhere == node:
-                raise
-            return await self._orUndelivered(on(elsewhere))
-
-    async def _nodeOf(self, id: str) -> str:
-        """On which node a thing is; this one, if it is here at all."""
-        try:
-            self.local.session(id)
-        except NotPresent:
-            pass
-        else:
-            return self.node
-        found: ThingRecord | None = await self._orUndelivered(self._queries.stored(id))
-        if found is None or found.status is Status.GONE or found.node == self.node:
-            raise NotPresent(f"{id} is not here")
-        return found.node
-
-    async def _orUndelivered(self, asking: Awaitable[Any]) -> Any:
-        """What the registry, or another node, answers."""
-        try:
-            return await asking
-        except (RegistryAway, RegistryRefused) as error:
-            raise Undelivered(str(error)) from None
+        return Deferred.fromCoroutine(self._errands.forget(node))
 
     def subscribe(
         self,
@@ -420,10 +394,7 @@ def connectPresence(
     reactor: Any,
     url: str,
     factory: ThingFactory,
-    *,
-    node: str,
-    twins: Twins = Twins.REPLACE,
-    wallClock: Callable[[], float] = time.time,
+    **choices: Any,
 ) -> RedisPresence:
     """
     Make the presence of a node from the URL of the registry.
@@ -431,12 +402,10 @@ def connectPresence(
     :param reactor: connects.
     :param url: where the registry is, as :func:`~thing.fleet.redis.address.parseAddress` reads it.
     :param factory: a server's factory, with no session yet.
-    :param node: this node's name; no other may have it.
-    :param twins: what happens when an identity connects while it is connected.
-    :param wallClock: tells the time of day, seconds.
+    :param choices: as for :class:`RedisPresence`.
     :return: the presence, a service that is yet to be started.
     :raises ThingError: in one plain line, if the URL is of no use, or the library is missing.
     """
     address = parseAddress(url)
     checkLibrary()
-    return RedisPresence(reactor, address, factory, node=node, twins=twins, wallClock=wallClock)
+    return RedisPresence(reactor, address, factory, **choices)
