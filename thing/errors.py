@@ -125,6 +125,13 @@ class StopCode(Worded):
     BUSY = 6, "there is no room for the stream now"
     FAILED = 7, "the application failed"
 
+    # Of reaches, told to who opened one.
+    UNKNOWN_THING = 8, "no thing of that name is known"
+    NOT_CONNECTED = 9, "the thing is not connected"
+    NOT_EXPOSED = 10, "the thing does not expose that service"
+    WENT_AWAY = 11, "the thing went away"
+    ENDED = 12, "somebody who may do so ended it"
+
 
 class ReplyStatus(Worded):
     """

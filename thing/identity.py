@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from dataclasses import dataclass, field
-from enum import IntEnum
+from enum import Enum, IntEnum
 
 
 class CredentialKind(IntEnum):
@@ -21,6 +21,22 @@ class CredentialKind(IntEnum):
     X509 = 2
     PRESHARED = 3
     SSH_CERTIFICATE = 4
+
+
+class Purpose(Enum):
+    """What a peer is admitted for."""
+
+    THING = "thing"
+    """It is one of the fleet, and its session is the program's."""
+
+    OPERATOR = "operator"
+    """It reaches services of things, and is none itself."""
+
+    NODE = "node"
+    """It is another server of the fleet."""
+
+    JOINER = "joiner"
+    """It came by an invitation, to have its key authorized."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +80,15 @@ class Identity:
     """
     Of a server that is known by a key which was announced, the keys by whose word that is
     believed, 32 raw bytes each, the oldest first.
+    """
+
+    purpose: Purpose = field(default=Purpose.THING, compare=False)
+    """What it is admitted for: as the name, an authorizer's word."""
+
+    permits: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    """
+    What it may reach, each rule as it stands with its key (:mod:`thing.trust.permits`): an
+    authorizer's word, too.
     """
 
     @property

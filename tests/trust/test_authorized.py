@@ -12,7 +12,7 @@ from zope.interface.verify import verifyObject
 
 from tests.trust.test_keys import DirectoryMixin, write
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
-from thing.identity import CredentialKind, Identity
+from thing.identity import CredentialKind, Identity, Purpose
 from thing.trust import Anyone, AuthorizedThings, IAuthorizer, IdentityKey, formatPublicKey
 
 ANONYMOUS = Identity(CredentialKind.NONE)
@@ -99,6 +99,27 @@ class AuthorizedThingsTests(DirectoryMixin, TestCase):
         self.assertEqual(
             self.refusalOf("", f"restrict {line(1)}"), ":2: the option restrict is not understood"
         )
+
+    def test_permits(self) -> None:
+        """A key that may reach something is an operator's, and no thing's."""
+        things = self.things(
+            f'permit-reach="lamp-*:ssh",name="olga",Permit-Reach="*,!safe:web" {line(1)}',
+            line(2, "lamp"),
+        )
+        olga, lamp = things.authorize(identity(1)), things.authorize(identity(2))
+        self.assertEqual((olga.name, olga.purpose), ("olga", Purpose.OPERATOR))
+        self.assertEqual(olga.permits, ("lamp-*:ssh", "*,!safe:web"))
+        self.assertEqual((lamp.purpose, lamp.permits), (Purpose.THING, ()))
+        self.assertEqual(
+            self.nameOf(f'permit-reach="*:*" {line(1, "by its comment")}'), "by its comment"
+        )
+        for wrong in (
+            'permit-reach=""',
+            "permit-reach",
+            'permit-reach="lamp"',
+            'permit-reach="a:b c"',
+        ):
+            self.assertTrue(self.refusalOf(line(2), f"{wrong} {line(1)}").startswith(":2: "))
 
     def test_privateKey(self) -> None:
         """A private key that was put there by mistake is named as such."""

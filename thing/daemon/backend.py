@@ -2,7 +2,7 @@
 Servers that know nothing of Thing, and the connections that sessions and streams have to them.
 
 Each session, or each stream of a label, gets a connection of its own. The two are joined in
-:mod:`thing.daemon.relay`.
+:mod:`thing.session.relay`.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.daemon.proxyheader import proxyHeader
-from thing.daemon.relay import RelayEnd, factoryOf
 from thing.errors import StopCode, StreamRefused
 from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.interfaces import IStreamServer
 from thing.session.protocol import ThingProtocol
+from thing.session.relay import RelayEnd, factoryOf
 from thing.session.transports import abort, closeWriteSide, setNoDelay
 
 CONNECT_TIMEOUT = 10.0

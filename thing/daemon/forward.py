@@ -16,10 +16,10 @@ from twisted.python.failure import Failure
 
 from thing.core.settings import ServerSettings
 from thing.daemon.backend import Backend, BackendEnd
-from thing.daemon.relay import RelayEnd, factoryOf
 from thing.endpoints.stream import StreamFactory, StreamProtocol
 from thing.errors import ErrorCode
 from thing.logger import Logger
+from thing.session.relay import RelayEnd, factoryOf
 
 
 class MainEnd(RelayEnd):
@@ -99,7 +99,7 @@ class ForwardProtocol(StreamProtocol):
         super().connectionLost(reason)
         if self._connecting is not None:
             self._connecting.cancel()
-        if self.session is None:
+        if self._front.transport is None:  # There was no session, or it is not the backend's.
             return
         front, back = self._front, self._back
         self._log.info(

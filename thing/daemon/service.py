@@ -216,7 +216,7 @@ class ThingService(Service):
 
     def _describe(self) -> str:
         doing = "" if self.running else "Draining, "
-        return f"{doing}{len(self.factory.sessions)} sessions"
+        return f"{doing}{len(self.factory.everybody)} sessions"
 
     def _announcePorts(self) -> None:
         """Tell where the server is, and what to type to try it."""
@@ -287,8 +287,8 @@ class ThingService(Service):
             self._giveUp()
             return
         self._hurried = True
-        self._log.info("Hurrying: {count} sessions end now", count=len(self.factory.sessions))
-        for protocol in list(self.factory.sessions):
+        self._log.info("Hurrying: {count} sessions end now", count=len(self.factory.everybody))
+        for protocol in self.factory.everybody:
             if protocol.termination is None:
                 protocol.goAway(EndReason.SHUTDOWN, 0.0)
         self._within(HURRY_TIME, self._drainNoMore)
@@ -331,7 +331,7 @@ class ThingService(Service):
         await self._stopListening()
         self._log.info(
             "Draining {count} sessions, for {seconds:g} s at most",
-            count=len(self.factory.sessions),
+            count=len(self.factory.everybody),
             seconds=self._drainTimeout,
         )
         # A client that began to say goodbye is bound by another deadline.
@@ -345,7 +345,7 @@ class ThingService(Service):
         return DeferredList([maybeDeferred(port.stopListening) for port in ports.values()])
 
     def _abandon(self) -> None:
-        for protocol in list(self.factory.sessions):
+        for protocol in self.factory.everybody:
             protocol.abort()
 
 

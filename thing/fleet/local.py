@@ -43,7 +43,7 @@ from thing.fleet.model import (
 )
 from thing.fleet.searching import fill
 from thing.fleet.sessions import LocalSession, joinedData, markOf
-from thing.identity import Identity
+from thing.identity import Identity, Purpose
 from thing.logger import Logger
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
@@ -136,7 +136,7 @@ class LocalRegistry:
         :param identity: who, with its name.
         :return: the refusal, or None.
         """
-        if identity.anonymous or self.twins is Twins.ALLOW:
+        if not self.isUnique(identity):
             return None
         id = str(identity)
         here = self.directory.here(id)
@@ -161,9 +161,19 @@ class LocalRegistry:
         """
         identity = protocol.peer
         assert identity is not None, "the session is up"
-        if identity.anonymous or self.twins is Twins.ALLOW:
-            return f"{identity}{markOf(protocol.sessionId)}"
-        return str(identity)
+        if self.isUnique(identity):
+            return str(identity)
+        return f"{identity}{markOf(protocol.sessionId)}"
+
+    def isUnique(self, identity: Identity) -> bool:
+        """
+        Tell whether an identity has one session at most: as a thing, it is that one.
+
+        :param identity: who, with its name.
+        :return: whether it has.
+        """
+        isThing = identity.purpose is Purpose.THING
+        return isThing and not identity.anonymous and self.twins is not Twins.ALLOW
 
     # What happens.
 
@@ -175,7 +185,8 @@ class LocalRegistry:
         :param event: the event.
         """
         if isinstance(event, HandshakeCompleted):
-            self._join(protocol)
+            if event.session.peer.purpose is Purpose.THING:
+                self._join(protocol)
             return
         handler = self._HANDLERS.get(type(event))
         session = self._bySession.get(protocol)

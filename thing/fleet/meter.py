@@ -207,7 +207,7 @@ class Meter:
     @property
     def openStreams(self) -> int:
         """How many streams are open in all sessions, besides their main ones."""
-        return sum(each.openStreams for each in self.factory.sessions)
+        return sum(each.openStreams for each in self.factory.everybody)
 
     @property
     def traffic(self) -> tuple[int, int, int, int, int]:
@@ -218,7 +218,7 @@ class Meter:
         """
         traffic = TrafficSum()
         traffic.figures = self._ended.figures
-        traffic.add(self.factory.sessions)
+        traffic.add(self.factory.everybody)
         return traffic.figures
 
 

@@ -27,6 +27,9 @@ class SessionCallbacks(Protocol):
     callback is logged and ends the session with ``INTERNAL_ERROR``; only one in
     :meth:`requestReceived` fails no more than that request.
 
+    Of a peer that is no thing (:class:`~thing.identity.Purpose`) a program is told nothing but
+    :meth:`terminated` and :meth:`connectionLost`, as of a handshake that did not complete.
+
     ``handshakeCompleted`` bears the name of Twisted's ``IHandshakeListener``,
     but the interface is not provided: over an outer TLS transport it would be
     called for TLS's handshake, too.

@@ -23,8 +23,9 @@ from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import EndReason, ErrorCode, NotAuthorized
 from thing.events import Cause, Event, ResumptionTicket, Termination
-from thing.identity import Identity
+from thing.identity import Identity, Purpose
 from thing.logger import Logger
+from thing.session.attendant import Attendant
 from thing.session.clock import SteadyClock
 from thing.session.door import Door
 from thing.session.expiry import Expiry
@@ -59,7 +60,10 @@ class ThingFactory(Factory):
 
     :ivar settings: the server's settings or the client's.
     :ivar authorizer: an :class:`~thing.trust.interfaces.IAuthorizer`: whom to believe.
-    :ivar sessions: the protocols whose session is up.
+    :ivar sessions: the protocols whose session is up, of peers that are things.
+    :ivar guests: likewise of those that are none; attendants see to them.
+    :ivar attendants: what sees to the sessions of peers that are no things, by purpose; without
+        one such a peer is refused. Made for each session when it is up.
     :ivar served: what is served in the streams of all sessions, by label; see :meth:`serve`.
     :ivar observers: told every event of every protocol, before the protocol is.
     :ivar admission: an :class:`~thing.trust.interfaces.IAuthorizer` or None: asked about whom
@@ -103,6 +107,8 @@ class ThingFactory(Factory):
         self.authorizer: Any = IAuthorizer(authorizer)
         self.clock = clock
         self.sessions: set[ThingProtocol] = set()
+        self.guests: set[ThingProtocol] = set()
+        self.attendants: dict[Purpose, Callable[[ThingProtocol], Attendant]] = {}
         self.observers: list[Observer] = []
         self.served: dict[str, IProtocolFactory | IStreamServer] = {}
         self.admission: Any = None
@@ -179,6 +185,11 @@ class ThingFactory(Factory):
         return self.door.draining
 
     @property
+    def everybody(self) -> list[ThingProtocol]:
+        """The protocols of all sessions that are up."""
+        return [*self.sessions, *self.guests]
+
+    @property
     def handshakes(self) -> int:
         """How many handshakes are in progress."""
         return len(self.door.handshakes)
@@ -200,7 +211,8 @@ class ThingFactory(Factory):
         What a session's own :meth:`~thing.session.streams.SessionStreams.serve` says of the label
         counts before this. Serve before there are sessions: a peer may open a stream at once.
 
-        :param label: what the streams are for.
+        :param label: what the streams are for; one that ends in a colon stands for all that begin
+            so.
         :param factory: builds a protocol for each stream, or decides about each; it is started
             and stopped with this one.
         """
@@ -283,13 +295,13 @@ class ThingFactory(Factory):
         :return: fires when the last session has ended, with a flat line if it must be.
         """
         self.door.draining = True
-        leaving = [*self.door.handshakes, *map(linkOf, self.sessions)]
+        leaving = [*self.door.handshakes, *map(linkOf, self.everybody)]
         spread = self.limits.spread(len(leaving), retryAfter) if retryAfter else 0.0
         ended = [link.whenTerminated() for link in leaving]
         for link in list(self.door.handshakes):
             away = retryAfter + spread * self.jitter()
             link.reject(ErrorCode.SERVER_BUSY, "draining", away)
-        for protocol in list(self.sessions):
+        for protocol in self.everybody:
             if protocol.termination is None:  # Else its end is about to be told.
                 protocol.goAway(reason, grace, retryAfter + spread * self.jitter())
 
@@ -328,8 +340,19 @@ class ThingFactory(Factory):
             raise NotAuthorized("what it has proved is not taken any more")
         answer = self.authorizer.authorize(identity)
         if isinstance(answer, Identity):  # As a rule; one callback less in each handshake.
-            return _checkIdentity(answer)
-        return maybeDeferred(lambda: answer).addCallback(_checkIdentity)
+            return self._checked(answer)
+        return maybeDeferred(lambda: answer).addCallback(self._checked)
+
+    def _checked(self, identity: Identity) -> Identity:
+        """What an authorizer returned, if a session can be had with such a peer."""
+        if not isinstance(identity, Identity):
+            raise TypeError(f"an authorizer returned a {type(identity).__name__}")
+        if not isinstance(identity.expires, float | int | None):
+            raise TypeError(f"an identity expires at a time, not {identity.expires!r:.80}")
+        str(identity).encode()  # Logs, registries and pages need names that are text.
+        if identity.purpose is not Purpose.THING and identity.purpose not in self.attendants:
+            raise NotAuthorized(f"nobody here attends to {identity.purpose.value}s: {identity}")
+        return identity
 
     def _unlessReviewed(
         self, admitted: Identity, proved: Identity, reviews: int
@@ -374,12 +397,3 @@ class ThingFactory(Factory):
         assert isinstance(self.settings, ServerSettings), "a server's choice is for a server"
         self.settings, self.authorizer = choice.applied(self.settings), choice.authorizer
         return Review(self).run()
-
-
-def _checkIdentity(identity: Identity) -> Identity:
-    if not isinstance(identity, Identity):
-        raise TypeError(f"an authorizer returned a {type(identity).__name__}")
-    if not isinstance(identity.expires, float | int | None):
-        raise TypeError(f"an identity expires at a time, not {identity.expires!r:.80}")
-    str(identity).encode()  # Logs, registries and pages need names that are text.
-    return identity

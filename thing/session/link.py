@@ -51,6 +51,7 @@ from thing.events import (
 from thing.identity import Identity
 from thing.logger import Logger
 from thing.session.addresses import networkOf
+from thing.session.attendant import Attendant
 from thing.session.callbacks import SessionCallbacks
 from thing.session.driver import Driver
 from thing.session.failures import Failures
@@ -75,6 +76,8 @@ class Link(Generic[P]):
     protocol's instance until then.
 
     :ivar protocol: the user's.
+    :ivar audience: who is told what happens: the user's protocol, or of a peer that is no thing
+        the attendant.
     :ivar factory: whose connection it is.
     :ivar core: the Connection.
     :ivar driver: drives it.
@@ -86,7 +89,8 @@ class Link(Generic[P]):
 
     __slots__ = (
         "_ended", "_entered", "_established", "_presumed", "_reception", "_requests", "_streams",
-        "closed", "connectedFrom", "core", "driver", "factory", "network", "protocol", "up",
+        "audience", "closed", "connectedFrom", "core", "driver", "factory", "network", "protocol",
+        "up",
     )  # fmt: skip
     _log = Logger()
 
@@ -106,6 +110,7 @@ class Link(Generic[P]):
         :param address: the peer's.
         """
         self.protocol = protocol
+        self.audience: P | Attendant = protocol
         self.core = core
         self.factory = factory
         self.driver = Driver(core, self, factory.clock)
@@ -246,8 +251,9 @@ class Link(Generic[P]):
 
     @property
     def served(self) -> Mapping[str, IProtocolFactory | IStreamServer]:
-        """What is served in the streams of all sessions, by label."""
-        return self.factory.served
+        """What is served in the streams of this session and all like it, by label."""
+        audience = self.audience
+        return audience.served if isinstance(audience, Attendant) else self.factory.served
 
     @property
     def closeTimeout(self) -> float:
@@ -346,15 +352,20 @@ class Link(Generic[P]):
         _DELIVERIES[type(event)](self, event)
 
     def _deliverCompleted(self, event: HandshakeCompleted) -> None:
-        self.factory.sessions.add(self.protocol)
+        attend = self.factory.attendants.get(event.session.peer.purpose)
+        if attend is None:
+            self.factory.sessions.add(self.protocol)
+        else:
+            self.factory.guests.add(self.protocol)
+            self.audience = attend(self.protocol)
         self._reception.establish(self, event.session)
-        self.protocol.handshakeCompleted()
+        self.audience.handshakeCompleted()
         waiters, self._established = self._established, ()
         for waiter in waiters:
             waiter.callback(event.session)
 
     def _deliverRequest(self, event: RequestReceived) -> None:
-        self.requests.answer(event.number, event.data, self.protocol.requestReceived)
+        self.requests.answer(event.number, event.data, self.audience.requestReceived)
 
     def _deliverToStream(self, number: int, tell: Callable[..., object], *args: object) -> None:
         carried = self.streams.find(number)
@@ -370,7 +381,7 @@ class Link(Generic[P]):
             except ThingError:
                 self._keysNotKept(Failure())  # type: ignore[no-untyped-call]
         if event.following is not None:
-            self.protocol.serverKeyAnnounced(event.following)
+            self.audience.serverKeyAnnounced(event.following)
 
     def _keysNotKept(self, failure: Failure) -> None:
         self._log.warn("The server's keys are not kept: {error}", error=str(failure.value))
@@ -381,18 +392,21 @@ class Link(Generic[P]):
 
     def _deliverTerminated(self, event: Terminated) -> None:
         self.factory.sessions.discard(self.protocol)
+        self.factory.guests.discard(self.protocol)
         self._reception.end(self, event.termination)
         if self._requests is not None:
             self._requests.end(event.termination)
         if self._streams is not None:
             self._streams.sessionEnded(event.termination)
+        if self.audience is not self.protocol:
+            self.driver.guard(self.audience.terminated, event.termination)
         self.protocol.terminated(event.termination)
 
 
 _DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], None]] = {
     HandshakeCompleted: Link._deliverCompleted,
-    MessageReceived: lambda link, e: link.protocol.messageReceived(e.data),
-    DataEnded: lambda link, e: link.protocol.dataEnded(),
+    MessageReceived: lambda link, e: link.audience.messageReceived(e.data),
+    DataEnded: lambda link, e: link.audience.dataEnded(),
     StreamRequested: lambda link, e: link.streams.requested(e),
     StreamAccepted: lambda link, e: link.streams.accepted(e.stream),
     StreamData: lambda link, e: link._deliverToStream(e.stream, CarriedStream.received, e.data),
@@ -402,16 +416,16 @@ _DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], None]] = {
     StreamClosed: lambda link, e: link._deliverToStream(e.stream, CarriedStream.closed),
     RequestReceived: Link._deliverRequest,
     ReplyReceived: lambda link, e: link.requests.replied(e),
-    LastWordReceived: lambda link, e: link.protocol.lastWordReceived(e.data),
-    HeartbeatSent: lambda link, e: link.protocol.heartbeatSent(e.sequence),
-    HeartbeatReceived: lambda link, e: link.protocol.heartbeatReceived(e.sequence, e.roundTripTime),
-    HeartbeatAcknowledged: lambda link, e: link.protocol.heartbeatAcknowledged(
+    LastWordReceived: lambda link, e: link.audience.lastWordReceived(e.data),
+    HeartbeatSent: lambda link, e: link.audience.heartbeatSent(e.sequence),
+    HeartbeatReceived: lambda link, e: link.audience.heartbeatReceived(e.sequence, e.roundTripTime),
+    HeartbeatAcknowledged: lambda link, e: link.audience.heartbeatAcknowledged(
         e.sequence, e.roundTripTime
     ),
-    HeartbeatLate: lambda link, e: link.protocol.heartbeatLate(e.silence),
-    GoingAway: lambda link, e: link.protocol.goingAway(e.reason, e.retryAfter),
-    GoodbyeReceived: lambda link, e: link.protocol.goodbyeReceived(),
-    KeyUpdated: lambda link, e: link.protocol.keyUpdated(e.generation),
+    HeartbeatLate: lambda link, e: link.audience.heartbeatLate(e.silence),
+    GoingAway: lambda link, e: link.audience.goingAway(e.reason, e.retryAfter),
+    GoodbyeReceived: lambda link, e: link.audience.goodbyeReceived(),
+    KeyUpdated: lambda link, e: link.audience.keyUpdated(e.generation),
     KeysAnnounced: Link._deliverKeys,
     TicketReceived: Link._deliverTicket,
     Terminated: Link._deliverTerminated,

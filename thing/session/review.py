@@ -74,8 +74,8 @@ class Sessions(Protocol):
     failures: Failures
 
     @property
-    def sessions(self) -> Collection[Reviewed]:
-        """The sessions that are up."""
+    def everybody(self) -> Collection[Reviewed]:
+        """All sessions that are up."""
 
     def judge(self, identity: Identity) -> Deferred[Identity]:
         """
@@ -111,7 +111,7 @@ class Review:
         self._factory.reviews += 1
         clock = self._factory.clock
         cooperator = Cooperator(scheduler=partial(clock.callLater, 0.0))
-        work = self._questions(list(self._factory.sessions))
+        work = self._questions(list(self._factory.everybody))
         tasks = [cooperator.coiterate(work) for _ in range(AT_ONCE)]
 
         def count(_: object) -> int:
@@ -131,8 +131,12 @@ class Review:
 
     def _admitted(self, session: Reviewed, identity: Identity) -> None:
         before = session.peer
-        if before is not None and identity.name != before.name:
+        if before is None:
+            return
+        if identity.name != before.name:
             self._end(session, EndReason.CLOSING, f"its name is {identity} now")
+        elif identity.purpose is not before.purpose:
+            self._end(session, EndReason.CLOSING, f"it is admitted as {identity.purpose.value} now")
 
     def _refused(self, session: Reviewed, failure: Failure) -> None:
         error: Any = failure.value

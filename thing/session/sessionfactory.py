@@ -15,7 +15,8 @@ from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 from thing.core.credentials import Credential
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.events import Event, ResumptionTicket
-from thing.identity import Identity
+from thing.identity import Identity, Purpose
+from thing.session.attendant import Attendant
 from thing.session.callbacks import SessionCallbacks
 from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
@@ -38,6 +39,8 @@ class SessionFactory(Protocol[P]):
     jitter: Callable[[], float]
     failures: Failures
     sessions: set[P]
+    guests: set[P]
+    attendants: dict[Purpose, Callable[[P], Attendant]]
     observers: list[Callable[[P, Event], None]]
     served: dict[str, IProtocolFactory | IStreamServer]
 

@@ -51,6 +51,10 @@ class Owner(Protocol):
         """The session's protocol."""
 
     @property
+    def audience(self) -> Any:
+        """Who is asked about streams that nothing is served for."""
+
+    @property
     def clock(self) -> IReactorTime:
         """Measures time."""
 

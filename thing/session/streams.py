@@ -96,7 +96,7 @@ class SessionStreams:
         What a :class:`~thing.session.factory.ThingFactory` serves in all its sessions need not be
         said again.
 
-        :param label: the label.
+        :param label: the label; one that ends in a colon stands for all that begin so.
         :param factory: builds a protocol for each stream, or decides about each; None to take no
             more of them, whatever is served in all sessions.
         """
@@ -217,13 +217,15 @@ class SessionStreams:
         deciding.addCallback(self._decided, event).addErrback(self._refuse, event)
 
     def _decide(self, label: str) -> Any:
+        family = label[: label.find(":") + 1]
         for served in (self._served, self._owner.served):
-            if label in served:
-                factory = served[label]
-                if IStreamServer.providedBy(factory):
-                    return factory.streamRequested(self._owner.protocol, label)
-                return factory
-        answer = self._owner.protocol.streamRequested(label)
+            for known in (label, family):
+                if known in served:
+                    factory = served[known]
+                    if IStreamServer.providedBy(factory):
+                        return factory.streamRequested(self._owner.protocol, label)
+                    return factory
+        answer = self._owner.audience.streamRequested(label)
         return ensureDeferred(answer) if hasattr(answer, "__await__") else answer
 
     def _decided(self, factory: IProtocolFactory | None, event: StreamRequested) -> None:

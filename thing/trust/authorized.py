@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from zope.interface import implementer
 
 from thing.errors import CredentialError, NotAuthorized
-from thing.identity import CredentialKind, Identity
+from thing.identity import CredentialKind, Identity, Purpose
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
 from thing.trust.interfaces import IAuthorizer
 from thing.trust.keys import KEY_TYPE, checkName, formatPublicKey, parsePublicKey
+from thing.trust.permits import checkPermit
 
 _OPTION = re.compile(
     r"""
@@ -22,6 +23,8 @@ _OPTION = re.compile(
     """,
     re.VERBOSE,
 )
+
+_OPTIONS = ("name", "permit-reach")
 
 
 @implementer(IAuthorizer)
@@ -43,10 +46,12 @@ class AuthorizedThings:
     """
     Admits the keys that are in a file, and knows things by the names there.
 
-    A line is ``[options] ssh-ed25519 AAAA... [comment]``. The only option is
-    ``name="..."``; without it the comment is the thing's name, and without
-    either the thing has none. A key stands once; a name may stand on two
-    lines, so that a thing can change its key. Any line that is not understood
+    A line is ``[options] ssh-ed25519 AAAA... [comment]``. The option
+    ``name="..."`` gives the name; without it the comment is the thing's name, and
+    without either the thing has none. ``permit-reach="THINGS:SERVICES"``, once or more,
+    makes it the key of an operator, who may reach those
+    (:mod:`thing.trust.permits`), and is no thing. A key stands once; a name may stand on
+    two lines, so that a thing can change its key. Any line that is not understood
     is an error: to skip it could be to skip a restriction.
 
     :param path: the file; it is read now.
@@ -64,12 +69,12 @@ class AuthorizedThings:
         :raises CredentialError: if it cannot be read or understood; then the
             keys of the last good reading stay in force.
         """
-        self._names = _parse(self.path, readFile(self.path, MAX_FILE))
+        self._lines = _parse(self.path, readFile(self.path, MAX_FILE))
 
     @property
     def count(self) -> int:
         """How many keys are admitted."""
-        return len(self._names)
+        return len(self._lines)
 
     def authorize(self, identity: Identity) -> Identity:
         """
@@ -82,52 +87,66 @@ class AuthorizedThings:
         if identity.anonymous:
             return identity
         key = identity.publicKey
-        if identity.kind is not CredentialKind.ED25519 or key not in self._names:
+        line = self._lines.get(key) if identity.kind is CredentialKind.ED25519 else None
+        if line is None:
             raise NotAuthorized(
                 f"{identity.fingerprint} is not in {self.path}; "
                 f"to admit it, add the line: {formatPublicKey(key, 'NAME')}"
             )
-        return replace(identity, name=self._names[key])
+        purpose = Purpose.OPERATOR if line.permits else Purpose.THING
+        return replace(identity, name=line.name, purpose=purpose, permits=line.permits)
 
 
-def _parse(path: str, content: bytes) -> dict[bytes, str | None]:
-    """The names of the keys in a file, by raw key."""
-    names: dict[bytes, str | None] = {}
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What a line says of its key."""
+
+    name: str | None
+    permits: tuple[str, ...] = ()
+
+
+def _parse(path: str, content: bytes) -> dict[bytes, _Line]:
+    """What is said of the keys in a file, by raw key."""
+    lines: dict[bytes, _Line] = {}
     numbers: dict[bytes, int] = {}
     for number, text in textLines(path, content):
         try:
-            key, name = _parseLine(text)
+            key, line = _parseLine(text)
             if key in numbers:
                 raise CredentialError(f"the key is already in line {numbers[key]}")
         except CredentialError as error:
             raise CredentialError(f"{path}:{number}: {error}") from None
         numbers[key] = number
-        names[key] = name
-    return names
+        lines[key] = line
+    return lines
 
 
-def _parseLine(text: str) -> tuple[bytes, str | None]:
-    """The key and the name in a line."""
-    name, text = (None, text) if KEY_TYPE.match(text) else _takeOptions(text)
+def _parseLine(text: str) -> tuple[bytes, _Line]:
+    """The key in a line, and what is said of it."""
+    options, text = ([], text) if KEY_TYPE.match(text) else _takeOptions(text)
     key = parsePublicKey(text)
-    if name is None:
-        name = "".join(re.split(r"[ \t]+", text, maxsplit=2)[2:])
-    return key, checkName(name) or None
+    names = [value for option, value in options if option == "name"]
+    if len(names) > 1:
+        raise CredentialError("the option name stands once")
+    name = names[0] if names else "".join(re.split(r"[ \t]+", text, maxsplit=2)[2:])
+    permits = tuple(checkPermit(value) for option, value in options if option == "permit-reach")
+    return key, _Line(checkName(name) or None, permits)
 
 
-def _takeOptions(text: str) -> tuple[str | None, str]:
-    """The name in a line's options, and what follows them."""
+def _takeOptions(text: str) -> tuple[list[tuple[str, str]], str]:
+    """A line's options, and what follows them."""
     if text.startswith("-----BEGIN"):
         raise CredentialError("this looks like a private key, and the public one is needed")
-    name = None
+    options = []
     position = 0
     while match := _OPTION.match(text, position):
-        if match["option"].lower() != "name":
+        option = match["option"].lower()
+        if option not in _OPTIONS:
             raise CredentialError(f"the option {match['option']} is not understood")
-        if name is not None or not match["value"]:
-            raise CredentialError('the option name stands once, as name="..."')
-        name = match["value"].replace('\\"', '"')
+        if not match["value"]:
+            raise CredentialError(f'the option {option} has a value, as {option}="..."')
+        options.append((option, match["value"].replace('\\"', '"')))
         position = match.end()
         if match["end"] != ",":
-            return name, text[position:]
+            return options, text[position:]
     raise CredentialError('neither a public key nor name="..." and a public key')

@@ -13,7 +13,6 @@ import hmac
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from cryptography.hazmat.primitives.serialization import SSHCertificate
 
@@ -22,6 +21,7 @@ from thing.errors import CredentialError
 from thing.logger import Logger
 from thing.trust.files import BYTE_ORDER_MARK
 from thing.trust.keys import KEY_TYPE, parsePublicKey
+from thing.trust.permits import matches
 from thing.trust.sshkeys import UNDERSTOOD, blobFingerprint, blobOf, parseAnyKey, plainKey
 
 MAX_DAMAGED = 1000
@@ -210,14 +210,7 @@ def matchesHosts(hosts: str, server: str) -> bool:
     """
     if hosts.startswith("|"):
         return _matchesHash(hosts, server)
-    matched = False
-    for pattern in hosts.split(","):
-        # In ssh's patterns a bracket is just a bracket.
-        if fnmatchcase(server, pattern.lower().removeprefix("!").replace("[", "[[]")):
-            if pattern.startswith("!"):
-                return False
-            matched = True
-    return matched
+    return matches(hosts.lower(), server)
 
 
 def _matchesHash(hashed: str, server: str) -> bool:

@@ -51,9 +51,9 @@ class Admission:
 
     async def _authorize(self, identity: Identity) -> Identity:
         self._checkHere(identity)
-        alone = identity.anonymous or self._local.twins is Twins.ALLOW
         # When a whole fleet comes anew, questions that nobody waits for any more must not pile up.
-        if not alone and self._keeper.connected and self._keeper.link.lag < BUSY_TIME:
+        unique = self._local.isUnique(identity)
+        if unique and self._keeper.connected and self._keeper.link.lag < BUSY_TIME:
             refuse = self._local.twins is Twins.REFUSE
             admit = Admit(id=str(identity), key=keyOf(identity), refuse=refuse)
             asking = self._keeper.ask(admit)
