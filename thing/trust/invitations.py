@@ -78,6 +78,10 @@ class OtherKey(CredentialError):
     """An invitation is for one key, and that is another one."""
 
 
+class NameTaken(CredentialError):
+    """A thing has that name already, and nobody said that it is to be replaced."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invitation:
     """
@@ -256,7 +260,7 @@ class Invitations:
         def confirm(held: dict[str, Invitation]) -> Invitation:
             found = _get(held, invitation)
             if found.state is State.OPEN:
-                raise CredentialError(f"nobody has come with the invitation {found.id} yet")
+                raise OtherKey(f"nobody has come with the invitation {found.id} yet")
             found = _for(found, parseFingerprint(fingerprint))
             return _put(held, found, state=State.CLAIMED) if found.state is State.WAITING else found
 

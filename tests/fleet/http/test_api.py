@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from typing import Any
 from unittest import mock
 
@@ -43,7 +44,8 @@ def schemaOf(name: str) -> Json:
 
 def operationFor(method: str, path: str) -> Json | None:
     """What the description says of a request, if it does."""
-    found: Json | None = DESCRIPTION["paths"].get(path.partition("?")[0], {}).get(method.lower())
+    template = re.sub("/[0-9a-f]{16}(?![^/])", "/{id}", path.partition("?")[0])
+    found: Json | None = DESCRIPTION["paths"].get(template, {}).get(method.lower())
     return found
 
 

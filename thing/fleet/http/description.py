@@ -5,7 +5,7 @@ from __future__ import annotations
 from thing.core.messages import REQUEST_LIMIT
 from thing.fleet.http.channel import API_VERSION, MARK
 from thing.fleet.http.guard import MIN_TOKEN
-from thing.fleet.http.operations import good, operation, problem, query
+from thing.fleet.http.operations import good, jsonBody, operation, problem, query
 from thing.fleet.http.schemas import POSITION, SCHEMAS, TEXT, Json, listOf, objectOf, reference
 from thing.fleet.model import Kind, Status
 
@@ -26,6 +26,16 @@ _ID: Json = {
     "required": True,
 }
 _FIRST = {"id": "$response.body#/things/0/id"}
+
+_INVITATION: Json = {
+    "name": "id",
+    "in": "path",
+    "required": True,
+    "description": "The invitation's.",
+    "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+}
+_INVITES_NOBODY = problem(404, "The server invites nobody: it has no file of authorized things.")
+_NOT_INVITED = problem(404, "There is no such invitation, or its time is over.")
 
 _PATHS: Json = {
     "/": {
@@ -194,6 +204,52 @@ _PATHS: Json = {
                 }
             ],
         )
+    },
+    "/invitations": {
+        "get": operation(
+            "invitations",
+            "Tell who is invited, and what became of it",
+            {200: good("They are these.", reference("Invitations")), 404: _INVITES_NOBODY},
+        ),
+        "post": operation(
+            "invite",
+            "Invite a thing to join, once",
+            {
+                201: {
+                    **good("It is invited.", reference("Invited")),
+                    "links": {
+                        name: {"operationId": name, "parameters": {"id": "$response.body#/id"}}
+                        for name in ("withdraw", "confirm")
+                    },
+                },
+                404: _INVITES_NOBODY,
+                409: problem(409, "A thing has that name, and is not to be replaced."),
+                413: problem(413, "The body is too long."),
+            },
+            requestBody=jsonBody("Wish"),
+        ),
+    },
+    "/invitations/{id}": {
+        "parameters": [_INVITATION],
+        "delete": operation(
+            "withdraw",
+            "Have an invitation count no more; who has joined by it stays",
+            {200: good("It is withdrawn.", {"type": "object"}), 404: _NOT_INVITED},
+        ),
+    },
+    "/invitations/{id}/confirmation": {
+        "parameters": [_INVITATION],
+        "post": operation(
+            "confirm",
+            "Say yes to the key that has come with an invitation",
+            {
+                200: good("The key is admitted.", reference("Invitation")),
+                404: _NOT_INVITED,
+                409: problem(409, "No key has come, or another one."),
+                413: problem(413, "The body is too long."),
+            },
+            requestBody=jsonBody("Confirmation"),
+        ),
     },
     "/metrics": {
         "get": operation(

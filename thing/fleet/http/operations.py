@@ -68,6 +68,16 @@ def query(name: str, description: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "description": description, "schema": schema}
 
 
+def jsonBody(name: str) -> Json:
+    """
+    Describe what a request must hold.
+
+    :param name: of its schema.
+    :return: the description.
+    """
+    return {"required": True, "content": {"application/json": {"schema": reference(name)}}}
+
+
 def operation(
     name: str,
     summary: str,

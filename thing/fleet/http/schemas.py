@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from thing.fleet.model import Kind, Status
+from thing.trust.invitations import LIFE, MAX_LIFE, State
+from thing.trust.jointoken import MAX_SERVER, MAX_SERVERS
+from thing.trust.keys import MAX_NAME
 
 Json = dict[str, Any]
 
@@ -100,6 +103,23 @@ _EVENT_DATA: Json = {
     "base64": {"type": "string", "contentEncoding": "base64"},
     # twins
     "wait": _SECONDS,
+}
+
+_INVITATION: Json = {
+    "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+    "name": {"type": "string", "minLength": 1, "description": "What the thing will be called."},
+    "state": {
+        "enum": [state.value for state in State],
+        "description": "Whether nobody has come; a key waits for a yes; it is about to be "
+        "admitted; it is admitted.",
+    },
+    "expires": {**_TIME, "description": "When it counts no more, seconds since 1970."},
+    "confirm": {"type": "boolean", "description": "Whether somebody must say yes to the key."},
+    "replace": {
+        "type": "boolean",
+        "description": "Whether the key takes the place of those that have the name.",
+    },
+    "fingerprint": {"type": "string", "description": "Of the key that has come; empty before."},
 }
 
 SCHEMAS: Json = {
@@ -237,6 +257,64 @@ SCHEMAS: Json = {
     ),
     "Nodes": objectOf(
         {"nodes": listOf(reference("Node"), minItems=1), "complete": {"type": "boolean"}}
+    ),
+    "Invitation": objectOf(_INVITATION, description="Who may join, once."),
+    "Invitations": objectOf({"invitations": listOf(reference("Invitation"))}),
+    "Invited": objectOf(
+        {
+            **_INVITATION,
+            "token": {"type": "string", "description": "What the thing joins by. It is a secret."},
+            "command": {"type": "string", "description": "What to type on the thing."},
+            "qr": listOf(
+                {"type": "string", "pattern": "^[01]+$"},
+                description="The token as a QR code, row by row, a 1 for each dark module; empty "
+                "if it is too long for one that cameras read.",
+            ),
+        },
+        description="An invitation that was just made. Its token is told here and never again.",
+    ),
+    "Wish": objectOf(
+        {
+            "name": {
+                "type": "string",
+                "minLength": 1,
+                "maxLength": MAX_NAME,
+                "description": "What the thing will be called: what shows to whoever reads it.",
+            },
+            "servers": listOf(
+                {
+                    "type": "string",
+                    "minLength": 1,
+                    "maxLength": MAX_SERVER,
+                    "examples": ["thing.example:9000"],
+                },
+                minItems=1,
+                maxItems=MAX_SERVERS,
+                description="Where the thing finds the server, HOST:PORT each, the best first.",
+            ),
+            "lifetime": {
+                "type": "number",
+                "exclusiveMinimum": 0,
+                "maximum": MAX_LIFE,
+                "default": LIFE,
+                "description": "For how long it counts, seconds.",
+            },
+            "confirm": {"type": "boolean", "default": False},
+            "replace": {"type": "boolean", "default": False},
+        },
+        optional=("lifetime", "confirm", "replace"),
+        additionalProperties=False,
+        description="Whom to invite.",
+    ),
+    "Confirmation": objectOf(
+        {
+            "fingerprint": {
+                "type": "string",
+                "pattern": "^SHA256:[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]$",
+                "description": "Of the key that has come: who says yes has seen it.",
+            }
+        },
+        additionalProperties=False,
     ),
     "Reply": objectOf(
         {"acknowledged": {"const": True}, "reply": reference("Message")},

@@ -29,6 +29,7 @@ from thing.errors import ThingError
 from thing.fleet.http.api import FleetApi
 from thing.fleet.http.channel import HttpFactory
 from thing.fleet.http.guard import FileToken, Guard, Token, isLoopback
+from thing.fleet.http.invitations import InvitationApi, Inviter
 from thing.fleet.http.metrics import Exporter
 from thing.fleet.http.sse import SEND_BUFFER
 from thing.fleet.interfaces import IPresence
@@ -58,6 +59,7 @@ class StatusSite(HttpFactory):
         *,
         reactor: Any,
         ready: Callable[[], bool] = lambda: True,
+        inviter: Inviter | None = None,
         wallClock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -65,10 +67,12 @@ class StatusSite(HttpFactory):
         :param token: what clients must know; None if only this machine can connect.
         :param reactor: measures time.
         :param ready: tells whether the node takes things.
+        :param inviter: makes invitations; None for none.
         :param wallClock: tells the time of day, seconds.
         """
         failures = Failures(Logger(), reactor.seconds)
-        self.api = FleetApi(presence, Guard(token), document(), ready, failures)
+        others = [InvitationApi(inviter).routes]
+        self.api = FleetApi(presence, Guard(token), document(), ready, failures, others)
         super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
 
     def close(self) -> Deferred[None]:
@@ -166,6 +170,7 @@ def makeStatusService(
     presence: IPresence,
     description: str,
     tokenFile: str | None = None,
+    inviter: Inviter | None = None,
 ) -> IService:
     """
     Make the service that tells about a fleet over HTTP.
@@ -174,6 +179,7 @@ def makeStatusService(
     :param presence: knows the fleet.
     :param description: a port's number, on this machine only; or a server endpoint.
     :param tokenFile: holds the token that clients must know; None for none.
+    :param inviter: makes invitations; None for none.
     :return: the service; nothing listens yet.
     :raises ThingError: if the file or the endpoint is of no use, or if more than this machine
         could ask without a token.
@@ -194,7 +200,9 @@ def makeStatusService(
         raise StatusError(f"--status: {description!r}: {reason}") from None
     local: LocalRegistry = presence.local
     factory = local.factory
-    site = StatusSite(presence, token, reactor=reactor, ready=lambda: not factory.draining)
+    site = StatusSite(
+        presence, token, reactor=reactor, ready=lambda: not factory.draining, inviter=inviter
+    )
     meter = Meter(factory)
     site.api.figures = Exporter(meter, presence, site.api, site).answer
     service: IService = StatusService(site, meter, endpoint, description)
