@@ -51,6 +51,36 @@ window.seen = {
 """
 """What the tests look at in the page."""
 
+CONTRASTS = """
+const parts = (color) => color.match(/[0-9.]+/g).map(Number);
+const light = (color) => {
+    const [red, green, blue] = parts(color).slice(0, 3).map(part => part / 255)
+        .map(part => part <= .03928 ? part / 12.92 : ((part + .055) / 1.055) ** 2.4);
+    return .2126 * red + .7152 * green + .0722 * blue;
+};
+const ground = (one) => {
+    for (let at = one; at; at = at.parentElement) {
+        const color = getComputedStyle(at).backgroundColor;
+        if (parts(color)[3] !== 0) return color;
+    }
+    return 'rgb(255, 255, 255)';
+};
+const poor = [];
+let seen = 0;
+for (const one of document.querySelectorAll('body *')) {
+    const text = [...one.childNodes].some(node => node.nodeType === 3 && node.data.trim());
+    const exempt = one.closest('svg, .unseen, option, script, style, template, :disabled');
+    if (!text || exempt || !one.checkVisibility()) continue;
+    seen += 1;
+    const [high, low] = [getComputedStyle(one).color, ground(one)].map(light)
+        .sort((a, b) => b - a);
+    const contrast = (high + .05) / (low + .05);
+    if (contrast < 4.5) poor.push(`${one.tagName} ${one.textContent} ${contrast.toFixed(2)}`);
+}
+return {seen, poor};
+"""
+"""Measures the contrast of every text that is seen, as WCAG has it."""
+
 
 class ThingTime(Clock):
     """The time of things: it goes with everybody's until it is stopped, and they stop with it."""

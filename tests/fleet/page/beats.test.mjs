@@ -37,6 +37,14 @@ test('a time without heartbeats begins with the last one, and ends with the next
   assert.deepEqual(historyAfter(beating(1, 1010), late, renewed).missed, [{from: 1010, to: 1050}]);
 });
 
+test('that somebody reaches a late thing is no heartbeat', () => {
+  const late = event('late', {at: 1045, sequence: 2, silence: 35});
+  for (const kind of ['reached', 'reachEnded']) {
+    assert.deepEqual(historyAfter(beating(1, 1010), late, event(kind, {at: 1050, sequence: 3}))
+      .missed, [{from: 1010, to: 0}]);
+  }
+});
+
 test('lateness that only an answer tells is remembered, too, and once', () => {
   const late = beating(1, 1010, {status: 'late'});
   const {missed} = historyAfter(late, late, event('late', {silence: 9}));

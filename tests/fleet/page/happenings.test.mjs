@@ -75,6 +75,12 @@ test('each kind of event is told with what matters of it', () => {
     [event('left', {cause: 'REPLACED', detail: 'by itself'}), ' left replaced: by itself'],
     [event('twins', {wait: 75}),
       'bad twins twins: two with the same key keep replacing each other; others wait 1 min'],
+    [event('reached', {service: 'ssh', by: 'alice', key: 'SHA256:abc', from: '192.0.2.7:9'}),
+      ' reach is reached: ssh by alice from 192.0.2.7:9'],
+    [event('reachEnded', {service: 'ssh', by: 'alice', key: 'SHA256:abc', from: '192.0.2.7:9',
+      duration: 75, octetsUp: 10, octetsDown: 2000, reason: 'ENDED'}),
+    ' reach reach ended: ssh by alice from 192.0.2.7:9, after 1 min, 10 B to it, 2.0 kB from it: '
+      + 'ENDED'],
     [{kind: 'reset', at: 1}, 'late late events were lost: The table was asked for anew.'],
     [event('odd\u202e'), ' message odd⟨U+202E⟩: '],
   ];

@@ -7,6 +7,8 @@ import {counted, roundTrip} from './text.mjs';
 const MOST_HISTORIES = 600; // Of so many things the heartbeats are remembered.
 const MOST_BEATS = 90; // So many of each.
 
+const NO_SIGNS = ['late', 'reached', 'reachEnded']; // What does not tell that a thing is alive.
+
 export class Beats {
   #histories = new Map(); // By id; the one used longest ago is first.
 
@@ -53,7 +55,7 @@ export class Beats {
     const open = history.missed.find((one) => !one.to);
     if (event.kind === 'late' && !open) {
       history.missed.push({from: event.at - (event.silence ?? 0), to: 0});
-    } else if (open && event.kind !== 'late') open.to = event.at;
+    } else if (open && !NO_SIGNS.includes(event.kind)) open.to = event.at;
     if (event.kind === 'left') history.end = event.at;
     else if (isArrival(event)) history.end = 0;
   }

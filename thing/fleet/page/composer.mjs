@@ -12,7 +12,7 @@ const LONGEST_REPLY = 20000; // What is shown of a reply, characters.
 // Begin anew, for another thing.
 export function clearComposer() {
   $('message').value = '';
-  for (const output of ['answer', 'left']) say(output, '', '');
+  for (const output of ['answer', 'left', 'reach-ended']) say(output, '', '');
   askSure(false);
 }
 
@@ -30,7 +30,7 @@ function say(output, tone, words) {
 
 // Do what the user asked for the thing that is chosen; say how it went, unless another is chosen by
 // then.
-async function act(button, output, words, work) {
+export async function act(button, output, words, work) {
   const mine = selection.chosen;
   const tell = (tone, text) => { if (mine === selection.chosen) say(output, tone, text); };
   button.dataset.busy = 'yes';

@@ -1,5 +1,5 @@
-// The details of one thing: its facts, its heartbeats and its earlier sessions, and the question
-// that brings them. What the user does to it is in composer.mjs.
+// The details of one thing: its facts, its heartbeats, who reaches it and its earlier sessions, and
+// the question that brings them. What the user does to it is in composer.mjs.
 
 import {cause, isBad} from './causes.mjs';
 import {paintSpark} from './chart.mjs';
@@ -7,6 +7,7 @@ import {clearComposer, paintComposer} from './composer.mjs';
 import {$, make, on, paintStatus, setText} from './dom.mjs';
 import {schedule} from './frame.mjs';
 import {notOlder} from './order.mjs';
+import {paintReaches} from './reachlist.mjs';
 import {api, beats, keepAddress, listing, pollers, selection, serverNow} from './state.mjs';
 import {focusRow} from './table.mjs';
 import {count, dateAndTime, duration, octets, roundTrip, visible} from './text.mjs';
@@ -74,6 +75,7 @@ export function paintDetails() {
   paintStatus($('details-status'), status, why);
   paintSpark($('details-spark'), record, 400, 56);
   paintFacts(factsOf(record));
+  paintReaches(gone ? [] : record.reaches ?? []);
   paintEndings(record.endings);
 }
 

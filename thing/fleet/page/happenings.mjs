@@ -2,6 +2,7 @@
 // feed.mjs; what events change is in listing.mjs and beats.mjs.
 
 import {cause, isBad} from './causes.mjs';
+import {begun, over} from './reaches.mjs';
 import {duration, roundTrip, shortened, visible} from './text.mjs';
 
 const KEPT_EVENTS = 300;
@@ -60,6 +61,8 @@ const KINDS = {
   left: ['', 'left', 'left', (event) => visible(event.detail)],
   twins: ['bad', 'twins', 'twins', (event) =>
     `two with the same key keep replacing each other; others wait ${duration(event.wait)}`],
+  reached: ['', 'reach', 'is reached', (event) => begun(event)],
+  reachEnded: ['', 'reach', 'reach ended', (event) => over(event)],
   reset: ['late', 'late', 'events were lost', () => 'The table was asked for anew.'],
 };
 

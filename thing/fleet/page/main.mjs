@@ -7,6 +7,7 @@ import {askAgain, listenToDetails, openDetails, paintDetails} from './details.mj
 import {announceEnds, listenToFeed, paintFeed} from './feed.mjs';
 import {listenToFilters, readAddress} from './filters.mjs';
 import {onFrame, schedule} from './frame.mjs';
+import {listenToInvitations} from './inviting.mjs';
 import {listenToKeys} from './keys.mjs';
 import {askForNodes} from './nodes.mjs';
 import {api, beats, follower, happenings, isNew, listing, pollers, serverNow, tryNow}
@@ -61,6 +62,7 @@ function listen() {
   listenToDetails();
   listenToFeed();
   listenToFilters();
+  listenToInvitations();
   listenToKeys();
   listenToStatus();
   listenToTable(openDetails);
