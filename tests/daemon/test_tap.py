@@ -390,6 +390,14 @@ class ProblemTests(TapCase):
         self.assertProblem(("--forward=pigeon:1", "--anyone"), "--forward", "pigeon")
         self.assertProblem(("--forward=8007", "--anyone"), "--forward", "8007")
 
+    def test_nodes(self) -> None:
+        """Where other nodes reach this one is a host and a port, and of use with their keys."""
+        key = self.keyFile()
+        for text in ("9000", "tcp:a:9000", "a", "a:0", "a:65536", ""):
+            self.assertProblem((f"--advertise={text}",), f"--advertise: {text!r} is")
+        self.assertProblem(("--anyone", "--advertise=a:9000"), "--advertise needs --nodes")
+        self.assertProblem(("--anyone", "--nodes", key), "--nodes needs --identity")
+
     def test_identity(self) -> None:
         """A key file that is missing, not a key, or open to others is refused."""
         key = self.keyFile()

@@ -66,7 +66,7 @@ class DaemonTests(TestCase):
         documented = []
         for row in rows:
             options, bracket = re.fullmatch(r"(``.*``)(?: \[(.+)\])?", row).groups()
-            found = re.findall(r"``(--[a-z-]+)(?:=([A-Z=]+))?``", options)
+            found = re.findall(r"``(--[a-z-]+)(?:=([A-Z:=]+))?``", options)
             defaults = bracket.split(", ") if bracket else [""] * len(found)
             for (name, value), default in zip(found, defaults, strict=True):
                 documented.append(name)

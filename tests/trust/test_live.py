@@ -199,7 +199,7 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         endpoint = serverFromString(MemoryReactorClock(), words)
         live = endpoint.factory.trust
         self.assertIsInstance(live, LiveTrust)
-        for path in live._choice.files:
+        for path in live.choice.files:
             self.assertTrue(os.path.isabs(path), path)
 
     def test_begins(self) -> None:

@@ -27,8 +27,10 @@ from thing.trust.keywords import (
     Where,
     asOption,
     checkCombination,
+    host,
     readKeywords,
     seconds,
+    server,
     writtenIn,
     yes,
 )
@@ -60,6 +62,14 @@ def _node(value: str) -> str:
         raise ValueError(
             f"{value!r} is not a name of 1 to 64 letters, digits, dots, hyphens and underscores"
         )
+    return value
+
+
+def _address(value: str) -> str:
+    name, number = server(value)
+    host(name)
+    if number is None:
+        raise ValueError(f"{value!r} is not host:port")
     return value
 
 
@@ -120,6 +130,9 @@ _FLEET = (
     ),
     Keyword("presence", "WHERE", "memory, or a Redis URL", _presence, default=IN_MEMORY),
     Keyword("node", "NAME", "of this process", _node, shown="the host's name and a number"),
+    Keyword(
+        "advertise", "HOST:PORT", "where other nodes reach this one", _address, needs=("nodes",)
+    ),
     Keyword("status", "PORT", "HTTP to ask: number or endpoint", str),
     Keyword("statusToken", "FILE", "holds the token that HTTP needs then", str, needs=("status",)),
 )

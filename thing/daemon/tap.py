@@ -200,6 +200,7 @@ def _makePresence(
     choices: dict[str, Any] = {
         "node": options["node"] or _nodeName(),
         "twins": Twins(options["twins"]),
+        "advertised": options["advertise"] or "",
     }
     if options["presence"] == IN_MEMORY:
         return MemoryPresence(factory, **choices), []

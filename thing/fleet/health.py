@@ -32,8 +32,7 @@ class Health:
         :param factory: the node's factory; it is observed from now on.
         :param node: the node's name.
         :param wallClock: tells the time of day, seconds.
-        :param advertised: where other nodes reach this one, a description of a client's endpoint;
-            empty for nowhere.
+        :param advertised: where other nodes reach this one, ``host:port``; empty for nowhere.
         """
         self._advertised = advertised
         self._factory = factory
@@ -92,7 +91,7 @@ class Health:
             registry=registry,
             registryReason=reason,
             version=_version(),
-            endpoint=self._advertised,
+            advertised=self._advertised,
             fingerprint=_fingerprintOf(factory.settings),
         )
 

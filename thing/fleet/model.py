@@ -241,8 +241,8 @@ class NodeRecord:
     registryReason: str = ""
     """Why it is away or impaired, in one line."""
     version: str = ""
-    endpoint: str = ""
-    """Where other nodes reach it, a description of a client's endpoint; empty for nowhere."""
+    advertised: str = ""
+    """Where other nodes reach it, ``host:port``; empty for nowhere."""
     fingerprint: str = ""
     """Of the raw key that it shows; empty if it has none."""
 

@@ -25,6 +25,7 @@ _OPTION = re.compile(
 )
 
 _OPTIONS = ("name", "permit-reach")
+_RAW = (CredentialKind.ED25519,)
 
 
 @implementer(IAuthorizer)
@@ -86,28 +87,36 @@ class AuthorizedThings:
         """
         if identity.anonymous:
             return identity
-        key = identity.publicKey
-        line = self._lines.get(key) if identity.kind is CredentialKind.ED25519 else None
+        line = self.lineOf(identity)
         if line is None:
             raise NotAuthorized(
                 f"{identity.fingerprint} is not in {self.path}; "
-                f"to admit it, add the line: {formatPublicKey(key, 'NAME')}"
+                f"to admit it, add the line: {formatPublicKey(identity.publicKey, 'NAME')}"
             )
         purpose = Purpose.OPERATOR if line.permits else Purpose.THING
         return replace(identity, name=line.name, purpose=purpose, permits=line.permits)
 
+    def lineOf(self, identity: Identity) -> KeyLine | None:
+        """
+        Find what the file says of a key.
+
+        :param identity: what its owner has proved.
+        :return: what it says; None if the key is not there.
+        """
+        return self._lines.get(identity.publicKey) if identity.kind in _RAW else None
+
 
 @dataclass(frozen=True, slots=True)
-class _Line:
+class KeyLine:
     """What a line says of its key."""
 
     name: str | None
     permits: tuple[str, ...] = ()
 
 
-def _parse(path: str, content: bytes) -> dict[bytes, _Line]:
+def _parse(path: str, content: bytes) -> dict[bytes, KeyLine]:
     """What is said of the keys in a file, by raw key."""
-    lines: dict[bytes, _Line] = {}
+    lines: dict[bytes, KeyLine] = {}
     numbers: dict[bytes, int] = {}
     for number, text in textLines(path, content):
         try:
@@ -121,7 +130,7 @@ def _parse(path: str, content: bytes) -> dict[bytes, _Line]:
     return lines
 
 
-def _parseLine(text: str) -> tuple[bytes, _Line]:
+def _parseLine(text: str) -> tuple[bytes, KeyLine]:
     """The key in a line, and what is said of it."""
     options, text = ([], text) if KEY_TYPE.match(text) else _takeOptions(text)
     key = parsePublicKey(text)
@@ -130,7 +139,7 @@ def _parseLine(text: str) -> tuple[bytes, _Line]:
         raise CredentialError("the option name stands once")
     name = names[0] if names else "".join(re.split(r"[ \t]+", text, maxsplit=2)[2:])
     permits = tuple(checkPermit(value) for option, value in options if option == "permit-reach")
-    return key, _Line(checkName(name) or None, permits)
+    return key, KeyLine(checkName(name) or None, permits)
 
 
 def _takeOptions(text: str) -> tuple[list[tuple[str, str]], str]:

@@ -14,7 +14,7 @@ from typing import Any
 
 from thing.errors import CredentialError
 from thing.identity import CredentialKind
-from thing.trust import parts
+from thing.trust import makers
 from thing.trust.keywords import (
     Server,
     Where,
@@ -26,8 +26,10 @@ from thing.trust.keywords import (
 )
 from thing.trust.parts import (
     Admits,
+    AdmitsNodes,
     Announces,
     Binds,
+    Introduces,
     Shows,
     TrustKeyword,
     tableOf,
@@ -44,7 +46,7 @@ _IDENTITY = TrustKeyword(
     "identity",
     "FILE",
     "OpenSSH private key, Ed25519",
-    part=Shows(parts.identityKey),
+    part=Shows(makers.identityKey),
     reads=("passphraseFile",),
 )
 _OWN = (
@@ -53,14 +55,14 @@ _OWN = (
         "FILE",
         "the key's OpenSSH certificate",
         needs=("identity",),
-        part=Shows(parts.certifiedKey),
+        part=Shows(makers.certifiedKey),
         reads=("identity", "passphraseFile"),
     ),
     TrustKeyword(
         "certificate",
         "FILE",
         "X.509 certificates in PEM, the own one first",
-        part=Shows(parts.certificateChain),
+        part=Shows(makers.certificateChain),
         reads=("privateKey", "passphraseFile"),
     ),
     TrustKeyword(
@@ -77,7 +79,7 @@ _REVOKED = TrustKeyword(
     "revoked",
     "FILE",
     "what is revoked, as ``ssh-keygen -k`` has it",
-    part=Binds((*_RAW, *_CERTIFIED, *_X509), parts.unlessRevoked),
+    part=Binds((*_RAW, *_CERTIFIED, *_X509), makers.unlessRevoked),
     lines=True,
 )
 _REVOCATION_LISTS = TrustKeyword(
@@ -91,7 +93,7 @@ SERVER_KEYWORDS = tableOf(
         "nextIdentity",
         "FILE",
         "private key to come, announced to clients",
-        part=Announces(parts.identityKey),
+        part=Announces(makers.identityKey),
         reads=("passphraseFile",),
     ),
     TrustKeyword(
@@ -99,7 +101,7 @@ SERVER_KEYWORDS = tableOf(
         "FILE",
         "admit the keys in it, as in ``authorized_keys``",
         decides=True,
-        part=Admits(_RAW, parts.authorizedThings, note=parts.hasThings),
+        part=Admits(_RAW, makers.authorizedThings, note=makers.hasThings),
         lines=True,
     ),
     TrustKeyword(
@@ -107,7 +109,7 @@ SERVER_KEYWORDS = tableOf(
         "FILE",
         "admit who has an OpenSSH certificate of these",
         decides=True,
-        part=Admits(_CERTIFIED, parts.certifiedThings),
+        part=Admits(_CERTIFIED, makers.certifiedThings),
     ),
     TrustKeyword(
         "principals",
@@ -122,7 +124,7 @@ SERVER_KEYWORDS = tableOf(
         "FILE",
         "admit who has an X.509 certificate of these",
         decides=True,
-        part=Admits(_X509, parts.thingCertificates, note=parts.hasLists),
+        part=Admits(_X509, makers.thingCertificates, note=makers.hasLists),
         reads=("revocationLists",),
     ),
     _REVOCATION_LISTS,
@@ -131,7 +133,7 @@ SERVER_KEYWORDS = tableOf(
         "FILE",
         "admit who has a key in it, lines ``name:hex``",
         decides=True,
-        part=Admits(_PRESHARED, parts.presharedThings, note=parts.hasKeys),
+        part=Admits(_PRESHARED, makers.presharedThings, note=makers.hasKeys),
         lines=True,
     ),
     TrustKeyword(
@@ -140,7 +142,7 @@ SERVER_KEYWORDS = tableOf(
         "besides, admit clients without a key",
         yes,
         needs=("authorized", "authorities", "trustRoots", "presharedKeys"),
-        part=Admits(_NOBODY, parts.everybody),
+        part=Admits(_NOBODY, makers.everybody),
     ),
     TrustKeyword(
         "anyone",
@@ -149,7 +151,25 @@ SERVER_KEYWORDS = tableOf(
         yes,
         decides=True,
         excludes=("authorized", "authorities", "trustRoots", "presharedKeys", "anonymous"),
-        part=Admits((*_RAW, *_NOBODY), parts.everybody),
+        part=Admits((*_RAW, *_NOBODY), makers.everybody),
+    ),
+    TrustKeyword(
+        "nodes",
+        "FILE",
+        "other nodes: who has a key in it, for reaches",
+        needs=("identity",),
+        part=AdmitsNodes(),
+        lines=True,
+        where=Where.DAEMON,
+    ),
+    TrustKeyword(
+        "nodeIdentity",
+        "FILE",
+        "private key to show them, if it is another",
+        needs=("nodes",),
+        part=Introduces(makers.identityKey),
+        reads=("passphraseFile",),
+        where=Where.DAEMON,
     ),
     TrustKeyword("ticketKeys", "FILE", "keys of resumption tickets; made if missing"),
     TrustKeyword(
@@ -171,7 +191,7 @@ CLIENT_KEYWORDS = tableOf(
         "key shared with the server, a line ``name:hex``",
         decides=True,
         excludes=("certificate", "serverKey", "knownServers", "authorities", "trustRoots"),
-        part=Admits(_PRESHARED, parts.sharedKey, note=parts.showsKey),
+        part=Admits(_PRESHARED, makers.sharedKey, note=makers.showsKey),
     ),
     TrustKeyword(
         "serverKey",
@@ -180,14 +200,14 @@ CLIENT_KEYWORDS = tableOf(
         fingerprints,
         decides=True,
         excludes=("knownServers", "firstUse"),
-        part=Admits(_RAW, parts.pinnedServers),
+        part=Admits(_RAW, makers.pinnedServers),
     ),
     TrustKeyword(
         "knownServers",
         "FILE",
         "believe the keys in it, as in ``known_hosts``",
         decides=True,
-        part=Admits(_RAW, parts.knownServers, "host and port", note=parts.hasServers),
+        part=Admits(_RAW, makers.knownServers, "host and port", note=makers.hasServers),
     ),
     TrustKeyword(
         "firstUse",
@@ -201,15 +221,15 @@ CLIENT_KEYWORDS = tableOf(
         "FILE",
         "believe a server with an OpenSSH certificate of these",
         decides=True,
-        part=Admits(_CERTIFIED, parts.certifiedServers, "host"),
+        part=Admits(_CERTIFIED, makers.certifiedServers, "host"),
     ),
     _REVOKED,
     TrustKeyword(
         "trustRoots",
         "FILE",
-        f"believe a server with an X.509 certificate of these; or ``{parts.PLATFORM}``",
+        f"believe a server with an X.509 certificate of these; or ``{makers.PLATFORM}``",
         decides=True,
-        part=Admits(_X509, parts.serverCertificates, "host"),
+        part=Admits(_X509, makers.serverCertificates, "host"),
     ),
     _REVOCATION_LISTS,
     TrustKeyword(

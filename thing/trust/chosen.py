@@ -40,6 +40,9 @@ class ServerChoice:
     nextCredential: Credential | None
     """What it will use next."""
 
+    nodeCredential: Credential | None
+    """What it shows other nodes when it connects to them; None if it knows of none."""
+
     authorizer: ByKind
     """Whom to admit."""
 
@@ -86,6 +89,7 @@ class ServerChoice:
         return cls(
             credentials=tuple(built.credentials),
             nextCredential=built.nextCredential,
+            nodeCredential=_nodeCredential(built) if "nodes" in chosen else None,
             authorizer=ByKind(built.authorizers),
             authorizedThings=built.authorizedThings,
             presharedKeys=built.presharedKeys,
@@ -241,6 +245,12 @@ class ClientChoice:
             resumption=self.resumption,
             **others,
         )
+
+
+def _nodeCredential(built: Parts) -> Credential:
+    """What a server shows other nodes: the key of its own for that, or its raw key."""
+    raw = [each for each in built.credentials if each.kind is CredentialKind.ED25519]
+    return built.nodeCredential or raw[0]
 
 
 def _ticketKeys(chosen: Mapping[str, Any]) -> TicketKeys | None:

@@ -32,6 +32,7 @@ class LiveTrust:
     On any error all stays as it was, and the log says why. What is not wrong enough for that, such
     as a list of revoked certificates whose time is over, it says once.
 
+    :ivar choice: what the files come to now.
     :ivar followers: told each new choice. A follower puts it to use, and gives a Deferred that
         fires with how many sessions were asked to leave for it; what it raises is such an error.
     """
@@ -50,7 +51,7 @@ class LiveTrust:
         :param wallClock: tells the time, seconds since 1970.
         """
         self.followers: list[Callable[[ServerChoice], Deferred[int]]] = []
-        self._choice = choice
+        self.choice = choice
         self._wallClock = wallClock
         self._begins = choice.nextBegin(self._now())
         self._said: list[str] = []
@@ -87,12 +88,12 @@ class LiveTrust:
         self._read = self._stamps()
         self._begins = None
         try:
-            choice = self._choice.again()
+            choice = self.choice.again()
             reviews = [follow(choice) for follow in self.followers]
         except Exception as error:
             self._log.error("Not reloaded, all stays as it was: {reason}", reason=_reasonOf(error))
             return succeed(0)
-        self._choice = choice
+        self.choice = choice
         self._begins = choice.nextBegin(self._now())
         following = choice.nextCredential
         self._log.info(
@@ -104,24 +105,24 @@ class LiveTrust:
         return gatherResults(reviews).addCallback(sum)
 
     def _stamps(self) -> list[Stamp]:
-        return list(map(stampOf, self._choice.files, self._read))
+        return list(map(stampOf, self.choice.files, self._read))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._wallClock(), timezone.utc)
 
     def _sayTroubles(self) -> None:
         """Say what is wrong, each thing once as long as it lasts."""
-        before, self._said = self._said, self._choice.troubles(self._now())
+        before, self._said = self._said, self.choice.troubles(self._now())
         for trouble in self._said:
             if trouble not in before:
                 self._log.error("{trouble}", trouble=trouble)
 
     def sayUnreadable(self) -> None:
         """Say, once the process has the rights that it will have, what it cannot follow."""
-        for line in unreadable(self._choice.files):
+        for line in unreadable(self.choice.files):
             self._log.warn("{line}", line=line)
-        if self._choice.tickets is not None:
-            self._choice.tickets.sayUnwritable()
+        if self.choice.tickets is not None:
+            self.choice.tickets.sayUnwritable()
 
 
 def fingerprintOf(credential: Credential) -> str:

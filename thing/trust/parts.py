@@ -2,12 +2,12 @@
 What the keywords of trust build: each its own part of a server's or a client's choice.
 
 Which keywords there are, and what goes together, is in the tables of :mod:`thing.trust.choice`;
-how a file is read and a peer judged, in the module of each kind of credential.
+what each makes of its value, in :mod:`thing.trust.makers`; how a file is read and a peer judged,
+in the module of each kind of credential.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -16,22 +16,17 @@ from thing.core.credentials import Credential
 from thing.core.messages import Role
 from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind
-from thing.trust.authorized import Anyone, AuthorizedThings
+from thing.trust.authorized import AuthorizedThings
 from thing.trust.files import EMPTY_LINE, MAX_FILE, Stamp, readFile, saysNothing, stampOf
 from thing.trust.interfaces import IRevocations
-from thing.trust.keys import IdentityKey, readPassphrase
+from thing.trust.keys import readPassphrase
 from thing.trust.keywords import Keyword
-from thing.trust.preshared import PresharedKey, PresharedKeys, PresharedServer, PresharedThings
-from thing.trust.revocation import RevokedKeys
-from thing.trust.servers import KnownServers, PinnedServers
-from thing.trust.sshcertificates import CertifiedKey, CertifiedServers, CertifiedThings
+from thing.trust.nodes import NodesFirst
+from thing.trust.servers import KnownServers
 from thing.trust.unrevoked import Unrevoked
 
 if TYPE_CHECKING:  # It takes long to import.
     from thing.trust.crls import RevocationLists
-
-PLATFORM = "platform"
-"""What stands for the roots that the operating system comes with."""
 
 Ask = Callable[[str], bytes]
 """Asks somebody for a passphrase, with a prompt."""
@@ -86,6 +81,9 @@ class Parts:
 
     nextCredential: Credential | None = None
     """What a server will authenticate with next."""
+
+    nodeCredential: Credential | None = None
+    """What a server shows other nodes when it connects to them."""
 
     authorizers: dict[CredentialKind, Any] = field(default_factory=dict)
     """Who decides about a peer, by the kind of its credential."""
@@ -236,6 +234,22 @@ class Announces:
 
 
 @dataclass(frozen=True, slots=True)
+class Introduces:
+    """A credential that a server shows when it is the client of another node."""
+
+    load: Callable[[Any, Parts], Credential]
+    """Makes it of the keyword's value."""
+
+    def make(self, value: Any, parts: Parts) -> Credential:
+        """Load it."""
+        return self.load(value, parts)
+
+    def build(self, made: Credential, parts: Parts) -> None:
+        """Show it to other nodes."""
+        parts.nodeCredential = made
+
+
+@dataclass(frozen=True, slots=True)
 class Admits:
     """An authorizer for some kinds of credential."""
 
@@ -260,6 +274,20 @@ class Admits:
         parts.authorizers |= dict.fromkeys(self.kinds, made)
         if self.note is not None:
             self.note(made, parts)
+
+
+@dataclass(frozen=True, slots=True)
+class AdmitsNodes:
+    """Other nodes with raw keys, before anybody is asked who decides about such keys."""
+
+    def make(self, value: Any, parts: Parts) -> AuthorizedThings:
+        """Read their file."""
+        return AuthorizedThings(value)
+
+    def build(self, made: AuthorizedThings, parts: Parts) -> None:
+        """Let nodes be admitted as such."""
+        kind = CredentialKind.ED25519
+        parts.authorizers[kind] = NodesFirst(made, parts.authorizers.get(kind))
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,118 +351,3 @@ def tableOf(*keywords: TrustKeyword) -> tuple[TrustKeyword, ...]:
         replace(each, needs=admitting(each.part.kinds)) if isinstance(each.part, Binds) else each
         for each in keywords
     )
-
-
-# What each keyword makes of its value, beside the others that were chosen (``parts.chosen``); each
-# raises CredentialError if a file is of no use. The tables name them.
-
-
-def identityKey(path: str, parts: Parts) -> IdentityKey:
-    """A key by itself."""
-    return parts.unlocked(path, functools.partial(IdentityKey.load, path))
-
-
-def certifiedKey(path: str, parts: Parts) -> CertifiedKey:
-    """The same with an OpenSSH certificate, of the kind that our role shows."""
-    identity = parts.chosen["identity"]
-    certified = parts.unlocked(identity, functools.partial(CertifiedKey.load, identity, path))
-    if certified.isHost is not (parts.role is Role.SERVER):
-        due = "host" if parts.role is Role.SERVER else "user"
-        raise CredentialError(f"{path}: a {due} certificate is due here, not the other kind")
-    return certified
-
-
-def certificateChain(path: str, parts: Parts) -> Credential:
-    """X.509 certificates and their key."""
-    from thing.trust.certificates import CertificateChain  # It takes long to import.
-
-    key = parts.chosen.get("privateKey")
-    return parts.unlocked(key or path, functools.partial(CertificateChain.load, path, key))
-
-
-def sharedKey(path: str, parts: Parts) -> PresharedServer:
-    """Who believes the server that has our pre-shared key."""
-    return PresharedServer(PresharedKey.load(path))
-
-
-def showsKey(made: PresharedServer, parts: Parts) -> None:
-    """A pre-shared key is what to show, too."""
-    parts.credentials.append(made.key)
-
-
-def everybody(_: bool, parts: Parts) -> Anyone:
-    """Who admits whoever comes."""
-    return Anyone()
-
-
-def authorizedThings(path: str, parts: Parts) -> AuthorizedThings:
-    """Who admits the keys in a file."""
-    return AuthorizedThings(path)
-
-
-def hasThings(made: AuthorizedThings, parts: Parts) -> None:
-    """They can be counted."""
-    parts.authorizedThings = made
-
-
-def certifiedThings(path: str, parts: Parts) -> CertifiedThings:
-    """Who admits things by OpenSSH certificates."""
-    return CertifiedThings(path, principals=parts.chosen.get("principals"))
-
-
-def thingCertificates(path: str, parts: Parts) -> Any:
-    """Who admits things by X.509 certificates."""
-    from thing.trust.certificates import ThingCertificates  # It takes long to import.
-
-    before = parts.before.get("trustRoots")
-    return ThingCertificates(
-        path, parts.chosen.get("revocationLists"), before=before.value if before else None
-    )
-
-
-def hasLists(made: Any, parts: Parts) -> None:
-    """Lists of revoked certificates have their times."""
-    parts.revocationLists = made.authorities.lists
-
-
-def presharedThings(path: str, parts: Parts) -> PresharedThings:
-    """Who admits things by pre-shared keys."""
-    return PresharedThings(PresharedKeys(path))
-
-
-def hasKeys(made: PresharedThings, parts: Parts) -> None:
-    """The handshake needs the keys."""
-    parts.presharedKeys = made.keys
-
-
-def pinnedServers(fingerprints: tuple[str, ...], parts: Parts) -> PinnedServers:
-    """Who believes servers with these keys."""
-    return PinnedServers(fingerprints)
-
-
-def knownServers(path: str, parts: Parts) -> KnownServers:
-    """Who believes the servers in a file, or at first use any."""
-    return KnownServers(path, parts.host, parts.port, "firstUse" in parts.chosen)
-
-
-def hasServers(made: KnownServers, parts: Parts) -> None:
-    """A command shows what it has learned."""
-    parts.knownServers = made
-
-
-def certifiedServers(path: str, parts: Parts) -> CertifiedServers:
-    """Who believes servers by OpenSSH certificates."""
-    return CertifiedServers(path, parts.host, port=parts.port or None)
-
-
-def serverCertificates(path: str, parts: Parts) -> Any:
-    """Who believes servers by X.509 certificates."""
-    from thing.trust.certificates import ServerCertificates  # It takes long to import.
-
-    roots = None if path == PLATFORM else path
-    return ServerCertificates(roots, parts.host, parts.chosen.get("revocationLists"))
-
-
-def unlessRevoked(path: str) -> Callable[[Any], Unrevoked]:
-    """What refuses whatever a file revokes, before or after somebody else decides."""
-    return functools.partial(Unrevoked, revoked=RevokedKeys(path))

@@ -150,13 +150,13 @@ class SharedTests(FleetCase):
 
     async def test_advertised(self) -> None:
         """Each node tells where every other is reached, and by which key it is known."""
-        first = await self.node("a", advertised="tcp:a.example:9000")
+        first = await self.node("a", advertised="a.example:9000")
         second = await self.node("b")
         await self.connected(first, second)
         keys = [fingerprintOf(node.factory.settings.credential) for node in (first, second)]
-        expected = {"a": ("tcp:a.example:9000", keys[0]), "b": ("", keys[1])}
+        expected = {"a": ("a.example:9000", keys[0]), "b": ("", keys[1])}
         for node in (first, second):
-            told = {r.node: (r.endpoint, r.fingerprint) for r in await node.presence.nodes()}
+            told = {r.node: (r.advertised, r.fingerprint) for r in await node.presence.nodes()}
             self.assertEqual(told, expected)
 
     async def test_askedAll(self) -> None:

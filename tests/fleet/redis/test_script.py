@@ -137,7 +137,7 @@ class Registry:
         """A lease is renewed."""
         record = '{"since":1,"lastSeen":2,"status":"up","sessions":0,"handshakes":0,"completed":0,'
         record += '"terminations":{},"minutes":[],"loopLag":0,"registry":"x",'
-        record += '"registryReason":"","version":"","endpoint":"","fingerprint":""}'
+        record += '"registryReason":"","version":"","advertised":"","fingerprint":""}'
         renew = Renew(node=node, process=process, lease=lease, record=record, first=first)
         return self.run(renew)[0]
 

@@ -247,9 +247,9 @@ SCHEMAS: Json = {
                 "description": "Why it is impaired or away, in one line.",
             },
             "version": TEXT,
-            "endpoint": {
+            "advertised": {
                 "type": "string",
-                "description": "Where other nodes reach it; empty for nowhere.",
+                "description": "Where other nodes reach it, host:port; empty for nowhere.",
             },
             "fingerprint": {"type": "string", "description": "Of the raw key that it shows."},
         },

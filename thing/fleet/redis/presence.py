@@ -93,8 +93,7 @@ class RedisPresence(Service):
         :param wallClock: tells the time of day until the registry does, seconds.
         :param lease: for how long the node counts as alive after it last said so, seconds.
         :param bounds: how much the registry keeps; all nodes should have the same.
-        :param advertised: where other nodes reach this one, a description of a client's endpoint;
-            empty for nowhere.
+        :param advertised: where other nodes reach this one, ``host:port``; empty for nowhere.
         """
         self.node = node
         self.feed = Feed(wallClock())

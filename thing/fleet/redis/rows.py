@@ -157,7 +157,7 @@ def _node(name: Any, text: Any, alive: bool) -> NodeRecord | None:
             registry=_string(said["registry"]) if alive else "away",
             registryReason=_string(said["registryReason"]) if alive else "",
             version=_string(said["version"]),
-            endpoint=_string(said["endpoint"]) if alive else "",
+            advertised=_string(said["advertised"]) if alive else "",
             fingerprint=_string(said["fingerprint"]),
         )
     except MALFORMED:
