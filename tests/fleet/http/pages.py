@@ -29,6 +29,7 @@ from thing.fleet import (
 )
 from thing.fleet.http import StatusSite
 from thing.fleet.http.guard import FileToken
+from thing.fleet.http.invitations import Inviter
 
 LONG = 600.0
 """A TTL with which no thing is late, however slow the machine is, seconds."""
@@ -189,6 +190,7 @@ class PageCase(TestCase):
 
     timeout = 240
     skip = MISSING or None
+    inviter: Inviter | None = None
 
     async def setUp(self) -> None:
         self.browser = Browser(reactor)
@@ -206,7 +208,7 @@ class PageCase(TestCase):
         self.things = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(self.things.stopListening)
         self.addCleanup(lambda: [one.abort() for one in list(factory.sessions)])
-        site = StatusSite(presence, self.token, reactor=reactor)
+        site = StatusSite(presence, self.token, reactor=reactor, inviter=self.inviter)
         self.http = await self.listen(port, site)
         self.site = site
         self.addCleanup(site.close)

@@ -1,19 +1,16 @@
-"""The page's invitations in a headless browser, with a server that makes them up."""
+"""The page's invitations in a headless browser, with real ones in a file."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
 
 from selenium.webdriver.common.keys import Keys
+from twisted.internet import reactor
 
 from tests.fleet.http.pages import CONTRASTS, PageCase
-from thing.fleet.http.answers import Answer, Problem, jsonAnswer
-from thing.fleet.http.routes import Call, Route
-
-SECRET = "AQIDBAUGBwg-" + "s3cr_t" * 20
-COMMAND = f"thing join {SECRET}"
-FINGERPRINT = "SHA256:" + "a" * 43
+from tests.fleet.inviter import MadeUpInviter
+from thing.identity import fingerprint
+from thing.trust.jointoken import JoinToken
 
 WHEREABOUTS = """
 const fields = [...document.querySelectorAll('input, textarea')].map(one => one.value);
@@ -25,74 +22,23 @@ return [document.documentElement.outerHTML, location.href, document.cookie,
 """All in which a browser could keep something of a page."""
 
 
-class Invitations:
-    """
-    Makes invitations up.
-
-    :ivar known: what is told of each, by id.
-    :ivar asked: what was asked, in order.
-    """
-
-    def __init__(self) -> None:
-        self.known: dict[str, dict[str, Any]] = {}
-        self.asked: list[Any] = []
-
-    def add(self, name: str, **changes: Any) -> str:
-        """An invitation that was made elsewhere; its id."""
-        id = f"{len(self.known) + 1:016x}"
-        self.known[id] = {
-            "id": id,
-            "name": name,
-            "servers": ["localhost:1"],
-            "state": "open",
-            "expires": time.time() + 3600,
-            "confirm": False,
-            "replace": False,
-            "fingerprint": None,
-            **changes,
-        }
-        return id
-
-    async def _list(self, call: Call) -> Answer:
-        return jsonAnswer({"invitations": list(self.known.values())})
-
-    async def _make(self, call: Call) -> Answer:
-        wish = call.object()
-        self.asked.append(dict(wish))
-        if wish["name"] == "taken":
-            raise Problem(409, "The name is taken.")
-        expires = time.time() + wish.pop("expires")
-        id = self.add(**wish, expires=expires)
-        told = {"id": id, "name": wish["name"], "token": SECRET, "command": COMMAND}
-        return jsonAnswer({**told, "expires": expires, "qr": ["101", "010", "111"]}, 201)
-
-    async def _withdraw(self, call: Call) -> Answer:
-        self.asked.append(("withdraw", call.id))
-        del self.known[call.id]
-        return jsonAnswer({}, 202)
-
-    async def _confirm(self, call: Call) -> Answer:
-        self.asked.append(("confirm", call.id, call.object()))
-        self.known[call.id]["state"] = "used"
-        return jsonAnswer({})
-
-    def routes(self) -> dict[str, Route]:
-        """What answers each path."""
-        return {
-            "/invitations": Route({b"GET": self._list, b"POST": self._make}),
-            "/invitations/{id}": Route({b"DELETE": self._withdraw}),
-            "/invitations/{id}/confirmation": Route({b"POST": self._confirm}),
-        }
+RAW_KEY = bytes(32)
+FINGERPRINT = fingerprint(RAW_KEY)
 
 
 class InviteTests(PageCase):
     """The dialog of the invitations."""
 
-    async def serve(self, kind: type[Any], port: int = 0) -> Any:
-        presence = await super().serve(kind, port)
-        self.invitations = Invitations()
-        self.site.api.routes.known.update(self.invitations.routes())
-        return presence
+    async def setUp(self) -> None:
+        self.inviter = self.invitations = MadeUpInviter(self.mktemp(), time.time, reactor)
+        self.invitations.taken.add("taken")
+        await super().setUp()
+
+    async def claimed(self, name: str, **choices: bool) -> str:
+        """An invitation that a key has come with; its id."""
+        made = await self.invitations.make(name, **choices)
+        await self.invitations.claim(made.id, RAW_KEY)
+        return made.id
 
     async def openDialog(self, focus: str = "invite-name") -> None:
         """Open the page and the dialog."""
@@ -106,6 +52,11 @@ class InviteTests(PageCase):
         """Click on the only element like this."""
         click = "document.querySelector(arguments[0]).click()"
         await self.browser.run(click, selector)
+
+    async def command(self) -> str:
+        """The command that is shown."""
+        command: str = await self.browser.run("return seen.text('invited-command')")
+        return command
 
     async def invite(self, name: str) -> None:
         """Have an invitation made, with the keyboard alone."""
@@ -125,18 +76,15 @@ class InviteTests(PageCase):
         await self.invite(" lamp ")
         await self.untilFocus("invited-title")
         await self.untilText("invited-title", "Run this on lamp")
-        self.assertEqual(await self.browser.run("return seen.text('invited-command')"), COMMAND)
+        word, command, token = (await self.command()).split(" ")
+        self.assertEqual((word, command), ("thing", "join"))
+        self.assertEqual(JoinToken.parse(token).servers, ("a.example:1", "b.example:2"))
         code = "return document.querySelector('#invited-code path').getAttribute('d')"
-        self.assertTrue((await self.browser.run(code)).startswith("M0 0h1v1h-1zM2 0h1"))
-        await self.untilText("invitations", "lamp" + "open for 59 min, with your yes")
-        expected = {
-            "name": "lamp",
-            "servers": ["a.example:1", "b.example:2"],
-            "expires": 3600,
-            "confirm": True,
-            "replace": False,
-        }
-        self.assertEqual(self.invitations.asked, [expected])
+        finder = "M0 0h7v1h-7z"  # The first row of the mark in the corner of every code.
+        self.assertTrue((await self.browser.run(code)).startswith(finder))
+        await self.untilText("invitations", "lampopen for 59 min, with your yes")
+        (made,) = self.invitations.list()
+        self.assertEqual((made.name, made.confirm, made.replace), ("lamp", True, False))
         self.assertEqual(await self.browser.complaints(), [])
 
     async def test_secretGoes(self) -> None:
@@ -149,13 +97,15 @@ class InviteTests(PageCase):
         for name, script in leaving.items():
             await self.openDialog()
             await self.invite("lamp")
-            await self.untilText("invited-command", COMMAND)
+            await self.untilFocus("invited-title")
+            secret = (await self.command()).partition(" join ")[2]
+            self.assertIn(secret, await self.browser.run(WHEREABOUTS))
             if script:
                 await self.browser.run(script)
             else:
                 await self.browser.press(Keys.ESCAPE)
             await self.browser.until("return seen.hides('invited')")
-            self.assertNotIn("s3cr_t", await self.browser.run(WHEREABOUTS), name)
+            self.assertNotIn(secret, await self.browser.run(WHEREABOUTS), name)
             code = "return document.querySelector('#invited-code').childNodes.length"
             self.assertEqual(await self.browser.run(code), 0)
         self.assertEqual(await self.browser.complaints(), [])
@@ -163,19 +113,21 @@ class InviteTests(PageCase):
     async def test_used(self) -> None:
         """An invitation that somebody has used is shown no more; the list says by which key."""
         await self.inviteLamp()
-        (id,) = self.invitations.known
-        self.invitations.known[id].update(state="used", fingerprint=FINGERPRINT)
+        secret = await self.command()
+        (made,) = self.invitations.list()
+        await self.invitations.claim(made.id, RAW_KEY)
+        await self.invitations.use(made.id, RAW_KEY)
         await self.browser.until("return seen.hides('invited')")
         await self.untilFocus("invitations-title")
         await self.untilText("invitations", "has joined")
         await self.untilText("invitations", FINGERPRINT)
-        self.assertNotIn("s3cr_t", await self.browser.run(WHEREABOUTS))
+        self.assertNotIn(secret, await self.browser.run(WHEREABOUTS))
 
     async def test_refused(self) -> None:
         """Why there is no invitation is told, and what was typed stays."""
         await self.openDialog()
         await self.invite("taken")
-        await self.untilText("invite-answer", "The name is taken.")
+        await self.untilText("invite-answer", "A thing has the name 'taken' already.")
         name = "return document.querySelector('#invite-name').value"
         self.assertEqual(await self.browser.run(name), "taken")
         self.assertTrue(await self.browser.run("return seen.hides('invited')"))
@@ -183,7 +135,7 @@ class InviteTests(PageCase):
     async def test_confirm(self) -> None:
         """A key that waits is announced; it is admitted by the fingerprint that is shown."""
         await self.open()
-        id = self.invitations.add("lamp", state="waiting", fingerprint=FINGERPRINT)
+        id = await self.claimed("lamp", confirm=True)
         await self.untilText("invite", "Invite (1 waiting)")
         await self.untilText("spoken", "1 invited key waiting for your yes")
         await self.click("#invite")
@@ -193,15 +145,15 @@ class InviteTests(PageCase):
         await self.untilFocus("Yes, admit lamp")
         await self.browser.press(Keys.ENTER)
         await self.untilText("invitations-answer", "The key is admitted.")
-        asked = ("confirm", id, {"fingerprint": FINGERPRINT})
-        self.assertEqual(self.invitations.asked, [asked])
+        await self.untilText("invitations", "a key is about to join")
+        await self.invitations.use(id, RAW_KEY)  # Only what was said yes to can be.
         await self.untilText("invitations", "has joined")
         await self.browser.until("return seen.text('invite') === 'Invite'")
 
     async def test_withdraw(self) -> None:
         """An invitation is withdrawn, and a key that waits is turned away by the same."""
-        waits = self.invitations.add("door", state="waiting", fingerprint=FINGERPRINT)
-        opened = self.invitations.add("lamp")
+        await self.claimed("door", confirm=True)
+        await self.invitations.make("lamp")
         await self.openDialog("invitations-title")
         await self.browser.press(Keys.TAB, Keys.TAB)
         await self.untilFocus("No, turn away door")
@@ -212,11 +164,12 @@ class InviteTests(PageCase):
         await self.untilFocus("Withdraw lamp")
         await self.browser.press(Keys.ENTER)
         await self.browser.until("return !seen.hides('no-invitation')")
-        self.assertEqual(self.invitations.asked, [("withdraw", waits), ("withdraw", opened)])
+        self.assertEqual(self.invitations.list(), [])
 
     async def test_copy(self) -> None:
         """The command is copied, or selected where the browser lets no page copy."""
         await self.inviteLamp()
+        command = await self.command()
         take = """
             Object.defineProperty(navigator, 'clipboard',
                 {value: {writeText: (text) => { window.copied = text; }}, configurable: true});
@@ -224,20 +177,22 @@ class InviteTests(PageCase):
         await self.browser.run(take)
         await self.click("#invited-copy")
         await self.untilText("invited-copied", "Copied.")
-        self.assertEqual(await self.browser.run("return window.copied"), COMMAND)
+        self.assertEqual(await self.browser.run("return window.copied"), command)
         refuse = "Object.defineProperty(navigator, 'clipboard', {value: undefined})"
         await self.browser.run(refuse)
         await self.click("#invited-copy")
         await self.untilText("invited-copied", "It is selected")
-        self.assertEqual(await self.browser.run("return String(getSelection())"), COMMAND)
+        self.assertEqual(await self.browser.run("return String(getSelection())"), command)
 
     async def test_hostileNames(self) -> None:
-        """Whatever is in a name or a fingerprint, it is text."""
-        for name in ("<img src=x onerror=alert(1)>", "gpj.\u202eexe", " "):
-            self.invitations.add(name, state="waiting", fingerprint=f"{name}!")
+        """Whatever is in a name, it is text."""
+        name = "<img src=x onerror=alert(1)>"
+        await self.claimed(name, confirm=True)
         await self.openDialog("invitations-title")
-        await self.untilText("invitations", "<img src=x onerror=alert(1)>!")
-        await self.untilText("invitations", "gpj.⟨U+202E⟩exe!")
+        await self.untilText("invitations", name)
+        await self.browser.run("document.querySelector('#invite-name').focus()")
+        await self.invite(name)
+        await self.untilText("invited-title", name)
         self.assertEqual(await self.browser.run("return document.images.length"), 0)
         self.assertEqual(await self.browser.complaints(), [])
 
@@ -254,15 +209,15 @@ class InviteTests(PageCase):
 
     async def test_look(self) -> None:
         """Its text stands out from its ground, and it fits on a telephone."""
-        for state in ("waiting", "claimed", "used"):
-            self.invitations.add(f"a-lamp-with-quite-a-long-name-{state}", state=state)
-        self.invitations.add("old", expires=time.time() - 1)
+        for name in ("waiting", "claimed"):
+            await self.claimed(f"a-lamp-with-quite-a-long-name-{name}", confirm=name == "waiting")
+        used = await self.claimed("a-lamp-with-quite-a-long-name-used")
+        await self.invitations.use(used, RAW_KEY)
         await self.openDialog("invitations-title")
         await self.invite("taken")
         await self.browser.run("document.querySelector('#invite-name').focus()")
         await self.invite("lamp")
         await self.untilFocus("invited-title")
-        await self.untilText("invitations", "ran out")
         for scheme in ("light", "dark"):
             await self.browser.emulate(scheme=scheme)
             self.assertEqual((await self.browser.run(CONTRASTS))["poor"], [], scheme)

@@ -7,13 +7,13 @@ import {inOrder, isOpen, isPending, isWaiting, pathOfCode, told, wishOf}
   from '../../../thing/fleet/page/invitations.mjs';
 
 const invitation = (changes = {}) => ({id: '0123456789abcdef', name: 'lamp',
-  servers: ['localhost:1'], state: 'open', expires: 4600, confirm: false, replace: false,
-  fingerprint: null, ...changes});
+  state: 'open', expires: 4600, confirm: false, replace: false,
+  fingerprint: '', ...changes});
 
 test('what was typed is asked for: the name, each server, and for how many seconds', () => {
   assert.deepEqual(wishOf({name: ' lamp 1 ', servers: ' a.example:1, [2001:db8::1]:2\nb:3 ',
-    expires: '3600', confirm: true, replace: false}),
-  {name: 'lamp 1', servers: ['a.example:1', '[2001:db8::1]:2', 'b:3'], expires: 3600,
+    lifetime: '3600', confirm: true, replace: false}),
+  {name: 'lamp 1', servers: ['a.example:1', '[2001:db8::1]:2', 'b:3'], lifetime: 3600,
     confirm: true, replace: false});
 });
 

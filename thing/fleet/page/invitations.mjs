@@ -4,8 +4,8 @@
 import {duration, visible} from './text.mjs';
 
 // What to ask for, by what was typed; servers stand apart by spaces, commas or lines.
-export const wishOf = ({name, servers, expires, confirm, replace}) => ({name: name.trim(),
-  servers: servers.split(/[\s,]+/).filter(Boolean), expires: Number(expires), confirm, replace});
+export const wishOf = ({name, servers, lifetime, confirm, replace}) => ({name: name.trim(),
+  servers: servers.split(/[\s,]+/).filter(Boolean), lifetime: Number(lifetime), confirm, replace});
 
 // Symbol and words by state.
 const STATES = new Map([

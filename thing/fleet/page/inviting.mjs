@@ -77,7 +77,7 @@ class Item {
       this.status.dataset.shown = words;
       this.status.replaceChildren(icon(symbol), words);
     }
-    setText(this.key, visible(invitation.fingerprint ?? ''));
+    setText(this.key, visible(invitation.fingerprint));
     this.fingerprint = invitation.fingerprint;
     this.key.hidden = !invitation.fingerprint;
     this.question.hidden = !isWaiting(invitation);
@@ -126,7 +126,7 @@ function remove(id, element) {
 function invite(event) {
   event.preventDefault();
   const wish = wishOf({name: $('invite-name').value, servers: $('invite-servers').value,
-    expires: $('invite-expires').value, confirm: $('invite-confirm').checked,
+    lifetime: $('invite-lifetime').value, confirm: $('invite-confirm').checked,
     replace: $('invite-replace').checked});
   act($('invite-form').querySelector('.main'), 'invite-answer', 'Asking the server', async () => {
     const {answer} = await post('invitations', wish);
@@ -145,6 +145,7 @@ function show({id, name, command, qr}) {
   const size = qr.length + 2 * QUIET;
   setAttribute($('invited-code'), 'viewBox', `${-QUIET} ${-QUIET} ${size} ${size}`);
   $('invited-code').replaceChildren(draw('path', {d: pathOfCode(qr)}));
+  $('invited-code').toggleAttribute('hidden', !qr.length); // Of a token too long for cameras.
   $('invited').hidden = false;
   $('invite-form').hidden = true;
   $('invited-title').focus();
