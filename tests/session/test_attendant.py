@@ -26,13 +26,15 @@ class Desk:
     Admits everybody for one purpose.
 
     :ivar purpose: the purpose.
+    :ivar permits: what everybody may reach.
     """
 
     def __init__(self, purpose: Purpose = Purpose.OPERATOR) -> None:
         self.purpose = purpose
+        self.permits: tuple[str, ...] = ()
 
     def authorize(self, identity: Identity) -> Identity:
-        return replace(identity, name="olga", purpose=self.purpose)
+        return replace(identity, name="olga", purpose=self.purpose, permits=self.permits)
 
 
 class Attending(Attendant):
@@ -156,6 +158,17 @@ class AttendantTests(PairCase):
         pair.advance(1)
         self.assertIsNotNone(pair.client.termination)
         self.assertEqual(pair.client.end.cause, Cause.GOODBYE)
+
+    def test_readmitted(self) -> None:
+        """Who may stay is told of with what it is admitted as now; of things nobody is told."""
+        pair = self.operator()
+        told: list[Identity] = []
+        self.made[0].readmitted = told.append  # type: ignore[method-assign]
+        self.desk.permits = ("lamp:ssh",)
+        Review(pair.server.factory).run()
+        pair.advance(1)
+        self.assertEqual([each.permits for each in told], [("lamp:ssh",)])
+        self.assertIsNone(pair.server.termination)
 
     def test_failing(self) -> None:
         """An attendant that fails is logged, and the program is told the end all the same."""

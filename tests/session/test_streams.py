@@ -252,6 +252,18 @@ class OpeningTests(StreamCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertIsNone(pair.server.termination)
 
+    def test_refusedAsFailed(self) -> None:
+        """A program that refuses as failed has said so: no traceback tells of it."""
+        pair = self.pair().up()
+
+        def refuse(label: str) -> None:
+            raise StreamRefused(StopCode.FAILED)
+
+        pair.server.streamRequested = refuse  # type: ignore[method-assign]
+        (refused,) = self.connected(pair, "x", self.maker())
+        self.assertEqual(refused.code, StopCode.FAILED)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
     def test_givenUp(self) -> None:
         """To cancel the connecting gives the stream up, on both sides."""
         later: Deferred[Any] = Deferred()
@@ -705,6 +717,35 @@ class EndTests(StreamCase):
         self.assertGreater(len(server.data), 0)
         self.assertEqual(server.reason.code, StopCode.TIMED_OUT)
         self.assertIsNone(pair.client.termination)
+
+    def test_endedInItsTime(self) -> None:
+        """What both sides have ended waits for as long as its reader has paused, and arrives."""
+        pair = self.pair(client=freshClient(closeTimeout=5.0)).up()
+        _, client, server = self.stream(HalfTalk, pair=pair)
+        server.call("loseWriteConnection")
+        pair.advance(1)
+        server.call("pauseProducing")
+        client.call("write", bytes(100_000))
+        client.call("loseWriteConnection")
+        pair.advance(60)
+        client.call("loseConnection")  # Nothing is left to be closed.
+        pair.advance(60)
+        self.assertIsNone(client.reason)
+        self.assertEqual(client.halves, ["read", "write"])
+        server.call("resumeProducing")
+        pair.advance(1)
+        self.assertEqual(len(server.data), 100_000)
+        for side in (client, server):
+            self.assertIsInstance(side.reason, ConnectionDone)
+
+    def test_abortedWithCode(self) -> None:
+        """Who aborts a stream may say why."""
+        for code in (StopCode.UNREACHABLE, 0x1234):
+            pair, client, server = self.stream()
+            client.call("abortConnection", code)
+            pair.advance(1)
+            self.assertIsInstance(client.reason, ConnectionAborted)
+            self.assertEqual(server.reason.code, code)
 
     def test_slowButMoving(self) -> None:
         """A close that gets anywhere is waited for."""

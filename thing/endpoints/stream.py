@@ -154,6 +154,19 @@ class StreamProtocol(ThingProtocol):
         if self._carried is not None:
             self._carried.ended(self.wrapped)
 
+    def complete(self) -> None:
+        """Close the session: both halves of its main stream are closed."""
+        if self._carried is not None:
+            self._carried.loseConnection()
+
+    def cut(self, code: int) -> None:
+        """
+        Abort the session.
+
+        :param code: is for other streams.
+        """
+        self.abort()
+
     def written(self) -> None:
         """Note that the application wrote something: whatever comes in has it sent first."""
 

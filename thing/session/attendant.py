@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.internet.interfaces import IProtocolFactory
 
+from thing.identity import Identity
 from thing.session.callbacks import SessionCallbacks
 from thing.session.interfaces import IStreamServer
 
@@ -30,3 +31,10 @@ class Attendant(SessionCallbacks):
         """:param session: the session, which is up."""
         self.session = session
         self.served: dict[str, IProtocolFactory | IStreamServer] = {}
+
+    def readmitted(self, identity: Identity) -> None:
+        """
+        Note that the peer was judged again and may stay; what it is permitted may be another.
+
+        :param identity: the peer, as the authorizer knows it now.
+        """

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from thing.errors import StopCode
 from thing.events import Session
 from thing.identity import Identity
 from thing.session.interfaces import IThingTransport
@@ -54,8 +55,11 @@ class StreamCarrier(Carrier, Protocol):
     def resumeProducing(self) -> None:
         """Deliver data again."""
 
-    def abort(self) -> None:
-        """End the session at once."""
+    def cut(self, code: int) -> None:
+        """End the stream at once, and tell the peer why; with the main stream the session ends."""
+
+    def complete(self) -> None:
+        """Close what both sides have ended, however long the peer takes for the rest of it."""
 
     def logPrefix(self) -> str:
         """Name the protocol that the stream is carried for."""
@@ -242,11 +246,16 @@ class StreamTransport:
         if self.connected and not self.disconnecting:
             self.outflow.end()
 
-    def abortConnection(self) -> None:
-        """Close at once, whatever is not sent or received."""
+    def abortConnection(self, code: StopCode | int = StopCode.CANCELLED) -> None:
+        """
+        Close at once, whatever is not sent or received.
+
+        :param code: what the peer is told, in a stream beside the main one: a
+            :class:`~thing.errors.StopCode`, or one of the application's from 0x100 on.
+        """
         if self.connected:
             self.disconnecting = True
-            self._carrier.abort()
+            self._carrier.cut(code)
 
     def ended(self, protocol: Any) -> None:
         """
@@ -257,7 +266,7 @@ class StreamTransport:
         if IHalfCloseableProtocol.providedBy(protocol):
             self._carrier.guard(protocol.writeConnectionLost)
         if self._peerEnded:
-            self.loseConnection()
+            self._complete()
 
     def peerEnded(self, protocol: Any) -> None:
         """
@@ -268,9 +277,14 @@ class StreamTransport:
         self._peerEnded = True
         if IHalfCloseableProtocol.providedBy(protocol):
             self._carrier.guard(protocol.readConnectionLost)
-            if not self.outflow.ended:
-                return  # This half is still open.
-        self.loseConnection()
+            if self.outflow.ended:
+                self._complete()
+        else:
+            self.loseConnection()
+
+    def _complete(self) -> None:
+        if not self.disconnecting:
+            self._carrier.complete()
 
     def lost(self) -> None:
         """The stream is closed; its session calls this before the protocol is told."""

@@ -373,6 +373,15 @@ class ThingFactory(Factory):
             except Exception:
                 self.failures.log("An observer failed")
 
+    def readmit(self, session: ThingProtocol, identity: Identity) -> None:
+        """
+        Tell who attends to a session what its peer is admitted as now.
+
+        :param session: which.
+        :param identity: the peer, as the authorizer knows it now.
+        """
+        linkOf(session).readmit(identity)
+
     def loopLagged(self, seconds: float) -> None:
         """
         Note how late a timer came.

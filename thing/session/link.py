@@ -299,6 +299,15 @@ class Link(Generic[P]):
             now = self.factory.clock.seconds()
             self.driver.follow(self.core.goAway(EndReason.EXPIRED, now, LEAVE_GRACE))
 
+    def readmit(self, identity: Identity) -> None:
+        """
+        Tell an attendant that its peer was judged again.
+
+        :param identity: the peer, as the authorizer knows it now.
+        """
+        if isinstance(self.audience, Attendant):
+            self.driver.guard(self.audience.readmitted, identity)
+
     def cutOff(self, detail: str) -> None:
         """
         End the connection as a busy server, at once: the peer sees its stream end.

@@ -71,7 +71,7 @@ class RelayEnd(Protocol):
         if other is None:
             self.transport.loseConnection()
         elif other.ended:  # Now both directions have.
-            self._part()
+            self.part()
             self.finish()
             other.finish()
         else:
@@ -88,7 +88,7 @@ class RelayEnd(Protocol):
         :param reason: why the transport is closed.
         """
         self.lost = True
-        other = self._part()
+        other = self.part()
         if other is None:
             return
         if isinstance(reason.value, ConnectionDone):
@@ -96,8 +96,12 @@ class RelayEnd(Protocol):
         else:
             other.cut(reason)
 
-    def _part(self) -> RelayEnd | None:
-        """Let no more octets pass, and discard what comes; the other end, if there is one still."""
+    def part(self) -> RelayEnd | None:
+        """
+        Let no more octets pass, and discard what comes.
+
+        :return: the other end, if there is one still.
+        """
         other, self._other = self._other, None
         if other is not None:
             other._other = None
@@ -111,7 +115,11 @@ class RelayEnd(Protocol):
 
     def finish(self) -> None:
         """Close in order, after all that was passed on: both directions are over."""
-        self.transport.loseConnection()
+        if self.ended:
+            # The stream is over when all has gone out, and a peer that lives may take its time.
+            closeWriteSide(self.transport)
+        else:
+            self.transport.loseConnection()
 
     def cut(self, reason: Failure) -> None:
         """

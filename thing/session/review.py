@@ -85,6 +85,14 @@ class Sessions(Protocol):
         :return: fires with the identity and its name, or fails.
         """
 
+    def readmit(self, session: Any, identity: Identity) -> None:
+        """
+        Tell who attends to a session what its peer is admitted as now.
+
+        :param session: which.
+        :param identity: the peer, as the authorizer knows it now.
+        """
+
 
 class Review:
     """
@@ -137,6 +145,8 @@ class Review:
             self._end(session, EndReason.CLOSING, f"its name is {identity} now")
         elif identity.purpose is not before.purpose:
             self._end(session, EndReason.CLOSING, f"it is admitted as {identity.purpose.value} now")
+        else:
+            self._factory.readmit(session, identity)
 
     def _refused(self, session: Reviewed, failure: Failure) -> None:
         error: Any = failure.value

@@ -209,9 +209,19 @@ class CarriedStream:
         self._paused = False
         self._driver.follow(self._core.releaseStream(self.number, self._owner.clock.seconds()))
 
-    def abort(self) -> None:
-        """End both directions at once."""
-        self.stop(StopCode.CANCELLED)
+    def complete(self) -> None:
+        """Be over when all has gone out: the peer lives, and may pause for as long as it likes."""
+        assert self.transport is not None, "both halves were open"
+        self.transport.disconnecting = True
+        self._driver.follow(self._core.closeStream(self.number, self._owner.clock.seconds()))
+
+    def cut(self, code: int) -> None:
+        """
+        End both directions at once.
+
+        :param code: why.
+        """
+        self.stop(code)
         self._loseLater(ConnectionAborted())
 
     def _loseLater(self, reason: BaseException) -> None:

@@ -252,7 +252,7 @@ class SessionStreams:
         if event.stream not in self._deciding:
             return  # It was given up first.
         code = _codeOf(failure.value)
-        if code == StopCode.FAILED:
+        if code == StopCode.FAILED and not isinstance(failure.value, StreamRefused):
             failures = self._owner.driver.failures
             failures.log("A stream was not decided about; it is refused", failure)
         self._stop(event.stream, code)
