@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -58,3 +60,96 @@ def quoted(text: object) -> str:
     :return: the beginning of it; nothing if it is no text.
     """
     return visible(text, MAX_SAID) if isinstance(text, str) else ""
+
+
+def listIn(found: dict[str, Any], name: str) -> list[object]:
+    """
+    Read a list.
+
+    :param found: what was told.
+    :param name: which of its members.
+    :return: the list.
+    :raises BadAnswer: if it is none.
+    """
+    items = found.get(name)
+    if not isinstance(items, list):
+        raise wrong(name)
+    return items
+
+
+def textIn(found: dict[str, Any], name: str) -> str:
+    """
+    Read a text.
+
+    :param found: what was told.
+    :param name: which of its members.
+    :return: the text, whatever is in it.
+    :raises BadAnswer: if it is none.
+    """
+    text = found.get(name)
+    if not isinstance(text, str):
+        raise wrong(name)
+    return text
+
+
+def numberIn(found: dict[str, Any], name: str) -> float:
+    """
+    Read a number.
+
+    :param found: what was told.
+    :param name: which of its members.
+    :return: the number, which is finite.
+    :raises BadAnswer: if it is none.
+    """
+    return finite(found.get(name), name)
+
+
+def numberOrNoneIn(found: dict[str, Any], name: str) -> float | None:
+    """
+    Read a number that may be missing.
+
+    :param found: what was told.
+    :param name: which of its members.
+    :return: the number, which is finite; None if there is none.
+    :raises BadAnswer: if it is something else.
+    """
+    number = found.get(name)
+    return None if number is None else finite(number, name)
+
+
+def countIn(found: dict[str, Any], name: str) -> int:
+    """
+    Read how many there are.
+
+    :param found: what was told.
+    :param name: which of its members.
+    :return: the whole number; zero if it is missing.
+    :raises BadAnswer: if it is something else.
+    """
+    return int(numberOrNoneIn(found, name) or 0)
+
+
+def finite(number: object, name: str) -> float:
+    """
+    Check a number.
+
+    :param number: what may be one.
+    :param name: of which member, for the error.
+    :return: the number.
+    :raises BadAnswer: if it is none, or is not finite.
+    """
+    if isinstance(number, int | float) and not isinstance(number, bool):
+        with suppress(OverflowError):
+            if math.isfinite(float(number)):
+                return float(number)
+    raise wrong(name)
+
+
+def wrong(name: str) -> BadAnswer:
+    """
+    Say that a member is not what it must be.
+
+    :param name: which.
+    :return: what to raise.
+    """
+    return BadAnswer(f"the status server's answer makes no sense: {name!r} is missing or wrong")

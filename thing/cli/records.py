@@ -7,13 +7,20 @@ that are not known are shown as they are.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from thing.cli.answers import BadAnswer
+from thing.cli.answers import (
+    BadAnswer,
+    countIn,
+    finite,
+    listIn,
+    numberIn,
+    numberOrNoneIn,
+    textIn,
+    wrong,
+)
 from thing.cli.api import Api, Query
 
 PAGE = 500
@@ -106,27 +113,27 @@ def nodes(api: Api) -> tuple[list[Node], bool]:
     :raises CommandError: if the server does not answer, or nonsense.
     """
     answer = api.get("/nodes")
-    found = [_nodeOf(item, answer.now) for item in _items(answer.found, "nodes")]
+    found = [_nodeOf(item, answer.now) for item in listIn(answer.found, "nodes")]
     return found, answer.found.get("complete") is not False
 
 
 def _pageOf(found: dict[str, Any], now: float, keep: bool) -> Page:
     following = found.get("following")
     if not (following is None or isinstance(following, str)):
-        raise _wrong("following")
-    rows = [_rowOf(item, now, keep) for item in _items(found, "things")]
+        raise wrong("following")
+    rows = [_rowOf(item, now, keep) for item in listIn(found, "things")]
     return Page(rows, following, found.get("complete") is not False)
 
 
 def _rowOf(found: object, now: float, keep: bool) -> Row:
     if not isinstance(found, dict):
-        raise _wrong("things")
-    id, status, address = (_text(found, name) for name in ("id", "status", "address"))
+        raise wrong("things")
+    id, status, address = (textIn(found, name) for name in ("id", "status", "address"))
     traffic = found.get("traffic") or {}
     if not isinstance(traffic, dict):
-        raise _wrong("traffic")
-    since, lastSeen = _number(found, "since"), _number(found, "lastSeen")
-    silence = _maybe(traffic, "silence")
+        raise wrong("traffic")
+    since, lastSeen = numberIn(found, "since"), numberIn(found, "lastSeen")
+    silence = numberOrNoneIn(traffic, "silence")
     # The time that goes with an answer is in whole seconds; its node measures better.
     now = now if silence is None else lastSeen + silence
     gone = status == "gone"
@@ -134,12 +141,12 @@ def _rowOf(found: object, now: float, keep: bool) -> Row:
     return Row(
         id=id,
         status=status,
-        node=_text(found, "node"),
+        node=textIn(found, "node"),
         address=address,
         up=None if gone else now - since,
         silence=now - lastSeen if silence is None else silence,
-        roundTripTime=_maybe(traffic, "roundTripTime"),
-        messages=_count(traffic, "messagesIn") + _count(traffic, "messagesOut"),
+        roundTripTime=numberOrNoneIn(traffic, "roundTripTime"),
+        messages=countIn(traffic, "messagesIn") + countIn(traffic, "messagesOut"),
         cause=_lastCause(found) if gone else None,
         text="\n".join(part for part in searched if isinstance(part, str)).casefold(),
         found=found if keep else {},
@@ -155,14 +162,14 @@ def _lastCause(found: dict[str, Any]) -> str | None:
 
 def _nodeOf(found: object, now: float) -> Node:
     if not isinstance(found, dict):
-        raise _wrong("nodes")
+        raise wrong("nodes")
     return Node(
-        name=_text(found, "node"),
-        status=_text(found, "status"),
-        sessions=_count(found, "sessions"),
-        handshakes=_count(found, "handshakes"),
-        loopLag=_maybe(found, "loopLag") or 0.0,
-        registry=_text(found, "registry"),
+        name=textIn(found, "node"),
+        status=textIn(found, "status"),
+        sessions=countIn(found, "sessions"),
+        handshakes=countIn(found, "handshakes"),
+        loopLag=numberOrNoneIn(found, "loopLag") or 0.0,
+        registry=textIn(found, "registry"),
         ended=_endedLately(found, now),
         found=found,
     )
@@ -171,50 +178,11 @@ def _nodeOf(found: object, now: float) -> Node:
 def _endedLately(found: dict[str, Any], now: float) -> dict[str, int]:
     """Add up the minutes that are not long over."""
     ended: dict[str, int] = {}
-    for minute in _items(found, "minutes"):
+    for minute in listIn(found, "minutes"):
         match minute:
             case [began, dict() as counts]:
-                for cause in counts if now - _finite(began, "minutes") < LATELY else ():
-                    ended[cause] = ended.get(cause, 0) + _count(counts, cause)
+                for cause in counts if now - finite(began, "minutes") < LATELY else ():
+                    ended[cause] = ended.get(cause, 0) + countIn(counts, cause)
             case _:
-                raise _wrong("minutes")
+                raise wrong("minutes")
     return ended
-
-
-def _items(found: dict[str, Any], name: str) -> list[object]:
-    items = found.get(name)
-    if not isinstance(items, list):
-        raise _wrong(name)
-    return items
-
-
-def _text(found: dict[str, Any], name: str) -> str:
-    text = found.get(name)
-    if not isinstance(text, str):
-        raise _wrong(name)
-    return text
-
-
-def _maybe(found: dict[str, Any], name: str) -> float | None:
-    number = found.get(name)
-    return None if number is None else _finite(number, name)
-
-
-def _number(found: dict[str, Any], name: str) -> float:
-    return _finite(found.get(name), name)
-
-
-def _finite(number: object, name: str) -> float:
-    if isinstance(number, int | float) and not isinstance(number, bool):
-        with suppress(OverflowError):
-            if math.isfinite(float(number)):
-                return float(number)
-    raise _wrong(name)
-
-
-def _count(found: dict[str, Any], name: str) -> int:
-    return int(_maybe(found, name) or 0)
-
-
-def _wrong(name: str) -> BadAnswer:
-    return BadAnswer(f"the status server's answer makes no sense: {name!r} is missing or wrong")

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from thing.cli.answers import Answer, BadAnswer, Unreachable
+from thing.cli.answers import Answer, Unreachable, wrong
 from thing.cli.api import PATIENCE, Api
 from thing.cli.exits import CommandError, ExitCode
 from thing.cli.formats import visible
@@ -99,7 +99,7 @@ def _replyOf(answer: Answer) -> bytes:
                 return base64.b64decode(text, validate=True)
     except (UnicodeEncodeError, binascii.Error):
         pass
-    raise BadAnswer("the status server's answer makes no sense: 'reply' is missing or wrong")
+    raise wrong("reply")
 
 
 def _lines(reply: bytes) -> list[str]:
