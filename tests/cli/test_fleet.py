@@ -471,6 +471,10 @@ class StreamTests(SynchronousTestCase):
             self.assertTrue(list(reader.feed(b":" + b"x" * 100_000 + b"\n\n")))
 
 
+REACH = {"service": "ssh", "by": "olga"}
+"""What events of reaches tell."""
+
+
 class DescribeTests(SynchronousTestCase):
     """Events, for people."""
 
@@ -490,6 +494,17 @@ class DescribeTests(SynchronousTestCase):
             ("lastWord", {"text": "farewell"}, "farewell"),
             ("left", {"detail": "both sides said goodbye"}, "both sides said goodbye"),
             ("twins", {"wait": 10.0}, "two with one key; newcomers wait for 10s"),
+            ("reached", {**REACH, "from": "a:1"}, "ssh, by olga from a:1"),
+            (
+                "reachEnded",
+                {**REACH, "duration": 3.0, "octetsUp": 5, "octetsDown": 1500, "reason": "DONE"},
+                "ssh, by olga, after 3.0s: DONE; 5 octets to it, 1.5k from it",
+            ),
+            (
+                "reachEnded",
+                {**REACH, "duration": 3.0, "octetsUp": 5, "octetsDown": 5, "reason": 300},
+                "ssh, by olga, after 3.0s: code 300; 5 octets to it, 5 from it",
+            ),
         ):
             self.assertEqual(self.describe(kind, **data), f"  {kind:<8}  lamp  {said}")
         self.assertEqual([kind for kind in KINDS if self.describe(kind).endswith("lamp")], [])

@@ -7,7 +7,10 @@ import click
 from thing.cli.exits import EPILOG
 from thing.cli.status import StatusOptions, statusOptions
 
-KINDS = ("joined", "moved", "late", "renewed", "message", "left", "lastWord", "twins")
+KINDS = (
+    *("joined", "moved", "late", "renewed", "message", "left", "lastWord", "twins"),
+    *("reached", "reachEnded"),
+)
 """The values of :class:`thing.fleet.Kind`, which is not imported just for the help."""
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from thing.cli.answers import BadAnswer, Unreachable
 from thing.cli.api import Api, Query
 from thing.cli.exits import ExitCode, complain
-from thing.cli.formats import formatRoundTrip, formatSpan, formatTime, visible
+from thing.cli.formats import formatCount, formatRoundTrip, formatSpan, formatTime, visible
 from thing.cli.output import ReaderGone, asLine, endingQuietly, readerIsGone, write
 from thing.cli.stream import EventReader, ServerEvent
 from thing.endpoints.backoff import Backoff
@@ -168,6 +168,13 @@ class _EventFields:
             return write(float(said))
         return "?"
 
+    def octets(self, name: str) -> str:
+        return self.number(name, lambda number: formatCount(int(number)))
+
+    def word(self, name: str) -> str:
+        said = self._found.get(name)
+        return f"code {said}" if isinstance(said, int) else self.text(name)
+
     def message(self) -> str:
         text, coded = self._found.get("text"), self._found.get("base64")
         if isinstance(text, str):
@@ -186,5 +193,13 @@ _DESCRIPTIONS: dict[str, Callable[[_EventFields], str]] = {
     "lastWord": _EventFields.message,
     "left": lambda said: said.text("detail"),
     "twins": lambda said: f"two with one key; newcomers wait for {said.number('wait', formatSpan)}",
+    "reached": lambda said: (
+        f"{said.text('service')}, by {said.text('by')} from {said.text('from')}"
+    ),
+    "reachEnded": lambda said: (
+        f"{said.text('service')}, by {said.text('by')}, after"
+        f" {said.number('duration', formatSpan)}: {said.word('reason')};"
+        f" {said.octets('octetsUp')} octets to it, {said.octets('octetsDown')} from it"
+    ),
 }
 """What is said of each kind."""

@@ -4,8 +4,9 @@ The fleet: who is here, what happens, and a word to a thing, wherever it is.
 Here live the presence of a node, its registry of sessions, the feed of events, and what tells
 them to others: :mod:`thing.fleet.http` to people and programs, :mod:`thing.fleet.redis` to
 other nodes. It hears of sessions by watching a :class:`~thing.session.factory.ThingFactory`,
-decides who is admitted beside whom, and asks sessions to leave or to take a message; it may
-touch what session, trust and core offer to everybody.
+decides who is admitted beside whom, asks sessions to leave or to take a message, and joins the
+streams of operators with those of things (:mod:`thing.fleet.reaches`); it may touch what session,
+trust and core offer to everybody.
 
 It never changes what a session does by itself, never holds one up, and never reads keys.
 Nobody below knows of it, and sessions go on whether or not anybody asks. Whatever comes from
@@ -16,7 +17,7 @@ event begins there), :mod:`~thing.fleet.local` what becomes of a node's sessions
 :mod:`~thing.fleet.interfaces` what can be asked.
 """
 
-from thing.fleet.interfaces import IPresence, ISubscription
+from thing.fleet.interfaces import IPresence, IReaches, ISubscription
 from thing.fleet.memory import MemoryPresence
 from thing.fleet.model import (
     Ending,
@@ -28,6 +29,7 @@ from thing.fleet.model import (
     NotLost,
     NotPresent,
     Page,
+    ReachRecord,
     Status,
     ThingRecord,
     Traffic,
@@ -41,6 +43,7 @@ __all__ = [
     "Filter",
     "FleetEvent",
     "IPresence",
+    "IReaches",
     "ISubscription",
     "Kind",
     "MemoryPresence",
@@ -48,6 +51,7 @@ __all__ = [
     "NotLost",
     "NotPresent",
     "Page",
+    "ReachRecord",
     "Status",
     "ThingRecord",
     "Traffic",

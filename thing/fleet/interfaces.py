@@ -111,6 +111,28 @@ class IPresence(Interface):
         """
 
 
+class IReaches(Interface):
+    """The ways that operators have to services of a fleet's things."""
+
+    def listed(thing=None):  # type: ignore[no-untyped-def]
+        """
+        List those that are open.
+
+        :param thing: only those to this one; None for all.
+        :return: a Deferred of a list of :class:`~thing.fleet.model.ReachRecord`, and whether
+            these are all, as far as anybody knows.
+        """
+
+    def end(id):  # type: ignore[no-untyped-def]
+        """
+        End one.
+
+        :param id: which, 16 hexadecimal digits.
+        :return: a Deferred of None, fired once it is ended. It fails with ``NotPresent`` or
+            ``Undelivered``.
+        """
+
+
 class ISubscription(Interface):
     """Somebody who is told what happens, from :meth:`start` until :meth:`cancel`."""
 

@@ -78,6 +78,8 @@ class LocalRegistry:
     :ivar journal: where it is written what happens.
     :ivar told: how many events this node told of its things, by kind.
     :ivar takeovers: how many sessions took the place of an older one.
+    :ivar departing: told each session that counts no more from now on, before that is told.
+    :ivar wallClock: tells the time of day, seconds.
     """
 
     _log = Logger()
@@ -106,7 +108,8 @@ class LocalRegistry:
         self.journal = journal
         self.told: Counter[Kind] = Counter()
         self.takeovers = 0
-        self._wallClock = wallClock
+        self.departing: list[Callable[[LocalSession], None]] = []
+        self.wallClock = wallClock
         self.directory = Directory(node, wallClock, mostGone)
         self._bySession: dict[ThingProtocol, LocalSession] = {}
         self._damper = Damper()
@@ -196,7 +199,7 @@ class LocalRegistry:
     def _join(self, protocol: ThingProtocol) -> None:
         id, identity = self.idOf(protocol), protocol.peer
         assert identity is not None, "the session is up"
-        now = self._wallClock()
+        now = self.wallClock()
         session = LocalSession(
             protocol,
             id,
@@ -212,6 +215,7 @@ class LocalRegistry:
         if older is None:
             self.tell(session, Kind.JOINED, data)
             return
+        self._depart(older)
         data |= {
             "fromNode": self.node,
             "fromSession": older.session,
@@ -220,6 +224,10 @@ class LocalRegistry:
         self.tell(session, Kind.MOVED, data)
         self._replaced(older)
         self.takenOver(session)
+
+    def _depart(self, session: LocalSession) -> None:
+        for follow in self.departing:
+            follow(session)
 
     def _replaced(self, older: LocalSession) -> None:
         """A session's thing is elsewhere now: it counts no more, and is told to go."""
@@ -267,6 +275,7 @@ class LocalRegistry:
         older = self.directory.here(id)
         if older is not None and older.session == session:
             self.directory.raiseEpoch(id, epoch)
+            self._depart(older)
             self._replaced(older)
             self.directory.leave(older)
 
@@ -285,6 +294,7 @@ class LocalRegistry:
 
     def _left(self, session: LocalSession, event: Terminated) -> None:
         termination = event.termination
+        self._depart(session)
         lastWord = session.protocol.lastWord
         if lastWord and termination.cause is not Cause.GOODBYE:
             self.tell(session, Kind.LAST_WORD, messageData(lastWord))
@@ -311,7 +321,7 @@ class LocalRegistry:
             sequence=session.sequence,
             node=self.node,
             session=session.session,
-            at=self._wallClock(),
+            at=self.wallClock(),
             data=data,
         )
         self.journal.record(session, event)

@@ -56,6 +56,10 @@ class Kind(Enum):
     """A thing left this message for the case that it ends without goodbye, and it did."""
     TWINS = "twins"
     """Two with the same key keep replacing each other; newcomers must wait for a while."""
+    REACHED = "reached"
+    """An operator reaches a service of a thing."""
+    REACH_ENDED = "reachEnded"
+    """It reaches that service no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +171,8 @@ class FleetEvent:
     ``fromEpoch``. Of LATE: ``silence``. Of RENEWED: ``roundTripTime``. Of LEFT: ``cause``,
     ``detail``, ``code``, ``reason``, ``byPeer``, ``since``. Of MESSAGE and LAST_WORD:
     what :func:`messageData` gives. Of TWINS: ``wait``, how long newcomers have to, seconds.
+    Of REACHED and REACH_ENDED: ``reach``, ``service``, ``by``, ``key``, ``from``; of REACH_ENDED
+    besides ``duration``, seconds, ``octetsUp``, ``octetsDown``, ``reason``.
     """
 
     def asDict(self) -> dict[str, Any]:
@@ -209,6 +215,37 @@ class FedEvent:
     def asDict(self) -> dict[str, Any]:
         """:return: what JSON can hold."""
         return {"position": self.position, **self.event.asDict()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReachRecord:
+    """An operator's way to a service of a thing, which is open."""
+
+    id: str
+    """16 hexadecimal digits."""
+    thing: str
+    """The thing's id."""
+    service: str
+    by: str
+    """The operator's name, or its key's fingerprint."""
+    key: str
+    """The fingerprint of the operator's key."""
+    address: str
+    """Where the operator is."""
+    since: float
+    """When it began, time of day."""
+    node: str
+    """Which node has the thing."""
+    octetsUp: int
+    """Passed to the thing so far."""
+    octetsDown: int
+    """Passed to the operator."""
+
+    def asDict(self) -> dict[str, Any]:
+        """:return: what JSON can hold."""
+        simple = {name: getattr(self, name) for name in self.__slots__}
+        simple["from"] = simple.pop("address")
+        return simple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,7 +52,7 @@ class Write:
     session: LocalSession
     change: Change
     uplink: bool = False
-    """Whether it is a thing's own word: that is lost if it is dropped; all the rest is repaired."""
+    """Whether it is lost if it is dropped, as a thing's own word; all the rest is repaired."""
     tries: int = 0
     refused: bool = False
     """Whether the registry refused it, in a way that time alone does not mend."""

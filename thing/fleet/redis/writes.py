@@ -17,6 +17,9 @@ from thing.fleet.sessions import LocalSession, joinedData
 _STATUS = {Kind.LATE: "late", Kind.RENEWED: "present"}
 """What an event makes of a thing's status."""
 
+_ONCE = (Kind.MESSAGE, Kind.LAST_WORD, Kind.REACHED, Kind.REACH_ENDED)
+"""What nothing tells again if it is lost: what a thing says, and who reaches it."""
+
 _FROM = ("fromNode", "fromSession", "fromEpoch")
 
 
@@ -48,7 +51,7 @@ def writeOf(session: LocalSession, event: FleetEvent, most: int) -> Write | None
         data=asJson(event.data),
         status=_STATUS.get(event.kind, ""),
     )
-    return Write(session, tell, uplink=event.kind in (Kind.MESSAGE, Kind.LAST_WORD))
+    return Write(session, tell, uplink=event.kind in _ONCE)
 
 
 def _leave(session: LocalSession, event: FleetEvent, most: int) -> Leave:
