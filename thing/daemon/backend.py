@@ -28,7 +28,7 @@ from thing.session.clock import callOff
 from thing.session.interfaces import IStreamServer
 from thing.session.protocol import ThingProtocol
 from thing.session.relay import RelayEnd, factoryOf
-from thing.session.transports import abort, closeWriteSide, setNoDelay
+from thing.session.transports import abort, closeWriteSide
 
 CONNECT_TIMEOUT = 10.0
 """How long a backend may take to accept a connection, seconds."""
@@ -66,7 +66,6 @@ class BackendEnd(RelayEnd):
         if self.unwanted:
             self.transport.loseConnection()
             return
-        setNoDelay(self.transport)
         self.transport.pauseProducing()
         if self._backend.proxyProtocol:
             self.transport.write(proxyHeader(self._protocol))

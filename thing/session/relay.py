@@ -15,7 +15,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing.session.transports import closeWriteSide
+from thing.session.transports import FULL_READ, closeWriteSide, readMore, setNoDelay
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -48,6 +48,7 @@ class RelayEnd(Protocol):
         self.transport.registerProducer(other, True)
         other.transport.registerProducer(self, True)
         for end in (self, other):
+            setNoDelay(end.transport)
             end.resumeProducing()
 
     # The transport's side.
@@ -58,6 +59,8 @@ class RelayEnd(Protocol):
 
         :param data: some octets.
         """
+        if len(data) == FULL_READ:
+            readMore(self.transport)
         if self._other is None:
             self.discarded += len(data)
         else:
