@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
 from tests.cli.test_process import CommandCase
+from tests.fleet.inviter import MadeUpInviter
 from thing.fleet import (
     FleetEvent,
     IPresence,
@@ -172,15 +174,16 @@ class MadeUpFleet:
 
 
 class FleetCase(CommandCase):
-    """Status servers in this process, and commands that ask them."""
+    """Status servers in this process, which invite, too; and commands that ask them."""
 
     def setUp(self) -> None:
         super().setUp()
         self.fleet = MadeUpFleet()
+        self.inviter = MadeUpInviter(str(self.home / "invitations"), time.time, reactor)
 
     def serveFleet(self, token: Any = None, listen: Callable[[Factory], Any] | None = None) -> str:
         """Start a status server; the URL that leads to it."""
-        site = StatusSite(self.fleet, token, reactor=reactor)
+        site = StatusSite(self.fleet, token, reactor=reactor, inviter=self.inviter)
         self.site = site
         self.addCleanup(site.close)
         if listen is not None:

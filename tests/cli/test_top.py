@@ -165,16 +165,11 @@ class Terminal(ProcessProtocol):
         os.kill(self.transport.pid, number)  # type: ignore[union-attr, arg-type]
 
 
-class TopCase(FleetCase):
-    """Tests with ``thing top`` on a terminal."""
+class TerminalCase(FleetCase):
+    """Tests with commands on a terminal."""
 
-    def top(
-        self,
-        *arguments: str,
-        size: tuple[int, int] = (80, 24),
-        program: tuple[str, ...] = ("-m", "thing.cli"),
-    ) -> Terminal:
-        """Start it."""
+    def onTerminal(self, *words: str, size: tuple[int, int] = (80, 24)) -> Terminal:
+        """Run Python on a terminal."""
         terminal = Terminal(*size)
         environment = {
             "PATH": os.environ.get("PATH", ""),
@@ -189,7 +184,7 @@ class TopCase(FleetCase):
         process = reactor.spawnProcess(
             terminal,
             sys.executable,
-            [sys.executable, *program, "top", "-d", "0.3", *arguments],
+            [sys.executable, *words],
             env=environment | self.environment,
             usePTY=(*terminal.files, ""),
         )
@@ -204,6 +199,19 @@ class TopCase(FleetCase):
         self.addCleanup(terminal.close)
         self.addCleanup(end)
         return terminal
+
+
+class TopCase(TerminalCase):
+    """Tests with ``thing top`` on a terminal."""
+
+    def top(
+        self,
+        *arguments: str,
+        size: tuple[int, int] = (80, 24),
+        program: tuple[str, ...] = ("-m", "thing.cli"),
+    ) -> Terminal:
+        """Start it."""
+        return self.onTerminal(*program, "top", "-d", "0.3", *arguments, size=size)
 
     async def assertEnds(self, terminal: Terminal, code: int = ExitCode.GOODBYE) -> None:
         """It ends so, and leaves the terminal as it was."""

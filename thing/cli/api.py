@@ -10,6 +10,7 @@ a token goes only where the user sent it.
 from __future__ import annotations
 
 import io
+import json
 import socket
 import ssl
 import time
@@ -192,6 +193,20 @@ class Api:
             response = self._request(method, _target(path, query), {}, body, patience)
             return self._answer(response)
 
+    def post(self, path: str, found: dict[str, Any]) -> Answer:
+        """
+        Send a JSON object.
+
+        :param path: where to.
+        :param found: the object.
+        :return: the answer; it may tell that something went wrong.
+        :raises CommandError: if there is none.
+        """
+        headers = {"Content-Type": "application/json"}
+        with self._plainErrors():
+            body = json.dumps(found).encode()
+            return self._answer(self._request("POST", path, headers, body, PATIENCE))
+
     def stream(self, path: str, query: Query, headers: Mapping[str, str]) -> HTTPResponse:
         """
         Ask for a stream of events.
@@ -234,11 +249,12 @@ class Api:
         patience: float,
     ) -> HTTPResponse:
         """Send a request, once more if a connection that was used before proves closed."""
-        headers = {"Accept": "application/json", "User-Agent": "thing", **headers}
+        own = {"Accept": "application/json", "User-Agent": "thing"}
         if self._token is not None:
-            headers["Authorization"] = f"Bearer {self._token}"
+            own["Authorization"] = f"Bearer {self._token}"
         if body is not None:
-            headers["Content-Type"] = "application/octet-stream"
+            own["Content-Type"] = "application/octet-stream"
+        headers = {**own, **headers}
         for again in (self._connection is not None and method == "GET", False):
             self.sent = False
             connection = self._connected(patience)

@@ -10,6 +10,7 @@ import click
 from thing.cli.connect import connect
 from thing.cli.events import events
 from thing.cli.exits import EPILOG, CommandError, ExitCode, complain
+from thing.cli.invite import invitations, invite
 from thing.cli.keys import fingerprint, keygen
 from thing.cli.ls import ls
 from thing.cli.output import ReaderGone, guardStandardStreams
@@ -67,7 +68,7 @@ def commands() -> None:
     """Talk over Thing: secure sessions that know whether the other side is alive."""
 
 
-for _command in (keygen, fingerprint, connect, ping, ls, send, events, top):
+for _command in (keygen, fingerprint, connect, ping, ls, send, events, top, invite, invitations):
     commands.add_command(_command)
 
 

@@ -34,6 +34,12 @@ class ExitCode(Worded):
     BROKE = 15, "the thing's program failed on the message"
     NOT_TAKEN = 16, "the server did not take the message: too long, or too many wait"
     NO_ACCESS = 17, "the status server wants a token, or another one"
+    DAMAGED = 24, "the token to join by is damaged, or none"
+    OVER = 25, "the invitation was used or withdrawn, or its time is over"
+    OTHER_KEY = 26, "another key has come with the invitation"
+    NAME_TAKEN = 27, "another thing has the name"
+    WAITING = 28, "nobody has said yes to the key yet"
+    KEY_REFUSED = 29, "the server does not take the key"
     INTERRUPTED = 130, "interrupted before goodbye, or before all was done"
 
 
