@@ -131,6 +131,7 @@ class StopCode(Worded):
     NOT_EXPOSED = 10, "the thing does not expose that service"
     WENT_AWAY = 11, "the thing went away"
     ENDED = 12, "somebody who may do so ended it"
+    NO_WAY = 13, "there is no way to the node that the thing is on"
 
 
 class ReplyStatus(Worded):

@@ -92,12 +92,17 @@ class Health:
             registryReason=reason,
             version=_version(),
             advertised=self._advertised,
-            fingerprint=_fingerprintOf(factory.settings),
+            fingerprint=rawFingerprint(factory.settings),
         )
 
 
-def _fingerprintOf(settings: Any) -> str:
-    """The fingerprint of the raw key that a server shows; empty if it has none."""
+def rawFingerprint(settings: Any) -> str:
+    """
+    Tell by which raw key a server is known.
+
+    :param settings: the server's.
+    :return: the key's fingerprint; empty if it has none.
+    """
     for credential in (settings.credential, *settings.otherCredentials):
         if credential.kind is CredentialKind.ED25519:
             return readCredential(credential.kind, credential.data).fingerprint

@@ -273,5 +273,7 @@ class FarEnd(ReachEnd):
         :return: why; ``DONE`` if it ended in order.
         """
         code = super().codeOf(error)
-        fromNode = self._reach.session is None or isinstance(error, SessionOver)
-        return code if fromNode else fromThing(code)
+        isOver = isinstance(error, SessionOver)
+        if self._reach.session is None:
+            return StopCode.NO_WAY if isOver else code
+        return code if isOver else fromThing(code)
