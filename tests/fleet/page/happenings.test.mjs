@@ -80,7 +80,7 @@ test('each kind of event is told with what matters of it', () => {
     [event('reachEnded', {service: 'ssh', by: 'alice', key: 'SHA256:abc', from: '192.0.2.7:9',
       duration: 75, octetsUp: 10, octetsDown: 2000, reason: 'ENDED'}),
     ' reach reach ended: ssh by alice from 192.0.2.7:9, after 1 min, 10 B to it, 2.0 kB from it: '
-      + 'ENDED'],
+      + 'somebody ended it'],
     [{kind: 'reset', at: 1}, 'late late events were lost: The table was asked for anew.'],
     [event('odd\u202e'), ' message odd⟨U+202E⟩: '],
   ];

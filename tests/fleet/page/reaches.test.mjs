@@ -11,9 +11,8 @@ const reach = (changes = {}) => ({id: '0123456789abcdef', thing: 'lamp', service
   by: 'alice', key: 'SHA256:abc', from: '192.0.2.1:9', since: MIDNIGHT, node: 'north',
   octetsUp: 1200, octetsDown: 3456789, ...changes});
 
-test('a reach is somebody’s by name, or else by key, and from an address', () => {
+test('a reach is somebody’s, from an address', () => {
   assert.equal(whose(reach()), 'by alice from 192.0.2.1:9');
-  for (const by of [null, '']) assert.equal(whose(reach({by})), 'by SHA256:abc from 192.0.2.1:9');
   assert.equal(begun(reach()), 'ssh by alice from 192.0.2.1:9');
 });
 
@@ -23,8 +22,11 @@ test('an open one is told with its age, and what has moved each way', () => {
 });
 
 test('one that is over is told with its length, and why', () => {
-  assert.equal(over(reach({duration: 61, reason: 'closed'})),
-    'ssh by alice from 192.0.2.1:9, after 1 min, 1.2 kB to it, 3.5 MB from it: closed');
+  const told = 'ssh by alice from 192.0.2.1:9, after 1 min, 1.2 kB to it, 3.5 MB from it: ';
+  for (const [reason, words] of [['DONE', 'closed'], ['ENDED', 'somebody ended it'],
+    ['NOT_PERMITTED', 'not permitted any more'], [256, 'code 256'], ['NEW', 'code NEW']]) {
+    assert.equal(over(reach({duration: 61, reason})), told + words);
+  }
 });
 
 test('what others call themselves is text', () => {

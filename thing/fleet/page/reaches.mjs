@@ -3,8 +3,21 @@
 
 import {dateAndTime, duration, octets, visible} from './text.mjs';
 
-// By whom and from where; who has no name is known by the key.
-export const whose = ({by, key, from}) => `by ${visible(by || key)} from ${visible(from)}`;
+// Why they end, by the name of the stop code.
+const REASONS = new Map([
+  ['DONE', 'closed'],
+  ['CANCELLED', 'given up'],
+  ['NOT_PERMITTED', 'not permitted any more'],
+  ['TIMED_OUT', 'nothing moved any more'],
+  ['FAILED', 'something failed'],
+  ['WENT_AWAY', 'the thing went away'],
+  ['ENDED', 'somebody ended it'],
+]);
+
+// A service's own code is a number.
+const why = (reason) => REASONS.get(reason) ?? `code ${visible(reason)}`;
+
+export const whose = ({by, from}) => `by ${visible(by)} from ${visible(from)}`;
 
 // Up is to the thing.
 const moved = ({octetsUp, octetsDown}) => `${octets(octetsUp)} to it, ${octets(octetsDown)} from it`;
@@ -16,4 +29,4 @@ export const soFar = (reach, now) =>
 export const begun = (event) => `${visible(event.service)} ${whose(event)}`;
 
 export const over = (event) =>
-  `${begun(event)}, after ${duration(event.duration)}, ${moved(event)}: ${visible(event.reason)}`;
+  `${begun(event)}, after ${duration(event.duration)}, ${moved(event)}: ${why(event.reason)}`;
