@@ -35,6 +35,7 @@ from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
 from thing.daemon.service import CannotStart, ThingService
 from thing.daemon.tap import Options, makeService
+from thing.identity import Purpose
 from thing.trust import (
     ByKind,
     CertificateChain,
@@ -223,6 +224,12 @@ class OptionTests(TapCase):
         self.assertEqual(tuple(factory.authorizer.authorizers), kinds)
         self.assertTrue(factory.settings.allowAnonymous)
 
+    def test_operators(self) -> None:
+        """Operators are admitted, as they may be permitted something at any time."""
+        factory = self.service("--authorized", self.thingsFile()).factory
+        self.assertIn(Purpose.OPERATOR, factory.attendants)
+        self.assertIn("reach:", factory.served)
+
     def test_serve(self) -> None:
         """Each label has a backend of its own, beside whatever else is served."""
         words = (
@@ -237,7 +244,7 @@ class OptionTests(TapCase):
             ("--factory=tests.daemon.test_tap.NamedFactory",),
         ):
             service = self.service(*words, *others)
-            self.assertEqual(set(service.factory.served), {"web", "a b"})
+            self.assertEqual(set(service.factory.served), {"web", "a b", "reach:"})
             backends = [each for each in service._companions if isinstance(each, Backend)]
             self.assertEqual(len(backends), 2 + (others[:1] == ("--forward=tcp:localhost:1",)))
             self.assertFalse(any(each.proxyProtocol for each in backends))

@@ -40,7 +40,7 @@ from thing.trust.home import makeHome
 from thing.trust.live import LiveTrust
 
 if TYPE_CHECKING:
-    from thing.fleet import IPresence
+    from thing.fleet import IPresence, IReaches
 
 __all__ = ["Options", "makeService"]
 
@@ -77,8 +77,9 @@ def makeService(options: Options) -> ThingService:
         for label, backend in served.items():
             factory.serve(label, backend)
         presence, companions = _makePresence(reactor, factory, options)
+        reaches = _makeReaches(factory, presence)
         if options["status"] is not None:
-            companions.insert(0, _makeStatus(UnixPorts(reactor), presence, options))
+            companions.insert(0, _makeStatus(UnixPorts(reactor), presence, reaches, options))
         companions += [*served.values()] if forward is None else [forward, *served.values()]
     except ThingError as error:
         raise CannotStart(str(error)) from None
@@ -213,11 +214,23 @@ def _makePresence(
     return presence, [presence]
 
 
-def _makeStatus(reactor: Any, presence: IPresence, options: Options) -> IService:
+def _makeReaches(factory: ThingFactory, presence: IPresence) -> IReaches:
+    """Have operators admitted, who reach services of things: without a permit, none."""
+    from thing.fleet.operators import admitOperators
+    from thing.fleet.reaches import Reaches
+
+    reaches = Reaches(presence.local)
+    admitOperators(factory, reaches)
+    return reaches
+
+
+def _makeStatus(reactor: Any, presence: IPresence, reaches: IReaches, options: Options) -> IService:
     """Have it all told over HTTP."""
     from thing.fleet.http import makeStatusService
 
-    return makeStatusService(reactor, presence, options["status"], options["status-token"])
+    return makeStatusService(
+        reactor, presence, options["status"], options["status-token"], reaches=reaches
+    )
 
 
 def _nodeName() -> str:

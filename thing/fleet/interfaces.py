@@ -114,6 +114,10 @@ class IPresence(Interface):
 class IReaches(Interface):
     """The ways that operators have to services of a fleet's things."""
 
+    here = Attribute(
+        "Those by way of this node, and its figures, a :class:`~thing.fleet.reaches.Reaches`."
+    )
+
     def listed(thing=None):  # type: ignore[no-untyped-def]
         """
         List those that are open.

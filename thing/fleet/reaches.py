@@ -96,6 +96,11 @@ class Reaches:
     # What can be asked.
 
     @property
+    def here(self) -> Reaches:
+        """These: no other node's are known here."""
+        return self
+
+    @property
     def open(self) -> list[Reach]:
         """Those to things of this node that are open."""
         return [reach for reach in self._held.values() if reach.isTold]

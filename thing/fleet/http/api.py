@@ -24,6 +24,7 @@ from thing.errors import (
 from thing.fleet.http.answers import Answer, Problem, Sending, jsonAnswer, pageAnswer, textAnswer
 from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
 from thing.fleet.http.queries import pathOf
+from thing.fleet.http.reaches import ReachApi
 from thing.fleet.http.routes import Call, Route, Routes
 from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
 from thing.fleet.model import Filter, NotLost, NotPresent, Status, Undelivered, messageData
@@ -57,6 +58,7 @@ class FleetApi:
         page: bytes,
         ready: Callable[[], bool],
         failures: Failures,
+        reaches: ReachApi,
         others: Iterable[Mapping[str, Route]] = (),
         maxReaders: int = MAX_READERS,
     ) -> None:
@@ -66,6 +68,7 @@ class FleetApi:
         :param page: the document at ``/``.
         :param ready: tells whether the node takes things.
         :param failures: logs what goes wrong here.
+        :param reaches: answers about reaches.
         :param others: more routes by path, of what stands beside the presence.
         :param maxReaders: how many may follow the events at once.
         """
@@ -79,9 +82,10 @@ class FleetApi:
         self._description = jsonAnswer(DESCRIPTION)
         self._ready = ready
         self._failures = failures
+        self._reaches = reaches
         self._maxReaders = maxReaders
         self._writer = EventWriter()
-        self.routes = Routes(self._ownRoutes(), *others)
+        self.routes = Routes(self._ownRoutes(), reaches.routes, *others)
 
     def handle(self, request: StatusRequest) -> None:
         """
@@ -156,7 +160,8 @@ class FleetApi:
         record = await self._presence.thing(id)  # type: ignore[no-untyped-call]
         if record is None:
             raise Problem(404, "Nobody has heard of this thing.", id=id)
-        return jsonAnswer(record.asDict())
+        listed = await self._reaches.listed(id)
+        return jsonAnswer(record.asDict() | {"reaches": listed["reaches"]})
 
     async def _getNodes(self, call: Call) -> Answer:
         call.query()

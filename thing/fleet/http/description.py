@@ -27,13 +27,14 @@ _ID: Json = {
 }
 _FIRST = {"id": "$response.body#/things/0/id"}
 
-_INVITATION: Json = {
+_IN_PATH: Json = {
     "name": "id",
     "in": "path",
     "required": True,
-    "description": "The invitation's.",
     "schema": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
 }
+_INVITATION: Json = {**_IN_PATH, "description": "The invitation's."}
+_REACH: Json = {**_IN_PATH, "description": "The reach's."}
 _INVITES_NOBODY = problem(404, "The server invites nobody: it has no file of authorized things.")
 _NOT_INVITED = problem(404, "There is no such invitation, or its time is over.")
 
@@ -204,6 +205,35 @@ _PATHS: Json = {
                 }
             ],
         )
+    },
+    "/reaches": {
+        "get": operation(
+            "reaches",
+            "List which services of things are reached by operators",
+            {
+                200: {
+                    **good("They are these.", reference("Reaches")),
+                    "links": {
+                        "end": {
+                            "operationId": "end",
+                            "parameters": {"id": "$response.body#/reaches/0/id"},
+                        }
+                    },
+                }
+            },
+        )
+    },
+    "/reaches/{id}": {
+        "parameters": [_REACH],
+        "delete": operation(
+            "end",
+            "End a reach; whether the operator comes back is up to it",
+            {
+                202: good("It is ended.", {"type": "object"}),
+                404: problem(404, "There is no such reach."),
+                504: problem(504, "The thing's node did not answer."),
+            },
+        ),
     },
     "/invitations": {
         "get": operation(

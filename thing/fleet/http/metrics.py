@@ -18,10 +18,11 @@ from prometheus_client.registry import Collector
 
 from thing.fleet.http.answers import Answer
 from thing.fleet.http.places import HTTP_LIMITS
-from thing.fleet.interfaces import IPresence, ISharedPresence
+from thing.fleet.interfaces import IPresence, IReaches, ISharedPresence
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Histogram, Meter
 from thing.fleet.model import Kind
+from thing.fleet.reaches import Reaches
 from thing.session.limits import LIMITS_HIT
 
 if TYPE_CHECKING:
@@ -32,24 +33,34 @@ if TYPE_CHECKING:
 class NodeCollector(Collector):
     """Tells a meter's figures, and those of the HTTP server, when they are asked for."""
 
-    def __init__(self, meter: Meter, presence: IPresence, api: FleetApi, http: HttpFactory) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        presence: IPresence,
+        api: FleetApi,
+        http: HttpFactory,
+        reaches: IReaches | None = None,
+    ) -> None:
         """
         :param meter: counts what happens to sessions.
         :param presence: knows the fleet.
         :param api: answers HTTP.
         :param http: has its connections.
+        :param reaches: knows the reaches; None for none.
         """
         self._meter = meter
         self._presence: Any = presence
         self._local: LocalRegistry = self._presence.local
         self._api = api
         self._http = http
+        self._reached: Reaches | None = None if reaches is None else reaches.here
 
     def collect(self) -> Iterator[Metric]:
         """:return: all figures."""
         yield from self._sessions()
         yield from self._liveness()
         yield from self._traffic()
+        yield from self._reaches()
         yield from self._watchers()
         yield from self._shared()
 
@@ -125,6 +136,28 @@ class NodeCollector(Collector):
             "credit_stalls",
             "How often something had to wait until a client granted credit for its stream.",
             stalls,
+        )
+
+    def _reaches(self) -> Iterator[Metric]:
+        """Services of things that operators use; where none can be reached there are no samples."""
+        reached = self._reached
+        up, down = (0, 0) if reached is None else reached.octets
+        yield _gauge(
+            "reaches_open",
+            "Reaches of services of this node's things that are open.",
+            None if reached is None else len(reached.open),
+        )
+        yield _labelled(
+            "reaches",
+            "Reaches that operators asked for, by what came of it.",
+            ("outcome",),
+            {} if reached is None else {(name,): n for name, n in reached.outcomes.items()},
+        )
+        yield _labelled(
+            "reach_octets",
+            "Octets that reaches passed, up to this node's things and down from them.",
+            ("direction",),
+            {} if reached is None else {("up",): up, ("down",): down},
         )
 
     def _watchers(self) -> Iterator[Metric]:
@@ -228,15 +261,23 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 class Exporter:
     """Writes the figures of a node and of its process."""
 
-    def __init__(self, meter: Meter, presence: IPresence, api: FleetApi, http: HttpFactory) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        presence: IPresence,
+        api: FleetApi,
+        http: HttpFactory,
+        reaches: IReaches | None = None,
+    ) -> None:
         """
         :param meter: counts what happens to sessions.
         :param presence: knows the fleet.
         :param api: answers HTTP.
         :param http: has its connections.
+        :param reaches: knows the reaches; None for none.
         """
         self._registry = CollectorRegistry()
-        self._registry.register(NodeCollector(meter, presence, api, http))
+        self._registry.register(NodeCollector(meter, presence, api, http, reaches))
         ProcessCollector(registry=self._registry)
 
     def answer(self) -> Answer:

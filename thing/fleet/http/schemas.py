@@ -103,6 +103,15 @@ _EVENT_DATA: Json = {
     "base64": {"type": "string", "contentEncoding": "base64"},
     # twins
     "wait": _SECONDS,
+    # reached, reachEnded; the latter has a reason, too
+    "reach": TEXT,
+    "service": TEXT,
+    "by": TEXT,
+    "key": TEXT,
+    "from": TEXT,
+    "duration": _SECONDS,
+    "octetsUp": _COUNT,
+    "octetsDown": _COUNT,
 }
 
 _INVITATION: Json = {
@@ -182,9 +191,29 @@ SCHEMAS: Json = {
             "resumed": {"type": "boolean"},
             "traffic": _orNone(reference("Traffic")),
             "endings": listOf(reference("Ending")),
+            "reaches": listOf(
+                reference("Reach"), description="Told of a thing that was asked about alone."
+            ),
         },
+        optional=("reaches",),
         description="What is known of one thing, here or gone.",
     ),
+    "Reach": objectOf(
+        {
+            "id": {"type": "string", "pattern": "^[0-9a-f]{16}$"},
+            "thing": {"type": "string", "minLength": 1},
+            "service": TEXT,
+            "by": {"type": "string", "description": "The operator's name."},
+            "key": {"type": "string", "description": "The fingerprint of the operator's key."},
+            "from": {"type": "string", "description": "The operator's address."},
+            "since": _TIME,
+            "node": {"type": "string", "description": "Which has the thing."},
+            "octetsUp": {**_COUNT, "description": "To the thing."},
+            "octetsDown": {**_COUNT, "description": "From the thing."},
+        },
+        description="An operator's way to a service of a thing, which is open.",
+    ),
+    "Reaches": objectOf({"reaches": listOf(reference("Reach")), "complete": {"type": "boolean"}}),
     "Event": objectOf(
         {
             "position": POSITION,

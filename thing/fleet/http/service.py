@@ -31,8 +31,9 @@ from thing.fleet.http.channel import HttpFactory
 from thing.fleet.http.guard import FileToken, Guard, Token, isLoopback
 from thing.fleet.http.invitations import InvitationApi, Inviter
 from thing.fleet.http.metrics import Exporter
+from thing.fleet.http.reaches import ReachApi
 from thing.fleet.http.sse import SEND_BUFFER
-from thing.fleet.interfaces import IPresence
+from thing.fleet.interfaces import IPresence, IReaches
 from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Meter
 from thing.fleet.page import document
@@ -60,6 +61,7 @@ class StatusSite(HttpFactory):
         reactor: Any,
         ready: Callable[[], bool] = lambda: True,
         inviter: Inviter | None = None,
+        reaches: IReaches | None = None,
         wallClock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -68,11 +70,14 @@ class StatusSite(HttpFactory):
         :param reactor: measures time.
         :param ready: tells whether the node takes things.
         :param inviter: makes invitations; None for none.
+        :param reaches: knows the reaches; None for none.
         :param wallClock: tells the time of day, seconds.
         """
         failures = Failures(Logger(), reactor.seconds)
         others = [InvitationApi(inviter).routes]
-        self.api = FleetApi(presence, Guard(token), document(), ready, failures, others)
+        self.api = FleetApi(
+            presence, Guard(token), document(), ready, failures, ReachApi(reaches), others
+        )
         super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
 
     def close(self) -> Deferred[None]:
@@ -171,6 +176,7 @@ def makeStatusService(
     description: str,
     tokenFile: str | None = None,
     inviter: Inviter | None = None,
+    reaches: IReaches | None = None,
 ) -> IService:
     """
     Make the service that tells about a fleet over HTTP.
@@ -180,6 +186,7 @@ def makeStatusService(
     :param description: a port's number, on this machine only; or a server endpoint.
     :param tokenFile: holds the token that clients must know; None for none.
     :param inviter: makes invitations; None for none.
+    :param reaches: knows the reaches; None for none.
     :return: the service; nothing listens yet.
     :raises ThingError: if the file or the endpoint is of no use, or if more than this machine
         could ask without a token.
@@ -201,10 +208,15 @@ def makeStatusService(
     local: LocalRegistry = presence.local
     factory = local.factory
     site = StatusSite(
-        presence, token, reactor=reactor, ready=lambda: not factory.draining, inviter=inviter
+        presence,
+        token,
+        reactor=reactor,
+        ready=lambda: not factory.draining,
+        inviter=inviter,
+        reaches=reaches,
     )
     meter = Meter(factory)
-    site.api.figures = Exporter(meter, presence, site.api, site).answer
+    site.api.figures = Exporter(meter, presence, site.api, site, reaches).answer
     service: IService = StatusService(site, meter, endpoint, description)
     return service
 
