@@ -42,10 +42,10 @@ from thing.trust import (
     CertifiedKey,
     CertifiedThings,
     PresharedKey,
-    PresharedThings,
     ThingCertificates,
     TicketKeys,
 )
+from thing.trust.joiners import Joiners
 from thing.trust.keywords import asOption
 from thing.trust.unrevoked import Unrevoked
 
@@ -584,7 +584,8 @@ class KindsTests(TrustFiles, TapCase):
         """Each kind by itself makes settings for this kind, with its credential."""
         for kind in KINDS:
             settings = self.settings(*self.words(self.serverOf(kind)))
-            self.assertEqual(settings.peerKinds, (KIND_OF[kind],))
+            invites = (CredentialKind.PRESHARED,) if kind == "raw" else ()
+            self.assertEqual(settings.peerKinds, (KIND_OF[kind], *invites))
             kinds = {each.kind for each in (settings.credential, *settings.otherCredentials)}
             own = CredentialKind.ED25519 if kind == "preshared" else KIND_OF[kind]
             self.assertIn(own, kinds)
@@ -601,7 +602,7 @@ class KindsTests(TrustFiles, TapCase):
             type(each.authorizer if isinstance(each, Unrevoked) else each)
             for each in deciding.values()
         }
-        admitting = {AuthorizedThings, CertifiedThings, ThingCertificates, PresharedThings, Anyone}
+        admitting = {AuthorizedThings, CertifiedThings, ThingCertificates, Joiners, Anyone}
         self.assertEqual(sorts, admitting)
         self.assertEqual(len(settings.otherCredentials), 2)
         self.assertTrue(settings.allowAnonymous)

@@ -380,7 +380,7 @@ class ServerChoiceTests(TrustFiles, TestCase):
         """Every keyword has its effect, and all of them can be chosen together."""
         given = self.wholeServer()
         # They have tests of their own.
-        left = {"anyone", "passphraseFile", "nodes", "nodeIdentity"}
+        left = {"anyone", "passphraseFile", "invitations", "nodes", "nodeIdentity"}
         self.assertEqual({keyword.name for keyword in SERVER_KEYWORDS} - given.keys(), left)
         choice = self.server(given)
         sorts = [type(each) for each in choice.credentials]

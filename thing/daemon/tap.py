@@ -41,6 +41,7 @@ from thing.trust.live import LiveTrust
 
 if TYPE_CHECKING:
     from thing.fleet import IPresence, IReaches
+    from thing.fleet.inviting import Inviter
 
 __all__ = ["Options", "makeService"]
 
@@ -76,10 +77,14 @@ def makeService(options: Options) -> ThingService:
         factory.trust = LiveTrust(choice, factory.clock)
         for label, backend in served.items():
             factory.serve(label, backend)
+        inviter = _makeInviter(factory, choice)
         presence, companions = _makePresence(reactor, factory, options)
         reaches = _makeReaches(factory, presence)
         if options["status"] is not None:
-            companions.insert(0, _makeStatus(UnixPorts(reactor), presence, reaches, options))
+            status = _makeStatus(
+                UnixPorts(reactor), presence, options, inviter=inviter, reaches=reaches
+            )
+            companions.insert(0, status)
         companions += [*served.values()] if forward is None else [forward, *served.values()]
     except ThingError as error:
         raise CannotStart(str(error)) from None
@@ -189,6 +194,8 @@ def _trustWithDefaults(options: Options) -> dict[str, str]:
         trust["anyone"] = "yes"
     if "identity" not in trust and "certificate" not in trust:
         trust["identity"] = _defaultIdentity()
+    if "authorized" in trust:
+        trust.setdefault("invitations", f"{trust['authorized']}.invitations")
     return trust
 
 
@@ -214,6 +221,15 @@ def _makePresence(
     return presence, [presence]
 
 
+def _makeInviter(factory: ThingFactory, choice: ServerChoice) -> Inviter | None:
+    """Have things join by invitation, where there is a file to write them to."""
+    from thing.fleet.inviting import Inviter
+
+    if choice.invitations is None or choice.authorizedThings is None:
+        return None
+    return Inviter(factory, choice.invitations, choice.authorizedThings.path)
+
+
 def _makeReaches(factory: ThingFactory, presence: IPresence) -> IReaches:
     """Have operators admitted, who reach services of things: without a permit, none."""
     from thing.fleet.operators import admitOperators
@@ -224,12 +240,12 @@ def _makeReaches(factory: ThingFactory, presence: IPresence) -> IReaches:
     return reaches
 
 
-def _makeStatus(reactor: Any, presence: IPresence, reaches: IReaches, options: Options) -> IService:
-    """Have it all told over HTTP."""
+def _makeStatus(reactor: Any, presence: IPresence, options: Options, **others: Any) -> IService:
+    """Have it all told over HTTP, with what else there is to tell of."""
     from thing.fleet.http import makeStatusService
 
     return makeStatusService(
-        reactor, presence, options["status"], options["status-token"], reaches=reaches
+        reactor, presence, options["status"], options["status-token"], **others
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from zope.interface import implementer
@@ -26,6 +27,10 @@ _OPTION = re.compile(
 
 _OPTIONS = ("name", "permit-reach")
 _RAW = (CredentialKind.ED25519,)
+
+
+class NotListed(NotAuthorized):
+    """A key is in no line of the file: nothing else is said against it."""
 
 
 @implementer(IAuthorizer)
@@ -70,7 +75,8 @@ class AuthorizedThings:
         :raises CredentialError: if it cannot be read or understood; then the
             keys of the last good reading stay in force.
         """
-        self._lines = _parse(self.path, readFile(self.path, MAX_FILE))
+        lines = linesIn(self.path, readFile(self.path, MAX_FILE))
+        self._lines = {key: line for _, key, line in lines}
 
     @property
     def count(self) -> int:
@@ -83,13 +89,13 @@ class AuthorizedThings:
 
         :param identity: what the client has proved.
         :return: the identity with the name that the file gives it.
-        :raises NotAuthorized: if the key is not in the file.
+        :raises NotListed: if the key is not in the file.
         """
         if identity.anonymous:
             return identity
         line = self.lineOf(identity)
         if line is None:
-            raise NotAuthorized(
+            raise NotListed(
                 f"{identity.fingerprint} is not in {self.path}; "
                 f"to admit it, add the line: {formatPublicKey(identity.publicKey, 'NAME')}"
             )
@@ -111,27 +117,41 @@ class KeyLine:
     """What a line says of its key."""
 
     name: str | None
+    """What the peer with the key is called."""
+
     permits: tuple[str, ...] = ()
+    """What it may reach; an operator's key if there is anything."""
 
 
-def _parse(path: str, content: bytes) -> dict[bytes, KeyLine]:
-    """What is said of the keys in a file, by raw key."""
-    lines: dict[bytes, KeyLine] = {}
+def linesIn(path: str, content: bytes) -> Iterator[tuple[int, bytes, KeyLine]]:
+    """
+    Read what a file of authorized things holds.
+
+    :param path: the file, for errors.
+    :param content: what it holds.
+    :return: the number of each line that says something, its key and what it says of that.
+    :raises CredentialError: if a line is not understood, or its key stands twice.
+    """
     numbers: dict[bytes, int] = {}
     for number, text in textLines(path, content):
         try:
-            key, line = _parseLine(text)
+            key, line = parseLine(text)
             if key in numbers:
                 raise CredentialError(f"the key is already in line {numbers[key]}")
         except CredentialError as error:
             raise CredentialError(f"{path}:{number}: {error}") from None
         numbers[key] = number
-        lines[key] = line
-    return lines
+        yield number, key, line
 
 
-def _parseLine(text: str) -> tuple[bytes, KeyLine]:
-    """The key in a line, and what is said of it."""
+def parseLine(text: str) -> tuple[bytes, KeyLine]:
+    """
+    Read a line.
+
+    :param text: the line, which is neither blank nor a comment.
+    :return: the key in it, and what is said of that.
+    :raises CredentialError: if it is not understood.
+    """
     options, text = ([], text) if KEY_TYPE.match(text) else _takeOptions(text)
     key = parsePublicKey(text)
     names = [value for option, value in options if option == "name"]

@@ -30,6 +30,7 @@ from thing.trust.parts import (
     Announces,
     Binds,
     Introduces,
+    Invites,
     Shows,
     TrustKeyword,
     tableOf,
@@ -137,6 +138,16 @@ SERVER_KEYWORDS = tableOf(
         lines=True,
     ),
     TrustKeyword(
+        "invitations",
+        "FILE",
+        "who may join once",
+        needs=("authorized",),
+        part=Invites(),
+        ownFile=True,
+        shown="AUTHORIZED.invitations",
+        where=Where.DAEMON,  # Nobody could invite elsewhere.
+    ),
+    TrustKeyword(
         "anonymous",
         "yes",
         "besides, admit clients without a key",
@@ -171,7 +182,7 @@ SERVER_KEYWORDS = tableOf(
         reads=("passphraseFile",),
         where=Where.DAEMON,
     ),
-    TrustKeyword("ticketKeys", "FILE", "keys of resumption tickets; made if missing"),
+    TrustKeyword("ticketKeys", "FILE", "keys of resumption tickets; made if missing", ownFile=True),
     TrustKeyword(
         "ticketLifetime",
         "SECONDS",

@@ -21,6 +21,7 @@ from thing.identity import CredentialKind
 from thing.trust.authorized import AuthorizedThings
 from thing.trust.bykind import ByKind
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, expectedServer
+from thing.trust.invitations import Invitations
 from thing.trust.keywords import Server, checkDecided, readKeywords
 from thing.trust.parts import Ask, Made, Parts
 from thing.trust.servers import KnownServers
@@ -51,6 +52,9 @@ class ServerChoice:
 
     presharedKeys: Mapping[bytes, bytes] = field(repr=False)
     """The pre-shared keys, by identity."""
+
+    invitations: Invitations | None
+    """Who may join, if the server keeps that."""
 
     tickets: TicketKeys | None
     """Seals the tickets."""
@@ -93,6 +97,7 @@ class ServerChoice:
             authorizer=ByKind(built.authorizers),
             authorizedThings=built.authorizedThings,
             presharedKeys=built.presharedKeys,
+            invitations=built.invitations,
             tickets=before.tickets if before else _ticketKeys(chosen),
             revocationLists=built.revocationLists,
             given=given,
@@ -121,13 +126,11 @@ class ServerChoice:
 
     @property
     def files(self) -> list[str]:
-        """The files that this was read from; but not that of the ticket keys, which changes."""
+        """The files that this was read from; but not those that the server writes itself."""
         return [
             self.given[keyword.name]
             for keyword in SERVER_KEYWORDS
-            if keyword.value == "FILE"
-            and keyword.name in self.given
-            and keyword.name != "ticketKeys"
+            if keyword.value == "FILE" and not keyword.ownFile and keyword.name in self.given
         ]
 
     def nextBegin(self, now: datetime) -> datetime | None:

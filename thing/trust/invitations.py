@@ -79,7 +79,7 @@ class OtherKey(CredentialError):
 
 
 class NameTaken(CredentialError):
-    """A thing has that name already, and nobody said that it is to be replaced."""
+    """Another has that name already, and is not to be replaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +140,7 @@ class Invitations:
     :param wallClock: tells the time, seconds since 1970.
     :param clock: measures how long to wait for another process; by default the reactor.
     :raises CredentialError: if the file cannot be read or understood.
+    :ivar wallClock: the same.
     """
 
     def __init__(
@@ -149,7 +150,7 @@ class Invitations:
         clock: IReactorTime | None = None,
     ) -> None:
         self.path = os.fspath(path)
-        self._wallClock = wallClock
+        self.wallClock = wallClock
         self._clock = clock
         self._stamp: Stamp = None
         self._read: dict[str, Invitation] = {}
@@ -202,7 +203,7 @@ class Invitations:
             made = Invitation(
                 id=newId(),
                 name=name,
-                expires=math.ceil(self._wallClock() + life),
+                expires=math.ceil(self.wallClock() + life),
                 confirm=confirm,
                 replace=replace,
                 secret=newSecret(),
@@ -297,7 +298,7 @@ class Invitations:
 
     def _counting(self, held: dict[str, Invitation]) -> dict[str, Invitation]:
         """Those whose time is not over."""
-        now = self._wallClock()
+        now = self.wallClock()
         return {each.id: each for each in held.values() if now < each.expires}
 
     def _change(self, action: Callable[[dict[str, Invitation]], T]) -> Deferred[T]:

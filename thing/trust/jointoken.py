@@ -94,6 +94,18 @@ def joinIdentity(invitation: str) -> bytes:
     return f"{IDENTITY_PREFIX}{invitation}".encode()
 
 
+def invitationOf(identity: bytes) -> str | None:
+    """
+    Tell which invitation's a pre-shared key is.
+
+    :param identity: what the key is called; a stranger's choice, so it may be anything.
+    :return: the invitation's id; None if it is the key of none.
+    """
+    prefix = IDENTITY_PREFIX.encode()
+    invitation = identity[len(prefix) :].decode("ascii", "replace")
+    return invitation if identity.startswith(prefix) and _ID.fullmatch(invitation) else None
+
+
 def checkServer(text: str) -> tuple[str, int]:
     """
     Read an address as tokens have it.

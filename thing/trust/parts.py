@@ -19,6 +19,8 @@ from thing.identity import CredentialKind
 from thing.trust.authorized import AuthorizedThings
 from thing.trust.files import EMPTY_LINE, MAX_FILE, Stamp, readFile, saysNothing, stampOf
 from thing.trust.interfaces import IRevocations
+from thing.trust.invitations import Invitations
+from thing.trust.joiners import Joiners, JoinKeys
 from thing.trust.keys import readPassphrase
 from thing.trust.keywords import Keyword
 from thing.trust.nodes import NodesFirst
@@ -90,6 +92,9 @@ class Parts:
 
     presharedKeys: Mapping[bytes, bytes] = field(default_factory=dict, repr=False)
     """A server's pre-shared keys, by identity."""
+
+    invitations: Invitations | None = None
+    """A server's invitations, if it keeps some."""
 
     authorizedThings: AuthorizedThings | None = None
     """A server's file of things, if it has one."""
@@ -314,6 +319,22 @@ class Binds:
 
 
 @dataclass(frozen=True, slots=True)
+class Invites:
+    """Who may join: a part of a server's choice, beside what else is admitted by such keys."""
+
+    def make(self, value: str, parts: Parts) -> Invitations:
+        """Make the invitations."""
+        return Invitations(value)
+
+    def build(self, made: Invitations, parts: Parts) -> None:
+        """Admit who comes by one."""
+        kind = CredentialKind.PRESHARED
+        parts.invitations = made
+        parts.authorizers[kind] = Joiners(made, parts.authorizers.get(kind))
+        parts.presharedKeys = JoinKeys(made, parts.presharedKeys)
+
+
+@dataclass(frozen=True, slots=True)
 class TrustKeyword(Keyword):
     """A keyword that builds its part of a choice, or says how another one does."""
 
@@ -326,10 +347,13 @@ class TrustKeyword(Keyword):
     lines: bool = field(default=False, kw_only=True)
     """Whether its file has lines, of which it must not lose all by accident."""
 
+    ownFile: bool = field(default=False, kw_only=True)
+    """Whether the server writes its file itself, and looks after it."""
+
     @property
     def files(self) -> tuple[str, ...]:
-        """The keywords whose files its part is made of."""
-        return (self.name, *self.reads) if self.value == "FILE" else ()
+        """The keywords whose files its part is made of, and anew when they have changed."""
+        return (self.name, *self.reads) if self.value == "FILE" and not self.ownFile else ()
 
 
 def tableOf(*keywords: TrustKeyword) -> tuple[TrustKeyword, ...]:

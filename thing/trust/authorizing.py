@@ -1,0 +1,105 @@
+"""
+One more line in the file of authorized things, written by the server itself.
+
+A line that is written so is like one by hand; the file is replaced as a whole, so that there is
+the line, or none.
+"""
+
+from __future__ import annotations
+
+import os
+
+from thing.errors import CredentialError
+from thing.trust.authorized import KeyLine, linesIn, parseLine
+from thing.trust.files import MAX_FILE, MAX_LINE, StrPath, lockedFile, readFile
+from thing.trust.invitations import NameTaken
+from thing.trust.keys import formatPublicKey
+
+
+class KeyTaken(CredentialError):
+    """A line of the file has the key already, and does not say the same of it."""
+
+
+def checkFree(path: StrPath, name: str, replaces: bool = False) -> None:
+    """
+    Check that a thing can be added.
+
+    :param path: the file of authorized things.
+    :param name: what it will be called.
+    :param replaces: whether it takes the place of the things that are called so.
+    :raises NameTaken: if another is called so.
+    :raises CredentialError: if the name cannot stand in the file, or the file cannot be read or
+        understood.
+    """
+    path = os.fspath(path)
+    _format(name, bytes(32), "")
+    _others(path, list(linesIn(path, readFile(path, MAX_FILE))), name, replaces)
+
+
+def authorizeThing(
+    path: StrPath, name: str, publicKey: bytes, comment: str, replaces: bool = False
+) -> None:
+    """
+    Add a thing, at once and durably; one that is there already just so is not added again.
+
+    :param path: the file of authorized things.
+    :param name: what it is called.
+    :param publicKey: its key, 32 raw octets.
+    :param comment: what the line ends with.
+    :param replaces: whether it takes the place of the things that are called so.
+    :raises NameTaken: if another is called so, and is not to be replaced or is no thing.
+    :raises KeyTaken: if the key stands there for something else.
+    :raises FileLocked: if another process has locked the file.
+    :raises CredentialError: if the name or the comment cannot stand in the file, or the file cannot
+        be read, understood or written.
+    """
+    path = os.fspath(path)
+    line = _format(name, publicKey, comment)
+    readFile(path, MAX_FILE)  # One that is missing must not be made by locking it.
+    with lockedFile(path) as file:
+        content = file.read(MAX_FILE)
+        lines = list(linesIn(path, content))
+        for number, key, said in lines:
+            if key == publicKey:
+                if said == KeyLine(name):
+                    return
+                raise KeyTaken(f"{path}:{number} has the key already")
+        replaced = _others(path, lines, name, replaces)
+        file.replace(_with(path, content, line, replaced))
+
+
+def _others(
+    path: str, lines: list[tuple[int, bytes, KeyLine]], name: str, replaces: bool
+) -> set[int]:
+    """The numbers of the lines of that name, which are to be replaced."""
+    others = {number: line for number, _, line in lines if line.name == name}
+    for number, line in others.items():
+        if line.permits:
+            raise NameTaken(f"{path}:{number} has the name {name!r}, and is an operator's")
+        if not replaces:
+            raise NameTaken(f"{path}:{number} has the name {name!r} already")
+    return set(others)
+
+
+def _with(path: str, content: bytes, line: str, replaced: set[int]) -> bytes:
+    """The file with one more line, and without some."""
+    rows = content.split(b"\n")
+    kept = b"\n".join(row for number, row in enumerate(rows, 1) if number not in replaced)
+    if kept and not kept.endswith(b"\n"):
+        kept += b"\n"
+    changed = kept + line.encode() + b"\n"
+    if len(changed) > MAX_FILE:
+        raise CredentialError(f"{path} would be longer than {MAX_FILE} bytes")
+    return changed
+
+
+def _format(name: str, publicKey: bytes, comment: str) -> str:
+    """A thing's line, which is read as it is meant."""
+    escaped = name.replace('"', '\\"')
+    line = f'name="{escaped}" {formatPublicKey(publicKey, comment)}'
+    try:
+        if parseLine(line) == (publicKey, KeyLine(name)) and len(line.encode()) <= MAX_LINE:
+            return line
+    except CredentialError as error:
+        raise CredentialError(f"no name of a thing: {error}") from None
+    raise CredentialError("no name of a thing: it would not be read as it is written")
