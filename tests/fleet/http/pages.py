@@ -30,6 +30,7 @@ from thing.fleet import (
 from thing.fleet.http import StatusSite
 from thing.fleet.http.guard import FileToken
 from thing.fleet.http.invitations import Inviter
+from thing.fleet.interfaces import IReaches
 
 LONG = 600.0
 """A TTL with which no thing is late, however slow the machine is, seconds."""
@@ -190,11 +191,12 @@ class PageCase(TestCase):
 
     timeout = 240
     skip = MISSING or None
+    makeBook = Book
     inviter: Inviter | None = None
 
     async def setUp(self) -> None:
         self.browser = Browser(reactor)
-        self.book = Book()
+        self.book = self.makeBook()
         self.told: list[FedEvent] = []
         self.token: FileToken | None = None
         self.presence = await self.serve(Held)
@@ -208,12 +210,22 @@ class PageCase(TestCase):
         self.things = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(self.things.stopListening)
         self.addCleanup(lambda: [one.abort() for one in list(factory.sessions)])
-        site = StatusSite(presence, self.token, reactor=reactor, inviter=self.inviter)
+        site = StatusSite(
+            presence,
+            self.token,
+            reactor=reactor,
+            inviter=self.inviter,
+            reaches=self.reachesOf(presence),
+        )
         self.http = await self.listen(port, site)
         self.site = site
         self.addCleanup(site.close)
         self.url = f"http://127.0.0.1:{self.http.getHost().port}/"
         return presence
+
+    def reachesOf(self, presence: Any) -> IReaches | None:
+        """What knows the reaches of a server; none by default."""
+        return None
 
     async def listen(self, port: int, factory: IProtocolFactory) -> IListeningPort:
         """Answer what the page asks."""
