@@ -132,6 +132,15 @@ class KnownServers:
         self._hosts = HostsFile(self.path, [self.server])
         self._linesIn(self._read())
 
+    def fingerprints(self) -> list[str]:
+        """
+        Tell by which keys the server is believed now.
+
+        :return: the fingerprints of those that the file has for it.
+        :raises CredentialError: if the file cannot be read or understood.
+        """
+        return [fingerprint(line.key) for line in self._believed(self._linesIn(self._read()))]
+
     def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:
         """
         Admit the server if the file has its key, or on first use.
