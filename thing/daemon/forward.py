@@ -99,9 +99,11 @@ class ForwardProtocol(StreamProtocol):
         super().connectionLost(reason)
         if self._connecting is not None:
             self._connecting.cancel()
-        if self._front.transport is None:  # There was no session, or it is not the backend's.
-            return
         front, back = self._front, self._back
+        self._back = None
+        del self._front  # It knows us.
+        if front.transport is None:  # There was no session, or it is not the backend's.
+            return
         self._log.info(
             "Session {sessionId}: {received} octets to the backend, {sent} from it,"
             " {discarded} discarded",

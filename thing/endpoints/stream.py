@@ -183,12 +183,14 @@ class StreamProtocol(ThingProtocol):
         carried, wrapped = self._carried, self.wrapped
         if carried is not None:
             carried.lost()
-        if wrapped is not None:
-            why = self._bug or Failure(reasonOf(self.termination))  # type: ignore[no-untyped-call]
-            try:
+        try:
+            if wrapped is not None:
+                why = self._bug or Failure(reasonOf(self.termination))  # type: ignore[no-untyped-call]
                 self._tell(wrapped.connectionLost, why)
-            finally:
-                self.wrapped = self._bug = None
+        finally:
+            self._bug = self._bug if wrapped is None else None
+            self.wrapped = self._carried = None
+            del self.application  # It may know the application's protocol, which knows us.
 
 
 class StreamFactory(ThingFactory):

@@ -48,6 +48,11 @@ class DeadlineTimer:
         call, self._call = self._call, None
         callOff(call)
 
+    def end(self) -> None:
+        """There is no deadline any more, and nobody to be told of one."""
+        self.stop()
+        self._passed = _ignored
+
     def _wait(self) -> float:
         return max(0.0, self._due - self._clock.seconds())
 
@@ -59,3 +64,7 @@ class DeadlineTimer:
             self.set(self._due)  # It was moved meanwhile.
         else:
             self._passed(late)
+
+
+def _ignored(late: float) -> None:
+    """Nobody waits."""

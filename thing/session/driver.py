@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, Protocol
+from weakref import proxy
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
@@ -171,9 +172,12 @@ class Driver:
         following, self._following = self._following, True
         self._handleEvents()
         self._following = following
-        self._timer.stop()
         linger, self._linger = self._linger, None
         callOff(linger)
+        # What knows us is let go of: so all of it is gone once nobody asks about the session.
+        self._timer.end()
+        self._sink = self._beating = self._producer = None
+        self._owner = proxy(self._owner)
 
     def cut(self) -> None:
         """Cut the stream of a connection that is over already."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, Generic, TypeVar
+from weakref import proxy
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
@@ -88,9 +89,9 @@ class Link(Generic[P]):
     """
 
     __slots__ = (
-        "_ended", "_entered", "_established", "_presumed", "_reception", "_requests", "_streams",
-        "audience", "closed", "connectedFrom", "core", "driver", "factory", "network", "protocol",
-        "up",
+        "__weakref__", "_ended", "_entered", "_established", "_presumed", "_reception", "_requests",
+        "_streams", "audience", "closed", "connectedFrom", "core", "driver", "factory", "network",
+        "protocol", "up",
     )  # fmt: skip
     _log = Logger()
 
@@ -191,6 +192,9 @@ class Link(Generic[P]):
             self.protocol.connectionLost(reason)
         except Exception:
             self.failures.log("The application failed after its session had ended")
+        # It has us, and so is there whenever we are asked.
+        self.protocol = self.audience = proxy(self.protocol)
+        self._requests = self._streams = None
 
     # What can be asked.
 
@@ -230,6 +234,8 @@ class Link(Generic[P]):
     @property
     def streams(self) -> SessionStreams:
         """The streams beside the main one; most sessions have none."""
+        if self.closed:
+            return SessionStreams(self)
         if self._streams is None:
             self._streams = SessionStreams(self)
         return self._streams

@@ -152,6 +152,7 @@ def factoryOf(end: RelayEnd) -> Factory[Any]:
     :param end: the protocol.
     :return: the factory.
     """
-    factory: Factory[Any] = Factory.forProtocol(lambda: end)
+    ends = [end]
+    factory: Factory[Any] = Factory.forProtocol(ends.pop)  # It does not keep what it has built.
     factory.noisy = False
     return factory

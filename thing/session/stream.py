@@ -317,6 +317,8 @@ class CarriedStream:
             callOff(self._ending)  # It has failed, perhaps; it is over all the same.
         if self._factory is not None:
             self._factory.doStop()
+        # What knows us is let go of: so all of it is gone once nobody asks about the stream.
+        self.transport = self._protocol = self._producer = self._factory = self._ending = None
 
     def stop(self, code: int) -> None:
         """

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred, maybeDeferred
+from twisted.internet.defer import Deferred, TimeoutError, ensureDeferred, fail, maybeDeferred
 from twisted.internet.error import ConnectionDone, NoProtocol
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.errors import SessionEnded, StopCode, StreamRefused
-from thing.events import StreamRequested, StreamStopped, Termination
+from thing.events import Session, StreamRequested, StreamStopped, Termination
 from thing.session.interfaces import IStreamServer
 from thing.session.reasons import StreamCut, reasonOf
 from thing.session.stream import CarriedStream, Owner
@@ -126,26 +126,33 @@ class SessionStreams:
         :return: as :meth:`StreamEndpoint.connect`.
         """
 
-        async def connecting() -> IProtocol:
-            factory.doStart()
-            try:
-                carried = await self._request(label, timeout)
-                protocol = self._build(carried, factory)
-            except Exception:
-                factory.doStop()
-                raise
+        def build(carried: CarriedStream) -> tuple[CarriedStream, IProtocol]:
+            return carried, self._build(carried, factory)
+
+        def failed(failure: Failure) -> Failure:
+            factory.doStop()
+            return failure
+
+        def connect(built: tuple[CarriedStream, IProtocol]) -> IProtocol:
+            carried, protocol = built
             self._connect(carried, protocol, factory)
             if carried.bug is not None:  # Its end is told in a turn of its own.
                 carried.bug.raiseException()
             return protocol
 
-        return ensureDeferred(connecting())
+        factory.doStart()
+        # No coroutine: an exception in one keeps it, and the session, until a collection.
+        opening = self._whenEstablished().addCallback(lambda _: self._request(label, timeout))
+        return opening.addCallback(build).addErrback(failed).addCallback(connect)
 
-    async def _request(self, label: str, timeout: float) -> CarriedStream:
-        """Open a stream, and wait until the peer accepts it."""
+    def _whenEstablished(self) -> Deferred[Session]:
+        """Fires when the session is up; fails if it was, and is no more."""
         if self._core.termination is not None and self._core.session is not None:
-            raise SessionEnded(self._core.termination)
-        await self._owner.whenEstablished()
+            return fail(SessionEnded(self._core.termination))
+        return self._owner.whenEstablished()
+
+    def _request(self, label: str, timeout: float) -> Deferred[CarriedStream]:
+        """Open a stream; fires when the peer accepts it."""
         number = self._core.openStream(label, self._owner.clock.seconds())
         carried = CarriedStream(number, label, self._owner)
 
@@ -157,7 +164,7 @@ class SessionStreams:
         self._opening[number] = carried, answer
         answer.addTimeout(timeout, self._owner.clock)
         self._owner.driver.flush()
-        return await answer
+        return answer
 
     def _build(self, carried: CarriedStream, factory: IProtocolFactory) -> IProtocol:
         """Build the protocol of a stream, or stop it."""
