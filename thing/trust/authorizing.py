@@ -20,6 +20,18 @@ class KeyTaken(CredentialError):
     """A line of the file has the key already, and does not say the same of it."""
 
 
+def checkThingName(name: str) -> str:
+    """
+    Check what a thing is to be called.
+
+    :param name: the name.
+    :return: the same.
+    :raises CredentialError: if it cannot stand in the file.
+    """
+    _format(name, bytes(32), "")
+    return name
+
+
 def checkFree(path: StrPath, name: str, replaces: bool = False) -> None:
     """
     Check that a thing can be added.
@@ -32,7 +44,7 @@ def checkFree(path: StrPath, name: str, replaces: bool = False) -> None:
         understood.
     """
     path = os.fspath(path)
-    _format(name, bytes(32), "")
+    checkThingName(name)
     _others(path, list(linesIn(path, readFile(path, MAX_FILE))), name, replaces)
 
 

@@ -77,6 +77,7 @@ class InviteTests(InvitationCase):
         for changes, parameter in (
             ({"name": ""}, "name"),
             ({"name": "a\nb"}, "name"),
+            ({"name": "a\\"}, "name"),
             ({"name": "a" * 256}, "name"),
             ({"name": "\ud800"}, "name"),
             ({"name": 1}, "name"),

@@ -14,6 +14,7 @@ from thing.fleet.http.code import codeRows
 from thing.fleet.http.routes import Call, Route
 from thing.logger import Logger
 from thing.text import visible
+from thing.trust.authorizing import checkThingName
 from thing.trust.invitations import (
     LIFE,
     MAX_LIFE,
@@ -23,7 +24,7 @@ from thing.trust.invitations import (
     UnknownInvitation,
 )
 from thing.trust.jointoken import MAX_SERVERS, JoinToken, checkServer
-from thing.trust.keys import checkName, parseFingerprint
+from thing.trust.keys import parseFingerprint
 
 T = TypeVar("T")
 
@@ -111,7 +112,7 @@ class InvitationApi:
     async def _post(self, call: Call) -> Answer:
         call.query()
         members = _Members(call.object(), "name", "servers", "lifetime", "confirm", "replace")
-        name = members.read("name", str, _name)
+        name = members.read("name", str, checkThingName)
         servers = members.read("servers", list, _servers)
         life = members.read("lifetime", (int, float), _life, LIFE)
         confirm = members.read("confirm", bool, bool, False)
@@ -192,12 +193,6 @@ class _Members:
             return check(value)
         except CredentialError as error:
             raise Problem(400, f"{name}: {error}.", parameter=name) from None
-
-
-def _name(text: str) -> str:
-    if not text:
-        raise CredentialError("it is empty")
-    return checkName(text)
 
 
 def _servers(servers: list[Any]) -> list[Any]:
