@@ -5,7 +5,7 @@ import sys
 from twisted.application.internet import ClientService
 from twisted.internet.endpoints import clientFromString
 
-from thing import Anyone, ClientSettings, IdentityKey, ThingFactory
+from thing import Anyone, ClientSettings, ThingFactory
 
 
 def main() -> None:
@@ -13,7 +13,7 @@ def main() -> None:
     from twisted.internet import reactor
 
     for _ in range(int(sys.argv[2])):
-        factory = ThingFactory(ClientSettings(credential=IdentityKey.generate()), Anyone())
+        factory = ThingFactory(ClientSettings(), Anyone())
         endpoint = clientFromString(reactor, sys.argv[1])
         ClientService(endpoint, factory, retryPolicy=lambda attempts: 0.5).startService()
     reactor.run()
