@@ -114,7 +114,10 @@ class FullTests(FleetCase):
         key = str(self.home / f"key-{next(self.numbers)}")
         target = self.serve({"handshakeCompleted": lambda server: server.sendMessage(b"hello")})
         believed = ["--server-key", self.key.fingerprint, target]
-        commands = ("connect", "ping", "ls", "send", "events", "top", "keygen", "fingerprint")
+        commands = (
+            *("connect", "ping", "reach", "ls", "send", "events", "top"),
+            *("keygen", "fingerprint"),
+        )
         return [
             ["--help"],
             ["--version"],

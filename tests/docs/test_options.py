@@ -111,12 +111,13 @@ class CommandTests(TestCase):
                 default = f"  [default: {keyword.defaultText}]" if keyword.defaultText else ""
                 self.assertEqual(told, f"{doc[0].upper()}{doc[1:]}.{default}")
 
-    def test_ping(self) -> None:
-        """Whom to trust is told to ping in the same words; its TTL follows from the interval."""
-        for keyword in CLIENT_KEYWORDS:
-            self.assertEqual(self.helpOf("ping", keyword), self.helpOf("connect", keyword))
-        for keyword in CLIENT_SETTINGS:
-            self.assertIsNone(self.helpOf("ping", keyword))
+    def test_others(self) -> None:
+        """Whom to trust is told to ping and reach in the same words; both choose no TTL so."""
+        for command in ("ping", "reach"):
+            for keyword in CLIENT_KEYWORDS:
+                self.assertEqual(self.helpOf(command, keyword), self.helpOf("connect", keyword))
+            for keyword in CLIENT_SETTINGS:
+                self.assertIsNone(self.helpOf(command, keyword))
 
     def test_help(self) -> None:
         """``--help`` shows what the options have."""

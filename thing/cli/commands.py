@@ -15,6 +15,7 @@ from thing.cli.keys import fingerprint, keygen
 from thing.cli.ls import ls
 from thing.cli.output import ReaderGone, guardStandardStreams
 from thing.cli.ping import ping
+from thing.cli.reach import reach
 from thing.cli.send import send
 from thing.cli.top import top
 from thing.errors import CredentialError
@@ -68,7 +69,9 @@ def commands() -> None:
     """Talk over Thing: secure sessions that know whether the other side is alive."""
 
 
-for _command in (keygen, fingerprint, connect, ping, ls, send, events, top, invite, invitations):
+_SESSIONS = (connect, ping, reach)
+_FLEET = (ls, send, events, top, invite, invitations)
+for _command in (keygen, fingerprint, *_SESSIONS, *_FLEET):
     commands.add_command(_command)
 
 

@@ -1,5 +1,5 @@
 """
-What ``thing connect`` and ``thing ping`` are told alike: the server, the keys, the patience.
+What all commands that hold a session are told alike: the server, the keys, the patience.
 
 The options about trust are made from :data:`~thing.trust.choice.CLIENT_KEYWORDS`. They are
 checked here; files are read in :mod:`thing.cli.servers`.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import click
 
 from thing.cli.keys import FILE, defaultKeyFile
-from thing.cli.target import Target, parseTarget
+from thing.cli.target import Target, parseTarget, serverTarget
 from thing.errors import CredentialError
 from thing.trust.choice import CLIENT_KEYWORDS, expectedServer
 from thing.trust.home import homeDirectory
@@ -40,6 +40,11 @@ _HELP = {
     "per-user directory, if no other choice says which server to believe]",
 }
 """What is said here of a keyword in place of the table's words."""
+
+
+def defaultKnownServers() -> str:
+    """:return: where the servers are that the user knows, if nothing is said."""
+    return os.path.join(homeDirectory(), "known_servers")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,7 @@ class ClientOptions:
         """:attr:`trust`, and the default files where nothing was said."""
         trust = {"resumption": "no", **self.trust}
         if not self.decided:
-            trust["knownServers"] = os.path.join(homeDirectory(), "known_servers")
+            trust["knownServers"] = defaultKnownServers()
         named = {"identity", "certificate", "presharedKey"} & trust.keys()
         if not (named or self.anonymous) and os.path.lexists(defaultKeyFile()):
             trust["identity"] = defaultKeyFile()
@@ -106,9 +111,11 @@ def _checkSeconds(
     return value
 
 
-def _parseTarget(context: click.Context, parameter: click.Parameter, text: str) -> Target:
+def _parseTarget(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> Target | None:
     try:
-        return parseTarget(text)
+        return None if text is None else parseTarget(text)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -134,7 +141,6 @@ def _trustOption(keyword: Keyword) -> Decorator:
 
 
 _OPTIONS: tuple[Decorator, ...] = (
-    click.argument("target", callback=_parseTarget),
     *map(_trustOption, _KEYWORDS),
     click.option("--anonymous", is_flag=True, help="Show no key."),
     secondsOption(
@@ -159,18 +165,45 @@ def clientOptions(command: Callable[..., None]) -> Callable[..., None]:
         with its own options.
     :return: the command, to be given its own options.
     """
+    return _sessionOptions(command, click.argument("target", callback=_parseTarget))
+
+
+def serverOptions(command: Callable[..., None]) -> Callable[..., None]:
+    """
+    Give a command the option ``--server`` and the options of a session.
+
+    :param command: as for :func:`clientOptions`.
+    :return: the command, to be given its own options.
+    """
+    return _sessionOptions(
+        command,
+        click.option(
+            "--server",
+            "target",
+            metavar="TARGET",
+            envvar="THING_SERVER",
+            show_envvar=True,
+            callback=_parseTarget,
+            help="The server, as for thing connect.  [default: the only one in known_servers]",
+        ),
+    )
+
+
+def _sessionOptions(command: Callable[..., None], whom: Decorator) -> Callable[..., None]:
+    """Give a command the options of a session; how the server is named is up to it."""
 
     def withOptions(
-        target: Target, anonymous: bool, timeout: float, verbose: bool, **others: object
+        target: Target | None, anonymous: bool, timeout: float, verbose: bool, **others: object
     ) -> None:
         values = {keyword.name: others.pop(keyword.name) for keyword in _KEYWORDS}
+        trust = {
+            name: _written(value)
+            for name, value in values.items()
+            if value not in (None, False, ())
+        }
         client = ClientOptions(
-            target=target,
-            trust={
-                name: _written(value)
-                for name, value in values.items()
-                if value not in (None, False, ())
-            },
+            target=_onlyServer(trust) if target is None else target,
+            trust=trust,
             anonymous=anonymous,
             timeout=timeout,
             verbose=verbose,
@@ -179,9 +212,19 @@ def clientOptions(command: Callable[..., None]) -> Callable[..., None]:
         command(client, **others)
 
     decorated: Callable[..., None] = functools.wraps(command)(withOptions)
-    for option in reversed(_OPTIONS):
+    for option in reversed((whom, *_OPTIONS)):
         decorated = option(decorated)
     return decorated
+
+
+def _onlyServer(trust: Mapping[str, str]) -> Target:
+    """The server that is meant when none is named."""
+    from thing.trust.onlyserver import onlyServer
+
+    try:
+        return serverTarget(*onlyServer(trust.get("knownServers", defaultKnownServers())))
+    except (CredentialError, ValueError) as error:
+        raise click.UsageError(f"{error}; give --server, or set THING_SERVER") from None
 
 
 def _written(value: object) -> str:

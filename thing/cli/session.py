@@ -24,7 +24,7 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import provider
 
-from thing.cli.exits import ExitCode, complain
+from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.options import ClientOptions
 from thing.cli.servers import choiceOf, complainOfKey
 from thing.errors import EndReason, ErrorCode, LocalProtocolError
@@ -74,7 +74,7 @@ class CommandProtocol(ThingProtocol):
 
     :ivar lost: why the stream closed, if that was not its plain end.
     :ivar sentAway: whether the server asked to leave before this side was done.
-    :ivar trouble: what went wrong with this side's own input or output; empty for nothing.
+    :ivar trouble: what the command failed by, however the session ended; None for nothing.
     """
 
     def __init__(self, verbose: bool) -> None:
@@ -82,7 +82,7 @@ class CommandProtocol(ThingProtocol):
         self.verbose = verbose
         self.lost = ""
         self.sentAway = False
-        self.trouble = ""
+        self.trouble: CommandError | None = None
         self._done = False
         self._connectedAt = 0.0
 
@@ -108,13 +108,22 @@ class CommandProtocol(ThingProtocol):
         """End at once, whatever is not yet sent or written."""
         self.abort()
 
+    def interrupted(self, number: int) -> None:
+        """
+        The user interrupts, for the first time: say goodbye.
+
+        :param number: the signal.
+        """
+        self.note("saying goodbye; interrupt again to end at once")
+        self.leave()
+
     def fail(self, trouble: str) -> None:
         """
         End because of this side's own input or output: no goodbye shall say that all was well.
 
         :param trouble: what went wrong.
         """
-        self.trouble = self.trouble or trouble
+        self.trouble = self.trouble or CommandError(trouble)
         if self.termination is None:
             self.abort()
 
@@ -249,19 +258,24 @@ class Conversation:
         raise SystemExit(int(await self._outcome()))
 
     def _catchSignals(self, reactor: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: reactor.callFromThread(self.interrupt))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # As nohup wants it.
+            signal.signal(number, lambda got, _: reactor.callFromThread(self.interrupt, got))
 
-    def interrupt(self) -> None:
-        """The user interrupts: goodbye at first, the end if that takes too long or is too early."""
+    def interrupt(self, number: int) -> None:
+        """
+        The user interrupts: goodbye at first, the end if that takes too long or is too early.
+
+        :param number: the signal.
+        """
         protocol = self._protocol
         inSession = (
             protocol is not None and protocol.session is not None and protocol.termination is None
         )
         if protocol is not None and inSession and not self._leaving:
             self._leaving = True
-            protocol.note("saying goodbye; interrupt again to end at once")
-            protocol.leave()
+            protocol.interrupted(number)
             return
         self._interrupted = True
         if protocol is not None:
@@ -283,10 +297,12 @@ class Conversation:
             complain(f"cannot connect to {options.target.text}: {why}")
             return ExitCode.NOT_CONNECTED
         termination = await self._protocol.over()
+        trouble = self._protocol.trouble
+        if trouble is not None:
+            trouble.show()
+            return ExitCode(trouble.exit_code)
         code = self._code(self._protocol, termination)
-        if code is ExitCode.FAILED:
-            complain(self._protocol.trouble)
-        elif code is ExitCode.NOT_TRUSTED:
+        if code is ExitCode.NOT_TRUSTED:
             complainOfKey(termination.detail, options)
         elif code is ExitCode.INTERRUPTED:
             complain("interrupted")
@@ -296,8 +312,6 @@ class Conversation:
         return code
 
     def _code(self, protocol: CommandProtocol, termination: Termination) -> ExitCode:
-        if protocol.trouble:
-            return ExitCode.FAILED
         if self._interrupted:
             return ExitCode.INTERRUPTED
         if termination.clean and protocol.sentAway:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -76,6 +77,7 @@ class StandardStreams:
             ``inputReceived``, ``inputEnded``, ``outputClosed`` and ``fail``.
         """
         self._pipe = pipe
+        self._blocking = os.get_blocking(1)
         self._input: Any = _Input(reactor, self, _INPUT, 0)  # type: ignore[no-untyped-call]
         self._output: Any = _Output(reactor, self, _OUTPUT, 1)  # type: ignore[no-untyped-call]
         self._output.registerProducer(pipe, True)
@@ -91,6 +93,10 @@ class StandardStreams:
     def close(self) -> None:
         """Read no more, write what is still to be written, and be done."""
         self._input.stopReading()
+        self.endOutput()
+
+    def endOutput(self) -> None:
+        """Write what is still to be written, and have the reader see the end."""
         self._output.unregisterProducer()  # A paused one would have to be resumed first.
         self._output.loseConnection()
 
@@ -131,4 +137,18 @@ class StandardStreams:
         elif name == _INPUT:
             self._pipe.inputEnded()
         if name == _OUTPUT:
+            _closeOutput(self._blocking)
             self._pipe.outputClosed()
+
+
+def _closeOutput(blocking: bool) -> None:
+    """
+    Close standard output, as other processes had it; no file gets its number.
+
+    :param blocking: whether it was blocking.
+    """
+    with suppress(OSError):
+        os.set_blocking(1, blocking)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 1)
+    os.close(nothing)

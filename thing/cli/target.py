@@ -87,6 +87,18 @@ def parseTarget(text: str) -> Target:
     return Target(text, (host(match["v6"] or match["host"]), port), False)
 
 
+def serverTarget(host: str, port: int) -> Target:
+    """
+    Make a target of a host and a port.
+
+    :param host: a name, or an address.
+    :param port: the port.
+    :return: the target.
+    :raises ValueError: if they can be none.
+    """
+    return parseTarget(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+
+
 def _port(port: int) -> int:
     if not 0 < port < 65536:
         raise ValueError(f"{port} is not a port")

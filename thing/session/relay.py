@@ -145,7 +145,7 @@ class RelayEnd(Protocol):
         """Wait for the other end's ``connectionLost``, which knows why (``IPushProducer``)."""
 
 
-def factoryOf(end: RelayEnd) -> Factory[Any]:
+def factoryOf(end: Protocol) -> Factory[Any]:
     """
     Make what builds this one protocol.
 
