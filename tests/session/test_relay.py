@@ -58,7 +58,10 @@ class SocketTests(TestCase):
         return end, peer
 
     async def test_much(self) -> None:
-        """Much is read at a time where much comes, and only there: reads take memory."""
+        """
+        Much is read at a time where much comes, and only there: reads take memory. It is written
+        at once.
+        """
         (one, peer), (other, far) = await self.end(), await self.end()
         self.assertEqual(peer.send(bytes(FULL_READ)), FULL_READ)
         one.join(other)
@@ -69,6 +72,7 @@ class SocketTests(TestCase):
         self.assertEqual(received, bytes(MUCH))
         self.assertEqual(one.transport.bufferSize, LONG_READ)
         self.assertEqual(other.transport.bufferSize, FULL_READ)
+        self.assertEqual(other.transport.SEND_LIMIT, LONG_READ)
 
     async def test_little(self) -> None:
         """A little goes on at once, whether the peer has acknowledged what came before or not."""

@@ -15,7 +15,14 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing.session.transports import FULL_READ, closeWriteSide, readMore, setNoDelay
+from thing.session.transports import (
+    FULL_READ,
+    LONG_READ,
+    closeWriteSide,
+    readMore,
+    sendMore,
+    setNoDelay,
+)
 
 
 @implementer(IHalfCloseableProtocol, IPushProducer)
@@ -49,6 +56,7 @@ class RelayEnd(Protocol):
         other.transport.registerProducer(self, True)
         for end in (self, other):
             setNoDelay(end.transport)
+            sendMore(end.transport, LONG_READ)  # As much as the other end reads at a time.
             end.resumeProducing()
 
     # The transport's side.
