@@ -32,7 +32,7 @@ from thing.daemon.unixports import UnixPorts
 from thing.errors import ThingError
 from thing.logger import Logger
 from thing.session.factory import ThingFactory
-from thing.session.hosts import SystemResolver
+from thing.session.hosts import HostEndpoint, SystemResolver
 from thing.session.settable import SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust import IdentityKey
 from thing.trust.chosen import ServerChoice
@@ -42,6 +42,7 @@ from thing.trust.live import LiveTrust
 if TYPE_CHECKING:
     from thing.fleet import IPresence, IReaches
     from thing.fleet.inviting import Inviter
+    from thing.fleet.reaches import Reaches
 
 __all__ = ["Options", "makeService"]
 
@@ -79,7 +80,7 @@ def makeService(options: Options) -> ThingService:
             factory.serve(label, backend)
         inviter = _makeInviter(factory, choice)
         presence, companions = _makePresence(reactor, factory, options)
-        reaches = _makeReaches(factory, presence)
+        reaches = _makeReaches(reactor, factory, presence, companions)
         if options["status"] is not None:
             status = _makeStatus(
                 UnixPorts(reactor), presence, options, inviter=inviter, reaches=reaches
@@ -230,14 +231,44 @@ def _makeInviter(factory: ThingFactory, choice: ServerChoice) -> Inviter | None:
     return Inviter(factory, choice.invitations, choice.authorizedThings.path)
 
 
-def _makeReaches(factory: ThingFactory, presence: IPresence) -> IReaches:
+def _makeReaches(
+    reactor: Any, factory: ThingFactory, presence: IPresence, companions: list[IService]
+) -> IReaches:
     """Have operators admitted, who reach services of things: without a permit, none."""
     from thing.fleet.operators import admitOperators
     from thing.fleet.reaches import Reaches
 
     reaches = Reaches(presence.local)
     admitOperators(factory, reaches)
-    return reaches
+    if not companions:
+        return reaches  # Nothing is known of other nodes.
+    return _makeRelays(reactor, factory, presence, reaches, companions)
+
+
+def _makeRelays(
+    reactor: Any,
+    factory: ThingFactory,
+    presence: Any,
+    reaches: Reaches,
+    companions: list[IService],
+) -> IReaches:
+    """Have things reached that are on other nodes, and have other nodes ask for things here."""
+    from thing.fleet.nodes import CONNECT_TIME, Nodes
+    from thing.fleet.redis.reaches import FleetReaches
+    from thing.fleet.relays import Relays, admitNodes
+
+    trust = factory.trust
+    assert trust is not None, "the factory has the files of trust"
+    nodes = Nodes(
+        presence,
+        lambda: trust.choice.nodeCredential,
+        partial(HostEndpoint, reactor, timeout=CONNECT_TIME),
+    )
+    reaches.elsewhere = Relays(presence, nodes).connect
+    admitNodes(factory, reaches)
+    trust.followers.append(nodes.reconsider)
+    companions.append(nodes)
+    return FleetReaches(reaches, presence)
 
 
 def _makeStatus(reactor: Any, presence: IPresence, options: Options, **others: Any) -> IService:

@@ -57,6 +57,9 @@ CONNECT_TIME = 4.0
 ANSWER_TIME = 5.0
 """How long a node may take to answer a request, seconds: it need not ask anybody else."""
 
+GOODBYE_TIME = 2.0
+"""How long nodes may take to say goodbye when this one stops, seconds."""
+
 TTL = 10.0
 """What TTL is asked for, seconds: within it each node knows that the way to the other is gone."""
 
@@ -248,12 +251,12 @@ class Nodes(Service):
     def __init__(
         self,
         presence: Any,
-        credential: Callable[[], Credential],
+        credential: Callable[[], Credential | None],
         makeEndpoint: MakeEndpoint,
     ) -> None:
         """
         :param presence: an :class:`~thing.fleet.interfaces.IPresence`: tells where other nodes are.
-        :param credential: gives what this node shows them.
+        :param credential: gives what this node shows them; None if it has nothing to show.
         :param makeEndpoint: connects to one.
         """
         self._presence = presence
@@ -298,8 +301,11 @@ class Nodes(Service):
     async def _wayTo(self, node: str) -> Way:
         way = self._free(node)
         if way is None:
-            record = await self._recordOf(node)
-            way = self._free(node) or self._dial(record)  # Somebody else may have asked, too.
+            record, credential = await self._recordOf(node), self._credential()
+            if credential is None:
+                raise NoWay("this server has no file of nodes")
+            # Somebody else may have asked, too.
+            way = self._free(node) or self._dial(record, credential)
         return way
 
     def _free(self, node: str) -> Way | None:
@@ -316,12 +322,12 @@ class Nodes(Service):
                 raise NoWay(f"the node {node} does not say where it is reached")
         raise NoWay(f"the registry does not tell where the node {node} is")
 
-    def _dial(self, record: NodeRecord) -> Way:
+    def _dial(self, record: NodeRecord, credential: Credential) -> Way:
         authorizer = OneNode(self._factory, record)
         way = Way(authorizer, self._factory.clock, self._retired)
         self._ways.append(way)
         settings = ClientSettings(
-            credential=self._credential(),
+            credential=credential,
             handshakeTimeout=CONNECT_TIME,
             requestedTtl=TTL,
             resumption=False,
@@ -394,7 +400,14 @@ class Nodes(Service):
         """:return: fires when all sessions are over."""
         super().stopService()  # type: ignore[no-untyped-call]
         ways = list(self._ways)
-        ended = [way.session.whenTerminated() for way in ways if way.session is not None]
+        sessions = [way.session for way in ways if way.session is not None]
+        ended = DeferredList([session.whenTerminated() for session in sessions])
         for way in ways:
             way.leave()
-        return DeferredList(ended)
+
+        def giveUp() -> None:
+            for session in sessions:
+                session.abort()
+
+        givingUp = self._factory.clock.callLater(GOODBYE_TIME, giveUp)
+        return ended.addCallback(lambda _: callOff(givingUp))
