@@ -29,6 +29,9 @@ from thing.core.messages import MessageType, Role
 from thing.core.states import TRANSITIONS, State, Step
 from thing.core.stream import STREAM_TRANSITIONS, StreamState, StreamStep
 from thing.errors import EndReason, ErrorCode, ReplyStatus, StopCode
+from thing.identity import fingerprint
+from thing.session.joinmessages import Refusal
+from thing.trust.jointoken import JoinToken
 
 E = TypeVar("E", bound=Enum)
 
@@ -243,6 +246,35 @@ def stopCodes() -> str:
     )
 
 
+def joinRefusals() -> str:
+    """:return: the registry of why a thing does not join."""
+    return table(
+        ("word", "what it means"), ((f"``{each.value}``", each.sentence) for each in Refusal)
+    )
+
+
+def joinToken() -> str:
+    """:return: a token and what is in it, as text."""
+    token = JoinToken(
+        "0123456789abcdef",
+        bytes(range(32)),
+        (fingerprint(bytes(32)), fingerprint(bytes(range(32, 64)))),
+        ("thing.example:9000", "[2001:db8::1]:9000"),
+    )
+    values = {
+        "id": token.invitation,
+        "secret": token.key.hex(),
+        "fingerprint": list(token.fingerprints),
+        "address": list(token.servers),
+        "token": token.encode(),
+    }
+    lines = []
+    for name, value in values.items():
+        for each in value if isinstance(value, list) else [value]:
+            lines += _value(name, each, "   ")
+    return "::\n\n" + "\n".join(lines)
+
+
 def _value(name: str, value: object, indent: str) -> list[str]:
     text = str(value)
     if len(text) <= 64:
@@ -295,6 +327,8 @@ DRAW: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "reply-statuses": replyStatuses,
     "stop-codes": stopCodes,
+    "join-token": joinToken,
+    "join-refusals": joinRefusals,
     "worked-example": workedExample,
     **{f"layout {kind.name}": lambda kind=kind: layout(kind) for kind in MESSAGES},
 }

@@ -1,6 +1,8 @@
 """The specification says what the code does."""
 
 import ast
+import base64
+import hashlib
 import importlib.util
 import re
 from pathlib import Path
@@ -28,6 +30,7 @@ from thing.core import (
 from thing.core.messages import Role
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.identity import fingerprint
+from thing.trust import jointoken
 
 PAGE = PROJECT / "docs" / "specification.rst"
 
@@ -100,6 +103,15 @@ LIMITS = {
         "MAX_TICKET": "ticket {} octets",
         "MAX_LIFETIME": "lifetime of a ticket, at a client {} seconds",
         "MIN_KEY": "pre-shared key {} to 64 octets",
+    },
+    jointoken: {
+        "VERSION": "version uint8 {}",
+        "SECRET_SIZE": "secret {} octets the same",
+        "_CHECKSUM_SIZE": "checksum {} octets the first",
+        "MAX_FINGERPRINTS": "keys of the server in a token 1 to {}",
+        "MAX_SERVERS": "addresses in a token 1 to {}, of",
+        "MAX_SERVER": "addresses in a token 1 to 8, of {} octets at most",
+        "MAX_TOKEN": "token to join by {} characters at most",
     },
     groups: {
         "X25519_LENGTH": "X25519 key {} octets",
@@ -192,6 +204,28 @@ class SpecificationTests(TestCase):
         """A generated part without its markers is an error."""
         torn = self.page.replace(".. begin generated: reasons\n", "")
         self.assertRaises(ValueError, script().refreshed, torn)
+
+    def test_joinToken(self) -> None:
+        """The token on the page is what the page's text makes of what stands beside it."""
+        block = self.page.split(".. begin generated: join-token")[1].split(".. end")[0]
+        token = "".join(re.findall(r"\n       (\S+)", block))
+        found: dict[str, list[str]] = {}
+        for name, value in re.findall(r"\n   (\w+) = (\S+)", block):
+            found.setdefault(name, []).append(value)
+        prints = [base64.b64decode(each[7:] + "=") for each in found["fingerprint"]]
+        addresses = [each.encode() for each in found["address"]]
+        content = b"".join(
+            (
+                b"\1" + bytes.fromhex(found["id"][0] + found["secret"][0]),
+                bytes((len(prints),)) + b"".join(prints),
+                bytes((len(addresses),)),
+                *(bytes((len(each),)) + each for each in addresses),
+            )
+        )
+        octets = content + hashlib.sha256(content).digest()[:4]
+        self.assertEqual(base64.urlsafe_b64encode(octets).rstrip(b"=").decode(), token)
+        read = jointoken.JoinToken.parse(token)
+        self.assertEqual((read.encode(), list(read.servers)), (token, found["address"]))
 
     def test_labels(self) -> None:
         """Every label of the key schedule is on the page."""

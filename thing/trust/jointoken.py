@@ -44,10 +44,10 @@ MAX_SERVER = 255
 """The longest address in a token, octets."""
 
 _CHECKSUM_SIZE = 4
-_MAX_OCTETS = (
-    1 + 8 + SECRET_SIZE + 1 + MAX_FINGERPRINTS * 32 + 1 + MAX_SERVERS * (1 + MAX_SERVER) + 4
-)
-MAX_TOKEN = (_MAX_OCTETS * 4 + 2) // 3
+
+MAX_TOKEN = (
+    4 * (1 + 8 + SECRET_SIZE + 1 + 32 * MAX_FINGERPRINTS + 1 + 256 * MAX_SERVERS + 4) + 2
+) // 3
 """The longest token, characters."""
 
 _ID = re.compile("[0-9a-f]{16}")
