@@ -39,13 +39,14 @@ from thing import (
 )
 from thing.cli.commands import commands
 from thing.cli.connect import connect
+from thing.cli.endings import codeOf
 from thing.cli.exits import ExitCode
 from thing.cli.options import ClientOptions
 from thing.cli.ping import ping
 from thing.cli.pinging import Pinger, Statistics
 from thing.cli.pipe import Pipe
 from thing.cli.servers import choiceOf, complainOfKey
-from thing.cli.session import CommandProtocol, Conversation, blockingRestored, codeOf
+from thing.cli.session import CommandProtocol, Conversation, blockingRestored
 from thing.cli.target import DEFAULT_PORT, parseTarget
 from thing.trust import ClientChoice, PresharedKey
 from thing.trust.choice import CLIENT_KEYWORDS

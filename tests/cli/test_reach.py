@@ -34,6 +34,7 @@ ENDINGS = {
     StopCode.NOT_EXPOSED: (ExitCode.NOT_EXPOSED, b"lamp does not expose it"),
     StopCode.UNREACHABLE: (ExitCode.UNREACHABLE, b"it of lamp refused"),
     StopCode.WENT_AWAY: (ExitCode.WENT_AWAY, b"lamp went away"),
+    StopCode.NO_WAY: (ExitCode.NOT_CONNECTED, b"no way to the node that lamp is on"),
     StopCode.ENDED: (ExitCode.ENDED, b"somebody ended"),
     StopCode.NOT_TAKEN: (ExitCode.NOT_TAKEN, b"knows nothing of reaching"),
     StopCode.BUSY: (ExitCode.NOT_TAKEN, b"no room"),
@@ -189,6 +190,37 @@ class OctetsTests(ReachCase):
         command.endInput()
         await self.assertExit(command, ExitCode.GOODBYE)
         self.assertEqual(service.received, b"and now you")
+
+    async def test_slowReader(self) -> None:
+        """A reader that does not read for a while holds back the service, and loses nothing."""
+        data = os.urandom(8 << 20)
+
+        class Source(Service):
+            def connectionMade(self) -> None:
+                self.full: Deferred[None] = Deferred()
+                self.transport.registerProducer(self, True)
+                self.transport.write(data)
+                self.opened.callback(self)
+
+            def pauseProducing(self) -> None:
+                self.full.callback(None)
+
+            def resumeProducing(self) -> None:
+                self.transport.unregisterProducer()
+                self.transport.loseConnection()
+
+            def stopProducing(self) -> None:
+                pass
+
+        service = Source()
+        reader, writer = os.pipe()
+        command = self.reachOne(service, childFDs={0: "w", 1: writer, 2: "r"})
+        os.close(writer)
+        await service.opened
+        await service.full
+        output = Output(reader)
+        self.assertEqual(await output.ended, data)
+        await self.assertExit(command, ExitCode.GOODBYE)
 
     async def test_slowService(self) -> None:
         """A service that takes nothing holds back the writer of the input."""
@@ -421,6 +453,10 @@ class DestinationTests(SynchronousTestCase):
         ):
             with self.assertRaises(ValueError):
                 Destination(thing, service)
+
+    def test_everyReason(self) -> None:
+        """All reasons for which a stream can be stopped out of order are tested here."""
+        self.assertEqual(ENDINGS.keys() - {4711}, {*StopCode} - {StopCode.DONE})
 
     def test_steering(self) -> None:
         """A thing's name cannot steer the terminal."""

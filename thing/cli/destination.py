@@ -29,6 +29,10 @@ _REFUSALS: dict[StopCode | int, tuple[ExitCode, str]] = {
         "{service} of {thing} refused the connection, or {thing} cannot reach it",
     ),
     StopCode.WENT_AWAY: (ExitCode.WENT_AWAY, "{thing} went away"),
+    StopCode.NO_WAY: (
+        ExitCode.NOT_CONNECTED,
+        "the server has no way to the node that {thing} is on",
+    ),
     StopCode.ENDED: (ExitCode.ENDED, "somebody ended this reach"),
     StopCode.NOT_TAKEN: (ExitCode.NOT_TAKEN, "the server knows nothing of reaching things"),
     StopCode.BUSY: (ExitCode.NOT_TAKEN, "there is no room for one more reach now"),

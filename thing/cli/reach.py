@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import functools
 import sys
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from thing.cli.exits import EPILOG
+from thing.cli.listenaddress import ListenAddress, parseListen
 from thing.cli.options import ClientOptions, serverOptions
+
+if TYPE_CHECKING:
+    from thing.cli.destination import Destination
+
+
+def _parseListen(
+    context: click.Context, parameter: click.Parameter, text: str | None
+) -> ListenAddress | None:
+    try:
+        return None if text is None else parseListen(text)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 @click.command(epilog=EPILOG)
 @click.argument("thing")
 @click.argument("service")
+@click.option(
+    "--listen",
+    "address",
+    metavar="ADDRESS",
+    callback=_parseListen,
+    help="Listen, and reach the service for each connection, as ssh -L does. ADDRESS is PORT (of "
+    "127.0.0.1; 0 for any), ADDRESS:PORT, [IPV6]:PORT or unix:PATH.",
+)
 @serverOptions
-def reach(client: ClientOptions, thing: str, service: str) -> None:
+def reach(client: ClientOptions, thing: str, service: str, address: ListenAddress | None) -> None:
     """
     Reach a service of a thing: standard input and output become the service's.
 
@@ -28,6 +51,10 @@ def reach(client: ClientOptions, thing: str, service: str) -> None:
     ssh -o ProxyCommand='thing reach %h ssh' root@lamp
 
     Ctrl-C cuts the connection.
+
+    With --listen the URL of the service is printed, and connections are taken
+    until Ctrl-C. One that is refused does not end it, and a session that is
+    lost is had again.
     """
     from thing.cli.destination import Destination
     from thing.cli.reaching import Reacher
@@ -37,6 +64,19 @@ def reach(client: ClientOptions, thing: str, service: str) -> None:
         destination = Destination(thing, service)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    if address is not None:
+        _forward(client, destination, address)
     if sys.stdin is None:
         raise click.UsageError("standard input must be open; /dev/null is")
-    converse(client, lambda: Reacher(client.verbose, destination), requestedTtl=None)
+    converse(client, lambda: Reacher(client.verbose, destination))
+
+
+def _forward(client: ClientOptions, destination: Destination, address: ListenAddress) -> NoReturn:
+    from thing.cli.forwarding import Forwarder, ForwardSession
+    from thing.cli.session import converse
+
+    converse(
+        client,
+        lambda: ForwardSession(client.verbose),
+        held=functools.partial(Forwarder, destination=destination, address=address),
+    )

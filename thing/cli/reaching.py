@@ -155,7 +155,14 @@ class StandardEnd(Protocol):
         """Wait for :meth:`outputClosed` (``IPushProducer``)."""
 
 
-class Reacher(CommandProtocol):
+class ReachProtocol(CommandProtocol):
+    """A session that has nothing but streams."""
+
+    def dataEnded(self) -> None:
+        """The server sends no messages: it would not have, and streams go on."""
+
+
+class Reacher(ReachProtocol):
     """A session with one stream in it, to a service."""
 
     def __init__(self, verbose: bool, destination: Destination) -> None:
@@ -173,9 +180,6 @@ class Reacher(CommandProtocol):
         endpoint = self.streams.endpoint(self._destination.label)
         opening: Deferred[Any] = endpoint.connect(factoryOf(self._end))
         opening.addErrback(self._ended)
-
-    def dataEnded(self) -> None:
-        """The server sends no messages: it would not have, and the stream goes on."""
 
     def interrupted(self, number: int) -> None:
         """

@@ -15,33 +15,24 @@ from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import click
-from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectingCancelledError, ConnectionDone
+from twisted.internet.defer import Deferred
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.internet.task import react
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 from zope.interface import provider
 
+from thing.cli.endings import comeBack, notConnected, plain, reportEnd
 from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.options import ClientOptions
-from thing.cli.servers import choiceOf, complainOfKey
-from thing.errors import EndReason, ErrorCode, LocalProtocolError
-from thing.events import Cause, Termination
+from thing.cli.servers import choiceOf
+from thing.errors import EndReason, LocalProtocolError
+from thing.events import Termination
 from thing.identity import CredentialKind, Identity
 from thing.session.factory import ThingFactory
 from thing.session.hosts import SystemResolver
 from thing.session.protocol import ThingProtocol
-
-_CODES = {
-    Cause.GOODBYE: ExitCode.GOODBYE,
-    Cause.FLAT_LINED: ExitCode.FLAT_LINED,
-    Cause.LAPSED: ExitCode.LAPSED,
-    Cause.TRUNCATED: ExitCode.TRUNCATED,
-    Cause.PROTOCOL_ERROR: ExitCode.PROTOCOL_ERROR,
-    Cause.ABORTED: ExitCode.ABORTED,
-}
 
 _PROOFS = {
     CredentialKind.ED25519: "the server's key is {peer.fingerprint}",
@@ -50,22 +41,6 @@ _PROOFS = {
     CredentialKind.PRESHARED: "the server has the pre-shared key {peer}",
 }
 """What to report of what the server has proved."""
-
-_REFUSED_HERE: dict[ErrorCode | int | None, ExitCode] = {
-    # There is nothing to show that the server takes.
-    ErrorCode.CREDENTIAL_REQUIRED: ExitCode.REJECTED,
-    ErrorCode.NO_COMMON_CREDENTIAL: ExitCode.REJECTED,
-    ErrorCode.NOT_AUTHORIZED: ExitCode.NOT_TRUSTED,
-    ErrorCode.NOT_VALID_NOW: ExitCode.NOT_TRUSTED,
-    ErrorCode.UNDECIDED: ExitCode.NOT_TRUSTED,
-    # The server has much to do, and asks for more than is done here.
-    ErrorCode.RETRY_REFUSED: ExitCode.NOT_CONNECTED,
-    ErrorCode.HANDSHAKE_TIMEOUT: ExitCode.NOT_CONNECTED,
-    ErrorCode.INTERNAL_ERROR: ExitCode.ABORTED,
-}
-"""What this side refuses a handshake for though the server has broken no rule."""
-
-_CANCELLED = (CancelledError, ConnectingCancelledError, DeferredTimeout)
 
 
 class CommandProtocol(ThingProtocol):
@@ -185,7 +160,7 @@ class CommandProtocol(ThingProtocol):
         :param retryAfter: how long to stay away, seconds.
         """
         sentence = reason.sentence if isinstance(reason, EndReason) else f"reason {reason}"
-        message = f"the server asks to leave: {sentence}{_comeBack(retryAfter)}"
+        message = f"the server asks to leave: {sentence}{comeBack(retryAfter)}"
         if self._done:
             self.note(message)
         else:
@@ -223,7 +198,7 @@ class CommandProtocol(ThingProtocol):
         :param reason: why the transport closed.
         """
         if not isinstance(reason.value, ConnectionDone):
-            self.lost = f"; {_plain(reason.value)}"
+            self.lost = f"; {plain(reason.value)}"
         super().connectionLost(reason)
 
 
@@ -251,17 +226,9 @@ class Conversation:
         :param reactor: what runs.
         :raises SystemExit: always, with the exit code.
         """
-        self._catchSignals(reactor)
-        # The reactor sets its own handlers when it starts.
-        reactor.callWhenRunning(self._catchSignals, reactor)
+        catchSignals(reactor, self.interrupt)
         self._connecting = self._endpoint.connect(self._factory)
         raise SystemExit(int(await self._outcome()))
-
-    def _catchSignals(self, reactor: Any) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
-                continue  # As nohup wants it.
-            signal.signal(number, lambda got, _: reactor.callFromThread(self.interrupt, got))
 
     def interrupt(self, number: int) -> None:
         """
@@ -284,70 +251,52 @@ class Conversation:
             self._connecting.cancel()
 
     async def _outcome(self) -> ExitCode:
-        options = self._options
         try:
-            self._connecting.addTimeout(options.timeout, self._factory.clock)
+            self._connecting.addTimeout(self._options.timeout, self._factory.clock)
             self._protocol = await self._connecting
         except Exception as error:  # An endpoint may fail in any way: OverflowError of a port.
             if self._interrupted:
                 complain("interrupted")
                 return ExitCode.INTERRUPTED
-            late = isinstance(error, _CANCELLED)
-            why = f"no connection within {options.timeout:g} s" if late else _plain(error)
-            complain(f"cannot connect to {options.target.text}: {why}")
-            return ExitCode.NOT_CONNECTED
+            return notConnected(self._options, error)
         termination = await self._protocol.over()
         trouble = self._protocol.trouble
         if trouble is not None:
             trouble.show()
             return ExitCode(trouble.exit_code)
-        code = self._code(self._protocol, termination)
-        if code is ExitCode.NOT_TRUSTED:
-            complainOfKey(termination.detail, options)
-        elif code is ExitCode.INTERRUPTED:
-            complain("interrupted")
-        elif code not in (ExitCode.GOODBYE, ExitCode.SENT_AWAY):
-            lost = self._protocol.lost if termination.cause is Cause.TRUNCATED else ""
-            complain(f"{termination}{lost}{_comeBack(termination.retryAfter)}")
-        return code
-
-    def _code(self, protocol: CommandProtocol, termination: Termination) -> ExitCode:
         if self._interrupted:
+            complain("interrupted")
             return ExitCode.INTERRUPTED
-        if termination.clean and protocol.sentAway:
+        if termination.clean and self._protocol.sentAway:
             return ExitCode.SENT_AWAY
-        return codeOf(termination)
+        return reportEnd(self._options, termination, self._protocol.lost)
 
 
-def codeOf(termination: Termination) -> ExitCode:
+def catchSignals(reactor: Any, interrupt: Callable[[int], object]) -> None:
     """
-    The exit code that goes with a session's end.
+    Have the signals by which a user interrupts call something, as often as they come.
 
-    :param termination: how the session ended.
-    :return: the code.
+    :param reactor: what runs, or is about to.
+    :param interrupt: called with the signal's number.
     """
-    if termination.cause is not Cause.REJECTED:
-        return _CODES[termination.cause]
-    if termination.byPeer:
-        return ExitCode.REJECTED
-    return _REFUSED_HERE.get(termination.code, ExitCode.PROTOCOL_ERROR)
 
+    def catch() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # As nohup wants it.
+            signal.signal(number, lambda got, _: reactor.callFromThread(interrupt, got))
 
-def _comeBack(retryAfter: float | None) -> str:
-    return f"; come back in {retryAfter:g} s" if retryAfter else ""
-
-
-def _plain(error: BaseException | None) -> str:
-    """An error's text on one line, without the full stop."""
-    return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    catch()
+    reactor.callWhenRunning(catch)  # The reactor sets its own handlers when it starts.
 
 
 def converse(
     options: ClientOptions,
     protocol: Callable[[], CommandProtocol],
     *,
-    requestedTtl: float | None,
+    requestedTtl: float | None = None,
     stream: bool = False,
+    held: Callable[[ClientOptions, ThingFactory, Any], Any] = Conversation,
     jitter: Callable[[], float] = random.random,
 ) -> NoReturn:
     """
@@ -357,6 +306,8 @@ def converse(
     :param protocol: makes this side's protocol.
     :param requestedTtl: the TTL to ask for, seconds; None leaves it to the server.
     :param stream: whether messages may be received in pieces.
+    :param held: what holds the session; it is made of what the user chose, of what makes the
+        protocols, and of how to connect, and run.
     :param jitter: when the first heartbeat comes, within the first interval.
     :raises SystemExit: always, with the exit code.
     :raises click.UsageError: if an option does not make sense.
@@ -377,7 +328,7 @@ def converse(
     factory = ThingFactory(settings, choice.authorizer, jitter=jitter)
     factory.protocol = protocol
     with blockingRestored(), warningsTold():
-        react(lambda reactor: Conversation(options, factory, endpoint).run(reactor))
+        react(lambda reactor: held(options, factory, endpoint).run(reactor))
 
 
 @contextmanager
