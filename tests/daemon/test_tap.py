@@ -29,12 +29,15 @@ from thing import (
     ServerSettings,
     ThingFactory,
 )
+from thing.core.capacity import Capacity
 from thing.core.preshared import Resumable
+from thing.core.records import RECORD_LIMIT
 from thing.daemon.backend import Backend
 from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
 from thing.daemon.service import CannotStart, ThingService
 from thing.daemon.tap import Options, makeService
+from thing.fleet.reaches import MOST_OF_ONE
 from thing.identity import Purpose
 from thing.trust import (
     ByKind,
@@ -126,7 +129,10 @@ class OptionTests(TapCase):
     """What each option means."""
 
     def test_defaults(self) -> None:
-        """With no options the demo is served on port 9000, with the library's own settings."""
+        """
+        With no options the demo is served on port 9000, with the library's own settings, but for
+        room for as many streams as one operator may have reaches.
+        """
         service = self.service()
         self.assertIsInstance(service.factory, DemoFactory)
         self.assertEqual(list(service._endpoints), ["tcp:9000"])
@@ -136,7 +142,10 @@ class OptionTests(TapCase):
         self.assertEqual(
             settings,
             ServerSettings(
-                credential=settings.credential, allowAnonymous=True, tickets=settings.tickets
+                credential=settings.credential,
+                allowAnonymous=True,
+                tickets=settings.tickets,
+                capacity=Capacity(RECORD_LIMIT, 32768, 16384, MOST_OF_ONE),
             ),
         )
         self.assertEqual(service.factory.limits, Limits())

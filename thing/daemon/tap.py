@@ -12,6 +12,7 @@ import re
 import secrets
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,9 @@ __all__ = ["Options", "makeService"]
 
 _log = Logger()
 
+MOST_STREAMS = 256
+"""How many streams there may be in a session: one operator may have so many reaches."""
+
 
 def makeService(options: Options) -> ThingService:
     """
@@ -74,6 +78,7 @@ def makeService(options: Options) -> ThingService:
         makeFactory = _chooseFactory(options, forward)
         choice = ServerChoice.read(_trustWithDefaults(options))
         settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
+        settings = replace(settings, capacity=settings.capacity._replace(maxStreams=MOST_STREAMS))
         factory = makeFactory(settings, choice.authorizer, limits=limitsOf(options.settings))
         factory.trust = LiveTrust(choice, factory.clock)
         for label, backend in served.items():
