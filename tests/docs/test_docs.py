@@ -129,6 +129,12 @@ class DocumentedPrograms(TestCase):
     def setUp(self) -> None:
         self.directory = Path(self.mktemp()).resolve()
         self.directory.mkdir(parents=True)
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+            "THING_HOME": str(self.directory / "home"),
+        }
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.port = free.getsockname()[1]
 
@@ -151,14 +157,12 @@ class DocumentedPrograms(TestCase):
         from twisted.internet import reactor
 
         program = Program()
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(PROJECT),
-            "PYTHONUNBUFFERED": "1",
-            "THING_HOME": str(self.directory / "home"),
-        }
         reactor.spawnProcess(  # type: ignore[attr-defined]
-            program, sys.executable, [sys.executable, *arguments], environment, str(self.directory)
+            program,
+            sys.executable,
+            [sys.executable, *arguments],
+            self.environment,
+            str(self.directory),
         )
         self.addCleanup(self._end, program)
         return program
@@ -253,6 +257,30 @@ class ReadmeTests(DocumentedPrograms):
         self.assertIn("lamp", watching.output)
         thing.signal("INT")
         await thing.exits()
+        server.signal("TERM")
+        await server.exits()
+
+    async def test_join(self) -> None:
+        """A device is in by two commands: what the first one prints is the second."""
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            status = free.getsockname()[1]
+        self.environment["THING_STATUS"] = f"http://127.0.0.1:{status}"
+        before, _, section = self.text.partition("\nA device in two commands\n---")
+        section = section.partition("\n---")[0]
+        invite, join = re.findall(r"(?m)^    \.venv/bin/thing (.+)$", section)
+        (start,) = re.findall(r"(?m)^    \.venv/bin/twistd (.*--status.*)$", before)
+        IdentityKey.generate().save(self.directory / "server_key")
+        self.write("things", "# things\n")
+        words = start.replace("9001", str(status)).split()
+        server = self.run_("-c", TWISTD, *words, "--port", self.moved("tcp:9000"))
+        await server.says("Listening")
+        inviting = self.run_("-m", "thing.cli", *self.moved(invite).split())
+        self.assertEqual(await inviting.exits(), 0, inviting.output)
+        typed = inviting.output.split()
+        self.assertEqual((typed[:2], len(typed)), (["thing", *join.split()[:1]], 3))
+        joining = self.run_("-m", "thing.cli", *typed[1:])
+        self.assertEqual(await joining.exits(), 0, joining.output)
+        self.assertIn("as kettle", joining.output)
         server.signal("TERM")
         await server.exits()
 

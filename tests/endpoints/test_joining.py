@@ -12,7 +12,15 @@ from twisted.internet.defer import CancelledError, Deferred
 
 from tests.joining import SERVER, JoinCase, Node, Way
 from tests.trust.test_keys import read, write
-from thing.endpoints.joining import PATIENCE, Joined, JoinFailed, Joining, JoinRefused
+from thing.endpoints.joining import (
+    PATIENCE,
+    Joined,
+    JoinFailed,
+    Joining,
+    JoinRefused,
+    NotReached,
+    OtherServer,
+)
 from thing.errors import CredentialError
 from thing.fleet.inviting import Inviter
 from thing.identity import fingerprint
@@ -230,7 +238,7 @@ class RefusalTests(JoiningCase):
         """If nobody answers it gives up in the end."""
         self.ways.clear()
         _, token = self.invited(servers=(SERVER, OTHER))
-        text = self.failed(token, within=PATIENCE + 2)
+        text = self.failed(token, NotReached, within=PATIENCE + 2)
         self.assertIn(f"{SERVER}: ", text)
         self.assertIn(f"{OTHER}: ", text)
 
@@ -257,7 +265,7 @@ class RefusalTests(JoiningCase):
             "invitations": self.path("their-invitations"),
         }
         self.ways[("example.org", 9000)] = Node(given, self.clock, self.wallClock)
-        self.failed(token, JoinRefused)
+        self.failed(token, OtherServer)
         self.assertEqual(self.asked, 0)
         self.assertFalse(os.path.exists(self.known))
 
@@ -265,7 +273,7 @@ class RefusalTests(JoiningCase):
         """A server that has the secret but says that it has another key is not believed."""
         _, token = self.invited()
         lying = replace(token, fingerprints=(fingerprint(bytes(32)),))
-        text = self.failed(lying)
+        text = self.failed(lying, OtherServer)
         self.assertIn(f"its key is {self.serverKey.fingerprint}, but the token has", text)
         self.assertFalse(os.path.exists(self.known))
 
@@ -275,7 +283,7 @@ class RefusalTests(JoiningCase):
         before = f"[example.org]:9000 {other.publicLine()}\n".encode()
         write(self.known, before)
         made, token = self.invited()
-        text = self.failed(token)
+        text = self.failed(token, OtherServer)
         self.assertIn(f"{self.known} has other keys for [example.org]:9000", text)
         self.assertIn(other.fingerprint, text)
         self.assertEqual((self.asked, read(self.known)), (0, before))

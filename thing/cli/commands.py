@@ -11,6 +11,7 @@ from thing.cli.connect import connect
 from thing.cli.events import events
 from thing.cli.exits import EPILOG, CommandError, ExitCode, complain
 from thing.cli.invite import invitations, invite
+from thing.cli.join import join
 from thing.cli.keys import fingerprint, keygen
 from thing.cli.ls import ls
 from thing.cli.output import ReaderGone, guardStandardStreams
@@ -69,7 +70,7 @@ def commands() -> None:
     """Talk over Thing: secure sessions that know whether the other side is alive."""
 
 
-_SESSIONS = (connect, ping, reach)
+_SESSIONS = (connect, ping, reach, join)
 _FLEET = (ls, send, events, top, invite, invitations)
 for _command in (keygen, fingerprint, *_SESSIONS, *_FLEET):
     commands.add_command(_command)

@@ -115,7 +115,7 @@ def keygen(
         makeHome()
         path = defaultKeyFile()
     if comment is None:
-        comment = _userAtHost()
+        comment = userAtHost()
     secret = readPassphrase(passphraseFile) if passphraseFile is not None else None
     if passphrase:
         secret = askPassphrase("Passphrase of the new key", confirm=True)
@@ -138,8 +138,8 @@ def _makePresharedKey(name: str, path: str | None) -> None:
     click.echo(f"Your pre-shared key {name} has been saved in {path}")
 
 
-def _userAtHost() -> str:
-    """The comment that ssh-keygen writes, too."""
+def userAtHost() -> str:
+    """:return: the comment that ssh-keygen writes, too."""
     with suppress(KeyError, OSError):  # A user without an entry in the system's list.
         return f"{getpass.getuser()}@{socket.gethostname()}"
     return socket.gethostname()

@@ -50,6 +50,14 @@ class JoinFailed(ThingError):
     """A thing has not joined; with the same token and key it may try again."""
 
 
+class NotReached(JoinFailed):
+    """No server could be reached, or none could do what was asked; why, for each address."""
+
+
+class OtherServer(JoinFailed):
+    """A server, or the file of known servers, has another key than the token says."""
+
+
 class JoinRefused(JoinFailed):
     """
     The server has refused, and would again.
@@ -126,8 +134,9 @@ class Joining:
         Join.
 
         :return: fires when the thing has joined, whether or not its first session came up; it may
-            be cancelled. Fails with :exc:`JoinRefused`, or with :exc:`JoinFailed` if no server
-            could be reached in time or has the token's keys, or a file is of no use.
+            be cancelled. Fails with :exc:`JoinRefused`, with :exc:`NotReached` if no server could
+            be reached in time, with :exc:`OtherServer` if one has another key than the token
+            says, or else with :exc:`JoinFailed` if a file is of no use.
         """
         return Deferred.fromCoroutine(self._run())
 
@@ -145,7 +154,7 @@ class Joining:
             if refused:
                 return await self._comeBack()
             if self._clock.seconds() >= self._deadline:
-                raise JoinFailed("; ".join(self._faults))
+                raise NotReached("; ".join(self._faults))
             await deferLater(self._clock, PAUSE)
 
     def _checkKnown(self) -> None:
@@ -157,7 +166,7 @@ class Joining:
             except CredentialError as error:
                 raise JoinFailed(str(error)) from error
             if held and not set(held) & set(self.token.fingerprints):
-                raise JoinFailed(
+                raise OtherServer(
                     f"{known.path} has other keys for {known.server} than the token: "
                     f"{', '.join(held)}; if the token is right, take them out"
                 )
@@ -207,7 +216,7 @@ class Joining:
     def _checkServer(self, serverKey: bytes) -> None:
         found = fingerprint(serverKey)
         if found not in self.token.fingerprints:
-            raise JoinFailed(
+            raise OtherServer(
                 f"the server says that its key is {found}, but the token has "
                 f"{', '.join(self.token.fingerprints)}"
             )
@@ -266,13 +275,18 @@ class Joining:
 
     async def _comeBack(self) -> Joined:
         """Where no token is taken any more: perhaps as it is used, and just that was not told."""
-        faults = self._faults
+        faults, others = self._faults, []
         for text in self.token.servers:
             try:
                 server = await self._comeAs(text, PinnedServers(self.token.fingerprints))
-            except (HandshakeFailed, _Unreachable):
-                continue
-            return await self._finish(text, None, server.publicKey)
+            except HandshakeFailed as error:
+                others += [] if error.termination.byPeer else [f"{text}: {error}"]
+            except _Unreachable:
+                pass
+            else:
+                return await self._finish(text, None, server.publicKey)
+        if others:
+            raise OtherServer(f"not the server of the token: {'; '.join(others)}")
         raise JoinRefused(
             "the token was used or withdrawn, or its time is over: " + "; ".join(faults)
         )
