@@ -259,7 +259,7 @@ class OptionTests(TapCase):
             self.assertFalse(any(each.proxyProtocol for each in backends))
         endpoint = service.factory.served["a b"].endpoint  # type: ignore[union-attr]
         self.assertEqual(endpoint._port, 8081)
-        (backend,) = self.service(*words[:3], "--proxy-protocol")._companions
+        backend = self.service(*words[:3], "--proxy-protocol")._companions[0]
         assert isinstance(backend, Backend)
         self.assertTrue(backend.proxyProtocol)
 

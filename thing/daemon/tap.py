@@ -23,6 +23,7 @@ from twisted.python.reflect import InvalidName, namedAny
 from thing.daemon.backend import Backend
 from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
+from thing.daemon.garbage import GarbageCollection
 from thing.daemon.logs import makeObserver
 from thing.daemon.options import IN_MEMORY, Options
 from thing.daemon.reuseport import SharedPorts
@@ -92,6 +93,7 @@ def makeService(options: Options) -> ThingService:
             )
             companions.insert(0, status)
         companions += [*served.values()] if forward is None else [forward, *served.values()]
+        companions.append(GarbageCollection(factory))
     except ThingError as error:
         raise CannotStart(str(error)) from None
 

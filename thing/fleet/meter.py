@@ -6,9 +6,11 @@ Counting is on the path of every heartbeat, so that it is a few additions and no
 
 from __future__ import annotations
 
+import gc
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable
+from time import perf_counter
 from typing import Any, ClassVar
 
 from twisted.internet.interfaces import IDelayedCall
@@ -37,6 +39,9 @@ LATENESS_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 
 LAG_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 """Of the event loop."""
+
+PAUSE_BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
+"""Of Python's collector."""
 
 PROBE_INTERVAL = 0.5
 """How often the event loop's lag is measured, seconds."""
@@ -114,6 +119,7 @@ class Meter:
     :ivar roundTrips: what clients measured.
     :ivar lateness: how much later than agreed heartbeats came.
     :ivar loopLag: how late the event loop called.
+    :ivar pauses: for how long Python's collector stopped the process.
     """
 
     def __init__(self, factory: ThingFactory) -> None:
@@ -127,6 +133,8 @@ class Meter:
         self.roundTrips = Histogram(ROUND_TRIP_BOUNDS)
         self.lateness = Histogram(LATENESS_BOUNDS)
         self.loopLag = Histogram(LAG_BOUNDS)
+        self.pauses = Histogram(PAUSE_BOUNDS)
+        self._pausedAt = 0.0
         self._ended = TrafficSum()
         self._due: dict[ThingProtocol, float] = {}
         self._probe: IDelayedCall | None = None
@@ -187,18 +195,31 @@ class Meter:
     # The event loop.
 
     def start(self) -> None:
-        """Measure the event loop's lag from now on."""
+        """Measure the event loop's lag and the collector's pauses from now on."""
+        if self._probe is None:
+            gc.callbacks.append(self._collected)
+            self._lookAhead()
+
+    def _lookAhead(self) -> None:
         clock = self.factory.clock
         due = clock.seconds() + PROBE_INTERVAL
         self._probe = clock.callLater(PROBE_INTERVAL, self._probed, due)
 
     def _probed(self, due: float) -> None:
         self.loopLag.add(max(0.0, self.factory.clock.seconds() - due))
-        self.start()
+        self._lookAhead()
+
+    def _collected(self, phase: str, info: dict[str, int]) -> None:
+        now = perf_counter()
+        if phase == "start":
+            self._pausedAt = now
+        else:
+            self.pauses.add(now - self._pausedAt)
 
     def stop(self) -> None:
-        """Measure it no more."""
+        """Measure them no more."""
         if self._probe is not None:
+            gc.callbacks.remove(self._collected)
             self._probe.cancel()
             self._probe = None
 

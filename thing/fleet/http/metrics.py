@@ -117,6 +117,11 @@ class NodeCollector(Collector):
             "How late the event loop called a timer, measured twice a second.",
             {"": meter.loopLag},
         )
+        yield _histogram(
+            "gc_pause_seconds",
+            "How long Python's collector stopped the process, each time.",
+            {"": meter.pauses},
+        )
         yield _gauge(
             "session_timer_lateness_seconds",
             "How late the latest timer of a session was called.",
