@@ -169,13 +169,14 @@ class Invitations:
 
     def find(self, invitation: str) -> Invitation | None:
         """
-        Look an invitation up.
+        Look an invitation up; strangers ask.
 
         :param invitation: its id, or anything else.
         :return: the invitation; None if there is none, or if its time is over.
         :raises CredentialError: if the file cannot be read or understood.
         """
-        return self._counting(self._current()).get(invitation)
+        found = self._current().get(invitation)
+        return found if found is not None and self._counts(found) else None
 
     # What becomes of one.
 
@@ -298,8 +299,10 @@ class Invitations:
 
     def _counting(self, held: dict[str, Invitation]) -> dict[str, Invitation]:
         """Those whose time is not over."""
-        now = self.wallClock()
-        return {each.id: each for each in held.values() if now < each.expires}
+        return {each.id: each for each in held.values() if self._counts(each)}
+
+    def _counts(self, invitation: Invitation) -> bool:
+        return self.wallClock() < invitation.expires
 
     def _change(self, action: Callable[[dict[str, Invitation]], T]) -> Deferred[T]:
         """Change what the file has, as its lock is ours; those whose time is over go out of it."""
