@@ -7,8 +7,11 @@ import time
 from selenium.webdriver.common.keys import Keys
 from twisted.internet import reactor
 
-from tests.fleet.http.pages import CONTRASTS, PageCase
+from tests.docs.test_docs import FINGERPRINT, TWISTD, DocumentedPrograms
+from tests.fleet.http.browser import MISSING, Browser
+from tests.fleet.http.pages import CONTRASTS, LOOK, PageCase
 from tests.fleet.inviter import MadeUpInviter
+from thing import IdentityKey
 from thing.identity import fingerprint
 from thing.trust.jointoken import JoinToken
 
@@ -23,7 +26,7 @@ return [document.documentElement.outerHTML, location.href, document.cookie,
 
 
 RAW_KEY = bytes(32)
-FINGERPRINT = fingerprint(RAW_KEY)
+ITS_PRINT = fingerprint(RAW_KEY)
 
 
 class InviteTests(PageCase):
@@ -120,7 +123,7 @@ class InviteTests(PageCase):
         await self.browser.until("return seen.hides('invited')")
         await self.untilFocus("invitations-title")
         await self.untilText("invitations", "has joined")
-        await self.untilText("invitations", FINGERPRINT)
+        await self.untilText("invitations", ITS_PRINT)
         self.assertNotIn(secret, await self.browser.run(WHEREABOUTS))
 
     async def test_refused(self) -> None:
@@ -140,7 +143,7 @@ class InviteTests(PageCase):
         await self.untilText("spoken", "1 invited key waiting for your yes")
         await self.click("#invite")
         await self.untilFocus("invitations-title")
-        await self.untilText("invitations", FINGERPRINT)
+        await self.untilText("invitations", ITS_PRINT)
         await self.browser.press(Keys.TAB)
         await self.untilFocus("Yes, admit lamp")
         await self.browser.press(Keys.ENTER)
@@ -244,3 +247,41 @@ class NoInvitationsTests(PageCase):
         things = asked.replace("endsWith('/invitations')", "includes('/things')")
         await self.browser.until(f"{things} > 1")
         self.assertEqual(await self.browser.run(asked), 0)
+
+
+class ServerTests(DocumentedPrograms):
+    """A server and a thing as people run them, and the page between them."""
+
+    skip = MISSING or None
+
+    async def test_join(self) -> None:
+        """
+        The command that the page shows waits on the device until the user has said yes on the
+        page to the key that the device shows; then the device is a thing of that name.
+        """
+        (self.directory / "things").touch()
+        IdentityKey.generate().save(self.directory / "server_key")
+        words = "-n --pidfile= thing --identity server_key --authorized things --status 0 --port"
+        server = self.run_("-c", TWISTD, *words.split(), self.moved("tcp:9000"))
+        url = (await server.says(r"Status is told at \S+")).split()[-1]
+        await server.says("Listening on")
+        browser = Browser(reactor)
+        await browser.emulate()
+        await browser.open(f"http://{url}/")
+        await browser.run(LOOK)
+        await browser.until("return !seen.hides('invite')")
+        await browser.run("document.querySelector('#invite').click()")
+        await browser.run("document.querySelector('#invite-confirm').click()")
+        await browser.run("document.querySelector('#invite-name').focus()")
+        await browser.press("lamp", Keys.TAB, f"localhost:{self.port}", Keys.ENTER)
+        command = await browser.until("return seen.text('invited-command')")
+        device = self.run_("-m", "thing.cli", *command.split()[1:])
+        key = await device.says(FINGERPRINT)
+        await browser.until("return seen.text('invitations').includes(arguments[0])", key)
+        self.assertEqual(await browser.run("return seen.text('invited-command')"), "")
+        yes = "document.querySelector('#invitations .line:not([hidden]) button').click()"
+        await browser.run(yes)
+        self.assertEqual(await device.exits(), 0, device.output)
+        await browser.until("return seen.text('invitations').includes('has joined')")
+        self.assertIn('name="lamp"', (self.directory / "things").read_text())
+        self.assertEqual(await browser.complaints(), [])
