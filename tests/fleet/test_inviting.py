@@ -159,7 +159,7 @@ class JoinTests(InvitingCase):
         pair.client.sendMessage(b"hello")
         pair.client.setLastWord(b"farewell")
         opened = firings(pair.client.streams.endpoint("talk").connect(Factory.forProtocol(Talk)))
-        asked = [firings(pair.client.request(each)) for each in (b"?", b"{}", b'{"key": 1}')]
+        asked = [firings(pair.client.request(each)) for each in (b"?", b"[" * 16000, b"{}")]
         self.settle(1)
         self.assertEqual(opened[0].code, StopCode.NOT_TAKEN)
         for (failed,) in asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import re
 from typing import Any
@@ -233,6 +234,18 @@ class CountingTests(MeterCase):
         self.assertEqual(now["thing_event_loop_lag_seconds_count"], 2)
         self.assertEqual(now['thing_event_loop_lag_seconds_bucket{le="0.1"}'], 1)
         self.assertAlmostEqual(now["thing_event_loop_lag_seconds_sum"], 0.2)
+
+    def test_pauses(self) -> None:
+        """The collector's pauses are measured while the meter runs."""
+        before = list(gc.callbacks)
+        self.meter.start()
+        gc.collect()
+        self.meter.stop()
+        gc.collect()
+        self.assertEqual(gc.callbacks, before)
+        now = self.samples()
+        self.assertGreaterEqual(now["thing_gc_pause_seconds_count"], 1)
+        self.assertGreater(now["thing_gc_pause_seconds_sum"], 0)
 
     def test_watchers(self) -> None:
         """Who follows over HTTP is counted, and what is answered."""
