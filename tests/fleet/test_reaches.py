@@ -107,6 +107,14 @@ class OpenTests(ReachCase):
         self.assertEqual(self.reaches.open, [])
         self.assertEqual({near.reason.code for near in nears}, {StopCode.WENT_AWAY})
 
+    def test_whatTheThingIsTold(self) -> None:
+        """A thing is told which service is wanted, and not by whom."""
+        lamp, maker = self.thing("lamp", "web")
+        asked: list[str] = []
+        lamp.client.streamRequested = lambda label: asked.append(label) or maker
+        self.opened(self.operator())
+        self.assertEqual(asked, ["reach:ssh"])
+
     def test_dataBehindAccept(self) -> None:
         """What a service says first arrives, whoever is quicker."""
         greeting = doing(connectionMade=lambda it: it.transport.write(b"SSH-2.0"))
