@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet import reactor as installedReactor
-from twisted.internet.defer import Deferred, maybeDeferred, succeed
+from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.protocol import Factory, Protocol
 from zope.interface import implementer
 
@@ -17,6 +17,7 @@ from tests.fleet.inviter import MadeUpInviter
 from thing.fleet import (
     FleetEvent,
     IPresence,
+    IReaches,
     Kind,
     NodeRecord,
     Page,
@@ -26,7 +27,7 @@ from thing.fleet import (
 )
 from thing.fleet.feed import Feed
 from thing.fleet.http import StatusSite
-from thing.fleet.model import searchText
+from thing.fleet.model import NotPresent, ReachRecord, searchText
 from thing.fleet.subscriptions import Subscription
 
 reactor: Any = installedReactor
@@ -173,17 +174,47 @@ class MadeUpFleet:
         return self.feed.subscribe(receiver, after)
 
 
+@implementer(IReaches)
+class MadeUpReaches:
+    """
+    Answers what the test put into it.
+
+    :ivar open: the reaches.
+    :ivar complete: whether it says that these are all.
+    """
+
+    def __init__(self) -> None:
+        self.open: list[ReachRecord] = []
+        self.complete = True
+
+    def listed(self, thing: str | None = None) -> Deferred[tuple[list[ReachRecord], bool]]:
+        """List them."""
+        found = [each for each in self.open if thing in (None, each.thing)]
+        return succeed((found, self.complete))
+
+    def end(self, id: str) -> Deferred[None]:
+        """End one."""
+        left = [each for each in self.open if each.id != id]
+        if len(left) == len(self.open):
+            return fail(NotPresent(id))
+        self.open = left
+        return succeed(None)
+
+
 class FleetCase(CommandCase):
     """Status servers in this process, which invite, too; and commands that ask them."""
 
     def setUp(self) -> None:
         super().setUp()
         self.fleet = MadeUpFleet()
+        self.reaches = MadeUpReaches()
         self.inviter = MadeUpInviter(str(self.home / "invitations"), time.time, reactor)
 
     def serveFleet(self, token: Any = None, listen: Callable[[Factory], Any] | None = None) -> str:
         """Start a status server; the URL that leads to it."""
-        site = StatusSite(self.fleet, token, reactor=reactor, inviter=self.inviter)
+        site = StatusSite(
+            self.fleet, token, reactor=reactor, reaches=self.reaches, inviter=self.inviter
+        )
         self.site = site
         self.addCleanup(site.close)
         if listen is not None:

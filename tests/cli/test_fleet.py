@@ -185,12 +185,16 @@ class TokenTests(HomeCase):
         self.assertNotIn("secret", result.output)
 
 
+COMMANDS = ("ls", "send", "end", "events", "top", "invite", "invitations")
+"""Those that ask a status server."""
+
+
 class ArgumentTests(HomeCase):
     """What is typed."""
 
     def test_help(self) -> None:
         """Each command names the exit codes and where the server is."""
-        for command in ("ls", "send", "events", "top"):
+        for command in COMMANDS:
             result = self.invoke(command, "--help")
             self.assertExit(result, ExitCode.GOODBYE, ExitCode.NO_ACCESS.sentence)
             self.assertIn("THING_STATUS_TOKEN_FILE", result.output)
@@ -200,9 +204,7 @@ class ArgumentTests(HomeCase):
         """The documentation names options, variables and keys that are there."""
         text = (PROJECT / "docs" / "operating.rst").read_text()
         text = text.partition("\nThe fleet in the terminal\n---")[2]
-        known = BOARD_HELP + "".join(
-            self.invoke(command, "--help").output for command in ("ls", "send", "events", "top")
-        )
+        known = BOARD_HELP + "".join(self.invoke(command, "--help").output for command in COMMANDS)
         options = set(re.findall(r"``(-[\w-]+|\$THING_\w+)", text))
         self.assertIn("--status-is", options)
         for option in options:
@@ -217,6 +219,8 @@ class ArgumentTests(HomeCase):
         for arguments, said in (
             (["ls", "--status", "nowhere"], "is not http://"),
             (["ls", "--status-is", "dead"], "'present'"),
+            (["ls", "--reach", "--status-is", "late"], "exclude"),
+            (["end", "lamp"], "16 hexadecimal digits"),
             (["send"], "ID"),
             (["send", "x", "y", "--timeout", "61"], "60 s is the longest"),
             (["send", "x", "y", "--timeout", "nan"], "positive"),

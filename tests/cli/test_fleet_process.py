@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -20,7 +21,7 @@ from thing.cli.exits import ExitCode
 from thing.errors import ErrorCode, LocalProtocolError
 from thing.fleet import Kind, NotPresent, Status, Undelivered
 from thing.fleet.http import sse
-from thing.fleet.model import Ending
+from thing.fleet.model import Ending, ReachRecord
 
 STEERING = "".join(map(chr, [*range(32), 127, *range(128, 160), 0x202E]))
 """Characters that no terminal must get from a stranger."""
@@ -207,6 +208,101 @@ class ListTests(ProcessCase):
             self.serveOctets(octets)
             self.assertEqual(await self.output("ls", code=code), [])
             self.assertEqual(self.said.count("\n"), 1)
+
+
+def reach(number: int, **changes: Any) -> ReachRecord:
+    """Somebody who reaches a service."""
+    known: dict[str, Any] = {
+        "id": f"{number:016x}",
+        "thing": "lamp",
+        "service": "ssh",
+        "by": "anna",
+        "key": "SHA256:anna",
+        "address": "192.0.2.9:22022",
+        "since": time.time() - 125,
+        "node": "north",
+        "octetsUp": 950,
+        "octetsDown": 12_345_678,
+    }
+    return ReachRecord(**(known | changes))
+
+
+class ReachTests(ProcessCase):
+    """``thing ls --reach`` and ``thing end``"""
+
+    async def test_table(self) -> None:
+        """Who reaches what stands in columns; strangers' words steer no terminal."""
+        self.reaches.open = [reach(1), reach(2, thing=f"x{CLEAR}", service="web", octetsUp=0)]
+        self.serveFleet()
+        heading, first, second = await self.output("ls", "--reach")
+        self.assertEqual(
+            heading.split(),
+            ["ID", "THING", "SERVICE", "BY", "FROM", "NODE", "OPEN", "FOR", "UP", "DOWN"],
+        )
+        self.assertRegex(
+            first, r"^0{15}1 +lamp +ssh +anna +192.0.2.9:22022 +north +2m0\ds +950 +12\.3M$"
+        )
+        self.assertEqual(second.split()[2], "web")
+        self.assertEqual(self.said, "")
+
+    async def test_json(self) -> None:
+        """With ``--json`` each line is what the API tells."""
+        self.reaches.open = [reach(1, thing="電球")]
+        self.serveFleet()
+        (line,) = await self.output("ls", "--reach", "--json")
+        self.assertEqual(json.loads(line), self.reaches.open[0].asDict())
+        self.assertTrue(line.isascii())
+
+    async def test_filters(self) -> None:
+        """A text and a node choose."""
+        self.reaches.open = [
+            reach(1),
+            reach(2, thing="Clock"),
+            reach(3, by="bob", node="south"),
+            reach(4, service="web"),
+        ]
+        self.serveFleet()
+        for arguments, numbers in (
+            ((), [1, 2, 3, 4]),
+            (("clock",), [2]),
+            (("WEB",), [4]),
+            (("bob",), [3]),
+            (("--node", "north"), [1, 2, 4]),
+            (("lamp", "--node", "north"), [1, 4]),
+            (("nobody",), []),
+        ):
+            _, *lines = await self.output("ls", "--reach", *arguments)
+            self.assertEqual([int(line.split()[0], 16) for line in lines], numbers, arguments)
+
+    async def test_incomplete(self) -> None:
+        """That nodes did not answer is said."""
+        self.reaches.complete = False
+        self.serveFleet()
+        self.assertEqual(len(await self.output("ls", "--reach")), 1)
+        self.assertIn("not all nodes", self.said)
+
+    async def test_hostile(self) -> None:
+        """A server that answers nonsense is said to."""
+        for body in (b"{}", b'{"reaches": [1]}', b'{"reaches": [{"id": 1}]}'):
+            self.serveOctets(answer(body, "200 OK", OWN))
+            await self.output("ls", "--reach", code=ExitCode.PROTOCOL_ERROR)
+
+    async def test_end(self) -> None:
+        """One is ended, once."""
+        self.reaches.open = [reach(1), reach(2)]
+        self.serveFleet()
+        self.assertEqual(await self.output("end", f"{1:016x}"), [])
+        self.assertEqual(self.said, "")
+        self.assertEqual([each.id for each in self.reaches.open], [f"{2:016x}"])
+        await self.output("end", f"{1:016x}", code=ExitCode.UNKNOWN)
+        self.assertIn("There is no such reach", self.said)
+
+    async def test_notEnded(self) -> None:
+        """That the thing's node did not answer is said."""
+        self.serveFleet()
+        self.patch(self.reaches, "end", lambda id: fail(Undelivered(id)))
+        await self.output("end", f"{1:016x}", code=ExitCode.NOT_CONNECTED)
+        self.assertIn("node did not answer", self.said)
 
 
 class SendTests(ProcessCase):

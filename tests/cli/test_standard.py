@@ -115,7 +115,7 @@ class FullTests(FleetCase):
         target = self.serve({"handshakeCompleted": lambda server: server.sendMessage(b"hello")})
         believed = ["--server-key", self.key.fingerprint, target]
         commands = (
-            *("connect", "ping", "reach", "ls", "send", "events", "top"),
+            *("connect", "ping", "reach", "ls", "send", "end", "events", "top"),
             *("keygen", "fingerprint"),
         )
         return [
@@ -129,6 +129,7 @@ class FullTests(FleetCase):
             ["ping", *believed],
             ["ls"],
             ["ls", "--json"],
+            ["ls", "--reach"],
             ["top", "--once"],
             ["top", "--once", "--json"],
         ]

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import click
 
 from thing.cli.connect import connect
+from thing.cli.end import end
 from thing.cli.events import events
 from thing.cli.exits import EPILOG, CommandError, ExitCode, complain
 from thing.cli.invite import invitations, invite
@@ -71,7 +72,7 @@ def commands() -> None:
 
 
 _SESSIONS = (connect, ping, reach, join)
-_FLEET = (ls, send, events, top, invite, invitations)
+_FLEET = (ls, send, end, events, top, invite, invitations)
 for _command in (keygen, fingerprint, *_SESSIONS, *_FLEET):
     commands.add_command(_command)
 

@@ -35,7 +35,7 @@ class ExitCode(Worded):
     NOT_TAKEN = 16, "the server did not take it: too long, or too many at a time"
     NO_ACCESS = 17, "the status server wants a token, or another one"
     NOT_PERMITTED = 18, "you may not reach that"
-    UNKNOWN = 19, "there is no such thing"
+    UNKNOWN = 19, "there is no such thing, or no such reach"
     NOT_EXPOSED = 20, "the thing does not expose that service"
     UNREACHABLE = 21, "the service refused, or the thing cannot reach it"
     WENT_AWAY = 22, "the thing went away while it was reached"

@@ -21,6 +21,7 @@ STATUSES = ("present", "late", "gone")
 )
 @click.option("--node", metavar="NAME", help="Only things on this node.")
 @click.option("-a", "--all", "everything", is_flag=True, help="List all, however many there are.")
+@click.option("--reach", "reached", is_flag=True, help="List the services that are reached.")
 @click.option("--json", "asJson", is_flag=True, help="Print each as a JSON object on a line.")
 @statusOptions
 def ls(
@@ -29,6 +30,7 @@ def ls(
     wanted: str | None,
     node: str | None,
     everything: bool,
+    reached: bool,
     asJson: bool,
 ) -> None:
     """
@@ -39,7 +41,19 @@ def ls(
 
     The first 500 are listed, in the order of their ids; that there are more,
     or that a part of the fleet could not be asked, is said on standard error.
+
+    With --reach those services are listed, all of them, that operators have
+    open now: who, by which thing, from where, for how long, and how many
+    octets went up to the thing and down from it. TEXT is looked for there.
     """
+    if reached:
+        if wanted is not None:
+            raise click.UsageError("--reach and --status-is exclude each other")
+        from thing.cli.reachlist import listReaches
+
+        with status.api() as api:
+            listReaches(api, text, node, asJson)
+        return
     from thing.cli.listing import Listing
 
     listing = Listing({"q": text, "status": wanted, "node": node}, everything, asJson)
