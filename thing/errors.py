@@ -237,9 +237,10 @@ class RequestFailed(ThingError):
     """
     The peer answered a request by saying that it could not.
 
-    A program raises it itself, with :attr:`ReplyStatus.NOT_TAKEN`, to take no requests.
+    A program raises it itself to say so: ``NOT_TAKEN`` to take no requests, ``BUSY`` if it has
+    too much to do, ``FAILED`` if it has said already why.
 
-    :ivar status: ``FAILED`` or ``NOT_TAKEN``.
+    :ivar status: ``FAILED``, ``NOT_TAKEN`` or ``BUSY``.
     """
 
     def __init__(self, status: ReplyStatus) -> None:

@@ -364,6 +364,7 @@ class SendTests(ProcessCase):
             (NotPresent("x"), ExitCode.NOT_HERE),
             (RequestFailed(ReplyStatus.NOT_TAKEN), ExitCode.REFUSED),
             (RequestFailed(ReplyStatus.FAILED), ExitCode.BROKE),
+            (RequestFailed(ReplyStatus.BUSY), ExitCode.NOT_TAKEN),
             (RequestTimedOut("x"), ExitCode.UNANSWERED),
             (Undelivered("x"), ExitCode.UNANSWERED),
             (LocalProtocolError(ErrorCode.BAD_ARGUMENT, "x"), ExitCode.NOT_TAKEN),

@@ -61,7 +61,7 @@ from thing.events import (
 )
 from thing.session.protocol import linkOf
 
-DONE, FAILED, NOT_TAKEN, _ = ReplyStatus
+DONE, FAILED, NOT_TAKEN, BUSY = ReplyStatus
 
 
 def sides(role: Role, **settings: Any) -> tuple[Any, Any]:
@@ -552,22 +552,19 @@ class AskingTests(PairCase):
         pair.server.requestReceived = bytes.upper  # type: ignore[method-assign]
         self.assertEqual(self.ask(pair), [b"WHAT?"])
 
-    def test_notTaken(self) -> None:
-        """A handler may refuse; the session goes on, and nothing is logged."""
-
-        def handler(data: bytes) -> bytes:
-            raise RequestFailed(NOT_TAKEN)
-
-        pair = self.session(handler)
-        self.assertFailed(self.ask(pair), NOT_TAKEN)
-        self.assertIsNone(pair.server.termination)
+    def test_saysSo(self) -> None:
+        """A handler may say itself why not; the session goes on, and nothing is logged."""
+        for status in (NOT_TAKEN, BUSY, FAILED):
+            pair = self.session(lambda data, status=status: fail(RequestFailed(status)))
+            self.assertFailed(self.ask(pair), status)
+            self.assertIsNone(pair.server.termination)
 
     def test_bugs(self) -> None:
         """A handler's failure is logged and told as such, and the session goes on."""
         for handler, kind in (
             (lambda data: 1 // 0, ZeroDivisionError),
             (lambda data: fail(ValueError("later")), ValueError),
-            (lambda data: fail(RequestFailed(FAILED)), RequestFailed),
+            (lambda data: fail(RequestFailed(DONE)), RequestFailed),
             (lambda data: "text", TypeError),
             (lambda data: bytearray(b"not bytes"), TypeError),
             (lambda data: succeed(17), TypeError),

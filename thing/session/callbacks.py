@@ -69,7 +69,7 @@ class SessionCallbacks(Protocol):
         :param data: what is asked.
         :return: the answer, at most 16380 octets; None for an empty one; or a Deferred or
             a coroutine that gives it, and is cancelled if the session ends first.
-        :raises RequestFailed: with ``NOT_TAKEN``, to say so to the peer; it is not logged.
+        :raises RequestFailed: to tell the peer its status; it is not logged.
         """
         raise RequestFailed(ReplyStatus.NOT_TAKEN)
 

@@ -56,7 +56,7 @@ class ThingProtocol(SessionCallbacks):
         :param data: what is asked.
         :return: the answer, at most 16380 octets; None for an empty one; or a Deferred or
             a coroutine that gives it, and is cancelled if the session ends first.
-        :raises RequestFailed: with ``NOT_TAKEN``, to say so to the peer; it is not logged.
+        :raises RequestFailed: to tell the peer its status; it is not logged.
         """
         if self.__link.core.stream:
             raise RequestFailed(ReplyStatus.NOT_TAKEN)

@@ -102,8 +102,8 @@ class Requests:
 
     def _failed(self, failure: Failure, number: int) -> tuple[ReplyStatus, bytes]:
         error = failure.value
-        if isinstance(error, RequestFailed) and error.status is ReplyStatus.NOT_TAKEN:
-            return ReplyStatus.NOT_TAKEN, b""
+        if isinstance(error, RequestFailed) and error.status is not ReplyStatus.DONE:
+            return error.status, b""
         if number in self._answering:  # Else it was cancelled, because the session ended.
             self._driver.failures.log("A request was not answered; its session goes on", failure)
         return ReplyStatus.FAILED, b""

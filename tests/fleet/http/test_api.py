@@ -296,6 +296,17 @@ class MessageTests(ApiCase):
         self.answering(refuse)
         self.assertEqual(self.post(b"x").status, 409)
 
+    def test_busy(self) -> None:
+        """A program that has too much to do may be asked again."""
+
+        def refuse(data: bytes) -> bytes:
+            raise RequestFailed(ReplyStatus.BUSY)
+
+        self.answering(refuse)
+        response = self.post(b"x")
+        self.assertEqual(response.status, 503)
+        self.assertEqual(response.headers["retry-after"], "1")
+
     def test_fails(self) -> None:
         """A program that fails is told apart from one that is not there."""
 

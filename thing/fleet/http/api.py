@@ -304,6 +304,8 @@ def undelivered(error: ThingError) -> Problem:
     if isinstance(error, RequestFailed):
         if error.status is ReplyStatus.NOT_TAKEN:
             return Problem(409, "The thing's program takes no requests.")
+        if error.status is ReplyStatus.BUSY:
+            return Problem(503, "The thing's program has too much to do.", {"Retry-After": "1"})
         return Problem(502, "The thing's program failed on the message.")
     if isinstance(error, LocalProtocolError):
         if error.code is ErrorCode.BAD_ARGUMENT:
