@@ -31,7 +31,8 @@ from thing.endpoints import Backoff, ThingClientEndpoint, ThingClientService
 
 EXAMPLES = Path(PROJECT, "docs", "examples", "operating")
 UNIT = EXAMPLES / "thing.service"
-UNITS = ("thing.service", "thing.socket")
+AGENT = EXAMPLES / "thing-agent.service"
+UNITS = ("thing.service", "thing.socket", "thing-agent.service")
 
 NO_ANALYZER = None if shutil.which("systemd-analyze") else "there is no systemd-analyze"
 
@@ -498,7 +499,9 @@ class UnitTests(SystemdCase):
         directory.mkdir()
         for name in UNITS:
             text = (EXAMPLES / name).read_text()
-            (directory / name).write_text(text.replace("/opt/thing/bin/twistd", sys.executable))
+            (directory / name).write_text(
+                re.sub("/opt/thing/bin/(twistd|thing)", sys.executable, text)
+            )
         done = subprocess.run(
             ["systemd-analyze", "verify", *(directory / name for name in UNITS)],
             capture_output=True,
@@ -513,19 +516,33 @@ class UnitTests(SystemdCase):
     test_verify.skip = NO_ANALYZER  # type: ignore[attr-defined]
 
     def test_security(self) -> None:
-        """systemd rates the exposure of the service as the documentation says."""
-        done = subprocess.run(
-            [*("systemd-analyze", "security", "--offline=yes", "--no-pager"), UNIT],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+        """systemd rates the exposure of the services as the documentation says."""
+        for unit in (UNIT, AGENT):
+            done = subprocess.run(
+                [*("systemd-analyze", "security", "--offline=yes", "--no-pager"), unit],
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
+            if done.returncode:
+                raise SkipTest(f"systemd-analyze rates no files: {done.stderr.strip()}")
+            found = re.search(rf"exposure level for {unit.name}: ([\d.]+) OK", done.stdout)
+            assert found is not None, done.stdout
+            self.assertLessEqual(float(found[1]), 1.5)
+
+    def test_sameWalls(self) -> None:
+        """The agent has the walls of the server, one by one."""
+        walls, agents = (
+            re.search(r"(?s)\n(NoNewPrivileges=.*)\n\n\[Install\]", unit.read_text())
+            for unit in (UNIT, AGENT)
         )
-        if done.returncode:
-            raise SkipTest(f"systemd-analyze rates no files: {done.stderr.strip()}")
-        found = re.search(r"exposure level for thing\.service: ([\d.]+) OK", done.stdout)
-        assert found is not None, done.stdout
-        self.assertLessEqual(float(found[1]), 1.5)
+        assert walls is not None and agents is not None
+        settings = [
+            [line for line in found[1].splitlines() if not line.startswith("#")]
+            for found in (walls, agents)
+        ]
+        self.assertEqual(*settings)
 
     test_security.skip = NO_ANALYZER  # type: ignore[attr-defined]
 

@@ -644,7 +644,10 @@ class HowtoTests(DocumentedPrograms):
     def test_files(self) -> None:
         """Every example for operators is on a page."""
         pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
-        for name in ("thing.service", "thing.socket", "haproxy.cfg", "etc-thing/options.env"):
+        for name in (
+            *("thing.service", "thing.socket", "thing-agent.service", "haproxy.cfg"),
+            *("etc-thing/options.env", "etc-thing/agent.env"),
+        ):
             self.assertTrue((EXAMPLES / "operating" / name).is_file())
             self.assertIn(f".. literalinclude:: examples/operating/{name}\n", pages)
 

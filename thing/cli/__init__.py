@@ -1,5 +1,5 @@
 """
-The ``thing`` command: keys, a session like ``nc``, one like ``ping``, and the fleet.
+The ``thing`` command: keys, sessions like ``nc``, like ``ping`` and always on, and the fleet.
 
 The modules named after commands hold what click needs to know and are quick
 to import; what does the work is imported when a command runs.

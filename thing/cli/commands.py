@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import click
 
+from thing.cli.agent import agent
 from thing.cli.connect import connect
 from thing.cli.end import end
 from thing.cli.events import events
@@ -71,7 +72,7 @@ def commands() -> None:
     """Talk over Thing: secure sessions that know whether the other side is alive."""
 
 
-_SESSIONS = (connect, ping, reach, join)
+_SESSIONS = (connect, ping, agent, reach, join)
 _FLEET = (ls, send, end, events, top, invite, invitations)
 for _command in (keygen, fingerprint, *_SESSIONS, *_FLEET):
     commands.add_command(_command)

@@ -18,7 +18,7 @@ LONGEST = 65536
 _INPUT, _OUTPUT = "input", "output"
 
 
-class _Input(ProcessReader):
+class Input(ProcessReader):
     """Standard input; an error is not its end."""
 
     def doRead(self) -> Exception | None:
@@ -39,7 +39,7 @@ class _Input(ProcessReader):
         return None
 
 
-class _Output(ProcessWriter):
+class Output(ProcessWriter):
     """Standard output; why it failed is kept."""
 
     def writeSomeData(self, data: bytes) -> int | Exception:
@@ -78,8 +78,8 @@ class StandardStreams:
         """
         self._pipe = pipe
         self._blocking = os.get_blocking(1)
-        self._input: Any = _Input(reactor, self, _INPUT, 0)  # type: ignore[no-untyped-call]
-        self._output: Any = _Output(reactor, self, _OUTPUT, 1)  # type: ignore[no-untyped-call]
+        self._input: Any = Input(reactor, self, _INPUT, 0)  # type: ignore[no-untyped-call]
+        self._output: Any = Output(reactor, self, _OUTPUT, 1)  # type: ignore[no-untyped-call]
         self._output.registerProducer(pipe, True)
 
     def write(self, data: bytes) -> None:
