@@ -102,3 +102,8 @@ class GarbageTests(PairCase):
         self.service.stopService()
         self.assertEqual(gc.get_freeze_count(), 0)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_neverStarted(self) -> None:
+        """A service that was not started may be stopped."""
+        self.service.stopService()
+        self.assertFalse(self.service.running)

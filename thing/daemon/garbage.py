@@ -60,8 +60,9 @@ class GarbageCollection(Service):
     def stopService(self) -> None:
         """Have it as before."""
         super().stopService()  # type: ignore[no-untyped-call]
-        self._looking.stop()
-        gc.unfreeze()
+        if self._looking.running:  # A server that cannot listen stops what was not started.
+            self._looking.stop()
+            gc.unfreeze()
 
     def look(self) -> None:
         """Free circles among what is new; among all there is if it is time for that."""
