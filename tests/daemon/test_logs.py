@@ -18,7 +18,16 @@ from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.logger import FileLogObserver, LegacyLogObserverWrapper, Logger, LogLevel, LogPublisher
+from twisted.logger import (
+    FileLogObserver,
+    LegacyLogObserverWrapper,
+    Logger,
+    LogLevel,
+    LogPublisher,
+    eventAsJSON,
+    eventFromJSON,
+    formatEventAsClassicLogText,
+)
 from twisted.python.failure import Failure
 from twisted.python.log import LogPublisher as LegacyLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
@@ -26,7 +35,14 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.daemon.test_twistd import PROJECT, TWISTD, TwistdCase
 from thing import Cause
 from thing.daemon import logs
-from thing.daemon.logs import TEXT_LIMIT, eventAsLine, formatProblem, inJournal, makeObserver
+from thing.daemon.logs import (
+    TEXT_LIMIT,
+    TextLines,
+    eventAsLine,
+    formatProblem,
+    inJournal,
+    makeObserver,
+)
 
 
 class Broken:
@@ -57,6 +73,15 @@ class Number(IntEnum):
     """An enumeration of numbers."""
 
     SEVEN = 7
+
+
+KEYS = ("log_format", "log_time", "log_level", "log_namespace", "log_system", "log_failure", "a")
+"""Of events."""
+
+
+def flattened(event: dict[str, Any]) -> dict[str, Any]:
+    """An event as it is kept, and read again."""
+    return eventFromJSON(eventAsJSON(event))
 
 
 class LogsCase(SynchronousTestCase):
@@ -272,6 +297,60 @@ class EventTests(LogsCase):
         self.assertLessEqual({"time", "level", "message"}, set(json.loads(line)))
 
 
+class TextTests(SynchronousTestCase):
+    """TextLines"""
+
+    def setUp(self) -> None:
+        self.write = TextLines()
+
+    def test_asTwisted(self) -> None:
+        """Text is as Twisted's own, whatever kind of event it is."""
+        moments = (1e9 + 0.25, 1e9 + 0.75, 1e9 + 1, 1e9 - 1, None)
+        failure = Failure(ZeroDivisionError("no"))
+        for event in (
+            {"log_format": "{a} and {b!r:>5} {c[0]} {d.real:g}", "a": 1, "b": "x", "c": "y"},
+            {"log_format": "{when()}", "when": lambda: "called"},
+            {"log_format": "{missing}", "log_namespace": "x", "log_level": LogLevel.warn},
+            {"log_format": b"octets", "log_system": "its system"},
+            {"log_format": None},
+            {},
+            {"log_format": ""},
+            {"log_format": "one\ntwo", "log_level": LogLevel.info},
+            {"log_failure": failure, "log_format": "it failed"},
+            {"log_failure": failure},
+            flattened({"log_format": "{a}", "a": 1}),
+        ):
+            for moment in moments:
+                timed = event | {"d": 0.5, "log_time": moment}
+                self.assertEqual(self.write(timed), formatEventAsClassicLogText(timed))
+
+    def test_broken(self) -> None:
+        """Whatever is in an event is written, and steers no terminal."""
+        bad = Failure(ValueError("\x1b[2J\u202e\nmore"))
+        text = self.write({"log_format": "{a}", "a": "\x1b]0;x\x07", "log_failure": bad})
+        assert text is not None
+        self.assertTrue(text.replace("\n\t", "").strip("\n").isprintable(), text)
+        self.assertIn("\n\tmore", text)
+
+        class Broken:
+            def __str__(self) -> str:
+                raise ZeroDivisionError
+
+            getTraceback = __repr__ = __str__
+
+        text = self.write({"log_format": "{a}", "a": Broken(), "log_system": Broken()})
+        self.assertIn("UNFORMATTABLE", text or "")
+        self.assertIn("ZeroDivisionError", self.write({"log_failure": Broken()}) or "")
+
+    @given(st.dictionaries(st.sampled_from(KEYS), st.text() | st.binary() | st.floats()))
+    def test_anything(self, event: dict[str, Any]) -> None:
+        """Any event is a line or none, and each further line is indented."""
+        text = self.write(event)
+        if text is not None:
+            self.assertTrue(text.endswith("\n"))
+            self.assertTrue(text.replace("\n\t", "").strip("\n").isprintable())
+
+
 class WhereTests(SynchronousTestCase):
     """makeObserver and formatProblem"""
 
@@ -358,14 +437,12 @@ class WhereTests(SynchronousTestCase):
     pattern = logs.JOURNAL
 
     def test_noJournal(self) -> None:
-        """Nobody else gets such marks, and text is twistd's own affair."""
+        """Nobody else gets such marks, and another log that was chosen is no affair of ours."""
         self.assertTrue(self.written("json", False).startswith("{"))
-        self.assertEqual(self.written("text", False), "")
+        self.assertRegex(self.written("text", False), r"\A[0-9T:+-]+ \[x#debug\] one\n\ttwo")
         for others in ({"logger": "a.b"}, {"syslog": 1}, {"logfile": str(self.directory / "x")}):
             self.assertEqual(self.written("text", True, **others), "")
-        with mock.patch.object(sys, "stdout", io.StringIO()):
-            twistd = {"logfile": None, "nodaemon": True}
-            self.assertIsNone(makeObserver("text", twistd, {"JOURNAL_STREAM": "1:2"}))
+        self.assertIsNone(makeObserver("text", {"nodaemon": True}, {}))  # It is not twistd's.
 
     def test_problems(self) -> None:
         """JSON needs twistd, and neither of its options that choose another log."""

@@ -1,6 +1,9 @@
 """
-Logs as JSON lines: one object for each event, for the programs that read logs; and what the
-journal of systemd wants to know of each line, of whatever format.
+Logs as text, for people, and as JSON lines, for the programs that read logs; and what the journal
+of systemd wants to know of each line, of whatever format.
+
+Text is as Twisted's own, but for what steers terminals; and it is quicker to write, since each
+session has two lines.
 
 An object has ``time`` (RFC 3339, UTC), ``level``, ``namespace`` and ``message``,
 the fields of the event that are plain values, and after a failure ``traceback``.
@@ -19,15 +22,18 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import datetime, timezone
 from enum import Enum
 from typing import IO, Any, cast
 
-from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatEventAsClassicLogText
+from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatTime
 from twisted.python.logfile import LogFile
 
+from thing.text import visible
+
 FORMATS = ("text", "json")
-"""What a log may look like; the first is Twisted's own."""
+"""What a log may look like."""
 
 TEXT_LIMIT = 16384
 """The longest text in an object, characters: collectors of logs cut longer lines apart."""
@@ -57,6 +63,72 @@ PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 
 _NOT_PLAIN = object()
 """In place of a value that is left out."""
+
+
+class TextLines:
+    """Writes events as text: the time, what logs, and the message; what follows is indented."""
+
+    def __init__(self) -> None:
+        self._second, self._stamp = 0, ""
+
+    def __call__(self, event: LogEvent) -> str | None:
+        """
+        Write an event; whatever is in it, this does not raise.
+
+        :param event: the event.
+        :return: a line with its end, and more of them after a failure; None if nothing is said.
+        """
+        text = _messageOf(event)
+        failure = event.get("log_failure")
+        if failure is not None:
+            text = f"{text}\n{_tracebackOf(failure)}"
+        if not text:
+            return None
+        if not text.isprintable():
+            text = "\n\t".join(map(visible, text.split("\n")))
+        return f"{self._stampOf(event.get('log_time'))} [{_systemOf(event)}] {text}\n"
+
+    def _stampOf(self, seconds: object) -> str:
+        if not isinstance(seconds, (int, float)):
+            return "-"
+        if not self._second <= seconds < self._second + 1 or not self._stamp:
+            try:
+                self._second, self._stamp = math.floor(seconds), formatTime(seconds)
+            except (ValueError, OverflowError, OSError):
+                return "-"
+        return self._stamp
+
+
+def _messageOf(event: LogEvent) -> str:
+    """What an event says."""
+    if "log_flattened" not in event:
+        with suppress(Exception):  # Twisted knows more templates, and what to say of the others.
+            text: str = event["log_format"].format_map(event)
+            return text
+    return formatEvent(event)
+
+
+def _tracebackOf(failure: Any) -> str:
+    try:
+        return str(failure.getTraceback())
+    except Exception as error:
+        return f"no traceback can be had: {type(error).__name__}"
+
+
+def _systemOf(event: LogEvent) -> str:
+    """What logs, as Twisted names it."""
+    system = event.get("log_system")
+    if system is None:
+        level = getattr(event.get("log_level"), "name", "-")
+        system = f"{event.get('log_namespace', '-')}#{level}"
+    return visible(_asString(system))
+
+
+def _asString(value: object) -> str:
+    try:
+        return str(value)
+    except Exception:
+        return "UNFORMATTABLE"
 
 
 def eventAsLine(event: LogEvent) -> str:
@@ -89,7 +161,7 @@ def _asObject(event: LogEvent) -> dict[str, Any]:
             line[_text(name)] = plain
     failure = event.get("log_failure")
     if failure is not None:
-        line["traceback"] = _text(failure.getTraceback(), fromEnd=True)
+        line["traceback"] = _text(_tracebackOf(failure), fromEnd=True)
     return line
 
 
@@ -174,14 +246,15 @@ def makeObserver(
     :param logFormat: one of :data:`FORMATS`.
     :param twistd: the options of ``twistd``.
     :param environ: the environment.
-    :return: the observer; None if twistd's own does the same.
+    :return: the observer; None if another was chosen.
     :raises ValueError: if a daemon is to log to standard output.
     """
-    chosen = twistd.get("logger") or twistd.get("syslog")
-    toJournal = not chosen and _isForeground(twistd) and inJournal(sys.stdout, environ)
-    if logFormat == FORMATS[0] and not toJournal:
+    if "logfile" not in twistd or twistd.get("logger") or twistd.get("syslog"):
         return None
-    write: Any = formatEventAsClassicLogText if logFormat == FORMATS[0] else eventAsLine
+    if logFormat == FORMATS[0] and twistd["logfile"] == "-" and not twistd["nodaemon"]:
+        return None  # twistd says what is wrong with that.
+    toJournal = _isForeground(twistd) and inJournal(sys.stdout, environ)
+    write = TextLines() if logFormat == FORMATS[0] else eventAsLine
     return FileLogObserver(_openLog(twistd), withPriority(write) if toJournal else write)
 
 

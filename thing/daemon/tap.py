@@ -133,7 +133,7 @@ def _logMaker(options: Options) -> Callable[[], Any] | None:
         try:
             return makeObserver(options["log-format"], twistd, os.environ)
         except (OSError, ValueError) as error:
-            raise CannotStart(f"--log-format: {_oneLine(error)}") from None
+            raise CannotStart(f"cannot open the log: {_oneLine(error)}") from None
 
     return make
 
