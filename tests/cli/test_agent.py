@@ -543,16 +543,20 @@ class DispatcherTests(ProgramCase):
         for _ in range(QUEUE_MOST // QUEUE_HIGH):
             self.dispatcher.take(bytes(QUEUE_HIGH - MESSAGE_COST)).addErrback(lambda _: None)
         with capturedLogs() as events:
-            failure = self.failureResultOf(self.dispatcher.take(b"x"), RequestFailed)
-        self.assertIs(failure.value.status, ReplyStatus.BUSY)
+            for _ in range(3):
+                failure = self.failureResultOf(self.dispatcher.take(b"x"), RequestFailed)
+                self.assertIs(failure.value.status, ReplyStatus.BUSY)
+            self.processes.last.end()
+            taken = self.dispatcher.take(b"x")
+            self.assertNoResult(taken)
+            while self.flow.paused:
+                self.processes.last.end()
         self.assertEqual(
-            list(map(formatEvent, events)), ["A message is dropped: too much waits already"]
+            list(map(formatEvent, events)),
+            ["Messages are dropped: too much waits already", "3 messages were dropped"],
         )
         self.processes.last.end()
-        taken = self.dispatcher.take(b"x")
-        self.assertNoResult(taken)
-        taken.addErrback(lambda _: None)
-        self.dispatcher.cut()
+        self.successResultOf(taken)
 
     def test_close(self) -> None:
         """At the end those that have come are dealt with."""

@@ -16,6 +16,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IHalfCloseableProtocol
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import deferLater
+from twisted.internet.threads import deferToThread
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -202,6 +203,23 @@ class MessageTests(AgentCase):
         await self.assertLeaves(agent)
         self.assertEqual(agent.out, b"one\ntwo\nthree\n")
 
+    async def test_outputFull(self) -> None:
+        """While nobody reads its output the server is held back; then all comes, in order."""
+        reader, writer = os.pipe()
+        agent = self.agent(self.serveAgent(), childFDs={0: "w", 1: writer, 2: "r"})
+        os.close(writer)
+        server = await self.session()
+        messages = [b"%03d" % number * 20_000 for number in range(100)]
+        for message in messages:
+            server.sendMessage(message)
+        while server.creditStalls == 0:
+            await deferLater(reactor, 0.01)
+        self.assertGreater(server.queued, 1 << 20)
+        with os.fdopen(reader, "rb") as output:
+            lines = await deferToThread(lambda: [output.readline() for _ in messages])
+        self.assertEqual(lines, [message + b"\n" for message in messages])
+        await self.assertLeaves(agent)
+
     async def test_outputGone(self) -> None:
         """That nobody reads its output ends nothing: it is logged, and requests fail."""
         reader, writer = os.pipe()
@@ -261,6 +279,14 @@ class LifeTests(AgentCase):
         agent.signal(signal.SIGTERM)
         await self.assertExit(agent, ExitCode.GOODBYE)
         self.assertIn(b"Hurrying", agent.err)
+
+    async def test_hangUp(self) -> None:
+        """That its terminal is gone ends it in order."""
+        agent = self.agent(self.serveAgent())
+        await agent.wrote(b"is established")
+        agent.signal(signal.SIGHUP)
+        await self.assertExit(agent, ExitCode.GOODBYE)
+        await self.until(lambda: self.terminations and self.terminations[-1].clean)
 
     async def test_systemd(self) -> None:
         """It tells systemd when it is ready, that it lives, and that it stops; programs do not."""

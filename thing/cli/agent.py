@@ -86,8 +86,8 @@ def agent(
     that comes is a line of standard output. What it does otherwise is logged
     to standard error.
 
-    SIGTERM or Ctrl-C says goodbye and ends it; a second one ends it at once.
-    Nothing else does.
+    SIGTERM, Ctrl-C or the end of its terminal says goodbye and ends it; a
+    second one ends it at once. Nothing else does.
     """
     from thing.cli.attending import Choices, attend
 

@@ -48,6 +48,28 @@ class Downlink(Protocol):
         """Deal with no more, and drop what waits."""
 
 
+class Overflow:
+    """Drops messages that there is no room for, and logs that, however many they are."""
+
+    def __init__(self, log: Logger) -> None:
+        """:param log: takes the lines."""
+        self._log = log
+        self._count = 0
+
+    def drop(self) -> Deferred[None]:
+        """:return: what becomes of a message that is dropped."""
+        if not self._count:
+            self._log.warn("Messages are dropped: too much waits already")
+        self._count += 1
+        return fail(RequestFailed(ReplyStatus.BUSY))
+
+    def end(self) -> None:
+        """Note that there is room again."""
+        count, self._count = self._count, 0
+        if count:
+            self._log.warn("{count} messages were dropped", count=count)
+
+
 @implementer(IPushProducer)
 class Printer:
     """Writes messages to standard output, each with the end of a line."""
@@ -63,6 +85,7 @@ class Printer:
         self._open = True
         self._flow = flow
         self._overdue: int | None = None
+        self._overflow = Overflow(self._log)
         self._output: Any = Output(reactor, self, "output", 1)  # type: ignore[no-untyped-call]
         self._output.registerProducer(self, True)
 
@@ -77,7 +100,7 @@ class Printer:
             return fail(RequestFailed(ReplyStatus.FAILED))
         if self._overdue is not None:
             if self._overdue + len(message) > QUEUE_MOST:
-                return _dropped(self._log)
+                return self._overflow.drop()
             self._overdue += len(message)
         self._output.write(message if message.endswith(b"\n") else message + b"\n")
         return succeed(None)
@@ -101,6 +124,7 @@ class Printer:
     def resumeProducing(self) -> None:
         """Standard output takes more."""
         self._overdue = None
+        self._overflow.end()
         self._flow.resumeProducing()
 
     def stopProducing(self) -> None:
@@ -143,6 +167,7 @@ class Dispatcher:
         self._cost = 0
         self._closed: Deferred[None] | None = None
         self._busy = False
+        self._overflow = Overflow(self._log)
 
     def take(self, message: bytes) -> Deferred[None]:
         """
@@ -153,7 +178,7 @@ class Dispatcher:
         """
         cost = len(message) + MESSAGE_COST
         if self._cost + cost > QUEUE_MOST:
-            return _dropped(self._log)
+            return self._overflow.drop()
         done: Deferred[None] = Deferred()
         self._waiting.append((message, done))
         self._cost += cost
@@ -199,14 +224,9 @@ class Dispatcher:
         else:
             done.callback(None)
         if wasFull and self._cost < QUEUE_HIGH:
+            self._overflow.end()
             self._flow.resumeProducing()
         self._next()
-
-
-def _dropped(log: Logger) -> Deferred[None]:
-    """What becomes of a message that there is no room for."""
-    log.warn("A message is dropped: too much waits already")
-    return fail(RequestFailed(ReplyStatus.BUSY))
 
 
 class Answerer:

@@ -7,10 +7,12 @@ is in :mod:`thing.cli.uplink`, what comes down in :mod:`thing.cli.downlink`.
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.interfaces import IPushProducer, IStreamClientEndpoint
 from twisted.logger import LogLevel
 from twisted.python.failure import Failure
@@ -158,7 +160,16 @@ class Agent:
         :param reactor: what runs.
         """
         signals = Signals(reactor)
-        signals.attend(None, self.hurry)
+
+        def hangUp() -> None:
+            try:
+                reactor.stop()
+            except ReactorNotRunning:  # It is stopping already.
+                self.hurry()
+
+        # The end of its terminal ends it, unless nohup says that it does not.
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signals.attend(None if ignored else hangUp, self.hurry)
 
         def end() -> Deferred[None]:
             return self.stop().addBoth(lambda _: signals.restore())
