@@ -1,5 +1,5 @@
 """
-The fleet: who is here, what happens, and a word to a thing, wherever it is.
+The fleet: who is here, what happens, a word to a thing and a way to its services.
 
 Here live the presence of a node, its registry of sessions, the feed of events, and what tells
 them to others: :mod:`thing.fleet.http` to people and programs, :mod:`thing.fleet.redis` to
