@@ -291,6 +291,19 @@ class AskingTests(TerminalCase):
         self.assertEqual(await terminal.ended, ExitCode.OVER, terminal.text)
         self.assertEqual(self.inviter.list(), [])
 
+    async def test_code(self) -> None:
+        """A QR code is drawn on a terminal that is wide enough, light on dark."""
+        self.serveFleet()
+        words = ("-m", "thing.cli", "invite", "lamp", "--qr", *SERVER)
+        terminal = self.onTerminal(*words, size=(80, 50))
+        self.assertEqual(await terminal.ended, ExitCode.GOODBYE, terminal.text)
+        (token,) = re.findall(rb"thing join ([\w-]+)", terminal.out)
+        drawn = "\r\n".join(codeLines(codeRows(token.decode())))
+        self.assertIn(drawn.encode(), terminal.out)
+        terminal = self.onTerminal(*words, size=(40, 50))
+        self.assertEqual(await terminal.ended, ExitCode.FAILED, terminal.text)
+        self.assertIn("too narrow", terminal.text)
+
     async def test_elsewhere(self) -> None:
         """Who has said yes elsewhere is not asked; who has withdrawn it, neither."""
         terminal, made = await self.begin()

@@ -144,8 +144,8 @@ class WholeTests(JoinCase):
         IdentityKey.generate().save(self.path("lamp_key"))
         own = os.path.abspath(self.path("lamp_key"))
         process = self.command(server, "join", "-", "--identity", own)
+        # Its writer may wait for what this does before it ends.
         process.transport.write(f"thing join {token}\n".encode())  # type: ignore[union-attr]
-        process.transport.closeStdin()  # type: ignore[union-attr]
         self.assertEqual(await process.ended, ExitCode.GOODBYE, process.output)
         self.assertIn(IdentityKey.load(own).publicLine(), self.lines[0])
         await self.ran(server, "ping", "-c", "1", "--identity", own, server.address)
@@ -171,6 +171,7 @@ class WholeTests(JoinCase):
         )
         lines = await self.ran(None, "join", token)
         self.assertIn(f"Joined {south.address}, as lamp.", lines)
+        await north.process.whenLine("Reloaded")
         for node in (south, north):
             await self.ran(node, "ping", "-c", "1", node.address)
             (_, listed) = await self.ran(node, "invitations")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import time
@@ -110,8 +111,7 @@ def inviteThing(api: Api, wish: Wish, code: bool) -> None:
             until = formatTime(time.time() + invited.left)
             complain(f"until {until} one thing can join by it as {visible(invited.name)}")
         if code:
-            for line in codeLines(_rowsOf(answer.found)):
-                click.echo(line, err=True)
+            _show(_rowsOf(answer.found))
         if wish.confirm and _canAsk():
             _confirmComing(api, invited)
 
@@ -181,6 +181,17 @@ def confirmKey(api: Api, id: str, fingerprint: str | None) -> None:
                 raise CommandError("nothing is changed", ExitCode.WAITING, advice)
             fingerprint = invited.fingerprint
         _sayYes(api, id, fingerprint)
+
+
+def _show(rows: Sequence[str]) -> None:
+    """Draw a QR code on standard error; one that is folded is none."""
+    needed = len(rows) + 2 * _MARGIN
+    if sys.stderr.isatty() and os.get_terminal_size(2).columns < needed:
+        raise CommandError(
+            f"the terminal is too narrow for the QR code, which has {needed} columns"
+        )
+    for line in codeLines(rows):
+        click.echo(line, err=True)
 
 
 def codeLines(rows: Sequence[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ from thing.cli.options import secondsOption
 from thing.trust.home import homeDirectory, makeHome
 
 MAX_INPUT = 16 * 1024
-"""The most that is read from standard input for a token, octets; the longest has a fourth of it."""
+"""The longest line that is read for a token, octets; the longest token has a fourth of that."""
 
 
 @click.command(epilog=EPILOG)
@@ -52,9 +52,9 @@ def join(
     """
     Join a server that has invited this thing.
 
-    TOKEN is what thing invite printed. If it is -, it is read from standard
-    input, where no other user of this machine can see it; the whole line
-    thing join TOKEN does as well.
+    TOKEN is what thing invite printed. If it is -, a line is read from
+    standard input, where no other user of this machine can see it; the whole
+    line thing join TOKEN does as well.
 
     A key is made unless there is one, and the server authorizes it. What the
     server is known by is written to known_servers, and a first session is
@@ -72,9 +72,10 @@ def join(
 
 
 def _readInput() -> str:
+    """The first line: who writes it may have more to do before standard input ends."""
     if sys.stdin is None:
         raise click.UsageError("standard input must be open; /dev/null is")
     try:
-        return sys.stdin.buffer.read(MAX_INPUT).decode("utf-8", "replace")
+        return sys.stdin.buffer.readline(MAX_INPUT).decode("utf-8", "replace")
     except OSError as error:
         raise CommandError(f"cannot read standard input: {error.strerror}") from None
