@@ -33,8 +33,8 @@ from thing import (
     ThingProtocol,
 )
 from thing.core.window import MAX_WINDOW
-from thing.daemon.backend import CONNECT_TIMEOUT, Backend, BackendEnd
 from thing.daemon.forward import ForwardFactory, ForwardProtocol
+from thing.endpoints.backend import CONNECT_TIMEOUT, Backend, BackendEnd
 from thing.session.protocol import linkOf
 
 TIMEOUT = 60.0
@@ -208,7 +208,7 @@ class ForwardCase(TestCase):
         self.addCleanup(globalLogPublisher.removeObserver, self.observe)
 
     def observe(self, event: Any) -> None:
-        if event["log_namespace"].startswith(("thing.daemon.forward", "thing.daemon.backend")):
+        if event["log_namespace"].startswith(("thing.daemon.forward", "thing.endpoints.backend")):
             self.logged.append(formatEvent(event))
 
     async def listen(self, factory: Factory, description: str = "tcp:0:interface=127.0.0.1") -> int:

@@ -32,11 +32,11 @@ from thing import (
 from thing.core.capacity import Capacity
 from thing.core.preshared import Resumable
 from thing.core.records import RECORD_LIMIT
-from thing.daemon.backend import Backend
 from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
 from thing.daemon.service import CannotStart, ThingService
 from thing.daemon.tap import Options, makeService
+from thing.endpoints.backend import Backend
 from thing.fleet.reaches import MOST_OF_ONE
 from thing.identity import Purpose
 from thing.trust import (

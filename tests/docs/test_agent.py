@@ -6,11 +6,15 @@ import re
 import shlex
 import socket
 import subprocess
+import textwrap
 
 import click
 
 from tests.docs.test_docs import DOCS, EXAMPLES, GOODBYE, TWISTD, DocumentedPrograms
+from thing import ThingFactory
 from thing.cli.commands import commands
+from thing.endpoints import Backend
+from thing.testing.keys import Keys
 
 
 class AgentPageTests(DocumentedPrograms):
@@ -58,6 +62,14 @@ class AgentPageTests(DocumentedPrograms):
         lamp.signal("INT")
         self.assertEqual(await lamp.exits(), 0, lamp.output)
         await server.says(GOODBYE)
+
+    def test_expose(self) -> None:
+        """The piece of Python has a factory serve what it says."""
+        (block,) = re.findall(r"\.\. code-block:: python\n\n((?:    .*\n|\n)+)", self.text)
+        keys = Keys()
+        factory = ThingFactory(keys.clientSettings(), keys.servers)
+        exec(textwrap.dedent(block), {"factory": factory})
+        self.assertIsInstance(factory.served["reach:ssh"], Backend)
 
     def test_options(self) -> None:
         """Every option of the agent's own is on the page, and the page has no other."""

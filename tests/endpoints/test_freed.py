@@ -12,8 +12,8 @@ from twisted.internet.task import deferLater
 
 from tests.endpoints.test_parsers import SocketCase, Talker
 from tests.leftovers import collectorOff
-from thing.daemon.backend import Backend
 from thing.daemon.forward import ForwardFactory
+from thing.endpoints.backend import Backend
 
 
 class FreedTests(SocketCase):

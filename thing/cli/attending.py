@@ -35,9 +35,9 @@ from thing.cli.session import blockingRestored, warningsTold
 from thing.cli.uplink import Fifo, StandardInput
 from thing.core.messages import REQUEST_LIMIT
 from thing.core.settings import ClientSettings
-from thing.daemon.backend import Backend
 from thing.daemon.logs import inJournal, withPriority
 from thing.daemon.systemd import Supervisor
+from thing.endpoints.backend import Backend
 from thing.errors import LocalProtocolError
 from thing.session.hosts import SystemResolver
 from thing.trust.permits import SERVICE_NAME

@@ -21,10 +21,10 @@ from zope.interface import implementer
 from thing.cli.downlink import Answerer, Downlink
 from thing.cli.endings import plain
 from thing.cli.uplink import Uplink
-from thing.daemon.backend import Backend
 from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
 from thing.endpoints import Backoff, ThingClientService, isHopeless, terminationOf
+from thing.endpoints.backend import Backend
 from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.factory import ThingFactory

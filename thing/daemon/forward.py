@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from thing.core.settings import ServerSettings
-from thing.daemon.backend import Backend, BackendEnd
+from thing.endpoints.backend import Backend, BackendEnd
 from thing.endpoints.stream import StreamFactory, StreamProtocol
 from thing.errors import ErrorCode
 from thing.logger import Logger

@@ -20,7 +20,6 @@ from twisted.application.service import IService
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.python.reflect import InvalidName, namedAny
 
-from thing.daemon.backend import Backend
 from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
 from thing.daemon.garbage import GarbageCollection
@@ -31,6 +30,7 @@ from thing.daemon.service import CannotStart, ThingService
 from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
 from thing.daemon.unixports import UnixPorts
+from thing.endpoints.backend import Backend
 from thing.errors import ThingError
 from thing.logger import Logger
 from thing.session.factory import ThingFactory

@@ -4,9 +4,11 @@ Thing as a Twisted transport: endpoints over which any protocol runs unchanged.
 A program writes ``thing:...`` where it wrote ``tcp:...``, or uses the classes
 here. Its protocols are built when a session is up, and see a transport that
 does all that Twisted's TCP transport does. What a session is and how it ends is
-settled below; here it is put into Twisted's words.
+settled below; here it is put into Twisted's words. What listens elsewhere and knows nothing of
+Thing is joined with sessions and streams by connections of its own.
 """
 
+from thing.endpoints.backend import Backend
 from thing.endpoints.backoff import Backoff, isHopeless, retryPolicy, terminationOf
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.endpoints.reconnect import ThingClientService
@@ -29,6 +31,7 @@ from thing.session.reasons import (
 __all__ = [
     "Aborted",
     "ApplicationFactory",
+    "Backend",
     "Backoff",
     "FlatLined",
     "Goodbye",

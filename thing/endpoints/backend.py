@@ -21,7 +21,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing.daemon.proxyheader import proxyHeader
+from thing.endpoints.proxyheader import proxyHeader
 from thing.errors import StopCode, StreamRefused
 from thing.logger import Logger
 from thing.session.clock import callOff

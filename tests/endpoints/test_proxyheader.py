@@ -17,7 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon.test_forward import BackendFactory, BackendServer, ForwardCase
 from tests.daemon.test_haproxy import HAPROXY
-from thing.daemon.proxyheader import FINGERPRINT, proxyHeader
+from thing.endpoints.proxyheader import FINGERPRINT, proxyHeader
 from thing.identity import CredentialKind, Identity
 
 FOUR = IPv4Address("TCP", "192.0.2.7", 40000), IPv4Address("TCP", "198.51.100.1", 9000)

@@ -26,7 +26,7 @@ from tests.daemon.test_forward import (
 from tests.helpers import serverSettings
 from tests.pairs import Pair, firings
 from thing import Anyone, IdentityKey, ServerSettings, ThingFactory
-from thing.daemon.backend import CONNECT_TIMEOUT, Backend
+from thing.endpoints.backend import CONNECT_TIMEOUT, Backend
 from thing.errors import StopCode, StreamRefused
 from thing.session.reasons import StreamCut
 
