@@ -135,7 +135,7 @@ class AnyOrderTests(ReachCase):
             self.setUp()
             self.run_(seed)
             reaches = self.reaches
-            for left in (reaches._held, reaches._heldBy, reaches._opening):
+            for left in (reaches._held, reaches._heldBy, reaches._heldTo, reaches._opening):
                 self.assertEqual(left, {}, seed)
             told = [fed.event.asDict() for fed in self.told]
             begun = [each["reach"] for each in told if each["kind"] == Kind.REACHED.value]

@@ -23,6 +23,9 @@ from thing.session.protocol import ThingProtocol
 from thing.session.reasons import SessionOver, StreamCut
 from thing.session.relay import RelayEnd
 
+APPLICATIONS = 0x100
+"""From here on codes are the applications' own."""
+
 _THINGS_WORDS = frozenset(
     {
         *(StopCode.DONE, StopCode.CANCELLED, StopCode.UNREACHABLE, StopCode.TIMED_OUT),
@@ -42,10 +45,6 @@ def fromThing(code: StopCode | int) -> StopCode | int:
     if code in (StopCode.NOT_TAKEN, StopCode.NOT_PERMITTED):
         return StopCode.NOT_EXPOSED
     return code if code in _THINGS_WORDS or code >= APPLICATIONS else StopCode.FAILED
-
-
-APPLICATIONS = 0x100
-"""From here on codes are the applications' own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

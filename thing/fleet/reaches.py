@@ -88,6 +88,7 @@ class Reaches:
         self._mostOfOne = mostOfOne
         self._held: dict[str, Reach] = {}  # With those that are being opened.
         self._heldBy: Counter[str] = Counter()
+        self._heldTo: dict[LocalSession, dict[str, Reach]] = {}
         self._opening: dict[str, Deferred[IProtocol]] = {}
         self._passed = (0, 0)
         self._refusals = RateLimiter(REFUSALS_LOGGED)
@@ -185,10 +186,15 @@ class Reaches:
         reach.begun = partial(self._begun, reach)
 
     def _release(self, reach: Reach) -> None:
-        del self._held[reach.asked.id]
-        self._heldBy[reach.asked.key] -= 1
-        if not self._heldBy[reach.asked.key]:
-            del self._heldBy[reach.asked.key]
+        id, key, session = reach.asked.id, reach.asked.key, reach.session
+        del self._held[id]
+        self._heldBy[key] -= 1
+        if not self._heldBy[key]:
+            del self._heldBy[key]
+        if session is not None:
+            del self._heldTo[session][id]
+            if not self._heldTo[session]:
+                del self._heldTo[session]
 
     def _connect(self, reach: Reach) -> Deferred[IProtocol]:
         far = factoryOf(reach.far)
@@ -196,6 +202,7 @@ class Reaches:
             reach.session = session = self._local.session(reach.asked.thing)
         except NotPresent:
             return self.elsewhere(reach, far)
+        self._heldTo.setdefault(session, {})[reach.asked.id] = reach
         streams = session.protocol.streams
         return streams.endpoint(f"{REACH}{reach.asked.service}", ANSWER_TIME).connect(far)
 
@@ -303,7 +310,7 @@ class Reaches:
         self._local.tell(reach.session, Kind.REACH_ENDED, data)
 
     def _thingLeaves(self, session: LocalSession) -> None:
-        for reach in [each for each in self._held.values() if each.session is session]:
+        for reach in [*self._heldTo.get(session, {}).values()]:
             if reach.asked.id in self._opening:
                 self._giveUp(reach, StopCode.WENT_AWAY)
             else:
