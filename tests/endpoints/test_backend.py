@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.endpoints import clientFromString
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon.test_forward import (
@@ -26,7 +27,12 @@ from tests.daemon.test_forward import (
 from tests.helpers import serverSettings
 from tests.pairs import Pair, firings
 from thing import Anyone, IdentityKey, ServerSettings, ThingFactory
-from thing.endpoints.backend import CONNECT_TIMEOUT, Backend
+from thing.endpoints.backend import (
+    CONNECT_TIMEOUT,
+    UNREACHABLE_LOGGED,
+    UNREACHABLE_WINDOW,
+    Backend,
+)
 from thing.errors import StopCode, StreamRefused
 from thing.session.reasons import StreamCut
 
@@ -261,6 +267,28 @@ class ConnectingTests(SynchronousTestCase):
         self.assertEqual(self.endpoint.cancelled, 1)
         self.assertIs(self.fired[0].code, StopCode.UNREACHABLE)
         self.assertIsNone(self.pair.client.termination)
+
+    def test_logged(self) -> None:
+        """Whoever opens streams in vain fills no log: so many have a line, then their number."""
+        self.connecting.addErrback(lambda _: None)
+        with capturedLogs() as events:
+            self.endpoint.connecting.errback(ConnectionRefusedError())
+            for _ in range(UNREACHABLE_LOGGED + 4):
+                answer = self.backend.streamRequested(self.pair.server, "later")
+                self.endpoint.connecting.errback(ConnectionRefusedError())
+                self.failureResultOf(answer, StreamRefused)
+            self.assertEqual(len(events), UNREACHABLE_LOGGED)
+            self.clock.advance(UNREACHABLE_WINDOW)
+            answer = self.backend.streamRequested(self.pair.server, "later")
+            self.endpoint.connecting.errback(ConnectionRefusedError())
+            self.failureResultOf(answer, StreamRefused)
+        *_, held, last = [
+            formatEvent(event)
+            for event in events
+            if event["log_namespace"] == "thing.endpoints.backend.Backend"
+        ]
+        self.assertEqual(held, "Streams could not be joined with a backend 5 more times")
+        self.assertIn("cannot be reached", last)
 
     def test_givenUp(self) -> None:
         """A client may give up the stream meanwhile; the attempt is given up, too."""

@@ -27,11 +27,18 @@ from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.interfaces import IStreamServer
 from thing.session.protocol import ThingProtocol
+from thing.session.rates import RateLimiter
 from thing.session.relay import RelayEnd, factoryOf
 from thing.session.transports import abort, closeWriteSide
 
 CONNECT_TIMEOUT = 10.0
 """How long a backend may take to accept a connection, seconds."""
+
+UNREACHABLE_LOGGED = 10
+"""How many refused streams of a backend are logged in :data:`UNREACHABLE_WINDOW`, one by one."""
+
+UNREACHABLE_WINDOW = 60.0
+"""For how long they are counted before that begins anew, seconds."""
 
 RESET_DELAY = 1.0
 """How long what came before a cut may take on its way to the backend, seconds: a reset drops it."""
@@ -149,6 +156,7 @@ class Backend(Service):
         self.proxyProtocol = proxyProtocol
         self.connections: set[BackendEnd] = set()
         self.endpoint = endpoint
+        self._unreachable = RateLimiter(UNREACHABLE_LOGGED, UNREACHABLE_WINDOW)
 
     def connect(self, protocol: ThingProtocol) -> Deferred[BackendEnd]:
         """
@@ -188,17 +196,28 @@ class Backend(Service):
 
         def failed(failure: Failure) -> None:
             if not isinstance(failure.value, CancelledError):
-                self._log.warn(
-                    "The backend of a stream {label!r} of session {sessionId} cannot be reached:"
-                    " {reason}",
-                    label=label,
-                    sessionId=protocol.sessionId,
-                    reason=failure.getErrorMessage(),
-                )
+                self._logUnreachable(protocol, label, failure)
             answer.errback(StreamRefused(StopCode.UNREACHABLE))
 
         connecting.addCallbacks(connected, failed)
         return answer
+
+    def _logUnreachable(self, protocol: ThingProtocol, label: str, failure: Failure) -> None:
+        """Log why a stream is refused, unless it is one too many: peers open them as they like."""
+        now = protocol.factory.clock.seconds()
+        held = self._unreachable.takeHeld(now)
+        if held:
+            self._log.warn(
+                "Streams could not be joined with a backend {count} more times", count=held
+            )
+        if self._unreachable.passes(now):
+            self._log.warn(
+                "The backend of a stream {label!r} of session {sessionId} cannot be reached:"
+                " {reason}",
+                label=label,
+                sessionId=protocol.sessionId,
+                reason=failure.getErrorMessage(),
+            )
 
     def doStart(self) -> None:
         """Do nothing: who opens a stream has it connect."""
