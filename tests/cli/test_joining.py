@@ -137,6 +137,16 @@ class WholeTests(JoinCase):
         self.assertIn("used or withdrawn", lines[-1])
         self.assertEqual(len(self.lines), 1)
 
+    async def test_atOnce(self) -> None:
+        """Two runs at once on one device make one key, and both join with it."""
+        server = await self.serve()
+        token = await self.invite(server)
+        runs = [self.command(None, "join", token) for _ in range(2)]
+        for run in runs:
+            self.assertEqual(await run.ended, ExitCode.GOODBYE, run.output)
+        self.assertEqual(len(self.lines), 1)
+        self.assertIn(self.key().publicLine(), self.lines[0])
+
     async def test_input(self) -> None:
         """The whole line that invited it is taken from standard input; the key is one's own."""
         server = await self.serve()
@@ -273,6 +283,15 @@ class WholeTests(JoinCase):
         )
         await self.ran(None, "join", token, code=ExitCode.NOT_TRUSTED)
         self.assertEqual(self.lines, [])
+
+    async def test_nowhereToWrite(self) -> None:
+        """Where the server's key cannot be written nobody is asked, and the token still counts."""
+        server = await self.serve()
+        token = await self.invite(server)
+        nowhere = os.path.abspath(self.path("nowhere/known_servers"))
+        await self.ran(None, "join", token, "--known-hosts", nowhere, code=ExitCode.FAILED)
+        self.assertEqual(self.lines, [])
+        await self.ran(None, "join", token)
 
     async def test_unreachable(self) -> None:
         """Each address that does not answer is told, with why."""

@@ -368,8 +368,9 @@ class LoadOrCreateTests(DirectoryMixin, TestCase):
 
     def test_createsOnce(self) -> None:
         """The first call makes the key, the second reads it."""
-        first = IdentityKey.loadOrCreate(self.path())
+        first = IdentityKey.loadOrCreate(self.path(), "me@here")
         self.assertEqual(IdentityKey.loadOrCreate(self.path()).publicKey, first.publicKey)
+        self.assertEqual(read(self.path() + ".pub").decode(), first.publicLine("me@here") + "\n")
         self.assertEqual(loadPublicKey(self.path() + ".pub"), first.publicKey)
 
     def test_lostRace(self) -> None:

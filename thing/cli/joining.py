@@ -30,6 +30,7 @@ from thing.session.hosts import HostEndpoint, SystemResolver
 from thing.session.joinmessages import Refusal
 from thing.text import visible
 from thing.trust import IdentityKey
+from thing.trust.files import FileLocked, lockedFile
 from thing.trust.jointoken import JoinToken
 
 CONNECT_TIMEOUT = 10.0
@@ -77,11 +78,9 @@ def keyFor(path: str, passphraseFile: str | None) -> IdentityKey:
     :return: the key, which is in the file.
     :raises CredentialError: if a file cannot be used, or nobody can be asked.
     """
-    if not os.path.lexists(path):
-        key = IdentityKey.generate()
-        with suppress(FileExistsError):
-            key.save(path, None, userAtHost())
-    return loadKey(path, passphraseFile)
+    if os.path.lexists(path):
+        return loadKey(path, passphraseFile)
+    return IdentityKey.loadOrCreate(path, userAtHost())
 
 
 def joinServer(
@@ -96,8 +95,12 @@ def joinServer(
     :param knownServers: where to write the server's key.
     :param timeout: when to give up, seconds; None for the defaults.
     :raises SystemExit: always, with the exit code.
+    :raises CredentialError: if the server's key could not be written: then nobody is asked.
     """
     from twisted.internet import reactor
+
+    with suppress(FileLocked), lockedFile(knownServers):
+        pass  # It is there now, and can be written.
 
     reactor.installNameResolver(SystemResolver(reactor))  # type: ignore[attr-defined]
     joining = _Run(reactor, token, key, knownServers, timeout)

@@ -84,19 +84,20 @@ class IdentityKey:
         return cls(key)
 
     @classmethod
-    def loadOrCreate(cls, path: StrPath) -> IdentityKey:
+    def loadOrCreate(cls, path: StrPath, comment: str = "") -> IdentityKey:
         """
         Read an unencrypted key file; if there is none, create it first.
 
         Of processes that start at once, one creates the file and all use it.
 
         :param path: the file.
+        :param comment: what the public line of a new key ends with.
         :return: the key.
         :raises CredentialError: as :meth:`load` and :meth:`save` do.
         """
         if not os.path.lexists(path):
             key = cls.generate()
-            if key._store(os.fspath(path), None, ""):
+            if key._store(os.fspath(path), None, comment):
                 return key
         return cls.load(path)
 
