@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests import PROJECT
 from tests.daemon.test_systemd import Manager
-from thing.cli.attending import REACHES, Choices, sessionOf
+from thing.cli.attending import REACHES, Choices, renew, sessionOf
 from thing.cli.downlink import MESSAGE_COST, QUEUE_HIGH, QUEUE_MOST, Answerer, Dispatcher
 from thing.cli.keeping import OUTPUT_PATIENCE, Agent, AgentFactory
 from thing.cli.options import ClientOptions
@@ -28,7 +28,7 @@ from thing.cli.uplink import LONGEST_LINE, REOPEN_DELAY, Fifo, LineCutter, Uplin
 from thing.core.messages import REQUEST_LIMIT
 from thing.daemon.systemd import Supervisor
 from thing.endpoints import Backoff
-from thing.errors import ErrorCode, ReplyStatus, RequestFailed
+from thing.errors import EndReason, ErrorCode, ReplyStatus, RequestFailed
 from thing.events import Cause
 from thing.session.protocol import ThingProtocol
 from thing.testing import Pair
@@ -632,6 +632,7 @@ class AgentTests(SynchronousTestCase):
         keys = self.endpoint.keys
         self.manager = Manager()
         self.addCleanup(self.manager.socket.close)
+        self.renewed: list[float] = []
         self.factory = AgentFactory(
             keys.clientSettings(lastWord=b"gone"), keys.servers, clock=self.clock
         )
@@ -642,6 +643,7 @@ class AgentTests(SynchronousTestCase):
             self.endpoint,  # type: ignore[arg-type]
             exposed={},
             supervisor=Supervisor(self.manager.address, 4.0),
+            renew=lambda: self.renewed.append(self.clock.seconds()),
             backoff=Backoff(jitter=lambda: 1.0),
         )
         self.agent.read(Source)
@@ -793,6 +795,7 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.statuses(), [f"No session: {why}"])
         self.clock.advance(8.0)
         pair = self.begin()
+        self.assertEqual(self.renewed, [])
         pair.serverSession.goodbye()
         ((level, line),) = self.logged(lambda: pair.advance(5.0))
         self.assertIs(level, LogLevel.info)
@@ -804,7 +807,7 @@ class AgentTests(SynchronousTestCase):
         ((level, line),) = self.logged(lambda: self.begin().advance(1.0))
         self.assertIs(level, LogLevel.error)
         self.assertRegex(line, "NOT_AUTHORIZED.*; somebody must act; next try in 600 s$")
-        self.endpoint.keys.things = self.endpoint.keys.servers
+        self.assertEqual(len(self.renewed), 1)
         self.clock.advance(600.0)
         self.assertEqual(len(self.endpoint.pairs), 2)
 
@@ -814,6 +817,13 @@ class AgentTests(SynchronousTestCase):
         ((level, line),) = self.logged(lambda: self.begin().advance(1.0))
         self.assertIs(level, LogLevel.error)
         self.assertIn(f"the server's key is {self.endpoint.keys.server.fingerprint}", line)
+
+    def test_expired(self) -> None:
+        """When its credential is over it looks whether there is another by now."""
+        pair = self.begin()
+        pair.serverSession.goAway(EndReason.EXPIRED)
+        pair.advance(5.0)
+        self.assertEqual(len(self.renewed), 1)
 
     def test_statusIsOneLine(self) -> None:
         """What a peer says makes no assignment of its own."""
@@ -865,34 +875,73 @@ class AgentTests(SynchronousTestCase):
 class ChoiceTests(SynchronousTestCase):
     """What the options come to."""
 
-    def test_reaches(self) -> None:
-        """What is exposed has so many places; without, there are those of every client."""
-        home = Path(self.mktemp())
-        home.mkdir()
-        (home / "known").touch()
-        target = parseTarget("127.0.0.1:1")
-        client = ClientOptions(
-            target=target,
-            trust={"knownServers": str(home / "known")},
-            anonymous=True,
+    def setUp(self) -> None:
+        self.home = Path(self.mktemp())
+        self.home.mkdir()
+        (self.home / "known").touch()
+        self.trust = {"knownServers": str(self.home / "known")}
+
+    def client(self) -> ClientOptions:
+        """The server and the keys."""
+        return ClientOptions(
+            target=parseTarget("127.0.0.1:1"),
+            trust=self.trust,
+            anonymous="identity" not in self.trust,
             timeout=10.0,
             verbose=False,
         )
-        for expose, places in (((), 100), (("ssh=tcp:localhost:22",), REACHES)):
-            choices = Choices(
-                ttl=None,
-                lastWord="gone",
-                onRequest=None,
-                onMessage=None,
-                messagesFrom=None,
-                expose=expose,
-                programTimeout=10.0,
-                requestsAtOnce=8,
-            )
-            settings, _ = sessionOf(client, choices)
+
+    def choices(self, *expose: str) -> Choices:
+        """The rest."""
+        return Choices(
+            ttl=None,
+            lastWord="gone",
+            onRequest=None,
+            onMessage=None,
+            messagesFrom=None,
+            expose=expose,
+            programTimeout=10.0,
+            requestsAtOnce=8,
+        )
+
+    def test_reaches(self) -> None:
+        """What is exposed has so many places; without, there are those of every client."""
+        for choices, places in (
+            (self.choices(), 100),
+            (self.choices("ssh=tcp:localhost:22"), REACHES),
+        ):
+            settings, _ = sessionOf(self.client(), choices)
             self.assertEqual(settings.capacity.maxStreams, places)
             self.assertEqual(settings.lastWord, b"gone")
             self.assertIsNone(settings.resumption)
+
+    def test_renewed(self) -> None:
+        """The keys are read anew; if they cannot be, or are for somebody to unlock, all stays."""
+        file = self.home / "key"
+        self.trust["identity"] = str(file)
+        keys = [IdentityKey.generate() for _ in range(2)]
+        keys[0].save(file)
+        keys[1].save(self.home / "next")
+        keys[1].save(self.home / "locked", passphrase=b"x")
+        (self.home / "broken").write_text("x")
+        client, choices = self.client(), self.choices()
+        factory = AgentFactory(*sessionOf(client, choices), clock=Clock())
+
+        def current() -> str:
+            settings: Any = factory.settings
+            return str(settings.credential.fingerprint)
+
+        self.assertEqual(current(), keys[0].fingerprint)
+        os.replace(self.home / "next", file)
+        renew(factory, client, choices)
+        self.assertEqual(current(), keys[1].fingerprint)
+        for other in ("locked", "broken"):
+            os.replace(self.home / other, file)
+            with capturedLogs() as events:
+                renew(factory, client, choices)
+            self.assertEqual(current(), keys[1].fingerprint)
+            (line,) = map(formatEvent, events)
+            self.assertIn("The keys stay as they were: ", line)
 
     def test_documented(self) -> None:
         """The guide has the bounds as they are."""

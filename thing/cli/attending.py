@@ -28,6 +28,7 @@ from twisted.logger import (
 from thing.cli.downlink import Answerer, Dispatcher, Downlink, Printer
 from thing.cli.exits import CommandError
 from thing.cli.keeping import Agent, AgentFactory
+from thing.cli.keys import askPassphrase
 from thing.cli.options import ClientOptions
 from thing.cli.programs import Program, parseCommand
 from thing.cli.servers import choiceOf
@@ -38,8 +39,10 @@ from thing.core.settings import ClientSettings
 from thing.daemon.logs import inJournal, withPriority
 from thing.daemon.systemd import Supervisor
 from thing.endpoints.backend import Backend
-from thing.errors import LocalProtocolError
+from thing.errors import CredentialError, LocalProtocolError
+from thing.logger import Logger
 from thing.session.hosts import SystemResolver
+from thing.trust.parts import Ask
 from thing.trust.permits import SERVICE_NAME
 
 REACHES = 256
@@ -47,6 +50,8 @@ REACHES = 256
 
 QUIET = ("twisted", "thing.endpoints.reconnect")
 """Whose lines below a warning are not logged: what they tell of tries is told here."""
+
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +106,7 @@ def attend(client: ClientOptions, choices: Choices) -> NoReturn:
         client.target.endpoint(reactor, client.timeout),
         exposed=_exposed(reactor, choices.expose),
         supervisor=supervisor,
+        renew=partial(renew, factory, client, choices),
     )
     clock = factory.clock
     factory.answerer = _answerer(reactor, choices, clock)
@@ -119,18 +125,35 @@ def attend(client: ClientOptions, choices: Choices) -> NoReturn:
         react(agent.run)
 
 
-def sessionOf(client: ClientOptions, choices: Choices) -> tuple[ClientSettings, Any]:
+def renew(factory: AgentFactory, client: ClientOptions, choices: Choices) -> None:
+    """
+    Read the keys anew; if that cannot be done all stays as it was.
+
+    :param factory: what builds the sessions to come.
+    :param client: the server and the keys.
+    :param choices: what else the user chose.
+    """
+    try:
+        factory.settings, factory.authorizer = sessionOf(client, choices, ask=None)
+    except CredentialError as error:
+        _log.warn("The keys stay as they were: {error}", error=str(error))
+
+
+def sessionOf(
+    client: ClientOptions, choices: Choices, ask: Ask | None = askPassphrase
+) -> tuple[ClientSettings, Any]:
     """
     Read the keys, and what else makes a session.
 
     :param client: the server and the keys.
     :param choices: what else the user chose.
+    :param ask: asked for the passphrase of a key; None if nobody can be.
     :return: the settings, and whom to believe.
     :raises click.UsageError: if an option does not make sense.
     :raises CredentialError: if a key or a file cannot be used.
     """
     # Who comes back again and again does so sooner with a ticket.
-    choice = replace(choiceOf(client), resumption=None)
+    choice = replace(choiceOf(client, ask), resumption=None)
     others = {"requestedTtl": choices.ttl, "handshakeTimeout": client.timeout}
     try:
         settings = choice.settings(lastWord=os.fsencode(choices.lastWord), **others)

@@ -16,15 +16,17 @@ from thing.identity import Identity
 from thing.trust import ClientChoice
 from thing.trust.files import FileLocked, lockedFile
 from thing.trust.home import makeHome
+from thing.trust.parts import Ask
 
 
-def choiceOf(options: ClientOptions) -> ClientChoice:
+def choiceOf(options: ClientOptions, ask: Ask | None = askPassphrase) -> ClientChoice:
     """
     Read the keys, and what tells which server to believe.
 
     The default file of known servers is created, empty, if it is not there.
 
     :param options: what the user chose.
+    :param ask: asked for the passphrase of a key; None if nobody can be.
     :return: what it comes to.
     :raises CredentialError: if a file cannot be read or understood.
     """
@@ -33,7 +35,7 @@ def choiceOf(options: ClientOptions) -> ClientChoice:
         makeHome()
         with suppress(FileLocked), lockedFile(trust["knownServers"]):
             pass  # It is there now.
-    choice = ClientChoice.read(trust, options.target.server, askPassphrase)
+    choice = ClientChoice.read(trust, options.target.server, ask)
     if choice.knownServers is not None:
         path = choice.knownServers.path
 
