@@ -81,6 +81,15 @@ class InviteTests(ProcessCase):
         expected = [re.sub("\x1b[^m]*m", "", each) for each in codeLines(rows)]
         self.assertEqual(self.said.splitlines(), expected)
 
+    async def test_noCode(self) -> None:
+        """A token that is too long for a QR code is said to be, and is there all the same."""
+        self.serveFleet()
+        servers = [f"{letter * 60}.{'x' * 60}.example" for letter in "abcdefgh"]
+        chosen = [word for server in servers for word in ("--server", server)]
+        (line,) = await self.invite(*chosen, "--qr")
+        self.assertEqual(len(JoinToken.parse(line.removeprefix("thing join ")).servers), 8)
+        self.assertIn("too long for a QR code", self.said)
+
     async def test_nameTaken(self) -> None:
         """A name that is taken is refused, with what to do about it."""
         self.serveFleet()
@@ -117,11 +126,10 @@ class InviteTests(ProcessCase):
         ):
             self.serveOctets(answer(json.dumps(MADE | change).encode(), "201 Created", OWN))
             self.assertEqual(await self.invite(*SERVER, code=ExitCode.PROTOCOL_ERROR), [])
-        for rows in ([], ["1"] * 2, ["12", "01"], [CLEAR]):
+        for rows in (["1"] * 2, ["12", "01"], [CLEAR]):
             told = json.dumps(MADE | {"qr": rows}).encode()
             self.serveOctets(answer(told, "201 Created", OWN))
-            code = ExitCode.PROTOCOL_ERROR if rows else ExitCode.FAILED
-            await self.invite(*SERVER, "--qr", code=code)
+            await self.invite(*SERVER, "--qr", code=ExitCode.PROTOCOL_ERROR)
 
     async def test_request(self) -> None:
         """It is asked for as the API's description has it."""
@@ -301,7 +309,7 @@ class AskingTests(TerminalCase):
         drawn = "\r\n".join(codeLines(codeRows(token.decode())))
         self.assertIn(drawn.encode(), terminal.out)
         terminal = self.onTerminal(*words, size=(40, 50))
-        self.assertEqual(await terminal.ended, ExitCode.FAILED, terminal.text)
+        self.assertEqual(await terminal.ended, ExitCode.GOODBYE, terminal.text)
         self.assertIn("too narrow", terminal.text)
 
     async def test_elsewhere(self) -> None:

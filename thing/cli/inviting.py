@@ -186,12 +186,13 @@ def confirmKey(api: Api, id: str, fingerprint: str | None) -> None:
 def _show(rows: Sequence[str]) -> None:
     """Draw a QR code on standard error; one that is folded is none."""
     needed = len(rows) + 2 * _MARGIN
-    if sys.stderr.isatty() and os.get_terminal_size(2).columns < needed:
-        raise CommandError(
-            f"the terminal is too narrow for the QR code, which has {needed} columns"
-        )
-    for line in codeLines(rows):
-        click.echo(line, err=True)
+    if not rows:
+        complain("the token is too long for a QR code; fewer addresses would shorten it")
+    elif sys.stderr.isatty() and os.get_terminal_size(2).columns < needed:
+        complain(f"the terminal is too narrow for the QR code, which has {needed} columns")
+    else:
+        for line in codeLines(rows):
+            click.echo(line, err=True)
 
 
 def codeLines(rows: Sequence[str]) -> Iterator[str]:
@@ -246,10 +247,8 @@ def _invitedOf(found: object, now: float) -> Invited:
 
 
 def _rowsOf(found: dict[str, Any]) -> list[str]:
-    """The rows of a QR code, which is square."""
+    """The rows of a QR code, which is square; none if there is no code."""
     rows = [row for row in listIn(found, "qr") if isinstance(row, str)]
-    if not rows:
-        raise CommandError("the token is too long for a QR code; --server fewer would shorten it")
     if any(len(row) != len(rows) or set(row) - set("01") for row in rows):
         raise wrong("qr")
     return rows
@@ -279,9 +278,9 @@ def _invitesNobody(api: Api, answer: Answer) -> CommandError:
 
 def _isOver(api: Api, answer: Answer) -> CommandError:
     """What to raise for an answer about one that is not the one hoped for."""
-    return (
-        CommandError(_title(answer), ExitCode.OVER) if answer.status == 404 else api.failed(answer)
-    )
+    if answer.status == 404:
+        return CommandError(_title(answer), ExitCode.OVER)
+    return api.failed(answer)
 
 
 # The key that comes.

@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from thing.cli.exits import EPILOG, CommandError
+from thing.cli.exits import EPILOG, CommandError, complain
 from thing.cli.keys import FILE, defaultKeyFile
 from thing.cli.options import secondsOption
 from thing.trust.home import homeDirectory, makeHome
@@ -75,6 +75,8 @@ def _readInput() -> str:
     """The first line: who writes it may have more to do before standard input ends."""
     if sys.stdin is None:
         raise click.UsageError("standard input must be open; /dev/null is")
+    if sys.stdin.isatty():
+        complain("the token, in one line:")
     try:
         return sys.stdin.buffer.readline(MAX_INPUT).decode("utf-8", "replace")
     except OSError as error:
