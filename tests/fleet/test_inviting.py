@@ -26,6 +26,7 @@ from thing.errors import (
 )
 from thing.events import Cause
 from thing.fleet import MemoryPresence
+from thing.fleet.inviting import MAX_SESSIONS
 from thing.fleet.model import Filter
 from thing.identity import Purpose
 from thing.session.joinmessages import JoinReply, JoinRequest, Refusal, parseReply
@@ -196,6 +197,16 @@ class JoinTests(InvitingCase):
             self.assertEqual(each.client.end.cause, Cause.GOODBYE)
             self.assertEqual(each.client.end.reason, EndReason.REVOKED)
         self.assertEqual(self.node.factory.guests, set())
+
+    def test_crowd(self) -> None:
+        """Who has a token takes few places with it; who comes last has the best right to one."""
+        _, token = self.invited()
+        pairs = [self.joiner(token) for _ in range(MAX_SESSIONS + 3)]
+        self.settle(3)
+        ended = [pair.client.termination is not None for pair in pairs]
+        self.assertEqual(ended, [True] * 3 + [False] * MAX_SESSIONS)
+        self.assertEqual(pairs[0].client.end.reason, EndReason.REPLACED)
+        self.assertIsInstance(self.ask(pairs[-1])[0], JoinReply)
 
     def test_guessed(self) -> None:
         """A secret that is guessed, or an id, opens nothing, and nothing tells the two apart."""

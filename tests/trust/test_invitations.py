@@ -15,7 +15,7 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import TestCase
 
 from tests.trust.power import PowerLost, outages
-from tests.trust.test_keys import DirectoryMixin, modeOf, read, write
+from tests.trust.test_keys import DirectoryMixin, modeOf, read, runTogether, write
 from thing.errors import CredentialError
 from thing.identity import fingerprint
 from thing.trust import files, invitations
@@ -250,6 +250,41 @@ class InvitationsTests(StoreCase):
         self.successResultOf(others.claim(made.id, OTHER))
         self.failing(ours.claim(made.id, KEY), OtherKey)
         self.assertEqual(ours.list()[0].fingerprint, OTHER_PRINT)
+
+
+_CLAIM = """
+from twisted.internet.task import react
+from thing.trust.invitations import Invitations
+
+def claim(reactor):
+    claiming = Invitations(sys.argv[1]).claim(sys.argv[2], bytes.fromhex(sys.argv[3]))
+    return claiming.addCallbacks(
+        lambda invitation: print(invitation.fingerprint),
+        lambda failure: print(failure.type.__name__),
+    )
+
+react(claim)
+"""
+
+
+class ProcessTests(StoreCase):
+    """Processes that share the file."""
+
+    def test_oneClaims(self) -> None:
+        """Of keys that come to as many processes at the same moment, one has it."""
+        invitation = Invitations(self.file, clock=self.clock)
+        made = self.successResultOf(invitation.make("lamp"))
+        keys = [bytes(31) + bytes((number,)) for number in range(4)]
+        printed = runTogether(_CLAIM, [[self.file, made.id, key.hex()] for key in keys])
+        (found,) = invitation.list()
+        self.assertEqual(
+            printed,
+            [
+                [found.fingerprint if fingerprint(key) == found.fingerprint else "OtherKey"]
+                for key in keys
+            ],
+        )
+        self.assertIn(found.fingerprint, map(fingerprint, keys))
 
 
 class PowerTests(StoreCase):

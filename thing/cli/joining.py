@@ -26,6 +26,7 @@ from thing.endpoints.joining import (
     OtherServer,
 )
 from thing.errors import CredentialError
+from thing.session.clock import SteadyClock
 from thing.session.hosts import HostEndpoint, SystemResolver
 from thing.session.joinmessages import Refusal
 from thing.text import visible
@@ -135,7 +136,7 @@ class _Run:
             endpointFor=lambda host, port: HostEndpoint(
                 reactor, host, port, timeout=CONNECT_TIMEOUT
             ),
-            clock=reactor,
+            clock=SteadyClock.of(reactor),
             patience=PATIENCE if timeout is None else timeout,
             onAsked=self._asked,
         )

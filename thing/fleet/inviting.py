@@ -51,6 +51,9 @@ from thing.trust.jointoken import JoinToken, invitationOf
 LOOK_INTERVAL = 1.0
 """How often a joiner's invitation is looked at, seconds: another process may have changed it."""
 
+MAX_SESSIONS = 4
+"""How many sessions there may be by one invitation: a thing has one, and perhaps lost ones."""
+
 LEAVE_GRACE = 2.0
 """How long a joiner may take to say goodbye when it has nothing more to do here, seconds."""
 
@@ -76,6 +79,7 @@ class Inviter:
         self.factory = factory
         self.invitations = invitations
         self.authorized = authorized
+        self._joiners: dict[str, list[Joiner]] = {}
         factory.attendants[Purpose.JOINER] = partial(Joiner, self)
 
     # What operators do.
@@ -174,6 +178,28 @@ class Inviter:
 
     # Those who come.
 
+    def arrived(self, joiner: Joiner) -> None:
+        """
+        Note that somebody is here; if there are too many by one invitation, the first ones go.
+
+        :param joiner: attends to the session.
+        """
+        here = self._joiners.setdefault(joiner.invitation, [])
+        here.append(joiner)
+        for each in here[:-MAX_SESSIONS]:
+            each.leave(EndReason.REPLACED)
+
+    def left(self, joiner: Joiner) -> None:
+        """
+        Note that somebody has gone.
+
+        :param joiner: attended to the session.
+        """
+        here = self._joiners[joiner.invitation]
+        here.remove(joiner)
+        if not here:
+            del self._joiners[joiner.invitation]
+
     async def refusalOf(self, publicKey: bytes) -> Refusal | None:
         """
         Ask whether the server would have a key if it were authorized.
@@ -250,10 +276,12 @@ class Joiner(Attendant):
 
     def handshakeCompleted(self) -> None:
         """Look at its invitation as long as it is here."""
+        self._inviter.arrived(self)
         self._looking.start(LOOK_INTERVAL, now=False)
 
     def terminated(self, termination: Termination) -> None:
         """Look no more."""
+        self._inviter.left(self)
         if self._looking.running:
             self._looking.stop()
 
@@ -272,8 +300,16 @@ class Joiner(Attendant):
                 waiting.callback(found)
         elif found is None or found.state is State.USED:
             self._looking.stop()
-            with suppress(LocalProtocolError):  # It is going already.
-                self.session.goAway(EndReason.REVOKED, LEAVE_GRACE)
+            self.leave(EndReason.REVOKED)
+
+    def leave(self, reason: EndReason) -> None:
+        """
+        Ask it to leave, unless it is going already.
+
+        :param reason: why.
+        """
+        with suppress(LocalProtocolError):
+            self.session.goAway(reason, LEAVE_GRACE)
 
     async def requestReceived(self, data: bytes) -> bytes:
         """
