@@ -111,7 +111,10 @@ class Uplink:
             self._go()
 
     def close(self) -> None:
-        """Read and send no more."""
+        """Send what was read, of which there is little, and read no more."""
+        while self._lines and self._session is not None:
+            self._full = False
+            self._go()
         self.stopProducing()
         if self._lines:
             self._log.warn("{count} lines were not sent", count=len(self._lines))
