@@ -36,6 +36,7 @@ ENDINGS = {
     StopCode.WENT_AWAY: (ExitCode.WENT_AWAY, b"lamp went away"),
     StopCode.NO_WAY: (ExitCode.NOT_CONNECTED, b"no way to the node that lamp is on"),
     StopCode.ENDED: (ExitCode.ENDED, b"somebody ended"),
+    StopCode.NO_WAY: (ExitCode.NOT_CONNECTED, b"no way to the node that lamp is on"),
     StopCode.NOT_TAKEN: (ExitCode.NOT_TAKEN, b"knows nothing of reaching"),
     StopCode.BUSY: (ExitCode.NOT_TAKEN, b"no room"),
     StopCode.TIMED_OUT: (ExitCode.NOT_CONNECTED, b"lamp gave no answer in time"),

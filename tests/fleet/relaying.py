@@ -14,10 +14,12 @@ from tests.fleet.reaching import OperatorsBook, ReachCase
 from tests.pairs import Pair
 from tests.session.test_streams import HalfTalk, Maker
 from thing import Identity, IdentityKey
+from thing.core.capacity import Capacity
+from thing.core.records import RECORD_LIMIT
 from thing.fleet import MemoryPresence, NodeRecord, ThingRecord
 from thing.fleet.health import rawFingerprint
 from thing.fleet.model import Undelivered
-from thing.fleet.nodes import Nodes
+from thing.fleet.nodes import STREAMS, Nodes
 from thing.fleet.relays import Relays, admitNodes
 from thing.identity import Purpose
 from thing.session.review import Review
@@ -92,7 +94,9 @@ class TwoNodesCase(ReachCase):
     def setUp(self) -> None:
         super().setUp()
         self.book = self.home.local.factory.authorizer = NodesBook()
-        self.far = self.presence(node="far")
+        # As ``twistd thing`` has it.
+        capacity = Capacity(RECORD_LIMIT, 32768, 16384, STREAMS)
+        self.far = self.presence(node="far", capacity=capacity)
         self.farReaches = self.reachable(self.far)
         admitNodes(self.far.local.factory, self.farReaches)
         self.nodeKey = IdentityKey.generate()

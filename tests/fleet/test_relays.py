@@ -18,7 +18,7 @@ from thing import Anyone, IdentityKey, RequestFailed, StopCode, StreamRefused, T
 from thing.core.settings import ClientSettings
 from thing.core.window import MAX_WINDOW
 from thing.fleet import Kind
-from thing.fleet.nodes import ANSWER_TIME, IDLE_TIME, STREAMS, TTL
+from thing.fleet.nodes import ANSWER_TIME, HOLD_OFF, IDLE_TIME, STREAMS, TTL
 from thing.fleet.relays import ANNOUNCED_TIME, MOST_ANNOUNCED, Announcement, admitNodes
 from thing.identity import Purpose
 from thing.session.outflow import BUFFER_SIZE
@@ -60,9 +60,8 @@ class OpenTests(TwoNodesCase):
         self.assertIn(reach.asked.id, self.reaches._held)
         record = reach.record("far")
         self.assertEqual((record.by, record.key), ("olga", self.key("olga").fingerprint))
-        self.assertEqual(
-            (record.address, record.octetsUp, record.octetsDown), ("192.0.2.1:1", 5, 3)
-        )
+        self.assertEqual(record.address, "192.0.2.1:1 via 192.0.2.1:1")
+        self.assertEqual((record.octetsUp, record.octetsDown), (5, 3))
         near.transport.abortConnection()
         self.settle()
         begun, ended = [e for e in self.events() if e["kind"].startswith("reach")]
@@ -81,9 +80,9 @@ class OpenTests(TwoNodesCase):
     def test_oneSession(self) -> None:
         """All reaches between two nodes are in one session, until it is full; then in two."""
         things = [self.thing(f"lamp-{number}") for number in range(4)]
-        operator = self.operator(), self.operator(name="otto")
+        operators = [self.operator(name=name) for name in ("olga", "otto", "olaf")]
         nears = [
-            self.opened(operator[number % 2], f"reach:ssh:lamp-{number % 4}")
+            self.opened(operators[number % 3], f"reach:ssh:lamp-{number % 4}")
             for number in range(STREAMS + 5)
         ]
         self.assertEqual(self.nodes.connected, ["far", "far"])
@@ -97,13 +96,11 @@ class OpenTests(TwoNodesCase):
         """Many that are asked for while the session is being made wait for it, and no other."""
         things = [self.thing(f"lamp-{number}") for number in range(4)]
         operator = self.operator()
-        waiters = [
-            self.opening(operator, f"reach:ssh:lamp-{number % 4}") for number in range(STREAMS)
-        ]
+        waiters = [self.opening(operator, f"reach:ssh:lamp-{number % 4}") for number in range(100)]
         for _ in range(4):
             self.settle()
         self.assertEqual(len(self.dialed), 1)
-        self.assertEqual(sum(len(maker.made) for _, maker in things), STREAMS)
+        self.assertEqual(sum(len(maker.made) for _, maker in things), 100)
         for (near,) in waiters:
             self.assertIsInstance(near, HalfTalk)
 
@@ -243,6 +240,20 @@ class NoWayTests(TwoNodesCase):
         lines = [str(formatEvent(event)) for event in captured]
         self.assertTrue(any(words in line for line in lines), lines)
         self.assertEqual((self.reaches._held, self.nodes.connected), ({}, []))
+        self.advance(HOLD_OFF)
+
+    def test_holdOff(self) -> None:
+        """A node that cannot be reached is not tried as fast as somebody asks."""
+        self.dial = self.refused
+        self.thing()
+        operator = self.operator()
+        for _ in range(5):
+            self.assertIs(self.opened(operator).code, StopCode.NO_WAY)
+        self.assertEqual(len(self.dialed), 1)
+        self.dial = self.connected
+        self.advance(HOLD_OFF)
+        self.assertIsInstance(self.opened(operator), HalfTalk)
+        self.assertEqual(len(self.dialed), 2)
 
     def test_refused(self) -> None:
         """Nobody answers there."""

@@ -34,6 +34,11 @@ _REFUSALS: dict[StopCode | int, tuple[ExitCode, str]] = {
         "the server has no way to the node that {thing} is on",
     ),
     StopCode.ENDED: (ExitCode.ENDED, "somebody ended this reach"),
+    StopCode.NO_WAY: (
+        ExitCode.NOT_CONNECTED,
+        "there is no way to the node that {thing} is on: that node, its registry or what is "
+        "between is away",
+    ),
     StopCode.NOT_TAKEN: (ExitCode.NOT_TAKEN, "the server knows nothing of reaching things"),
     StopCode.BUSY: (ExitCode.NOT_TAKEN, "there is no room for one more reach now"),
     StopCode.TIMED_OUT: (ExitCode.NOT_CONNECTED, "{thing} gave no answer in time"),

@@ -178,19 +178,20 @@ class ISharedPresence(IPresence):
 
     malformed = Attribute("How many things that were read from it made no sense.")
 
-    def askAll(op, question):  # type: ignore[no-untyped-def]
+    def ask(op, question, node=None):  # type: ignore[no-untyped-def]
         """
-        Ask all other nodes that are up the same.
+        Ask another node something, or all that are up the same.
 
         :param op: what they are asked, as they serve it.
         :param question: a dictionary, what else belongs to it; JSON can hold it.
+        :param node: only this one; None for all.
         :return: a Deferred of a list of their answers, dictionaries that anybody who may write to
             the registry may have made up, and whether all have answered in time.
         """
 
     def serve(op, answerer):  # type: ignore[no-untyped-def]
         """
-        Answer what other nodes ask by :meth:`askAll`.
+        Answer what other nodes ask by :meth:`ask`.
 
         :param op: which question.
         :param answerer: called with the question, a dictionary; returns the answer, another.

@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import (
+    CancelledError,
     Deferred,
     DeferredList,
     DeferredSemaphore,
@@ -40,6 +41,7 @@ from thing.errors import EndReason, NotAuthorized, ThingError
 from thing.events import Termination
 from thing.fleet.health import rawFingerprint
 from thing.fleet.model import NodeRecord
+from thing.fleet.reaches import MOST_OF_ONE
 from thing.identity import Identity, Purpose
 from thing.logger import Logger
 from thing.session.clock import callOff
@@ -57,14 +59,17 @@ CONNECT_TIME = 4.0
 ANSWER_TIME = 5.0
 """How long a node may take to answer a request, seconds: it need not ask anybody else."""
 
+HOLD_OFF = 1.0
+"""For how long a node is not tried again that could not be reached, seconds."""
+
 GOODBYE_TIME = 2.0
 """How long nodes may take to say goodbye when this one stops, seconds."""
 
 TTL = 10.0
 """What TTL is asked for, seconds: within it each node knows that the way to the other is gone."""
 
-STREAMS = 100
-"""How many streams a session carries: as many as a server takes."""
+STREAMS = MOST_OF_ONE
+"""How many streams a session carries: as many as ``twistd thing`` takes of an operator, too."""
 
 MakeEndpoint = Callable[[str, int], IStreamClientEndpoint]
 """Makes what connects to a host and a port, within :data:`CONNECT_TIME`."""
@@ -203,17 +208,16 @@ class Way:
         while self._waiting:
             self._waiting.pop().callback(session)
 
-    def failed(self, reason: str) -> None:
+    def failed(self, problem: NoWay) -> None:
         """
         Fail those who wait.
 
-        :param reason: why there is no session.
+        :param problem: why there is no session.
         """
-        self.connecting = None
-        self._problem = NoWay(f"the node {self.node} cannot be reached: {reason}")
+        self.connecting, self._problem = None, problem
         self.retire()
         while self._waiting:
-            self._waiting.pop().errback(self._problem)
+            self._waiting.pop().errback(problem)
 
 
 @implementer(IProtocolFactory)
@@ -264,6 +268,7 @@ class Nodes(Service):
         self._makeEndpoint = makeEndpoint
         self._factory: ThingFactory = presence.local.factory
         self._ways: list[Way] = []
+        self._problems: dict[str, tuple[float, NoWay]] = {}
 
     @property
     def connected(self) -> list[str]:
@@ -301,12 +306,22 @@ class Nodes(Service):
     async def _wayTo(self, node: str) -> Way:
         way = self._free(node)
         if way is None:
+            self._checkProblem(node)
             record, credential = await self._recordOf(node), self._credential()
             if credential is None:
                 raise NoWay("this server has no file of nodes")
             # Somebody else may have asked, too.
             way = self._free(node) or self._dial(record, credential)
         return way
+
+    def _checkProblem(self, node: str) -> None:
+        """Fail as it did a moment ago: nobody is tried as fast as somebody may ask."""
+        now = self._factory.clock.seconds()
+        self._problems = {
+            name: found for name, found in self._problems.items() if now - found[0] < HOLD_OFF
+        }
+        if node in self._problems:
+            raise self._problems[node][1]
 
     def _free(self, node: str) -> Way | None:
         fitting = (each for each in self._ways if each.node == node and each.users < STREAMS)
@@ -357,13 +372,16 @@ class Nodes(Service):
 
     def _failed(self, way: Way, failure: Failure) -> None:
         reason = failure.getErrorMessage() or type(failure.value).__name__
-        self._log.warn(
-            "The node {node} at {address} cannot be reached: {reason}",
-            node=way.node,
-            address=way.authorizer.record.advertised,
-            reason=reason,
-        )
-        way.failed(reason)
+        problem = NoWay(f"the node {way.node} cannot be reached: {reason}")
+        if not isinstance(failure.value, CancelledError):  # Else this server is stopping.
+            self._problems[way.node] = self._factory.clock.seconds(), problem
+            self._log.warn(
+                "The node {node} at {address} cannot be reached: {reason}",
+                node=way.node,
+                address=way.authorizer.record.advertised,
+                reason=reason,
+            )
+        way.failed(problem)
 
     def _retired(self, way: Way) -> None:
         if way in self._ways:

@@ -35,12 +35,14 @@ from thing.errors import (
 from thing.fleet.model import Status, ThingRecord, Undelivered, keyOf
 from thing.fleet.nodes import Nodes, NoWay
 from thing.fleet.reach import Asked, Reach
-from thing.fleet.reaches import ANSWER_TIME, Reaches
+from thing.fleet.reaches import ANSWER_TIME, REFUSALS_LOGGED, Reaches
 from thing.identity import CredentialKind, Identity, Purpose
 from thing.logger import Logger
+from thing.session.addresses import formatAddress
 from thing.session.attendant import Attendant
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
+from thing.session.rates import RateLimiter
 from thing.text import readObject
 from thing.trust.keys import formatPublicKey, parsePublicKey
 from thing.trust.permits import SERVICE_NAME, allows
@@ -118,6 +120,7 @@ class Relays:
         self._presence = presence
         self._clock: IReactorTime = presence.local.factory.clock
         self._nodes = nodes
+        self._said = RateLimiter(REFUSALS_LOGGED)
 
     def connect(self, reach: Reach, far: IProtocolFactory) -> Deferred[IProtocol]:
         """
@@ -157,8 +160,7 @@ class Relays:
         try:
             record: ThingRecord | None = await self._presence.locate(thing)
         except Undelivered as error:
-            reason = str(error)
-            self._log.warn("Nobody tells where {thing!r} is: {reason}", thing=thing, reason=reason)
+            self._say(thing, error)
             raise StreamRefused(StopCode.NO_WAY) from None
         if record is None:
             raise StreamRefused(StopCode.UNKNOWN_THING)
@@ -177,13 +179,12 @@ class Relays:
             isFull = error.code is ErrorCode.TOO_MANY_STREAMS
             raise StreamRefused(StopCode.BUSY if isFull else StopCode.NO_WAY) from error
         except (NoWay, SessionEnded, RequestFailed, RequestTimedOut) as error:
-            self._log.warn(
-                "Reach {reach} of {thing!r} gets no further: {error}",
-                reach=asked.id,
-                thing=asked.thing,
-                error=str(error),
-            )
+            self._say(asked.thing, error)
             raise StreamRefused(StopCode.NO_WAY) from error
+
+    def _say(self, thing: str, error: Exception) -> None:
+        if self._said.passes(self._clock.seconds()):
+            self._log.warn("There is no way to {thing!r}: {reason}", thing=thing, reason=str(error))
 
 
 class RelayedReach(Reach):
@@ -287,7 +288,7 @@ class Neighbour(Attendant):
             service=told.service,
             by=str(operator),
             key=keyOf(operator),
-            address=told.address,
+            address=f"{told.address} via {formatAddress(self.session.address)}",
         )
         return self._reaches.ask(RelayedReach(asked, self, operator))
 

@@ -170,11 +170,14 @@ class SharedTests(FleetCase):
                 return {"by": name}
 
             node.presence.serve("who", answer)
-        answers, complete = await nodes[1].presence.askAll("who", {"of": "x"})
+        answers, complete = await nodes[1].presence.ask("who", {"of": "x"})
         self.assertEqual(([each["by"] for each in answers], complete), (["a", "c"], True))
         self.assertEqual(sorted(asked), [("a", "x"), ("c", "x")])
+        self.assertEqual(await nodes[1].presence.ask("who", {"of": "x"}, "nobody"), ([], True))
+        answers, complete = await nodes[1].presence.ask("who", {"of": "x"}, "c")
+        self.assertEqual(([each["by"] for each in answers], complete), (["c"], True))
         nodes[2].presence.serve("who", lambda question: question["no such word"])
-        answers, complete = await nodes[1].presence.askAll("who", {"of": "y"})
+        answers, complete = await nodes[1].presence.ask("who", {"of": "y"})
         self.assertEqual(([each["by"] for each in answers], complete), (["a"], False))
         self.assertEqual(nodes[2].presence.malformed, 1)
 

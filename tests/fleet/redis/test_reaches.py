@@ -31,11 +31,19 @@ class Asking:
         self.served: dict[str, Callable[[Any], Any]] = {}
         self.others: list[dict[str, Callable[[Any], Any]]] = []
         self.complete = True
+        self.located: list[str] = []
+        self.only: list[str | None] = []
+        self.where: Callable[[str], Deferred[Any]] = lambda _: succeed(None)
 
     def serve(self, op: str, answerer: Callable[[Any], Any]) -> None:
         self.served[op] = answerer
 
-    def askAll(self, op: str, question: Any) -> Deferred[Any]:
+    def locate(self, id: str) -> Deferred[Any]:
+        self.located.append(id)
+        return self.where(id)
+
+    def ask(self, op: str, question: Any, node: str | None = None) -> Deferred[Any]:
+        self.only.append(node)
         asked = json.loads(json.dumps(question))
         answers = [json.loads(json.dumps(other[op](asked))) for other in self.others]
         return succeed((answers, self.complete))
@@ -50,6 +58,7 @@ class FleetReachesTests(TwoNodesCase):
         self.all = FleetReaches(self.reaches, self.asking)
         self.farAll = FleetReaches(self.farReaches, farAsking)
         self.asking.others, farAsking.others = [farAsking.served], [self.asking.served]
+        self.asking.where = farAsking.where = self.known.locate
 
     def listed(self, reaches: FleetReaches, thing: str | None = None) -> Any:
         """What a node lists."""
@@ -72,6 +81,17 @@ class FleetReachesTests(TwoNodesCase):
         near.transport.abortConnection()
         self.settle()
         self.assertEqual(self.listed(self.all), ([], True))
+
+    def test_oneThing(self) -> None:
+        """For those of one thing only its node is asked; all of them if nobody tells which."""
+        self.reached()
+        self.assertEqual(len(self.listed(self.all, "lamp")[0]), 1)
+        self.assertEqual(len(self.listed(self.farAll, "lamp")[0]), 1)
+        self.assertEqual(self.listed(self.all, "clock"), ([], True))
+        self.assertEqual(self.asking.only, ["far"])
+        self.known.away = True
+        self.assertEqual(len(self.listed(self.all, "lamp")[0]), 1)
+        self.assertEqual(self.asking.only, ["far", None])
 
     def test_incomplete(self) -> None:
         """If a node is silent, or tells nonsense, the list says that there may be more."""

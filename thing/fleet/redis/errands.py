@@ -96,24 +96,25 @@ class Errands:
         found: ThingRecord | None = await self._orUndelivered(self._queries.stored(id))
         return found
 
-    async def askAll(self, op: str, question: dict[str, Any]) -> tuple[list[dict[str, Any]], bool]:
+    async def ask(
+        self, op: str, question: dict[str, Any], node: str | None
+    ) -> tuple[list[dict[str, Any]], bool]:
         """
-        Ask all other nodes that are up the same.
+        Ask another node something, or all that are up the same.
 
         :param op: what they are asked, as they serve it.
         :param question: what else belongs to it; JSON can hold it.
+        :param node: only this one.
         :return: the answers of those that gave one in time; and whether that is all of them.
         """
         if not self._keeper.connected:
             return [], False
         _own, *others = await self._queries.nodes()
         asked = {**question, "op": op}
+        up = [each.node for each in others if each.status != "lost"]
+        names = [name for name in up if node in (None, name)]
         results = await DeferredList(
-            [
-                Deferred.fromCoroutine(self._inbox.ask(each.node, asked, GRACE))
-                for each in others
-                if each.status != "lost"
-            ],
+            [Deferred.fromCoroutine(self._inbox.ask(name, asked, GRACE)) for name in names],
             consumeErrors=True,
         )
         return [answer for done, answer in results if done], all(done for done, _ in results)

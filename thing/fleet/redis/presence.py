@@ -341,21 +341,22 @@ class RedisPresence(Service):
         """
         return Deferred.fromCoroutine(self._errands.locate(id))
 
-    def askAll(
-        self, op: str, question: dict[str, Any]
+    def ask(
+        self, op: str, question: dict[str, Any], node: str | None = None
     ) -> Deferred[tuple[list[dict[str, Any]], bool]]:
         """
-        Ask all other nodes that are up the same.
+        Ask another node something, or all that are up the same.
 
         :param op: what they are asked, as they serve it.
         :param question: what else belongs to it; JSON can hold it.
+        :param node: only this one.
         :return: fires with the answers of those that gave one in time, and whether that is all.
         """
-        return Deferred.fromCoroutine(self._errands.askAll(op, question))
+        return Deferred.fromCoroutine(self._errands.ask(op, question, node))
 
     def serve(self, op: str, answerer: Answerer) -> None:
         """
-        Answer what other nodes ask by :meth:`askAll`.
+        Answer what other nodes ask by :meth:`ask`.
 
         :param op: which question.
         :param answerer: answers it.

@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
 from thing.fleet.interfaces import IReaches
-from thing.fleet.model import NotPresent, ReachRecord, Undelivered
+from thing.fleet.model import NotPresent, ReachRecord, ThingRecord, Undelivered
 from thing.fleet.reaches import Reaches
 from thing.fleet.redis.rows import MALFORMED, realOf, wholeOf
 
@@ -48,8 +48,11 @@ class FleetReaches:
         """
 
         async def listing() -> tuple[list[ReachRecord], bool]:
-            found, _ = await self.here.listed(thing)
-            answers, complete = await self._presence.askAll(LIST, {"thing": thing})
+            found, complete = await self.here.listed(thing)
+            node = None if thing is None else await self._nodeOf(thing)
+            if node == self._presence.node:
+                return found, complete
+            answers, complete = await self._presence.ask(LIST, {"thing": thing}, node)
             for answer in answers:
                 try:
                     found += map(recordOf, answer["found"])
@@ -58,6 +61,14 @@ class FleetReaches:
             return found, complete
 
         return Deferred.fromCoroutine(listing())
+
+    async def _nodeOf(self, thing: str) -> str | None:
+        """Which node has a thing, or had it last; None if nobody tells."""
+        try:
+            record: ThingRecord | None = await self._presence.locate(thing)
+        except Undelivered:
+            return None
+        return self._presence.node if record is None else record.node
 
     def end(self, id: str) -> Deferred[None]:
         """
@@ -71,7 +82,7 @@ class FleetReaches:
         async def ending() -> None:
             if any(reach.asked.id == id for reach in self.here.open):
                 return await self.here.end(id)
-            answers, complete = await self._presence.askAll(END, {"reach": id})
+            answers, complete = await self._presence.ask(END, {"reach": id})
             if any(answer.get("ended") is True for answer in answers):
                 return None
             try:
