@@ -52,8 +52,13 @@ class TwoNodesTests(DocumentedPrograms):
         """A thing is found from both nodes, and on the other one when its own is stopped."""
         block = self.text.replace("\\\n", "")
         commands = re.findall(r"(?m)^ +twistd (thing .+)$", block)
+        more = re.findall(r"(?m)^ +(--nodes .+)$", block)  # They may reach each other's things.
+        line = next(line for line in block.splitlines() if line.endswith(" fleet"))
+        server = IdentityKey.load(self.directory / "server_key")
+        self.write("nodes", line.strip().replace("ssh-ed25519 AAAA...", server.publicLine()) + "\n")
         (north, at, northTells), (south, other, southTells) = [
-            await self.node(shlex.split(command)) for command in commands
+            await self.node(shlex.split(f"{command} {options}"))
+            for command, options in zip(commands, more, strict=True)
         ]
         shown = [shlex.split(line) for line in re.findall(r"(?m)^ +thing ((?:ls|top).*)$", block)]
         self.assertEqual(len(shown), 2)
