@@ -37,12 +37,19 @@ from twisted.internet.interfaces import IHandshakeListener
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
-from twisted.logger import LogEvent, LogLevel, globalLogBeginner, textFileLogObserver
+from twisted.logger import (
+    FileLogObserver,
+    LogEvent,
+    LogLevel,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 from twisted.protocols.basic import LineOnlyReceiver
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing import AuthorizedThings, IdentityKey, ServerSettings, ThingFactory, ThingProtocol
+from thing.daemon.logs import TextLines
 from thing.fleet import MemoryPresence, Twins
 from thing.fleet.http import makeStatusService
 from thing.trust.tickets import TicketKeys
@@ -295,8 +302,8 @@ async def listen(reactor: Any, kind: str, job: str, directory: Path, census: Cen
 
 
 def beginLogging() -> None:
-    """Log as twistd has a service log, but to nowhere; what went wrong is shown as well."""
-    everything = textFileLogObserver(open(os.devnull, "w"))  # noqa: SIM115
+    """Log as ``twistd thing`` does, but to nowhere; what went wrong is shown as well."""
+    everything = FileLogObserver(open(os.devnull, "w"), TextLines())  # noqa: SIM115
     shown = textFileLogObserver(sys.stderr)
 
     def failures(event: LogEvent) -> None:
