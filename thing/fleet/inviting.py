@@ -195,10 +195,9 @@ class Inviter:
 
         :param joiner: attended to the session.
         """
-        here = self._joiners[joiner.invitation]
-        here.remove(joiner)
-        if not here:
-            del self._joiners[joiner.invitation]
+        here = [each for each in self._joiners.pop(joiner.invitation, ()) if each is not joiner]
+        if here:
+            self._joiners[joiner.invitation] = here
 
     async def refusalOf(self, publicKey: bytes) -> Refusal | None:
         """
@@ -262,7 +261,7 @@ class Joiner(Attendant):
         super().__init__(session)
         self._inviter = inviter
         self._asked = False
-        self._confirmed: Deferred[Invitation] | None = None
+        self._settled: Deferred[None] | None = None
         self._looking = LoopingCall(self._look)
         self._looking.clock = inviter.factory.clock
 
@@ -291,13 +290,10 @@ class Joiner(Attendant):
             found = self._inviter.invitations.find(self.invitation)
         except CredentialError:
             return  # That can be mended, and is told wherever somebody wants something.
-        waiting = self._confirmed
-        if waiting is not None and (found is None or found.state is not State.WAITING):
-            self._confirmed = None
-            if found is None:
-                waiting.errback(UnknownInvitation(f"{self.invitation} counts no more"))
-            else:
-                waiting.callback(found)
+        if self._settled is not None:
+            if found is None or found.state is not State.WAITING:
+                settled, self._settled = self._settled, None
+                settled.callback(None)
         elif found is None or found.state is State.USED:
             self._looking.stop()
             self.leave(EndReason.REVOKED)
@@ -350,13 +346,13 @@ class Joiner(Attendant):
         if refusal is not None:
             return refusal
         try:
-            invitation = await self._inviter.invitations.claim(self.invitation, publicKey)
-            if invitation.state is State.WAITING:
+            claim = partial(self._inviter.invitations.claim, self.invitation, publicKey)
+            while (invitation := await claim()).state is State.WAITING:
                 self._tell(
                     "{key} waits for a yes to join by invitation {id}", JoinRequest(publicKey)
                 )
-                self._confirmed = Deferred()
-                invitation = await self._confirmed
+                self._settled = Deferred()
+                await self._settled
             return await self._inviter.admit(invitation, publicKey)
         except CredentialError as error:
             return self._refusalBy(error)
