@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib  # Trial has another use for a module's "suppress".
 import os
 import shutil
 import signal
@@ -218,13 +219,25 @@ class TwistdCase(DirectoryMixin, TestCase):
         self, *arguments: str, childFDs: dict[int, Any] | None = None, **environment: str
     ) -> Process:
         """Start a Python process, elsewhere than in the checkout; it is gone at the end."""
+        process = Process()
+        self.begin(process, sys.executable, *arguments, childFDs=childFDs, **environment)
+        return process
+
+    def begin(
+        self,
+        process: Process,
+        program: str,
+        *arguments: str,
+        childFDs: dict[int, Any] | None = None,
+        **environment: str,
+    ) -> None:
+        """Start a process of some program, in the same way."""
         from twisted.internet import reactor
 
-        process = Process()
         transport = reactor.spawnProcess(  # type: ignore[attr-defined]
             process,
-            sys.executable,
-            [sys.executable, *arguments],
+            program,
+            [program, *arguments],
             env={
                 "PATH": os.environ.get("PATH", os.defpath),
                 "PYTHONPATH": str(PROJECT),
@@ -240,11 +253,11 @@ class TwistdCase(DirectoryMixin, TestCase):
         def end() -> Deferred[int] | None:
             if process.ended.called:
                 return None
-            os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # It has ended just now.
+                os.kill(pid, signal.SIGKILL)
             return process.ended
 
         self.addCleanup(end)
-        return process
 
     def twistd(self, *arguments: str, **others: Any) -> Process:
         """Start ``twistd thing`` in the foreground."""
