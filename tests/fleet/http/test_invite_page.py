@@ -139,6 +139,7 @@ class InviteTests(PageCase):
         """A key that waits is announced; it is admitted by the fingerprint that is shown."""
         await self.open()
         id = await self.claimed("lamp", confirm=True)
+        await self.browser.run("window.dispatchEvent(new Event('online'))")  # Ask now.
         await self.untilText("invite", "Invite (1 waiting)")
         await self.untilText("spoken", "1 invited key waiting for your yes")
         await self.click("#invite")

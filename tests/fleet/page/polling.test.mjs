@@ -66,6 +66,19 @@ test('what is asked anew gives the question before up, and nobody is told of its
   pollers.stop();
 });
 
+test('the next time comes after the usual pause, which may be another each time', async (t) => {
+  const {pollers} = pollersOf();
+  const pauses = [];
+  t.mock.method(globalThis, 'setTimeout', (work, pause) => { pauses.push(pause); });
+  const usual = [10000, 2000];
+  const poller = pollers.add(async () => {}, () => usual.shift());
+  for (const _ of [1, 2]) {
+    poller.restart();
+    await soon();
+  }
+  assert.deepEqual(pauses, [10000, 2000]);
+});
+
 test('a poller that has nothing to ask tells nothing, and keeps no timer', async () => {
   const {pollers, tries} = pollersOf();
   pollers.add(async () => false);

@@ -5,10 +5,12 @@
 import {$, announce, draw, icon, make, on, setAttribute, setText} from './dom.mjs';
 import {inOrder, isOpen, isPending, isWaiting, pathOfCode, told, wishOf}
   from './invitations.mjs';
+import {POLL} from './link.mjs';
 import {api, pollers, serverNow} from './state.mjs';
 import {counted, visible} from './text.mjs';
 
 const QUIET = 4; // The margin of a QR code, modules.
+const CLOSED = 10000; // Between two questions while the dialog is closed, milliseconds.
 
 const items = new Map(); // By the invitation's id.
 let shown = null; // The id of the invitation whose command is shown.
@@ -21,7 +23,7 @@ const invitations = pollers.add(async (signal) => {
   if (found === null) return false;
   paint(inOrder(found));
   return true;
-});
+}, () => $('invite-dialog').open ? POLL : CLOSED);
 
 // Null if this server invites nobody.
 async function ask(signal) {

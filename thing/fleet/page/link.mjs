@@ -3,13 +3,14 @@
 
 import {timeOfDay} from './text.mjs';
 
-const POLL = 2000; // Milliseconds between two questions about what is visible.
+export const POLL = 2000; // Milliseconds between two questions about what is visible.
 const LEISURE = 3; // So many times what a question took passes until the next one.
 const SLOWEST = 15000; // Between two tries, at most, while the server does not answer.
 
-// took: how long the latest question did; what is much work shall not be all work.
-export const pauseOfPoll = (failures, took = 0) =>
-  Math.min(SLOWEST, Math.max(POLL * 2 ** failures, LEISURE * took));
+// took: how long the latest question did; what is much work shall not be all work. usual: how long
+// to wait if nothing is wrong.
+export const pauseOfPoll = (failures, took = 0, usual = POLL) =>
+  Math.min(SLOWEST, Math.max(usual * 2 ** failures, LEISURE * took));
 
 // Chance, from 0 to 1, spreads the pages that come back after a restart.
 export function pauseOfStream(failures, chance) {

@@ -1,16 +1,15 @@
 // Asks again and again, while the page is seen; slower while there is no answer. What is asked is
 // given by those who show it.
 
-import {pauseOfPoll} from './link.mjs';
+import {POLL, pauseOfPoll} from './link.mjs';
 
 class Poller {
   #failures = 0;
   #timer = 0;
   #control = null;
 
-  constructor(pollers, work) {
-    this.pollers = pollers;
-    this.work = work;
+  constructor(pollers, work, usual) {
+    Object.assign(this, {pollers, work, usual});
   }
 
   restart() {
@@ -37,7 +36,7 @@ class Poller {
       this.#failures += 1;
       this.pollers.failed(error);
     }
-    const pause = pauseOfPoll(this.#failures, performance.now() - asked);
+    const pause = pauseOfPoll(this.#failures, performance.now() - asked, this.usual());
     this.#timer = setTimeout(() => this.#run(), pause);
   }
 }
@@ -51,8 +50,9 @@ export class Pollers {
   }
 
   // work asks once, given a signal that ends it; it returns false if there was nothing to ask.
-  add(work) {
-    const poller = new Poller(this, work);
+  // usual tells how long to wait until the next time, milliseconds.
+  add(work, usual = () => POLL) {
+    const poller = new Poller(this, work, usual);
     this.#all.push(poller);
     return poller;
   }
