@@ -58,6 +58,7 @@ class Sshd:
         self._write(
             "ssh_config",
             "Host *",
+            f"User {self.user}",
             "BatchMode yes",
             "IdentitiesOnly yes",
             f"IdentityFile {directory}/user_key",

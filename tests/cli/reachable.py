@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import sys
 import time
@@ -24,8 +23,6 @@ from thing import IdentityKey
 
 LONG = bool(os.environ.get("THING_LONG_TESTS"))
 """Whether tests may take as long as they like."""
-
-SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
 
 WELCOME = "Welcome to Thing"
 """What a server without a program of its own says first in each session; the agent prints it."""

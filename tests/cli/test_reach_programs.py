@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import os
 import random
@@ -14,11 +13,12 @@ from pathlib import Path
 from twisted.trial.unittest import SkipTest
 
 from tests.cli.hosts import Device
-from tests.cli.reachable import LONG, SSHD, ReachCase, freePort
+from tests.cli.reachable import LONG, ReachCase
 from tests.daemon.test_twistd import Process
 from tests.fleet.http.browser import MISSING as NO_BROWSER
 from tests.fleet.http.browser import Browser
-from tests.trust.test_keys import sshKeygen
+from tests.sshd import MISSING as NO_SSHD
+from tests.sshd import Sshd
 
 SIZE = 200_000_000 if LONG else 8_000_000
 """How many octets are copied."""
@@ -36,41 +36,25 @@ def digest(path: str) -> str:
 class SshTests(ReachCase):
     """OpenSSH's programs, and rsync, to an sshd beside the thing."""
 
-    if SSHD is None or shutil.which("rsync") is None:
-        skip = "sshd or rsync is not installed"
+    if NO_SSHD or shutil.which("rsync") is None:
+        skip = NO_SSHD or "rsync is not installed"
 
-    async def sshd(self) -> str:
-        """Start an sshd for the user who runs this; the endpoint to expose."""
-        for name in ("host", "user"):
-            sshKeygen("-q", "-t", "ed25519", "-N", "", "-f", self.absolute(name))
-        port = freePort()
-        Path(self.path("sshd_config")).write_text(
-            f"ListenAddress 127.0.0.1:{port}\nHostKey {self.absolute('host')}\nPidFile none\n"
-            f"AuthorizedKeysFile {self.absolute('user.pub')}\nStrictModes no\n"
-            "Subsystem sftp internal-sftp\n"
-        )
-        if os.geteuid() == 0:  # It wants this, which the system's init makes elsewhere.
-            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
-        daemon = Process()
-        self.begin(daemon, str(SSHD), "-D", "-e", "-f", self.absolute("sshd_config"))
-        await daemon.whenLine("Server listening")
-        return f"tcp:127.0.0.1:{port}"
+    def setUp(self) -> None:
+        super().setUp()
+        directory = Path(self.absolute("ssh"))
+        directory.mkdir()
+        self.sshd = Sshd(directory).start()
+        self.addCleanup(self.sshd.stop)
 
     def options(self) -> list[str]:
         """What each of the programs is told."""
-        known = f"UserKnownHostsFile={self.absolute('known_hosts')}"
-        given = (
-            *("IdentitiesOnly=yes", "StrictHostKeyChecking=no", known),
-            f"ProxyCommand={' '.join(self.reaching('ssh'))}",
-            f"User={getpass.getuser()}",
-        )
-        words = (word for option in given for word in ("-o", option))
-        return ["-F", "none", "-i", self.absolute("user"), *words]
+        proxy = f"ProxyCommand={' '.join(self.reaching('ssh'))}"
+        return ["-F", str(self.sshd.config), "-o", proxy]
 
     async def test_copies(self) -> None:
         """A command's status comes back, and files are whole that scp and rsync copied."""
         await self.serveTogether()
-        await self.agent(f"ssh={await self.sshd()}")
+        await self.agent(f"ssh=tcp:127.0.0.1:{self.sshd.port}")
         said = await self.run_("ssh", *self.options(), "lamp", "echo here; exit 3", status=3)
         self.assertIn("here", said)
         there, back, again = (self.absolute(name) for name in ("there", "back", "again"))
