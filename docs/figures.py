@@ -53,7 +53,8 @@ def machine() -> str:
 def goals() -> str:
     """:return: every goal, and whether it was met."""
     verdicts = {each["goal"]: each for each in read("figures")["goals"]}
-    verdicts |= {each["goal"]: each for each in read("endurance")["goals"]}
+    for name in ("endurance", "reach"):
+        verdicts |= {each["goal"]: each for each in read(name)["goals"]}
     return table(
         ("goal", "figure", "at most", "verdict"),
         (
@@ -68,9 +69,14 @@ def goals() -> str:
     )
 
 
-def figures() -> str:
-    """:return: a table for each workload."""
-    results = read("figures")["results"]
+def figures(name: str = "figures") -> str:
+    """
+    Lay out what was measured for each peer.
+
+    :param name: of the file, without its ending.
+    :return: a table for each workload.
+    """
+    results = read(name)["results"]
     parts = []
     for title in dict.fromkeys(each["workload"] for each in results):
         rows = [each for each in results if each["workload"] == title]
@@ -128,6 +134,7 @@ DRAW: dict[str, Callable[[], str]] = {
     "endurance": endurance,
     "instructions": instructions,
     "floor": floor,
+    "reach": lambda: figures("reach"),
 }
 """What writes each generated part of the page."""
 

@@ -23,6 +23,8 @@ PLOTTED = importlib.util.find_spec("matplotlib") is not None
 
 BROKER = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None
 
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None
+
 THINGS = {"Thing", "Thing, with page"}
 
 UP = (
@@ -129,6 +131,27 @@ class BenchmarkTests(TestCase):
         self.assertEqual(len(content["goals"]), 4)
         met = all(each["met"] for each in content["goals"])
         self.assertEqual(done.returncode, 0 if met else 1, done.stderr)
+
+    def test_reach(self) -> None:
+        """A short run measures a reach each way, beside ssh if sshd is there, and judges that."""
+        report = Path(self.mktemp())
+        done = program("reach.py", "--smoke", "--json", str(report))
+        self.assertTrue(report.exists(), done.stderr)
+        content = json.loads(report.read_text())
+        self.assertEqual(
+            {(each["workload"], each["peer"]) for each in content["results"]},
+            {
+                (f"reach {direction}, {what}", peer)
+                for direction in ("to the thing", "from the thing")
+                for what in ("server", "throughput")
+                for peer in ("thing reach", *(("ssh -R", "ssh -R and -L") if SSHD else ()))
+            },
+        )
+        for each in content["results"]:
+            self.assertGreater(each["median"], 0, each)
+        verdicts = {each["met"] for each in content["goals"]}
+        self.assertEqual(None in verdicts, not SSHD)
+        self.assertEqual(done.returncode, 1 if False in verdicts else 0, done.stderr)
 
     def test_inMemory(self) -> None:
         """What callgrind counts runs to its end: no recorded client is refused."""
