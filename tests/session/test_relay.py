@@ -80,3 +80,16 @@ class SocketTests(TestCase):
         one.join(other)
         self.assertTrue(one.transport.getTcpNoDelay())
         self.assertTrue(other.transport.getTcpNoDelay())
+
+    async def test_bothEnd(self) -> None:
+        """When both peers have ended their halves, both connections are closed."""
+        (one, peer), (other, far) = await self.end(), await self.end()
+        one.join(other)
+        for side in (peer, far):
+            await deferToThread(side.sendall, b"all")
+            side.shutdown(socket.SHUT_WR)
+        for side in (peer, far):
+            with side.makefile("rb") as reading:
+                self.assertEqual(await deferToThread(reading.read), b"all")
+        await one.gone
+        await other.gone

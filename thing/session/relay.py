@@ -15,6 +15,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from thing.session.interfaces import IThingTransport
 from thing.session.transports import (
     FULL_READ,
     LONG_READ,
@@ -126,8 +127,8 @@ class RelayEnd(Protocol):
 
     def finish(self) -> None:
         """Close in order, after all that was passed on: both directions are over."""
-        if self.ended:
-            # The stream is over when all has gone out, and a peer that lives may take its time.
+        if self.ended and IThingTransport.providedBy(self.transport):
+            # It is over when all has gone out, and a peer that lives may take its time.
             closeWriteSide(self.transport)
         else:
             self.transport.loseConnection()
