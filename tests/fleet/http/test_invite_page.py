@@ -150,9 +150,17 @@ class InviteTests(PageCase):
         await self.browser.press(Keys.ENTER)
         await self.untilText("invitations-answer", "The key is admitted.")
         await self.untilText("invitations", "a key is about to join")
+        await self.untilFocus("invitations-title")
         await self.invitations.use(id, RAW_KEY)  # Only what was said yes to can be.
         await self.untilText("invitations", "has joined")
         await self.browser.until("return seen.text('invite') === 'Invite'")
+
+    async def test_waitsMeanwhile(self) -> None:
+        """That a key waits is said within the dialog while it is open: all else is out of reach."""
+        await self.openDialog()
+        await self.claimed("lamp", confirm=True)
+        await self.untilText("invitations-answer", "1 invited key waiting for your yes")
+        self.assertEqual(await self.browser.run("return seen.text('spoken')"), "")
 
     async def test_withdraw(self) -> None:
         """An invitation is withdrawn, and a key that waits is turned away by the same."""

@@ -35,20 +35,21 @@ async function ask(signal) {
   }
 }
 
+function say(output, tone, words) {
+  $(output).dataset.tone = tone;
+  setText($(output), words);
+}
+
 // Do what the user asked for, once at a time; say how it went. The button is not disabled, as it
 // would lose the focus.
 async function act(button, output, words, work) {
-  const say = (tone, text) => {
-    $(output).dataset.tone = tone;
-    setText($(output), text);
-  };
   if (button.dataset.busy === 'yes') return;
   button.dataset.busy = 'yes';
-  say('', words);
+  say(output, '', words);
   try {
-    say('good', await work());
+    say(output, 'good', await work());
   } catch (error) {
-    say('bad', [error.message, error.detail].filter(Boolean).join(': '));
+    say(output, 'bad', [error.message, error.detail].filter(Boolean).join(': '));
   } finally {
     button.dataset.busy = '';
     invitations.restart();
@@ -84,6 +85,8 @@ class Item {
     this.key.hidden = !invitation.fingerprint;
     this.question.hidden = !isWaiting(invitation);
     this.withdrawing.hidden = !isPending(invitation);
+    const focused = document.activeElement;
+    if (this.element.contains(focused) && focused.closest('[hidden]')) focusOnList();
   }
 
   async #withdraw() {
@@ -104,7 +107,7 @@ const post = (path, wish) => api.request('POST', path, {body: JSON.stringify(wis
 function paint(found) {
   const count = found.filter(isWaiting).length;
   setText($('invite'), count ? `Invite (${count} waiting)` : 'Invite');
-  if (count > waiting) announce(`${counted(count, 'invited key')} waiting for your yes`);
+  if (count > waiting) tell(`${counted(count, 'invited key')} waiting for your yes`);
   waiting = count;
   const byId = new Map(found.map((invitation) => [invitation.id, invitation]));
   if (shown !== null && !isOpen(byId.get(shown) ?? {}, serverNow())) hide();
@@ -119,9 +122,17 @@ function paint(found) {
   $('no-invitation').hidden = found.length > 0;
 }
 
+// While the dialog is open nothing else of the page is heard.
+function tell(words) {
+  if ($('invite-dialog').open) say('invitations-answer', '', words);
+  else announce(words);
+}
+
+const focusOnList = () => $('invitations-title').focus();
+
 function remove(id, element) {
   items.delete(id);
-  if (element.contains(document.activeElement)) $('invitations-title').focus();
+  if (element.contains(document.activeElement)) focusOnList();
   element.remove();
 }
 
@@ -156,7 +167,7 @@ function show({id, name, command, qr}) {
 // The secret goes; who had the focus there goes to the list.
 function hide() {
   shown = null;
-  if ($('invited').contains(document.activeElement)) $('invitations-title').focus();
+  if ($('invited').contains(document.activeElement)) focusOnList();
   $('invited').hidden = true;
   $('invite-form').hidden = false;
   $('invited-command').replaceChildren();
