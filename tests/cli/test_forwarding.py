@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import stat
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet import reactor as installedReactor
@@ -23,6 +24,7 @@ from tests.cli.test_reach import ECHOES, GREETING, ReachCase, Refusing, Service
 from tests.helpers import socketDirectory
 from thing import Identity, NotAuthorized, StopCode, StreamCut
 from thing.cli.exits import ExitCode
+from thing.cli.forwarding import MOST
 from thing.cli.listenaddress import ListenAddress, parseListen
 from thing.trust.interfaces import IAuthorizer
 
@@ -206,6 +208,48 @@ class ForwardTests(ForwardCase):
         await late.got(GREETING)
         await self.interrupt(command)
 
+    async def test_tooMany(self) -> None:
+        """More connections than are taken are cut, and told; the others go on."""
+        factory = self.serverFactory({})
+        capacity = factory.settings.capacity._replace(maxStreams=2 * MOST)
+        factory.settings = replace(factory.settings, capacity=capacity)
+        factory.serve("reach:it:lamp", ECHOES)
+        server = f"127.0.0.1:{self.listen(factory)}"
+        believed = ("--server", server, "--server-key", self.key.fingerprint)
+        command = self.run_("reach", *believed, "--listen", "0", "lamp", "it")
+        number = await self.portOf(command)
+        clients = [await self.client(number) for _ in range(100)]
+        for client in clients:
+            client.transport.write(b"hello")
+            await client.got(b"hello")
+        left = [await self.client(number) for _ in range(MOST - len(clients))]
+        over = await self.client(number)
+        self.assertIsInstance(await over.lost, ConnectionLost)
+        await command.wrote(f"one connection too many: {MOST} are open".encode())
+        for client in left:
+            client.transport.abortConnection()
+        clients[0].transport.write(b" again")
+        await clients[0].got(b"hello again")
+        await self.interrupt(command)
+
+    async def test_noSession(self) -> None:
+        """While there is no session a connection waits for one, but not for ever."""
+        factory = self.serverFactory({})
+        port = reactor.listenTCP(0, factory, interface="127.0.0.1")
+        self.addCleanup(port.stopListening)
+        server = f"127.0.0.1:{port.getHost().port}"
+        believed = ("--server", server, "--server-key", self.key.fingerprint)
+        command = self.run_("reach", *believed, "--timeout", "2", "--listen", "0", "lamp", "it")
+        number = await self.portOf(command)
+        await port.stopListening()
+        (session,) = factory.sessions
+        session.abort()
+        await command.wrote(b"thing: there is no session: ")
+        client = await self.client(number)
+        self.assertIsInstance(await client.lost, ConnectionLost)
+        await command.wrote(b"thing: a connection is refused: there was no session within 2 s\n")
+        await self.interrupt(command)
+
     async def test_notAdmittedAnyMore(self) -> None:
         """When the server admits it no more it ends."""
 
@@ -242,6 +286,10 @@ class ListenTests(ForwardCase):
             self.assertEqual(client.received, b"hello")
             command.signal(signal.SIGKILL)
             await command.ended
+        command = self.forward(ECHOES, f"unix:{path}")
+        await command.wrote(f"unix:{path}\n".encode())
+        await self.interrupt(command)
+        self.assertFalse(os.path.lexists(path))
 
     async def test_busy(self) -> None:
         """A port that another has is said at once."""

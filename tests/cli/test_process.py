@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import shutil
 import signal
 import sys
@@ -645,14 +646,32 @@ class ExitCodeTests(CommandCase):
         await self.assertExit(command, ExitCode.INTERRUPTED, b"interrupted")
 
     async def test_interrupt(self) -> None:
-        """Ctrl-C in a session, or a request to terminate, says goodbye; the input is not missed."""
+        """Ctrl-C, SIGTERM or a terminal that closes say goodbye; the input is not missed."""
         target = self.serve(ECHO)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             command = self.connect(target)
             await command.wrote(b"TTL")
             command.signal(number)
             await self.assertExit(command, ExitCode.GOODBYE, b"both sides said goodbye")
             self.assertTrue(self.terminations.pop().clean)
+
+    async def test_nohup(self) -> None:
+        """A terminal that closes is nothing to a command that was told to ignore it."""
+        command = Command()
+        arguments = ("connect", "-v", "--server-key", self.key.fingerprint, self.serve(ECHO))
+        quoted = shlex.join((sys.executable, "-m", "thing.cli", *arguments))
+        reactor.spawnProcess(
+            command,
+            "/bin/sh",
+            ["sh", "-c", f"trap '' HUP; exec {quoted}"],
+            env={"PYTHONPATH": str(PROJECT), "THING_HOME": str(self.home)},
+        )
+        await command.wrote(b"TTL")
+        command.signal(signal.SIGHUP)
+        command.write(b"still here")
+        await command.wrote(b"still here")
+        command.endInput()
+        await self.assertExit(command, ExitCode.GOODBYE)
 
     async def test_secondInterrupt(self) -> None:
         """A second Ctrl-C does not wait for a server that owes its goodbye."""

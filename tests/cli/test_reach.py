@@ -22,9 +22,12 @@ from tests.cli.test_standard import MEMORY
 from thing import IdentityKey, StopCode, StreamCut, StreamRefused
 from thing.cli.destination import Destination
 from thing.cli.exits import ExitCode
+from thing.cli.reaching import keyOf
+from thing.core.credentials import Anonymous
 from thing.errors import CredentialError
 from thing.session.interfaces import IStreamServer
 from thing.session.reasons import SessionLost
+from thing.trust import PresharedKey
 from thing.trust.onlyserver import onlyServer
 
 ENDINGS = {
@@ -458,6 +461,13 @@ class DestinationTests(SynchronousTestCase):
     def test_everyReason(self) -> None:
         """All reasons for which a stream can be stopped out of order are tested here."""
         self.assertEqual(ENDINGS.keys() - {4711}, {*StopCode} - {StopCode.DONE})
+
+    def test_keys(self) -> None:
+        """Who shows no key that could stand in the server's file is told so."""
+        own = IdentityKey.generate()
+        self.assertEqual(keyOf(own), f"your key {own.fingerprint}")
+        for other in (Anonymous(), PresharedKey(b"lamp", bytes(32))):
+            self.assertIn("of which you showed none", keyOf(other))
 
     def test_steering(self) -> None:
         """A thing's name cannot steer the terminal."""

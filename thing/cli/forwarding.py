@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
@@ -173,10 +173,11 @@ class Forwarder:
         self._service.startService()
         self._service.whenConnected(failAfterFailures=1).addErrback(self._notUp)
         code = await self._over
-        self._port.stopListening()
+        closed: Deferred[Any] = maybeDeferred(self._port.stopListening)
         for end in list(self._ends):
             end.drop()
         await self._service.stopService()
+        await closed
         raise SystemExit(code)
 
     def interrupt(self, number: int) -> None:
@@ -270,7 +271,7 @@ class Forwarder:
 
     async def _stream(self, end: LocalEnd) -> None:
         waiting: Deferred[Any] = self._service.whenConnected()
-        waiting.addTimeout(self._options.timeout, self._factory.clock)
+        waiting.addTimeout(self._options.timeout, self._factory.clock, _noSession)
         session = await waiting
         endpoint = session.streams.endpoint(self._destination.label)
         await endpoint.connect(factoryOf(StreamEnd(self, end)))
@@ -283,3 +284,7 @@ class Forwarder:
         """
         key = keyOf(self._factory.settings.credential)
         self._destination.refusal(code, key).show()
+
+
+def _noSession(result: object, timeout: float) -> object:
+    raise ConnectionError(f"there was no session within {timeout:g} s")

@@ -232,12 +232,11 @@ class Reacher(ReachProtocol):
 
 def keyOf(credential: Any) -> str:
     """
-    Name the user's key.
+    Name the user's key, if it is of the kind that stands in the server's file.
 
     :param credential: what the user shows.
     :return: the key, for a sentence.
     """
-    if credential.kind is CredentialKind.NONE:
-        return "a key, of which you showed none,"
-    identity = readCredential(credential.kind, credential.data)
-    return f"your key {identity.fingerprint or identity}"
+    if credential.kind is not CredentialKind.ED25519:
+        return "an Ed25519 key, of which you showed none,"
+    return f"your key {readCredential(credential.kind, credential.data).fingerprint}"
