@@ -49,7 +49,7 @@ class WholeCase(TwistdCase, CommandCase):
             lines += [f'name="anna",permit-reach="{permits}" {self.operator.publicLine()}']
         write(self.path("authorized"), "".join(f"{line}\n" for line in lines).encode())
 
-    async def begin(self) -> Lamp:
+    async def comeUp(self) -> Lamp:
         """Start it all; the thing."""
         self.authorize(self.permits)
         self.server, self.where = await self.started(
@@ -80,7 +80,7 @@ class WholeTests(WholeCase):
 
     async def test_files(self) -> None:
         """20 MiB through an echo on the thing arrive whole."""
-        await self.begin()
+        await self.comeUp()
         data = os.urandom(20 << 20)
         source, sink = (os.path.abspath(self.path(name)) for name in ("in", "out"))
         write(source, data)
@@ -95,7 +95,7 @@ class WholeTests(WholeCase):
 
     async def test_halfClose(self) -> None:
         """The service learns that the input has ended, and still answers."""
-        lamp = await self.begin()
+        lamp = await self.comeUp()
         command = self.reach("lamp", "one")
         command.write(b"a question")
         command.endInput()
@@ -107,7 +107,7 @@ class WholeTests(WholeCase):
 
     async def test_refused(self) -> None:
         """Whatever is in the way has its exit code and its line."""
-        lamp = await self.begin()
+        lamp = await self.comeUp()
         for thing, service, code, said in (
             ("lamp", "ssh", ExitCode.NOT_PERMITTED, b'permit-reach="lamp:ssh"'),
             ("nobody", "ssh", ExitCode.NOT_PERMITTED, b'permit-reach="nobody:ssh"'),
@@ -123,7 +123,7 @@ class WholeTests(WholeCase):
 
     async def test_thingsMayNot(self) -> None:
         """A thing's own key reaches nothing, and the line says what it would want."""
-        await self.begin()
+        await self.comeUp()
         key = os.path.abspath(self.path("other_key"))
         self.other.save(key)
         command = self.reach("lamp", "echo", "--identity", key)
@@ -132,7 +132,7 @@ class WholeTests(WholeCase):
 
     async def test_ended(self) -> None:
         """What is open is listed, and ends: by a user, by the thing, by a permission that goes."""
-        lamp = await self.begin()
+        lamp = await self.comeUp()
         command = self.reach("lamp", "one")
         await command.wrote(GREETING)
         listing = self.run_("ls", "--reach", "--json")
@@ -158,7 +158,7 @@ class WholeTests(WholeCase):
 
     async def test_killed(self) -> None:
         """An operator's end that is killed, and a server that is, are no orderly ends."""
-        lamp = await self.begin()
+        lamp = await self.comeUp()
         command = self.reach("lamp", "one")
         await command.wrote(GREETING)
         command.signal(signal.SIGKILL)
@@ -173,7 +173,7 @@ class WholeTests(WholeCase):
 
     async def test_forwarded(self) -> None:
         """A port that is forwarded goes on when the thing was away."""
-        lamp = await self.begin()
+        lamp = await self.comeUp()
         command = self.reach("lamp", "echo", "--listen", "0")
         await command.wrote(b"/\n")
         number = int(command.out.decode().strip("/\n").rpartition(":")[2])
