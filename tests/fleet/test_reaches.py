@@ -305,6 +305,7 @@ class RefusedTests(ReachCase):
         for label in ("reach:ssh:lamp", "reach:ssh:nobody", "reach:", "reach::", "reach:x"):
             self.assertEqual(self.opened(clock, label).code, StopCode.NOT_PERMITTED)
         self.assertEqual(self.reaches._held, {})
+        self.assertEqual(self.reaches.outcomes, {"NOT_PERMITTED": 5})
 
     def test_labels(self) -> None:
         """What is no label of a reach is not taken, nor is anything else."""

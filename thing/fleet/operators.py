@@ -81,6 +81,10 @@ class Operator(Attendant):
 class NotForThings:
     """Answers things that ask for a reach: whatever they name, they may not."""
 
+    def __init__(self, reaches: Reaches) -> None:
+        """:param reaches: count it."""
+        self._outcomes = reaches.outcomes
+
     def streamRequested(self, protocol: Any, label: str) -> None:
         """
         Refuse a stream.
@@ -89,6 +93,7 @@ class NotForThings:
         :param label: the stream's.
         :raises StreamRefused: ``NOT_PERMITTED``.
         """
+        self._outcomes[StopCode.NOT_PERMITTED.name] += 1
         raise StreamRefused(StopCode.NOT_PERMITTED)
 
     def doStart(self) -> None:
@@ -106,4 +111,4 @@ def admitOperators(factory: ThingFactory, reaches: Reaches) -> None:
     :param reaches: those of this node.
     """
     factory.attendants[Purpose.OPERATOR] = partial(Operator, reaches=reaches)
-    factory.serve(REACH, NotForThings())
+    factory.serve(REACH, NotForThings(reaches))

@@ -154,7 +154,7 @@ class NodeCollector(Collector):
         )
         yield _labelled(
             "reaches",
-            "Reaches that operators asked for, by what came of it.",
+            "Reaches that were asked for, by what came of it.",
             ("outcome",),
             {} if reached is None else {(name,): n for name, n in reached.outcomes.items()},
         )
