@@ -75,25 +75,10 @@ def makeService(options: Options) -> ThingService:
         endpoints = {text: _serverEndpoint(ports, text) for text in options["port"]}
         # Not sooner: it takes from the environment what Twisted's systemd: endpoint reads there.
         supervisor = Supervisor.fromEnvironment(os.environ)
-        forward, served = _backends(reactor, options)
-        makeFactory = _chooseFactory(options, forward)
         choice = ServerChoice.read(_trustWithDefaults(options))
-        settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
-        settings = replace(settings, capacity=settings.capacity._replace(maxStreams=MOST_STREAMS))
-        factory = makeFactory(settings, choice.authorizer, limits=limitsOf(options.settings))
-        factory.trust = LiveTrust(choice, factory.clock)
-        for label, backend in served.items():
-            factory.serve(label, backend)
-        inviter = _makeInviter(factory, choice)
-        presence, companions = _makePresence(reactor, factory, options)
-        reaches = _makeReaches(reactor, factory, presence, companions)
-        if options["status"] is not None:
-            status = _makeStatus(
-                UnixPorts(reactor), presence, options, inviter=inviter, reaches=reaches
-            )
-            companions.insert(0, status)
-        companions += [*served.values()] if forward is None else [forward, *served.values()]
-        companions.append(GarbageCollection(factory))
+        factory, backends = _makeFactory(reactor, choice, options)
+        companions = _makeWatchers(reactor, factory, choice, options)
+        companions += [*backends, GarbageCollection(factory)]
     except ThingError as error:
         raise CannotStart(str(error)) from None
 
@@ -111,6 +96,34 @@ def makeService(options: Options) -> ThingService:
         makeObserver=_logMaker(options),
         files=_companionsFiles(options),
     )
+
+
+def _makeFactory(
+    reactor: Any, choice: ServerChoice, options: Options
+) -> tuple[ThingFactory, list[Backend]]:
+    """What builds the sessions, and the servers that these are joined with."""
+    forward, served = _backends(reactor, options)
+    make = _chooseFactory(options, forward)
+    settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
+    settings = replace(settings, capacity=settings.capacity._replace(maxStreams=MOST_STREAMS))
+    factory = make(settings, choice.authorizer, limits=limitsOf(options.settings))
+    factory.trust = LiveTrust(choice, factory.clock)
+    for label, backend in served.items():
+        factory.serve(label, backend)
+    return factory, [*served.values()] if forward is None else [forward, *served.values()]
+
+
+def _makeWatchers(
+    reactor: Any, factory: ThingFactory, choice: ServerChoice, options: Options
+) -> list[IService]:
+    """Have the sessions registered, and told of, and reached; the services that this needs."""
+    inviter = _makeInviter(factory, choice)
+    presence, services = _makePresence(reactor, factory, options)
+    reaches = _makeReaches(reactor, factory, presence, services)
+    if options["status"] is None:
+        return services
+    ports = UnixPorts(reactor)
+    return [_makeStatus(ports, presence, options, inviter=inviter, reaches=reaches), *services]
 
 
 def _companionsFiles(options: Options) -> list[str]:
