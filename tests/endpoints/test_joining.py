@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 
 from tests.joining import SERVER, JoinCase, Node, Way
 from tests.trust.test_keys import read, write
@@ -253,6 +254,22 @@ class RefusalTests(JoiningCase):
             self.failureResultOf(joining, CancelledError)
             self.settle(2)
             self.assertEqual(self.node.factory.guests, set())
+
+    def test_cancelledConnecting(self) -> None:
+        """Who is cancelled while it connects does not go on with the next address."""
+        connecting: list[Deferred[Any]] = []
+
+        class Nowhere:
+            def connect(self, factory: Any) -> Deferred[Any]:
+                connecting.append(Deferred(lambda it: it.errback(ConnectingCancelledError(None))))
+                return connecting[-1]
+
+        _, token = self.invited(servers=("example.org:9000", OTHER))
+        self.patch(self, "way", lambda host, port: Nowhere())
+        joining = self.joining(token)
+        joining.cancel()
+        self.failureResultOf(joining, CancelledError)
+        self.assertEqual(len(connecting), 1)
 
     def test_inTheMiddle(self) -> None:
         """Who stands between has not the secret: it is not believed, and learns no key's name."""

@@ -199,7 +199,8 @@ class _Run:
         within = f"within {self._timeout:g} s"
         if self._waits:
             return CommandError(f"nobody has said yes {within}", ExitCode.WAITING, _AGAIN)
-        return CommandError(f"no answer {within}", ExitCode.NOT_CONNECTED, _AGAIN)
+        why = visible(self._joining.whyNot) or "no answer"
+        return CommandError(f"not joined {within}: {why}", ExitCode.NOT_CONNECTED, _AGAIN)
 
     def _tell(self, joined: Joined, keyFile: str) -> ExitCode:
         name = "it had joined before" if joined.name is None else f"as {visible(joined.name)}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.task import deferLater
 
@@ -126,8 +127,13 @@ class Joining:
         self._patience = patience
         self._onAsked = onAsked
         self._deadline = 0.0
-        self._faults: list[str] = []
+        self._faults: dict[str, str] = {}
         self._known: dict[str, KnownServers] = {}
+
+    @property
+    def whyNot(self) -> str:
+        """Why asking was in vain the last time at each of the server's addresses, in one line."""
+        return "; ".join(f"{text}: {fault}" for text, fault in self._faults.items())
 
     def run(self) -> Deferred[Joined]:
         """
@@ -144,7 +150,6 @@ class Joining:
         self._checkKnown()
         self._beginWaiting()
         while True:
-            self._faults = []
             refused = False
             for text in self.token.servers:
                 reply = await self._ask(text)
@@ -154,7 +159,7 @@ class Joining:
             if refused:
                 return await self._comeBack()
             if self._clock.seconds() >= self._deadline:
-                raise NotReached("; ".join(self._faults))
+                raise NotReached(self.whyNot)
             await deferLater(self._clock, PAUSE)
 
     def _checkKnown(self) -> None:
@@ -183,11 +188,11 @@ class Joining:
         try:
             protocol = await self._connect(text, settings, InvitingServer(self.token))
         except HandshakeFailed as error:
-            self._faults.append(f"{text}: {error}")
+            self._faults[text] = str(error)
             code = error.termination.code
             return Refusal.WITHDRAWN if code == ErrorCode.NOT_AUTHORIZED else None
         except _Unreachable as error:
-            self._faults.append(f"{text}: {error}")
+            self._faults[text] = str(error)
             return None
         try:
             return await self._askIn(protocol, text)
@@ -203,13 +208,13 @@ class Joining:
         except CredentialError as error:
             raise JoinFailed(f"{text}: {error}") from error
         except ThingError as error:  # The session ended, or the server failed.
-            self._faults.append(f"{text}: {error}")
+            self._faults[text] = str(error)
             return None
         if isinstance(reply, JoinReply):
             self._checkServer(reply.serverKey)
             return reply
         if reply is Refusal.NOT_NOW:
-            self._faults.append(f"{text}: {reply.sentence}")
+            self._faults[text] = reply.sentence
             return None
         raise JoinRefused(f"{text}: {reply.sentence}", reply)
 
@@ -227,10 +232,11 @@ class Joining:
         factory = ThingFactory(settings, authorizer, clock=self._clock)
         try:
             protocol: Any = await self._endpointFor(host, port).connect(factory)
-        except CancelledError:
-            raise
+        except (CancelledError, ConnectingCancelledError) as error:
+            raise CancelledError from error
         except Exception as error:  # An endpoint may fail in any way.
-            raise _Unreachable(str(error) or type(error).__name__) from error
+            plain = " ".join(str(error).split()).rstrip(".")
+            raise _Unreachable(plain or type(error).__name__) from error
         try:
             await protocol.whenEstablished()
         except CancelledError:
@@ -275,7 +281,7 @@ class Joining:
 
     async def _comeBack(self) -> Joined:
         """Where no token is taken any more: perhaps as it is used, and just that was not told."""
-        faults, others = self._faults, []
+        others = []
         for text in self.token.servers:
             try:
                 server = await self._comeAs(text, PinnedServers(self.token.fingerprints))
@@ -287,9 +293,7 @@ class Joining:
                 return await self._finish(text, None, server.publicKey)
         if others:
             raise OtherServer(f"not the server of the token: {'; '.join(others)}")
-        raise JoinRefused(
-            "the token was used or withdrawn, or its time is over: " + "; ".join(faults)
-        )
+        raise JoinRefused(f"the token was used or withdrawn, or its time is over: {self.whyNot}")
 
     async def _comeAs(self, text: str, authorizer: Any) -> Identity:
         """Have a session with the own key; who the server is."""
