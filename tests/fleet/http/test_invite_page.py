@@ -162,6 +162,18 @@ class InviteTests(PageCase):
         await self.untilText("invitations-answer", "1 invited key waiting for your yes")
         self.assertEqual(await self.browser.run("return seen.text('spoken')"), "")
 
+    async def test_order(self) -> None:
+        """What comes to wait goes to the head of the list, and no button loses the focus."""
+        await self.invitations.make("door", life=60)
+        lamp = await self.invitations.make("lamp", confirm=True)
+        await self.openDialog()
+        names = "[...document.querySelectorAll('#invitations strong')].map(one => one.textContent)"
+        await self.browser.until(f"return {names}.join() === 'door,lamp'")
+        await self.browser.run("document.querySelector('#invitations button').focus()")
+        await self.invitations.claim(lamp.id, RAW_KEY)
+        await self.browser.until(f"return {names}.join() === 'lamp,door'")
+        await self.untilFocus("Withdraw door")
+
     async def test_withdraw(self) -> None:
         """An invitation is withdrawn, and a key that waits is turned away by the same."""
         await self.claimed("door", confirm=True)

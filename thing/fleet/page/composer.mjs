@@ -2,7 +2,7 @@
 // went.
 
 import {PATIENCE, pathOf} from './api.mjs';
-import {$, on} from './dom.mjs';
+import {$, on, say} from './dom.mjs';
 import {schedule} from './frame.mjs';
 import {api, selection} from './state.mjs';
 import {shortened, visible} from './text.mjs';
@@ -21,11 +21,6 @@ export function paintComposer(gone) {
   for (const button of $('details').querySelectorAll('#send button, #leave')) {
     button.disabled = gone || button.dataset.busy === 'yes';
   }
-}
-
-function say(output, tone, words) {
-  $(output).dataset.tone = tone;
-  $(output).textContent = words;
 }
 
 // Do what the user asked for the thing that is chosen; say how it went, unless another is chosen by

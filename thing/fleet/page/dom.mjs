@@ -50,5 +50,23 @@ export function paintStatus(element, status, why) {
   element.replaceChildren(icon(symbol), words);
 }
 
+// Have these be the children, in this order. What has the focus is moved as little as all else, and
+// keeps it.
+export function arrange(parent, elements) {
+  const focused = document.activeElement;
+  elements.forEach((element, at) => {
+    if (parent.children[at] !== element) parent.insertBefore(element, parent.children[at] ?? null);
+  });
+  if (focused !== document.activeElement && focused.isConnected) {
+    focused.focus({preventScroll: true});
+  }
+}
+
+// How what the user asked for went, in one of the outputs.
+export function say(output, tone, words) {
+  $(output).dataset.tone = tone;
+  setText($(output), words);
+}
+
 // For those who do not see the page.
 export const announce = (words) => { setText($('spoken'), words); };

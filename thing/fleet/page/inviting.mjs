@@ -2,7 +2,7 @@
 // withdrawn or confirmed. The secret of an invitation is only in what is shown of it, and goes with
 // it: it is neither in a variable nor in a field, which browsers may keep.
 
-import {$, announce, draw, icon, make, on, setAttribute, setText} from './dom.mjs';
+import {$, announce, arrange, draw, icon, make, on, say, setAttribute, setText} from './dom.mjs';
 import {inOrder, isOpen, isPending, isWaiting, pathOfCode, told, wishOf}
   from './invitations.mjs';
 import {POLL} from './link.mjs';
@@ -35,11 +35,6 @@ async function ask(signal) {
   }
 }
 
-function say(output, tone, words) {
-  $(output).dataset.tone = tone;
-  setText($(output), words);
-}
-
 // Do what the user asked for, once at a time; say how it went. The button is not disabled, as it
 // would lose the focus.
 async function act(button, output, words, work) {
@@ -64,7 +59,8 @@ class Item {
     const button = (word, work) => {
       const made = make('button', {type: 'button'}, word,
         make('span', {className: 'unseen', textContent: ` ${visible(name)}`}));
-      made.addEventListener('click', () => act(made, 'invitations-answer', 'Asking the server', work));
+      made.addEventListener('click', () =>
+        act(made, 'invitations-answer', 'Asking the server', work));
       return made;
     };
     this.withdrawing = button('Withdraw', () => this.#withdraw());
@@ -113,12 +109,10 @@ function paint(found) {
   if (shown !== null && !isOpen(byId.get(shown) ?? {}, serverNow())) hide();
   for (const [id, {element}] of items) if (!byId.has(id)) remove(id, element);
   for (const invitation of found) {
-    if (!items.has(invitation.id)) {
-      items.set(invitation.id, new Item(invitation));
-      $('invitations').append(items.get(invitation.id).element);
-    }
+    if (!items.has(invitation.id)) items.set(invitation.id, new Item(invitation));
     items.get(invitation.id).paint(invitation);
   }
+  arrange($('invitations'), found.map(({id}) => items.get(id).element));
   $('no-invitation').hidden = found.length > 0;
 }
 
@@ -186,7 +180,7 @@ async function copy() {
 }
 
 function open() {
-  for (const output of ['invite-answer', 'invitations-answer']) setText($(output), '');
+  for (const output of ['invite-answer', 'invitations-answer']) say(output, '', '');
   $('invite-dialog').showModal();
   $(waiting ? 'invitations-title' : 'invite-name').focus();
   invitations.restart();

@@ -13,7 +13,8 @@ function moveInTable(step) {
 }
 
 function keyPressed(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector('dialog[open]')) return;
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (document.querySelector('dialog[open]')) return;
   if (event.key === 'Escape') {
     if (selection.chosen) closeDetails();
     else if (event.target === $('search')) $('things').querySelector('.open')?.focus();

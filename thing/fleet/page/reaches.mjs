@@ -20,7 +20,8 @@ const why = (reason) => REASONS.get(reason) ?? `code ${visible(reason)}`;
 export const whose = ({by, from}) => `by ${visible(by)} from ${visible(from)}`;
 
 // Up is to the thing.
-const moved = ({octetsUp, octetsDown}) => `${octets(octetsUp)} to it, ${octets(octetsDown)} from it`;
+const moved = ({octetsUp, octetsDown}) =>
+  `${octets(octetsUp)} to it, ${octets(octetsDown)} from it`;
 
 // now: the server's time of day, seconds.
 export const soFar = (reach, now) =>

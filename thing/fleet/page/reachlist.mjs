@@ -3,7 +3,7 @@
 
 import {act} from './composer.mjs';
 import {$, make, setText} from './dom.mjs';
-import {soFar, whose} from './reaches.mjs';
+import {begun, soFar, whose} from './reaches.mjs';
 import {api, serverNow} from './state.mjs';
 import {visible} from './text.mjs';
 
@@ -14,7 +14,7 @@ class Item {
     this.id = reach.id;
     this.word = make('span', {textContent: 'End'});
     this.end = make('button', {type: 'button'}, this.word,
-      make('span', {className: 'unseen', textContent: ` ${reach.service} ${whose(reach)}`}));
+      make('span', {className: 'unseen', textContent: ` ${begun(reach)}`}));
     this.end.addEventListener('click', () => this.#clicked());
     this.end.addEventListener('blur', () => this.#ask(false));
     this.figures = make('p', {className: 'muted'});

@@ -2,7 +2,7 @@
 // listed is decided in listing.mjs; this only shows them.
 
 import {paintSpark} from './chart.mjs';
-import {$, label, make, on, paintStatus, setAttribute, setText} from './dom.mjs';
+import {$, arrange, label, make, on, paintStatus, setAttribute, setText} from './dom.mjs';
 import {isBad} from './causes.mjs';
 import {schedule} from './frame.mjs';
 import {COLUMNS, comparison} from './order.mjs';
@@ -94,7 +94,7 @@ export function paintTable() {
     if (!rows.has(entry)) rows.set(entry, new Row(entry));
     rows.get(entry).paint();
   }
-  arrange(shown.map((entry) => rows.get(entry).element));
+  arrangeRows(shown.map((entry) => rows.get(entry).element));
   paintPager(shown.length);
 }
 
@@ -107,16 +107,9 @@ function remove(row) {
   row.element.remove();
 }
 
-// A row that has the focus is not moved: it would lose it.
-function arrange(elements) {
+function arrangeRows(elements) {
   const body = $('things').tBodies[0];
-  const focused = document.activeElement;
-  elements.forEach((element, at) => {
-    if (body.children[at] !== element) body.insertBefore(element, body.children[at] ?? null);
-  });
-  if (focused !== document.activeElement && focused.isConnected) {
-    focused.focus({preventScroll: true});
-  }
+  arrange(body, elements);
   const opens = [...body.querySelectorAll('.open')];
   const current = opens.find((one) => one.tabIndex === 0) ?? opens[0];
   for (const one of opens) one.tabIndex = one === current ? 0 : -1;
