@@ -26,7 +26,7 @@ class ReachTutorialTests(DocumentedPrograms):
         self.text = (DOCS / "tutorial-reach.rst").read_text()
         with socket.create_server(("127.0.0.1", 0)) as free:
             self.status = free.getsockname()[1]
-        for name in ("bin", "ssh", "desk", "device"):
+        for name in ("bin", "ssh"):
             (self.directory / name).mkdir()
         self.sshd = Sshd(self.directory / "ssh").start()
         self.addCleanup(self.sshd.stop)
