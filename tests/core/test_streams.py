@@ -275,15 +275,22 @@ class EndTests(Case):
         self.assertIsNone(server.termination)
 
     def test_forgotten(self) -> None:
-        """Nothing is kept of a stream that has ended both ways, whoever was last."""
+        """Nothing is kept of a stream that is over, however it ended."""
         client, server = self.pair()
-        number = self.opened(client, server)
-        client.endStream(number)
-        pump(client, server)
-        server.endStream(number)
-        pump(client, server)
-        for side in (client, server):
-            self.assertEqual((side._streams.open, side._streams.stirred), ({}, {}))
+        for ends in (
+            (client.endStream, server.endStream),
+            (lambda number: client.closeStream(number, 0.0), server.endStream),
+            (lambda number: client.closeStream(number, 0.0),),
+            (lambda number: client.stopStream(number, StopCode.CANCELLED),),
+        ):
+            number = self.opened(client, server)
+            client.sendStream(number, b"question")
+            for end in ends:
+                end(number)
+                pump(client, server)
+            for side in (client, server):
+                self.assertEqual((side._streams.open, side._streams.stirred), ({}, {}))
+                self.assertEqual(side._outbox._lanes, {})
 
     def test_wrongCode(self) -> None:
         """A code that is none is an error of the caller's, and changes nothing."""

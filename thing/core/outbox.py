@@ -155,14 +155,22 @@ class Outbox:
         :param lane: the stream's.
         """
         lane.clear()
-        if self._lanes is not None:
-            self._lanes.pop(lane.number, None)
+        self.release(lane)
         self.retract(lane.number)
         if self._credits is not None:
             self._credits.pop(lane.number, None)
         if lane.inTurn and self.turns is not None:
             self.turns.remove(lane)
             lane.inTurn = False
+
+    def release(self, lane: Lane) -> None:
+        """
+        Need no more room for a stream that is over: nothing of it waits.
+
+        :param lane: the stream's.
+        """
+        if self._lanes is not None:
+            self._lanes.pop(lane.number, None)
 
     def retract(self, number: int) -> None:
         """

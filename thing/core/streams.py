@@ -210,6 +210,7 @@ class Streams:
         """
         stream.inbox.clear()
         stream.window.close()
+        self._outbox.release(stream.lane)
         self.stirred.pop(stream.number, None)
         if self.open.pop(stream.number, None) is not None:
             self._peerOpen -= self._isPeers(stream.number)
