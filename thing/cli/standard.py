@@ -40,7 +40,35 @@ class Input(ProcessReader):
 
 
 class Output(ProcessWriter):
-    """Standard output; why it failed is kept."""
+    """
+    Standard output; why it failed is kept.
+
+    What it takes at once does not wait for a turn of the reactor, nor is anybody paused for it.
+    """
+
+    _waiting = False
+
+    def write(self, data: bytes) -> None:
+        """
+        Write as much as it takes now, and the rest when it takes more.
+
+        :param data: the output.
+        """
+        written = 0 if self._waiting else self.writeSomeData(data)
+        if isinstance(written, Exception):
+            written = 0  # It fails so again, in a turn of the reactor.
+        if written < len(data):
+            super().write(data[written:])  # type: ignore[no-untyped-call]
+
+    def startWriting(self) -> None:
+        """Note that something waits."""
+        self._waiting = True
+        super().startWriting()  # type: ignore[no-untyped-call]
+
+    def stopWriting(self) -> None:
+        """Note that nothing waits."""
+        self._waiting = False
+        super().stopWriting()  # type: ignore[no-untyped-call]
 
     def writeSomeData(self, data: bytes) -> int | Exception:
         """
