@@ -87,8 +87,8 @@ class Reach:
     :ivar since: when it began, time of day, seconds; None until it has.
     :ivar began: the same by the steady clock.
     :ivar reason: why it ended, or was refused; None until then.
-    :ivar begun: called once, when octets may pass.
-    :ivar over: called once, when none pass any more, if any ever could.
+    :ivar begun: called once with this, when octets may pass.
+    :ivar over: called once with this, when none pass any more, if any ever could.
     """
 
     def __init__(self, asked: Asked, asker: ThingProtocol, isPermitted: Callable[[], bool]) -> None:
@@ -106,8 +106,8 @@ class Reach:
         self.since: float | None = None
         self.began = 0.0
         self.reason: StopCode | int | None = None
-        self.begun: Callable[[], object] = _tellNobody
-        self.over: Callable[[], object] = _tellNobody
+        self.begun: Callable[[Reach], object] = _tellNobody
+        self.over: Callable[[Reach], object] = _tellNobody
 
     @property
     def isTold(self) -> bool:
@@ -176,10 +176,10 @@ class Reach:
     def _over(self, code: StopCode | int) -> None:
         if self.reason is None:
             self.reason = code
-            self.over()
+            self.over(self)
 
 
-def _tellNobody() -> None:
+def _tellNobody(_: Reach) -> None:
     """Nobody wants to know."""
 
 
@@ -209,6 +209,7 @@ class ReachEnd(RelayEnd):
             reason = Failure(StreamCut(code))  # type: ignore[no-untyped-call]
         super().connectionLost(reason)
         self._reach.lost(code)
+        del self._reach  # It has this end, and is to be freed by counting references alone.
 
     def codeOf(self, error: BaseException | None) -> StopCode | int:
         """
@@ -251,7 +252,7 @@ class NearEnd(ReachEnd):
 
     def connectionMade(self) -> None:
         """Let octets pass, both ways."""
-        self._reach.begun()
+        self._reach.begun(self._reach)
         self.join(self._reach.far)
 
 

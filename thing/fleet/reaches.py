@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from twisted.internet.defer import (
@@ -183,7 +182,7 @@ class Reaches:
     def _hold(self, reach: Reach) -> None:
         self._held[reach.asked.id] = reach
         self._heldBy[reach.asked.key] += 1
-        reach.begun = partial(self._begun, reach)
+        reach.begun = self._begun
 
     def _release(self, reach: Reach) -> None:
         id, key, session = reach.asked.id, reach.asked.key, reach.session
@@ -273,7 +272,7 @@ class Reaches:
     def _begun(self, reach: Reach) -> None:
         asked = reach.asked
         reach.since, reach.began = self._local.wallClock(), self._clock.seconds()
-        reach.over = partial(self._over, reach)
+        reach.over = self._over
         if reach.session is None:
             return  # It is told where the thing is.
         self.outcomes[OPENED] += 1
