@@ -350,18 +350,22 @@ class EndTests(ReachCase):
             self.assertTrue(termination.clean)
 
     async def test_interruptedWhileFull(self) -> None:
-        """Ctrl-C does not wait for a reader that does not read."""
-        service = Service()
-        reader, writer = os.pipe()
-        self.addCleanup(os.close, reader)
-        command = self.reachOne(service, childFDs={0: "w", 1: writer, 2: "r"})
-        await service.opened
-        service.transport.write(bytes(1 << 20))
-        while select.select([], [writer], [], 0)[1]:
-            await turn()
-        os.close(writer)
-        command.signal(signal.SIGINT)
-        await self.assertExit(command, ExitCode.INTERRUPTED)
+        """Neither Ctrl-C nor SIGHUP waits for a reader that does not read."""
+        for number, code in (
+            (signal.SIGINT, ExitCode.INTERRUPTED),
+            (signal.SIGHUP, ExitCode.GOODBYE),
+        ):
+            service = Service()
+            reader, writer = os.pipe()
+            self.addCleanup(os.close, reader)
+            command = self.reachOne(service, childFDs={0: "w", 1: writer, 2: "r"})
+            await service.opened
+            service.transport.write(bytes(1 << 20))
+            while select.select([], [writer], [], 0)[1]:
+                await turn()
+            os.close(writer)
+            command.signal(number)
+            await self.assertExit(command, code)
 
     async def test_hangUp(self) -> None:
         """At SIGHUP, as ssh sends it, what was written before still arrives, in order."""

@@ -7,12 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.cli.destination import Destination
+from thing.cli.endings import plain
 from thing.cli.exits import CommandError, ExitCode
 from thing.cli.session import CommandProtocol
 from thing.cli.standard import StandardStreams
@@ -102,6 +104,7 @@ class StandardEnd(Protocol):
             later: Any = reactor
             self._hangingUp = later.callLater(0.0 if self._inputEnded else LINGER, self._close)
             self.transport.resumeProducing()  # What still comes is dropped.
+            self.drop()
 
     def _close(self) -> None:
         self._streams.close()
@@ -206,6 +209,8 @@ class Reacher(ReachProtocol):
             self._explain(StopCode.TIMED_OUT)
         elif isinstance(error, LocalProtocolError):
             self._explain(StopCode.BUSY)
+        elif self.trouble is None and not isinstance(error, ConnectionDone):
+            self.trouble = CommandError(plain(error))
         self.leave()
 
     def _explain(self, code: StopCode | int) -> None:
