@@ -198,7 +198,7 @@ class ReadmeTests(DocumentedPrograms):
         prefix = r"^    python3 -m venv \.venv && \.venv/bin/pip install --quiet .*&& "
         for command in (
             r"\.venv/bin/twistd -n thing --port 9000$",
-            r"\.venv/bin/trial tests$",
+            r"\.venv/bin/trial -j 2 tests$",
         ):
             self.assertEqual(len(re.findall(prefix + command, self.text, re.MULTILINE)), 1, command)
 
