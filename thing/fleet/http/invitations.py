@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol, TypeVar
-
-from twisted.internet.defer import Deferred
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from thing.errors import CredentialError
 from thing.fleet.http.answers import Answer, Problem, jsonAnswer
@@ -23,58 +21,13 @@ from thing.trust.invitations import (
     OtherKey,
     UnknownInvitation,
 )
-from thing.trust.jointoken import MAX_SERVERS, JoinToken, checkServer
+from thing.trust.jointoken import MAX_SERVERS, checkServer
 from thing.trust.keys import parseFingerprint
 
+if TYPE_CHECKING:
+    from thing.fleet.inviting import Inviter
+
 T = TypeVar("T")
-
-
-class Inviter(Protocol):
-    """Makes invitations to join a server, and knows what became of them."""
-
-    def list(self) -> list[Invitation]:
-        """
-        Tell the invitations, the oldest first.
-
-        :return: those whose time is not over.
-        :raises CredentialError: if their file cannot be read.
-        """
-
-    def invite(
-        self, name: str, servers: Sequence[str], life: float, confirm: bool, replace: bool
-    ) -> Deferred[tuple[Invitation, JoinToken]]:
-        """
-        Invite a thing.
-
-        :param name: what it will be called.
-        :param servers: where the server is, ``host:port`` each.
-        :param life: for how long that counts, seconds.
-        :param confirm: whether somebody must say yes to its key.
-        :param replace: whether it takes the place of those that have the name.
-        :return: fires with the invitation and its token; fails with
-            :exc:`~thing.trust.invitations.NameTaken`, or another
-            :exc:`~thing.errors.CredentialError`.
-        """
-
-    def withdraw(self, invitation: str) -> Deferred[Invitation]:
-        """
-        Have an invitation count no more.
-
-        :param invitation: its id.
-        :return: fires with what it was; fails with
-            :exc:`~thing.trust.invitations.UnknownInvitation`.
-        """
-
-    def confirm(self, invitation: str, fingerprint: str) -> Deferred[Invitation]:
-        """
-        Say yes to the key that has come with an invitation.
-
-        :param invitation: its id.
-        :param fingerprint: of the key.
-        :return: fires with what it is now; fails with
-            :exc:`~thing.trust.invitations.UnknownInvitation` or
-            :exc:`~thing.trust.invitations.OtherKey`.
-        """
 
 
 class InvitationApi:

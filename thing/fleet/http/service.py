@@ -11,7 +11,7 @@ import re
 import socket
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
 from twisted.internet.defer import Deferred
@@ -29,7 +29,7 @@ from thing.errors import ThingError
 from thing.fleet.http.api import FleetApi
 from thing.fleet.http.channel import HttpFactory
 from thing.fleet.http.guard import FileToken, Guard, Token, isLoopback
-from thing.fleet.http.invitations import InvitationApi, Inviter
+from thing.fleet.http.invitations import InvitationApi
 from thing.fleet.http.metrics import Exporter
 from thing.fleet.http.reaches import ReachApi
 from thing.fleet.http.sse import SEND_BUFFER
@@ -40,6 +40,9 @@ from thing.fleet.page import document
 from thing.logger import Logger
 from thing.session.addresses import formatAddress
 from thing.session.failures import Failures
+
+if TYPE_CHECKING:
+    from thing.fleet.inviting import Inviter
 
 
 class StatusError(ThingError):
