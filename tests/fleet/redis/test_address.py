@@ -262,7 +262,7 @@ class OptionTests(DirectoryMixin, SynchronousTestCase):
 
     def test_registry(self) -> None:
         """A registry's URL makes a presence that starts and stops with the server."""
-        (presence,) = self.make("redis://user:hush@redis.example/2")._companions
+        presence = self.make("redis://user:hush@redis.example/2")._companions[0]
         self.assertIsInstance(presence, RedisPresence)
         self.assertEqual((presence.node, presence.registry), ("north", "away"))
 
