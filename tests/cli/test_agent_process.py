@@ -290,7 +290,7 @@ class LifeTests(AgentCase):
 
     async def test_systemd(self) -> None:
         """It tells systemd when it is ready, that it lives, and that it stops; programs do not."""
-        manager = Manager(str(self.home / "notify"))
+        manager = Manager()
         self.addCleanup(manager.socket.close)
         self.environment = {"NOTIFY_SOCKET": manager.address, "WATCHDOG_USEC": "1000000"}
         agent = self.agent(
