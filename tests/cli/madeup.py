@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -227,15 +228,27 @@ class FleetCase(CommandCase):
         self.environment["THING_STATUS"] = f"http://127.0.0.1:{number}"
         return self.environment["THING_STATUS"]
 
-    def serveOctets(self, *answers: bytes, hangUp: bool = True) -> str:
-        """Start a server that answers each connection so, whatever it is asked; its URL."""
+    def serveOctets(self, *answers: bytes, hangUp: bool = True, whole: bool = False) -> str:
+        """
+        Start a server that answers each connection so, whatever it is asked.
+
+        It answers what came first, or a request that is whole. Its URL.
+        """
         self.requests: list[bytes] = []
         left = list(answers)
         requests = self.requests
 
         class Canned(Protocol):
+            received = b""
+
             def dataReceived(self, data: bytes) -> None:
-                requests.append(data)
+                self.received += data
+                head, end, body = self.received.partition(b"\r\n\r\n")
+                length = re.search(rb"(?i)\r\nContent-Length: *(\d+)", head)
+                if whole and (not end or len(body) < int(length[1] if length else 0)):
+                    return
+                requests.append(self.received)
+                self.received = b""
                 self.transport.write(left.pop(0) if len(left) > 1 else left[0])
                 if hangUp:
                     self.transport.loseConnection()

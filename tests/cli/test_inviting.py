@@ -133,7 +133,7 @@ class InviteTests(ProcessCase):
 
     async def test_request(self) -> None:
         """It is asked for as the API's description has it."""
-        self.serveOctets(answer(json.dumps(MADE).encode(), "201 Created", OWN))
+        self.serveOctets(answer(json.dumps(MADE).encode(), "201 Created", OWN), whole=True)
         await self.invite(*SERVER)
         head, _, body = b"".join(self.requests).partition(b"\r\n\r\n")
         self.assertIn(b"POST /invitations HTTP/1.1", head)
