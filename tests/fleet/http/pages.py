@@ -29,7 +29,7 @@ from thing.fleet import (
 )
 from thing.fleet.http import StatusSite
 from thing.fleet.http.guard import FileToken
-from thing.fleet.http.invitations import Inviter
+from thing.fleet.inviting import Inviter
 from thing.fleet.interfaces import IReaches
 
 LONG = 600.0
