@@ -29,8 +29,8 @@ from thing.fleet import (
 )
 from thing.fleet.http import StatusSite
 from thing.fleet.http.guard import FileToken
-from thing.fleet.inviting import Inviter
 from thing.fleet.interfaces import IReaches
+from thing.fleet.inviting import Inviter
 
 LONG = 600.0
 """A TTL with which no thing is late, however slow the machine is, seconds."""
