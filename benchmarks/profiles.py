@@ -153,7 +153,7 @@ class ProfileOptions(Options):
         if self["kind"] not in KINDS:
             raise UsageError(f"{self['kind']} is no kind of server")
         if program("py-spy") is None:
-            raise UsageError("py-spy is missing: pip install 'thing[bench]'")
+            raise UsageError("py-spy is missing: pip install py-spy")
 
 
 def main(arguments: list[str]) -> None:

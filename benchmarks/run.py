@@ -55,7 +55,7 @@ class BenchmarkOptions(Options):
             try:
                 import matplotlib  # noqa: F401
             except ImportError:
-                raise UsageError("--plot needs matplotlib: pip install 'thing[bench]'") from None
+                raise UsageError("--plot needs matplotlib: pip install matplotlib") from None
 
 
 def machine() -> dict[str, str]:

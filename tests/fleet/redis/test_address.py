@@ -245,7 +245,8 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
                 ThingError, connectPresence, None, "redis://host", None, node="node"
             )
         self.assertEqual(
-            str(error), "a registry in Redis needs txredisapi: pip install 'thing[redis]'"
+            str(error),
+            "a registry in Redis needs txredisapi: pip install 'txredisapi>=1.6' hiredis",
         )
 
 
