@@ -21,7 +21,6 @@ from twisted.logger import (
     FilteringLogObserver,
     LogLevel,
     LogLevelFilterPredicate,
-    formatEventAsClassicLogText,
     globalLogBeginner,
 )
 
@@ -36,14 +35,14 @@ from thing.cli.session import blockingRestored, warningsTold
 from thing.cli.uplink import Fifo, StandardInput
 from thing.core.messages import REQUEST_LIMIT
 from thing.core.settings import ClientSettings
-from thing.daemon.logs import inJournal, withPriority
+from thing.daemon.logs import TextLines, inJournal, withPriority
 from thing.daemon.systemd import Supervisor
 from thing.endpoints.backend import Backend
 from thing.errors import CredentialError, LocalProtocolError
 from thing.logger import Logger
 from thing.session.hosts import SystemResolver
 from thing.trust.parts import Ask
-from thing.trust.permits import SERVICE_NAME
+from thing.trust.permits import REACH, SERVICE_NAME
 
 REACHES = 256
 """How many streams may be open to what is exposed, at once."""
@@ -173,7 +172,7 @@ def _exposed(reactor: Any, expose: tuple[str, ...]) -> dict[str, Backend]:
         name, _, description = text.partition("=")
         if not (SERVICE_NAME.fullmatch(name) and description):
             raise click.UsageError(f"--expose: {text!r} is not NAME=ENDPOINT")
-        label = f"reach:{name}"
+        label = f"{REACH}{name}"
         if label in exposed:
             raise click.UsageError(f"--expose: {name} is given twice")
         try:
@@ -217,7 +216,7 @@ def logTo(file: Any, environ: Mapping[str, str], verbose: bool) -> None:
     :param environ: the environment, by which the journal of systemd is known.
     :param verbose: whether to log each heartbeat, too.
     """
-    write: Any = formatEventAsClassicLogText
+    write = TextLines()
     level = LogLevel.debug if verbose else LogLevel.info
     wanted = LogLevelFilterPredicate(defaultLogLevel=level)
     for namespace in QUIET:

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from thing.cli.exits import CommandError, ExitCode
+from thing.core.streams import LABEL_LIMIT
 from thing.errors import StopCode, StreamRefused
 from thing.text import visible
-from thing.trust.permits import SERVICE_NAME
-
-MAX_LABEL = 255
-"""The longest label of a stream, octets."""
+from thing.trust.permits import REACH, SERVICE_NAME
 
 _REFUSALS: dict[StopCode | int, tuple[ExitCode, str]] = {
     StopCode.NOT_PERMITTED: (
@@ -29,10 +27,6 @@ _REFUSALS: dict[StopCode | int, tuple[ExitCode, str]] = {
         "{service} of {thing} refused the connection, or {thing} cannot reach it",
     ),
     StopCode.WENT_AWAY: (ExitCode.WENT_AWAY, "{thing} went away"),
-    StopCode.NO_WAY: (
-        ExitCode.NOT_CONNECTED,
-        "the server has no way to the node that {thing} is on",
-    ),
     StopCode.ENDED: (ExitCode.ENDED, "somebody ended this reach"),
     StopCode.NO_WAY: (
         ExitCode.NOT_CONNECTED,
@@ -67,13 +61,13 @@ class Destination:
             raise ValueError(
                 f"{self.service!r} can be no service: 1 to 64 ASCII letters, digits, '.', '_', '-'"
             )
-        if not self.thing or len(self.label.encode("utf-8", "surrogateescape")) > MAX_LABEL:
+        if not self.thing or len(self.label.encode("utf-8", "surrogateescape")) > LABEL_LIMIT:
             raise ValueError(f"{self.thing!r} can be no thing: it is empty, or too long")
 
     @property
     def label(self) -> str:
         """The label of a stream that reaches it."""
-        return f"reach:{self.service}:{self.thing}"
+        return f"{REACH}{self.service}:{self.thing}"
 
     def refusal(self, code: StopCode | int, key: str) -> CommandError:
         """

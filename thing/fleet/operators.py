@@ -17,14 +17,14 @@ from zope.interface import implementer
 from thing.errors import StopCode, StreamRefused
 from thing.fleet.model import keyOf
 from thing.fleet.reach import Asked, Reach
-from thing.fleet.reaches import REACH, Reaches
+from thing.fleet.reaches import Reaches
 from thing.identity import Identity, Purpose
 from thing.session.addresses import formatAddress
 from thing.session.attendant import Attendant
 from thing.session.factory import ThingFactory
 from thing.session.interfaces import IStreamServer
 from thing.session.protocol import ThingProtocol
-from thing.trust.permits import SERVICE_NAME, allows
+from thing.trust.permits import REACH, SERVICE_NAME, allows
 
 
 class Operator(Attendant):

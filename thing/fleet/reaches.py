@@ -33,9 +33,7 @@ from thing.logger import Logger
 from thing.session.protocol import ThingProtocol
 from thing.session.rates import RateLimiter
 from thing.session.relay import factoryOf
-
-REACH = "reach:"
-"""How the labels begin of streams in which a service is reached."""
+from thing.trust.permits import REACH
 
 MOST_OPEN = 1000
 """How many reaches a node has at once, those that are being opened among them."""
@@ -129,8 +127,17 @@ class Reaches:
         :param thing: only those to this one; None for all.
         :return: fires with them, and with whether these are all.
         """
+        return succeed((self.records(thing), True))
+
+    def records(self, thing: str | None = None) -> list[ReachRecord]:
+        """
+        Tell what is known of the open reaches to things of this node.
+
+        :param thing: only of those to this one; None for all.
+        :return: a record of each.
+        """
         wanted = [reach for reach in self.open if thing in (None, reach.asked.thing)]
-        return succeed(([reach.record(self._local.node) for reach in wanted], True))
+        return [reach.record(self._local.node) for reach in wanted]
 
     def end(self, id: str) -> Deferred[None]:
         """

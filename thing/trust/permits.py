@@ -13,6 +13,9 @@ from fnmatch import fnmatchcase
 
 from thing.errors import CredentialError
 
+REACH = "reach:"
+"""How the labels begin of streams in which a service is reached: its name follows."""
+
 SERVICE_NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """What a service may be called."""
 

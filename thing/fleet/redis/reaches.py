@@ -97,9 +97,7 @@ class FleetReaches:
     # What other nodes ask.
 
     def _list(self, question: dict[str, Any]) -> dict[str, Any]:
-        wanted, own = question["thing"], self._presence.node
-        open = [each for each in self.here.open if wanted in (None, each.asked.thing)]
-        return {"found": [reach.record(own).asDict() for reach in open]}
+        return {"found": [each.asDict() for each in self.here.records(question["thing"])]}
 
     def _end(self, question: dict[str, Any]) -> dict[str, Any]:
         found = [each for each in self.here.open if each.asked.id == question["reach"]]
