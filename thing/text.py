@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -64,16 +65,17 @@ def visible(text: str) -> str:
     )
 
 
-def readObject(content: bytes | str) -> dict[str, Any]:
+def readObject(content: bytes | str, parseFloat: Callable[[str], float] = float) -> dict[str, Any]:
     """
     Read a JSON object from elsewhere.
 
     :param content: the text.
+    :param parseFloat: reads a number that is not whole, or raises ValueError.
     :return: the object.
     :raises ValueError: if it is none.
     """
     try:
-        found = json.loads(content, parse_constant=_noNumber)
+        found = json.loads(content, parse_constant=_noNumber, parse_float=parseFloat)
     except RecursionError:
         raise ValueError("brackets in brackets without an end") from None
     if not isinstance(found, dict):

@@ -66,7 +66,7 @@ class GarbageCollection(Service):
 
     def look(self) -> None:
         """Free circles among what is new; among all there is if it is time for that."""
-        sessions = len(self._factory.everybody)
+        sessions = self._factory.door.up
         others = sys.getallocatedblocks() - sessions * SESSION_BLOCKS
         quiet = not sessions and not self._factory.handshakes
         if (quiet and not self._wasQuiet) or others > 2 * max(self._others, LEAST_BLOCKS):
@@ -80,5 +80,5 @@ class GarbageCollection(Service):
         gc.unfreeze()
         gc.collect()
         gc.freeze()
-        sessions = len(self._factory.everybody)
+        sessions = self._factory.door.up
         self._others = max(0, sys.getallocatedblocks() - sessions * SESSION_BLOCKS)

@@ -216,7 +216,7 @@ class ThingService(Service):
 
     def _describe(self) -> str:
         doing = "" if self.running else "Draining, "
-        return f"{doing}{len(self.factory.everybody)} sessions"
+        return f"{doing}{self.factory.door.up} sessions"
 
     def _announcePorts(self) -> None:
         """Tell where the server is, and what to type to try it."""
@@ -287,7 +287,7 @@ class ThingService(Service):
             self._giveUp()
             return
         self._hurried = True
-        self._log.info("Hurrying: {count} sessions end now", count=len(self.factory.everybody))
+        self._log.info("Hurrying: {count} sessions end now", count=self.factory.door.up)
         for protocol in self.factory.everybody:
             if protocol.termination is None:
                 protocol.goAway(EndReason.SHUTDOWN, 0.0)
@@ -331,7 +331,7 @@ class ThingService(Service):
         await self._stopListening()
         self._log.info(
             "Draining {count} sessions, for {seconds:g} s at most",
-            count=len(self.factory.everybody),
+            count=self.factory.door.up,
             seconds=self._drainTimeout,
         )
         # A client that began to say goodbye is bound by another deadline.

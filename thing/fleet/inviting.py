@@ -34,6 +34,7 @@ from thing.session.addresses import formatAddress
 from thing.session.attendant import Attendant
 from thing.session.factory import ThingFactory
 from thing.session.joinmessages import JoinReply, JoinRequest, Refusal, encodeRefusal
+from thing.session.review import LEAVE_GRACE
 from thing.trust.authorized import NotListed
 from thing.trust.authorizing import KeyTaken, authorizeThing, checkFree
 from thing.trust.files import StrPath, onceUnlocked
@@ -53,9 +54,6 @@ LOOK_INTERVAL = 1.0
 
 MAX_SESSIONS = 4
 """How many sessions there may be by one invitation: a thing has one, and perhaps lost ones."""
-
-LEAVE_GRACE = 2.0
-"""How long a joiner may take to say goodbye when it has nothing more to do here, seconds."""
 
 
 class Inviter:

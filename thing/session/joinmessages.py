@@ -13,6 +13,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from thing.errors import CredentialError
+from thing.text import readObject
 from thing.trust.keys import checkName, formatPublicKey, parsePublicKey
 
 if TYPE_CHECKING:
@@ -118,12 +119,9 @@ def parseReply(data: bytes) -> JoinReply | Refusal:
 
 def _members(data: bytes) -> dict[str, Any]:
     try:
-        members = json.loads(data)
-    except (ValueError, RecursionError):
-        raise CredentialError("not JSON") from None
-    if not isinstance(members, dict):
-        raise CredentialError("not an object of JSON")
-    return members
+        return readObject(data)
+    except ValueError:
+        raise CredentialError("not an object of JSON") from None
 
 
 def _key(members: dict[str, Any], name: str) -> bytes:

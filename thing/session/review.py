@@ -7,7 +7,7 @@ done is decided elsewhere: by whoever replaces the authorizer.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, Protocol
 
@@ -74,8 +74,8 @@ class Sessions(Protocol):
     failures: Failures
 
     @property
-    def everybody(self) -> Collection[Reviewed]:
-        """All sessions that are up."""
+    def everybody(self) -> Sequence[Reviewed]:
+        """All sessions that are up now."""
 
     def judge(self, identity: Identity) -> Deferred[Identity]:
         """
@@ -119,7 +119,7 @@ class Review:
         self._factory.reviews += 1
         clock = self._factory.clock
         cooperator = Cooperator(scheduler=partial(clock.callLater, 0.0))
-        work = self._questions(list(self._factory.everybody))
+        work = self._questions(self._factory.everybody)
         tasks = [cooperator.coiterate(work) for _ in range(AT_ONCE)]
 
         def count(_: object) -> int:
@@ -128,7 +128,7 @@ class Review:
 
         return DeferredList(tasks).addCallback(count)
 
-    def _questions(self, sessions: list[Reviewed]) -> Iterator[Deferred[None]]:
+    def _questions(self, sessions: Sequence[Reviewed]) -> Iterator[Deferred[None]]:
         for session in sessions:
             proved = session.provedIdentity
             if session.termination is None and proved is not None:

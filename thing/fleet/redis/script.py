@@ -18,6 +18,7 @@ from twisted.internet.defer import Deferred
 
 from thing.fleet.redis.connection import Link, RegistryAway
 from thing.fleet.redis.operations import Operation, Sweep
+from thing.text import readObject
 
 MOST_FED = 100_000
 """About how many events the stream keeps."""
@@ -164,17 +165,7 @@ def fromJson(text: bytes | str) -> dict[str, Any]:
     :return: the object; all numbers in it are finite, so that it can be written as JSON again.
     :raises ValueError: if it is none.
     """
-    try:
-        found = json.loads(text, parse_constant=_noNumber, parse_float=_finite)
-    except RecursionError:
-        raise ValueError("too deep") from None
-    if not isinstance(found, dict):
-        raise ValueError("not an object")
-    return found
-
-
-def _noNumber(name: str) -> None:
-    raise ValueError(f"{name} is no number in JSON")
+    return readObject(text, _finite)
 
 
 def _finite(text: str) -> float:
