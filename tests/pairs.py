@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -159,6 +160,26 @@ class Pair(testing.Pair):
             layers=self.layers,
             clientAddress=address,
         )
+
+
+class PairedEndpoint:
+    """Has a server in memory at the other end of each connection."""
+
+    def __init__(self, clock: Clock, server: Callable[[], ThingProtocol] = ThingProtocol) -> None:
+        """
+        :param clock: both sides'.
+        :param server: makes the server's side.
+        """
+        self.clock = clock
+        self.keys = testing.Keys()
+        self.pairs: list[testing.Pair] = []
+        self._server = server
+
+    def connect(self, factory: Any) -> Deferred[Any]:
+        """Connect a client's factory."""
+        pair = testing.Pair(self._server, factory, keys=self.keys, clock=self.clock).connect()
+        self.pairs.append(pair)
+        return succeed(pair.clientSession)
 
 
 def firings(waiter: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests import PROJECT
 from tests.daemon.test_systemd import Manager
+from tests.pairs import PairedEndpoint
 from thing.cli.attending import REACHES, Choices, renew, sessionOf
 from thing.cli.downlink import MESSAGE_COST, QUEUE_HIGH, QUEUE_MOST, Answerer, Dispatcher
 from thing.cli.keeping import OUTPUT_PATIENCE, Agent, AgentFactory
@@ -32,7 +33,6 @@ from thing.errors import EndReason, ErrorCode, ReplyStatus, RequestFailed
 from thing.events import Cause
 from thing.session.protocol import ThingProtocol
 from thing.testing import Pair
-from thing.testing.keys import Keys
 from thing.trust.keys import IdentityKey
 from thing.trust.servers import PinnedServers
 
@@ -619,26 +619,12 @@ class Kept:
             self.closed.callback(None)
 
 
-class PairedEndpoint:
-    """Has a server in memory at the other end of each connection."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.keys = Keys()
-        self.pairs: list[Pair] = []
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        pair = Pair(Hearer, factory, keys=self.keys, clock=self.clock).connect()
-        self.pairs.append(pair)
-        return succeed(pair.clientSession)
-
-
 class AgentTests(SynchronousTestCase):
     """Sessions come and go; what is to be done in them is done."""
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.endpoint = PairedEndpoint(self.clock)
+        self.endpoint = PairedEndpoint(self.clock, Hearer)
         keys = self.endpoint.keys
         self.manager = Manager()
         self.addCleanup(self.manager.socket.close)

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
 import subprocess
 import textwrap
 
 import click
 
-from tests.docs.test_docs import DOCS, EXAMPLES, GOODBYE, TWISTD, DocumentedPrograms
+from tests.docs.test_docs import EXAMPLES, GOODBYE, TWISTD, StatusPrograms
 from thing import ThingFactory
 from thing.cli.commands import commands
 from thing.endpoints import Backend
 from thing.testing.keys import Keys
 
 
-class AgentPageTests(DocumentedPrograms):
+class AgentPageTests(StatusPrograms):
     """docs/howto-agent.rst"""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.text = (DOCS / "howto-agent.rst").read_text()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.status = str(free.getsockname()[1])
-
-    def moved(self, text: str) -> str:
-        return re.sub(r"\b9001\b", self.status, super().moved(text))
+    page = "howto-agent.rst"
 
     def thing(self, command: str, *others: str) -> list[str]:
         """The words of a command of ``thing``."""

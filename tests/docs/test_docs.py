@@ -172,6 +172,25 @@ class DocumentedPrograms(TestCase):
         await program.exits()
 
 
+class StatusPrograms(DocumentedPrograms):
+    """
+    Those of a page about the status server, which is on a free port in place of 9001.
+
+    :cvar page: the page's file.
+    """
+
+    page: str
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.text = (DOCS / self.page).read_text()
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.status = str(free.getsockname()[1])
+
+    def moved(self, text: str) -> str:
+        return re.sub(r"\b9001\b", self.status, super().moved(text))
+
+
 class ReadmeTests(DocumentedPrograms):
     """README.rst"""
 

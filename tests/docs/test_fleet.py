@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 from typing import Any
 
 from twisted.internet.threads import deferToThread
 
-from tests.docs.test_docs import DOCS, TWISTD, DocumentedPrograms, Program
+from tests.docs.test_docs import TWISTD, Program, StatusPrograms
 from thing import IdentityKey
 from thing.fleet import Kind
 from thing.fleet.feed import MOST_EVENTS, MOST_OCTETS
@@ -38,20 +37,13 @@ def isShownIn(shown: Any, found: Any) -> bool:
     return True
 
 
-class FleetPageTests(DocumentedPrograms):
+class FleetPageTests(StatusPrograms):
     """docs/howto-fleet.rst"""
 
     if shutil.which("curl") is None:
         skip = "there is no curl"
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.text = (DOCS / "howto-fleet.rst").read_text()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.status = str(free.getsockname()[1])
-
-    def moved(self, text: str) -> str:
-        return re.sub(r"\b9001\b", self.status, super().moved(text))
+    page = "howto-fleet.rst"
 
     def commands(self) -> list[tuple[str, str]]:
         """The page's commands with curl, and what it shows of their answers."""

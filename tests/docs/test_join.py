@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import shlex
-import socket
 import subprocess
 import sys
 
 from twisted.internet.threads import deferToThread
 
-from tests.docs.test_docs import DOCS, FINGERPRINT, TWISTD, DocumentedPrograms
+from tests.docs.test_docs import FINGERPRINT, TWISTD, StatusPrograms
 from thing import IdentityKey
 from thing.cli.exits import ExitCode
 from thing.trust.invitations import LIFE, MAX_LIFE
@@ -18,17 +17,10 @@ from thing.trust.invitations import LIFE, MAX_LIFE
 DAY = 86400.0
 
 
-class JoinPageTests(DocumentedPrograms):
+class JoinPageTests(StatusPrograms):
     """docs/howto-join.rst"""
 
-    def setUp(self) -> None:
-        super().setUp()
-        self.text = (DOCS / "howto-join.rst").read_text()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.status = str(free.getsockname()[1])
-
-    def moved(self, text: str) -> str:
-        return re.sub(r"\b9001\b", self.status, super().moved(text))
+    page = "howto-join.rst"
 
     def commands(self, first: str) -> list[str]:
         """The commands that begin so, in order."""

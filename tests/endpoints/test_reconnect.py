@@ -32,6 +32,7 @@ from zope.interface import implementer
 
 from tests import PROJECT
 from tests.docs.test_docs import DOCS, EXAMPLES, FINGERPRINT, GOODBYE, TWISTD, DocumentedPrograms
+from tests.pairs import PairedEndpoint
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import SHR
 from thing.core.records import HEADER_LENGTH
@@ -51,7 +52,6 @@ from thing.events import Cause, Termination
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
 from thing.testing import FakeThingTransport, Pair
-from thing.testing.keys import Keys
 from thing.trust.authorized import AuthorizedThings
 from thing.trust.keys import IdentityKey
 from thing.trust.servers import PinnedServers
@@ -909,20 +909,6 @@ class Told_(ThingProtocol):
 
     def terminated(self, termination: Termination) -> None:
         self.told.append(termination.cause)
-
-
-class PairedEndpoint:
-    """Has a server in memory at the other end of each connection."""
-
-    def __init__(self, clock: Clock) -> None:
-        self.clock = clock
-        self.keys = Keys()
-        self.pairs: list[Pair] = []
-
-    def connect(self, factory: Any) -> Deferred[Any]:
-        pair = Pair(ThingProtocol, factory, keys=self.keys, clock=self.clock).connect()
-        self.pairs.append(pair)
-        return succeed(pair.clientSession)
 
 
 class FactoryTests(SynchronousTestCase):
