@@ -63,6 +63,13 @@ class DirectoryTests(SynchronousTestCase):
         self.assertEqual(self.ids(after="bb"), ["c"])
         self.assertEqual(self.ids(after="c"), [])
 
+    def test_numbers(self) -> None:
+        """Numbers in ids count as numbers, also where a page begins."""
+        self.enter("lamp-10", "lamp-2", "lamp-1")
+        self.assertEqual(self.ids(), ["lamp-1", "lamp-2", "lamp-10"])
+        self.assertEqual(self.ids(after="lamp-2"), ["lamp-10"])
+        self.assertEqual(self.ids(after="lamp-3"), ["lamp-10"])
+
     def test_pages(self) -> None:
         """A page has no more than was asked for, and names the last id if another follows."""
         self.enter(*"abcd")

@@ -67,18 +67,19 @@ def ordered(rows: Iterable[Row], sort: str, reverse: bool) -> list[Row]:
     """
     Sort things.
 
-    :param rows: the things.
+    :param rows: the things, in the order of their ids.
     :param sort: by what; of numbers the largest is first, and what is not known is last.
     :param reverse: whether the other way round.
     :return: the things, sorted.
     """
+    rows = list(rows)
     if sort == "name":
-        return sorted(rows, key=lambda row: row.id, reverse=reverse)
+        return rows[::-1] if reverse else rows
     measure, sign = _MEASURES[sort], 1 if reverse else -1
 
-    def key(row: Row) -> tuple[bool, float, str]:
+    def key(row: Row) -> tuple[bool, float]:
         value = measure(row)
-        return value is None, sign * (value or 0.0), row.id
+        return value is None, sign * (value or 0.0)
 
     return sorted(rows, key=key)
 

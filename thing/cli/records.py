@@ -92,16 +92,17 @@ def pages(api: Api, query: Query, keep: bool) -> Iterator[Page]:
     :raises CommandError: if the server does not answer, or nonsense.
     """
     after: str | None = None
+    begun: set[str] = set()
     while True:
         answer = api.get("/things", {"limit": PAGE, **query, "after": after})
         page = _pageOf(answer.found, answer.now, keep)
         yield page
-        following = page.following
-        if following is None:
+        after = page.following
+        if after is None:
             return
-        if after is not None and following <= after:
+        if after in begun:
             raise BadAnswer(f"{api.address.text} tells the same things again and again")
-        after = following
+        begun.add(after)
 
 
 def nodes(api: Api) -> tuple[list[Node], bool]:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from thing.fleet.model import Ending, Filter, Page, Status, ThingRecord, searchText
+from thing.fleet.order import idAt, placeOf
 from thing.fleet.sessions import LocalSession
 
 MOST_GONE = 100_000
@@ -29,6 +30,8 @@ MOST_ENDINGS = 5
 class _Known:
     """A thing that is or was here."""
 
+    place: str
+    """Where its id is in the order."""
     here: LocalSession | None = None
     last: ThingRecord | None = None
     """Once it is gone."""
@@ -60,8 +63,8 @@ class Directory:
         self._wallClock = wallClock
         self._mostGone = mostGone
         self._known: dict[str, _Known] = {}
-        self._ids: list[str] = []  # Of all that are known, sorted.
-        self._idsHere: list[str] = []  # Of those that are here, likewise.
+        self._places: list[str] = []  # Of all that are known, sorted.
+        self._placesHere: list[str] = []  # Of those that are here, likewise.
         self._gone: OrderedDict[str, None] = OrderedDict()  # Who went first is first.
 
     # What is known.
@@ -117,12 +120,13 @@ class Directory:
 
     def _list(self, after: str, wanted: Filter) -> Iterator[tuple[str, ThingRecord | None]]:
         """Of each thing that is looked at, its id, and its record if it is wanted."""
-        ids = self._ids if wanted.status is Status.GONE else self._idsHere
-        for at in range(bisect_right(ids, after), len(ids)):
-            known = self._known[ids[at]]
+        places = self._places if wanted.status is Status.GONE else self._placesHere
+        for at in range(bisect_right(places, placeOf(after)) if after else 0, len(places)):
+            id = idAt(places[at])
+            known = self._known[id]
             node = known.last.node if known.last else self._node
             fits = wanted.admits(known.status, node, known.text)
-            yield ids[at], self._recordOf(known) if fits else None
+            yield id, self._recordOf(known) if fits else None
 
     # What becomes of it.
 
@@ -137,11 +141,11 @@ class Directory:
         assert agreed is not None, "the session is up"
         known = self._known.get(session.id)
         if known is None:
-            known = self._known[session.id] = _Known()
-            insort(self._ids, session.id)
+            known = self._known[session.id] = _Known(placeOf(session.id))
+            insort(self._places, known.place)
         older = known.here
         if older is None:
-            insort(self._idsHere, session.id)
+            insort(self._placesHere, known.place)
         known.epoch = session.epoch
         known.here, known.last = session, None
         peer = agreed.peer
@@ -184,7 +188,7 @@ class Directory:
         known = self._known[session.id]
         known.here = None
         known.last = self._record(session, known)
-        _takeOut(self._idsHere, session.id)
+        _takeOut(self._placesHere, known.place)
         if session.onlyItsOwn:
             self._forget(session.id)  # Of a session's own name nobody will come again.
             return
@@ -193,8 +197,7 @@ class Directory:
             self._forget(self._gone.popitem(last=False)[0])
 
     def _forget(self, id: str) -> None:
-        del self._known[id]
-        _takeOut(self._ids, id)
+        _takeOut(self._places, self._known.pop(id).place)
 
     # Records.
 
@@ -231,6 +234,6 @@ class Directory:
         )
 
 
-def _takeOut(ids: list[str], id: str) -> None:
-    """Take an id that is there out of a sorted list."""
-    del ids[bisect_right(ids, id) - 1]
+def _takeOut(places: list[str], place: str) -> None:
+    """Take a place that is there out of a sorted list."""
+    del places[bisect_right(places, place) - 1]

@@ -25,7 +25,7 @@ class IPresence(Interface):
 
     def things(after, limit, wanted):  # type: ignore[no-untyped-def]
         """
-        List things in the order of their ids.
+        List things in the order of their ids, as :mod:`thing.fleet.order` has it.
 
         :param after: the id behind which to begin; the empty string for the first.
         :param limit: how many at most, 1 to 1000.

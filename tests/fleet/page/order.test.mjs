@@ -9,10 +9,13 @@ import {record} from './made.mjs';
 
 const sorted = (key, down, records) => records.sort(comparison(key, down)).map((one) => one.id);
 
-test('ids are sorted by code points, as the server pages them', () => {
-  const ids = ['lamp-2', 'lamp-10', 'lamp', 'Lamp', 'ä', '\uffee', '💡', '', 'lamp-1'];
-  assert.deepEqual(ids.sort(compareIds),
-    ['', 'Lamp', 'lamp', 'lamp-1', 'lamp-10', 'lamp-2', 'ä', '\uffee', '💡']);
+// The same as in tests/fleet/test_order.py.
+const ORDERED = ['', '#1', '0', '00', '01', '1', '9a', '10', '10a', 'Lamp', 'lamp', 'lamp-1',
+  'lamp-2', 'lamp-010', 'lamp-10', 'lamp-10-1', 'lamp-10-2', 'lamp-١', 'lamp1', 'v1.9', 'v1.10',
+  'ä', '\uffee', '💡'];
+
+test('ids are sorted as the server pages them: numbers by value, all else by code points', () => {
+  assert.deepEqual([...ORDERED].reverse().sort(compareIds), ORDERED);
 });
 
 test('an id equals itself and no other', () => {

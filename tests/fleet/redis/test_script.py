@@ -17,7 +17,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests.fleet.redis.redises import PATIENCE, RedisClient, RedisServer
+from tests.fleet.test_order import ORDERED
 from thing.fleet.model import Status
+from thing.fleet.order import placeOf
 from thing.fleet.redis.connection import RegistryRefused
 from thing.fleet.redis.operations import (
     Admit,
@@ -349,6 +351,19 @@ class ListTests(ScriptCase):
         self.assertEqual(look(text="l", most=1), ("bell", "bell"))
         self.assertEqual(look(text="l", most=2, after="bell"), ("", "lamp lock"))
         self.assertEqual(look(most=2, count=2), ("door", "bell door"))
+
+    def test_order(self) -> None:
+        """They are in order as :mod:`thing.fleet.order` has it, whatever is in their ids."""
+        odd = ["\0", "\0b2\0", "\0b10", *ORDERED[1:]]
+        for id in odd:
+            self.registry.join("a", f"{id}-1", id=id, text="odd")
+        found, after = [], ""
+        for _ in odd:
+            after, ids = self.registry.look(text="odd", count=99, most=1, after=after)
+            found.append(ids)
+        self.assertEqual(found, odd)
+        listed = self.registry.look("ids", text="odd", count=99, most=99)[1]
+        self.assertEqual(listed, " ".join(odd))
 
     def test_moved(self) -> None:
         """What is searched goes with the thing: to another node, and when it is forgotten."""
@@ -820,7 +835,8 @@ def assertAgreed(registry: Registry) -> None:
         assert (record.epoch, record.sequence) == (event.epoch, event.sequence)
         assert (record.node, record.session) == (event.node, event.session)
     present = {id.encode() for id, each in status.items() if each != "gone"}
-    assert set(ask("ZRANGE", f"{PREFIX}here", 0, -1)) == present
+    here = {placeOf(id.decode()).encode() for id in present}
+    assert set(ask("ZRANGE", f"{PREFIX}here", 0, -1)) == here
     assert set(ask("ZRANGE", f"{PREFIX}gone", 0, -1)) == {id.encode() for id in known} - present
     for node in NODES:
         members = set(ask("SMEMBERS", f"{PREFIX}n:{node}"))

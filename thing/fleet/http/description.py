@@ -72,7 +72,7 @@ _PATHS: Json = {
     "/things": {
         "get": operation(
             "things",
-            "List things in the order of their ids",
+            "List things in the order of their ids, numbers in them by their value",
             {
                 200: {
                     **good("Some of them.", reference("Things")),

@@ -1,9 +1,14 @@
 // What comes first: of ids, of what is known about a thing, and of the rows of the table in each
 // of its columns. How the columns look is in table.mjs.
 
-// As the server sorts: by code points, where JavaScript compares halves of them.
+// What sorts as an id should: before each number is how many digits it has, as in order.py.
+const placeOf = (id) => Array.from(`${id.replace(/0*([0-9]+)/g,
+  (_, digits) => `${digits.length}`.padStart(3, '0') + digits)}\0${id}`);
+
+// As the server sorts: lamp-2 before lamp-10, else by code points, where JavaScript compares
+// halves of them.
 export function compareIds(one, other) {
-  const left = Array.from(one), right = Array.from(other);
+  const left = placeOf(one), right = placeOf(other);
   const at = left.findIndex((character, index) => character !== right[index]);
   if (at < 0) return left.length - right.length;
   return at >= right.length ? 1 : left[at].codePointAt(0) - right[at].codePointAt(0);

@@ -5,7 +5,8 @@
 -- with the fields that operations.py names for that.
 --
 --   PREFIXt:ID      a hash: what is known of one thing, here or gone
---   PREFIXids       a sorted set, all scores 0: the ids of all things that are known
+--   PREFIXids       a sorted set, all scores 0: the ids of all things that are known, each behind
+--                   what has it in its place in the order
 --   PREFIXhere      likewise of those that are here
 --   PREFIXgone      a sorted set: the ids of those that are gone, by when, milliseconds
 --   PREFIXtexts     a hash: of each thing its node, a zero, and what it is searched by
@@ -166,6 +167,24 @@ local function alive(node)
   return runsOut and tonumber(runsOut) > NOW
 end
 
+-- Where an id is in the order, as order.py has it: what sorts by its octets as people count.
+local function placeOf(id)
+  local counted = string.gsub(id, '0*(%d+)', function(digits)
+    return string.format('%03d', #digits) .. digits
+  end)
+  return counted .. '\0' .. id
+end
+
+-- Whose place it is. What somebody else has put there is taken for an id.
+local function idAt(place)
+  local _, zeros = string.gsub(place, '%z', '')
+  local at = 0
+  for _ = 1, (zeros + 1) / 2 do
+    at = string.find(place, '\0', at + 1, true)
+  end
+  return string.sub(place, at + 1)
+end
+
 -- A thing of one session only: NAME#SESSION.
 local function ofOneSession(thing)
   return string.sub(thing.id, -17) == '#' .. string.sub(thing.session, 1, 16)
@@ -188,8 +207,8 @@ local function endingOf(thing, cause, detail)
 end
 
 local function forget(id)
-  note('ZREM', P .. 'ids', id)
-  note('ZREM', P .. 'here', id)
+  note('ZREM', P .. 'ids', placeOf(id))
+  note('ZREM', P .. 'here', placeOf(id))
   note('ZREM', P .. 'gone', id)
   note('HDEL', P .. 'texts', id)
   note('DEL', P .. 't:' .. id)
@@ -203,7 +222,7 @@ local function leave(most, thing, at, data, ending)
     note('SREM', P .. 'n:' .. thing.node, thing.id)
     return
   end
-  note('ZREM', P .. 'here', thing.id)
+  note('ZREM', P .. 'here', placeOf(thing.id))
   note('ZADD', P .. 'gone', whole(NOW), thing.id)
   thing.endings = withEnding(ending, thing.endings)
   note('HSET', P .. 't:' .. thing.id, 'status', 'gone', 'seen', at, 'lastWord', '',
@@ -260,8 +279,8 @@ end
 -- Have a thing in the sets of those that are here, and found by what it is searched by.
 local function enlist(thing, text)
   note('SADD', P .. 'n:' .. thing.node, thing.id)
-  note('ZADD', P .. 'here', 0, thing.id)
-  note('ZADD', P .. 'ids', 0, thing.id)
+  note('ZADD', P .. 'here', 0, placeOf(thing.id))
+  note('ZADD', P .. 'ids', 0, placeOf(thing.id))
   note('HSET', P .. 'texts', thing.id, thing.node .. '\0' .. text)
 end
 
@@ -619,8 +638,11 @@ end
 -- Look at some things in the order of their ids. Answers the last that was looked at, or nothing
 -- after the last of all, and the rows of those that are asked for.
 function OPS.list(o)
-  local from = o.after == '' and '-' or '(' .. o.after
+  local from = o.after == '' and '-' or '(' .. placeOf(o.after)
   local ids = redis.call('ZRANGEBYLEX', P .. o.set, from, '+', 'LIMIT', 0, o.count)
+  for at, place in ipairs(ids) do
+    ids[at] = idAt(place)
+  end
   local last = #ids == o.count and ids[#ids] or ''
   local searches = #ids > 0 and (o.text ~= '' or o.node ~= '')
   local texts = searches and reading('HMGET', P .. 'texts', unpack(ids)) or {}
