@@ -23,7 +23,7 @@ class OrderTests(SynchronousTestCase):
 
     def test_order(self) -> None:
         """A smaller number comes before a larger one, all else by code points."""
-        self.assertEqual(sorted(ORDERED[::-1], key=placeOf), ORDERED)
+        self.assertEqual(sorted([*ORDERED[9:], *ORDERED[:9]], key=placeOf), ORDERED)
 
     @given(st.integers(0, 10**30), st.integers(0, 10**30))
     def test_numbers(self, one: int, other: int) -> None:
