@@ -43,6 +43,9 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 add_module_names = False
 
+# Python is marked, and so is what a terminal shows.
+highlight_language = "text"
+
 graphviz_output_format = "svg"
 
 html_theme = "furo"
