@@ -24,7 +24,7 @@ def publicNames(package: str) -> list[str]:
 project = "Thing"
 author = "Thing contributors"
 project_copyright = "2026, Thing contributors"
-release = version = distributionVersion("thing")
+release = version = distributionVersion("txthing")
 
 extensions = [
     "sphinx.ext.autodoc",

@@ -3,12 +3,14 @@
 import atexit
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+from configparser import RawConfigParser
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -194,3 +196,53 @@ class ReleaseFileTests(TestCase):
     def test_twistdFindsTheCheckout(self) -> None:
         """With a checkout on the path, ``twistd`` offers ``thing`` from any directory."""
         self.assertTwistdKnowsThing(self.release.source)
+
+
+class NameTests(TestCase):
+    """The name of the distribution: on the package index ``thing`` is another project's."""
+
+    def setUp(self) -> None:
+        """Know what a text would look like that fetches the other project."""
+        self.setup = RawConfigParser()
+        self.setup.read(PROJECT / "setup.cfg")
+        extras = "|".join(self.setup["options.extras_require"])
+        self.strange = re.compile(
+            rf"\bthing\[({extras})\b"
+            r"|\bpip3? install\b[^\n`&|;]*(?<![\w./-])thing(?![\w./-])"
+            r"|\b(version|distribution|metadata|requires|files)\([\"']thing[\"']\)"
+            r"|^name = [\"']?thing\b",
+            re.MULTILINE,
+        )
+
+    def test_name(self) -> None:
+        """The distribution is called ``txthing``."""
+        self.assertEqual(self.setup["metadata"]["name"], "txthing")
+
+    def test_nothingFetchesTheOther(self) -> None:
+        """No page, message, extra or program of the tree names the other project."""
+        files = [*release().source.rglob("*"), *(PROJECT / ".ci").iterdir()]
+        for file in (each for each in files if each.is_file()):
+            found = self.strange.search(file.read_bytes().decode("utf-8", "replace"))
+            self.assertIsNone(found, file)
+
+    def test_strangeForms(self) -> None:
+        """The forms in which it would be named are known, and what looks like them is not."""
+        other = "thing"
+        for text in (
+            f"pip install {other}",
+            f"run ``pip install --upgrade '{other}>=0.2'``",
+            f"    {other}[redis]",
+            f"{other}[test, docs]",
+            f'version("{other}")',
+            f"name = {other}",
+        ):
+            self.assertIsNotNone(self.strange.search(text), text)
+        for text in (
+            "pip install txthing",
+            "txthing[redis]",
+            "/opt/thing-1/bin/pip install 'txthing[redis]'",
+            "pip install --quiet . && .venv/bin/twistd -n thing",
+            "pip install -e /srv/thing",
+            'thing["id"]',
+        ):
+            self.assertIsNone(self.strange.search(text), text)

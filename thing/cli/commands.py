@@ -49,7 +49,7 @@ def _showVersion(context: click.Context, parameter: click.Parameter, wanted: boo
     if not wanted or context.resilient_parsing:
         return
     try:
-        click.echo(f"thing {version('thing')}")
+        click.echo(f"thing {version('txthing')}")
     except PackageNotFoundError:
         click.echo("thing, not installed")
     context.exit()

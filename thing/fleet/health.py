@@ -111,6 +111,6 @@ def rawFingerprint(settings: Any) -> str:
 
 def _version() -> str:
     try:
-        return version("thing")
+        return version("txthing")
     except PackageNotFoundError:
         return ""

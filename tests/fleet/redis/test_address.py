@@ -246,7 +246,7 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
             )
         self.assertEqual(
             str(error),
-            "a registry in Redis needs txredisapi: pip install 'txredisapi>=1.6' hiredis",
+            "a registry in Redis needs txredisapi: pip install 'txthing[redis]'",
         )
 
 

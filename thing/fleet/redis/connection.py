@@ -90,7 +90,7 @@ def checkLibrary() -> None:
         import txredisapi  # noqa: F401
     except ImportError:
         raise ThingError(
-            "a registry in Redis needs txredisapi: pip install 'txredisapi>=1.6' hiredis"
+            "a registry in Redis needs txredisapi: pip install 'txthing[redis]'"
         ) from None
 
 
