@@ -483,7 +483,7 @@ class ProcessTests(TwistdCase):
         self.assertEqual((up["peer"], up["ttl"], up["level"]), ("anonymous", 30, "info"))
         self.assertTrue(up["address"].startswith("127.0.0.1:"))
         self.assertEqual(
-            (down["cause"], down["namespace"]), ("GOODBYE", "thing.daemon.demo.DemoFactory")
+            (down["cause"], down["namespace"]), ("GOODBYE", "thing.session.factory.ThingFactory")
         )
         (shown,) = re.findall(
             r"code-block:: json\n\n((?: {4}.+\n)+)",

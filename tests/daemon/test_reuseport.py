@@ -112,7 +112,7 @@ class ProcessTests(TwistdCase):
 
     async def server(self, port: int) -> Process:
         """One of them."""
-        process = self.twistd(f"--port=tcp:{port}:interface=127.0.0.1", "--reuse-port")
+        process = self.twistd(f"--port=tcp:{port}:interface=127.0.0.1", "--reuse-port", "--demo")
         await process.whenLine("thing connect ")
         return process
 

@@ -361,7 +361,7 @@ class SystemdCase(TwistdCase):
 class RestartTests(SystemdCase):
     """A process that is told to end, and the next one, on one socket."""
 
-    SERVER = ("--nodaemon", "--pidfile=", "thing", "--port=systemd:domain=INET:index=0")
+    SERVER = ("--nodaemon", "--pidfile=", "thing", "--demo", "--port=systemd:domain=INET:index=0")
 
     async def test_restart(self) -> None:
         """An always-on client is back after one reconnect, and never refused meanwhile."""
@@ -578,7 +578,7 @@ class UnitTests(SystemdCase):
         process = self.activated(held, *words)
         await ready
         client = await self.connect(f"tcp:127.0.0.1:{held.getsockname()[1]}", credential=thing)
-        await client.whenHeard("You are lamp at ")
+        await process.whenLine("with lamp at ")
         await client.goodbye()
         os.kill(process.pid, signal.SIGTERM)
         await process.ended
@@ -587,7 +587,7 @@ class UnitTests(SystemdCase):
 
     async def test_denyWriteExecute(self) -> None:
         """A server with tcp: ports needs no memory to write and execute."""
-        words = ("--nodaemon", "--pidfile=", "thing", "--port=tcp:0:interface=127.0.0.1")
+        words = ("--nodaemon", "--pidfile=", "thing", "--demo", "--port=tcp:0:interface=127.0.0.1")
         process = self.spawn("-c", DENY_WRITE_EXECUTE, "-c", TWISTD, *words)
         begun = process.whenLine("")
         if await begun == "not denied":

@@ -130,11 +130,11 @@ class OptionTests(TapCase):
 
     def test_defaults(self) -> None:
         """
-        With no options the demo is served on port 9000, with the library's own settings, but for
-        room for as many streams as one operator may have reaches.
+        With no options port 9000 is served, with nothing to say to a thing, and with the library's
+        own settings, but for room for as many streams as one operator may have reaches.
         """
         service = self.service()
-        self.assertIsInstance(service.factory, DemoFactory)
+        self.assertIs(type(service.factory), ThingFactory)
         self.assertEqual(list(service._endpoints), ["tcp:9000"])
         settings = service.factory.settings
         assert isinstance(settings, ServerSettings)
@@ -298,10 +298,17 @@ class OptionTests(TapCase):
         self.assertEqual(options["identity"], os.path.abspath("key"))
         self.assertEqual(options["authorized"], os.path.abspath("things"))
 
-    def test_openDemoIsLogged(self) -> None:
-        """A demo that admits everybody says so, unless it was asked for."""
-        self.assertEqual(len(self.warnings()), 1)
-        self.assertIn("everybody", self.warnings()[0])
+    def test_demo(self) -> None:
+        """``--demo`` serves a conversation to whoever is admitted, and is served for no other."""
+        for words in ((), ("--authorized", self.thingsFile())):
+            self.assertIsInstance(self.service("--demo", *words).factory, DemoFactory)
+            self.assertIs(type(self.service(*words).factory), ThingFactory)
+
+    def test_openServerIsLogged(self) -> None:
+        """A server that admits everybody says so, unless it was asked for."""
+        for words in ((), ("--demo",)):
+            (warning,) = self.warnings(*words)
+            self.assertIn("Everybody is admitted", warning)
         self.assertEqual(self.warnings("--anyone"), [])
         self.assertEqual(self.warnings("--authorized", self.thingsFile()), [])
 
@@ -474,6 +481,8 @@ class ProblemTests(TapCase):
             "--factory=tests.daemon.test_tap.NamedFactory",
             "--forward=tcp:localhost:1",
         )
+        for served in (factory, forward):
+            self.assertProblem((served, "--demo", "--anyone"), "--demo", served.split("=")[0])
         things = f"--authorized={self.thingsFile()}"
         self.assertProblem((factory, forward, "--anyone"), "--factory", "--forward")
         self.assertProblem((things, "--anyone"), "--authorized", "--anyone")

@@ -329,15 +329,15 @@ class TwistdCase(DirectoryMixin, TestCase):
 class ServingTests(TwistdCase):
     """A server with no options, or with some."""
 
-    async def test_noOptions(self) -> None:
+    async def test_demo(self) -> None:
         """It makes its key, says how to reach it, and holds a conversation with heartbeats."""
-        process, description = await self.started("--ttl=1")
+        process, description = await self.started("--demo", "--ttl=1")
         line = await process.whenLine("The server's key is SHA256:")
         fingerprint = line.split()[-1]
         key = os.path.join(self.home, "server_key")
         self.assertEqual(IdentityKey.load(key).fingerprint, fingerprint)
         self.assertEqual(stat.S_IMODE(os.stat(self.home).st_mode), 0o700)
-        await process.whenLine("The demo admits everybody")
+        await process.whenLine("Everybody is admitted")
         await process.whenLine(f"{description.removeprefix('tcp:')} --server-key {fingerprint}")
 
         client = await self.connect(description, authorizer=PinnedServers([fingerprint]))
@@ -373,7 +373,7 @@ class ServingTests(TwistdCase):
         script = f"import os; os.environ['LISTEN_PID'] = str(os.getpid()); {TWISTD}"
         process = self.spawn(
             *("-c", script, "--nodaemon", "--pidfile=", "thing"),
-            "--port=systemd:domain=INET:index=0",
+            *("--port=systemd:domain=INET:index=0", "--demo"),
             childFDs={0: "w", 1: "r", 2: "r", 3: listening.fileno()},
             LISTEN_FDS="1",
             LISTEN_FDNAMES="thing",
@@ -387,7 +387,7 @@ class ServingTests(TwistdCase):
         """It serves inside an outer layer of TLS, and drains there, too."""
         certificate = writeCertificate(os.path.abspath(self.path("cert.pem")), "localhost")
         port = f"ssl:0:privateKey={certificate}:interface=127.0.0.1"
-        process = self.twistd(f"--port={port}")
+        process = self.twistd(f"--port={port}", "--demo")
         line = await process.whenLine("Listening on 127.0.0.1:")
         number = line.partition("127.0.0.1:")[2].split()[0]
         client = await self.connect(
@@ -432,7 +432,7 @@ class ReloadTests(TwistdCase):
         things = write(
             os.path.abspath(self.path("things")), f"{first.publicLine('one')}\n".encode()
         )
-        process, description = await self.started(f"--authorized={things}")
+        process, description = await self.started(f"--authorized={things}", "--demo")
         client = await self.connect(description, credential=first)
         await client.whenHeard("You are one at ")
 

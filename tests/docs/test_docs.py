@@ -216,7 +216,7 @@ class ReadmeTests(DocumentedPrograms):
         """It has one command to start the server and one to run the tests, each on one line."""
         prefix = r"^    python3 -m venv \.venv && \.venv/bin/pip install --quiet .*&& "
         for command in (
-            r"\.venv/bin/twistd -n thing --port 9000$",
+            r"\.venv/bin/twistd -n thing --demo --port 9000$",
             r"\.venv/bin/trial -j 2 tests$",
         ):
             self.assertEqual(len(re.findall(prefix + command, self.text, re.MULTILINE)), 1, command)

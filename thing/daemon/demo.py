@@ -1,5 +1,5 @@
 """
-What ``twistd thing`` serves by itself: a conversation that shows what a session is.
+What ``twistd thing --demo`` serves: a conversation that shows what a session is.
 
 A message is a line of UTF-8, or a few; a newline at its end is optional.
 Replies end in one. Nothing that a peer wrote reaches a terminal with anything

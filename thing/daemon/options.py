@@ -104,6 +104,13 @@ _SERVE = Keyword(
 _REUSE_PORT = Keyword("reusePort", "yes", "share TCP ports with other processes", yes)
 _SERVED = (
     Keyword(
+        "demo",
+        "yes",
+        "a conversation, to try it with",
+        yes,
+        excludes=("factory", "forward"),
+    ),
+    Keyword(
         "factory",
         "NAME",
         "a ThingFactory, as package.module.Class",
@@ -162,8 +169,11 @@ def _about(topic: Topic) -> tuple[Keyword, ...]:
 
 GROUPS: tuple[tuple[str, tuple[Keyword, ...]], ...] = (
     ("Where to listen:", (_PORT, _REUSE_PORT)),
-    ("The server's keys, and whom to admit; without a choice the demo admits everybody:", _TRUST),
-    ("What to serve; without a choice the demo:", (*_SERVED[:2], _SERVE, *_SERVED[2:])),
+    ("The server's keys, and whom to admit; without a choice everybody:", _TRUST),
+    (
+        "What to serve, besides who is here and messages to things:",
+        (*_SERVED[:3], _SERVE, *_SERVED[3:]),
+    ),
     ("Liveness:", _about(Topic.LIVENESS)),
     ("Who is here:", _FLEET),
     ("Time limits:", (*_about(Topic.TIME), _DRAIN_TIMEOUT)),

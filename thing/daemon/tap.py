@@ -83,7 +83,7 @@ def makeService(options: Options) -> ThingService:
         raise CannotStart(str(error)) from None
 
     if not options.decided:
-        _log.warn("The demo admits everybody, with a key or without; --authorized would not")
+        _log.warn("Everybody is admitted, with a key or without; --authorized says whom to admit")
     return ThingService(
         reactor,
         factory,
@@ -165,9 +165,9 @@ def _chooseFactory(options: Options, forward: Backend | None) -> Callable[..., T
     """What makes the factory from settings, authorizer and limits."""
     if options["factory"] is not None:
         return _namedFactory(options["factory"])
-    if forward is None:
-        return DemoFactory
-    return partial(ForwardFactory, backend=forward)
+    if forward is not None:
+        return partial(ForwardFactory, backend=forward)
+    return DemoFactory if options["demo"] else ThingFactory
 
 
 def _backend(reactor: Any, options: Options, option: str, description: str) -> Backend:
