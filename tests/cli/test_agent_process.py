@@ -421,7 +421,7 @@ class WholeTests(TwistdCase):
             "--status=tcp:0:interface=127.0.0.1", "--authorized", authorized
         )
         line = await server.whenLine("Status is told at ")
-        url = f"http://{line.rpartition(' ')[2]}"
+        url = line.rpartition(" ")[2]
         fingerprint = re.search(r"SHA256:\S+", "\n".join(server.lines))
         assert fingerprint is not None
         agent = self.spawn(

@@ -46,7 +46,7 @@ class WholeTests(TwistdCase):
         """A thing joins, is listed, shown and sent a message, and leaves; all of it is told."""
         where = await self.serve("tcp:0:interface=127.0.0.1")
         line = await self.server.whenLine("Status is told at ")
-        url = f"http://{line.rpartition(' ')[2]}"
+        url = line.rpartition(" ")[2]
         lamp = await self.connect(where, Lamp, self.key)
         events = self.command("events", "--after", "0-0", THING_STATUS=url)
         await events.whenLine("  joined    lamp  from 127.0.0.1:")
@@ -77,7 +77,7 @@ class WholeTests(TwistdCase):
         write(other, f"{TOKEN}-not\n".encode())
         await self.serve("tcp:0:interface=127.0.0.1", "--status-token", token)
         line = await self.server.whenLine("Status is told at ")
-        url = f"http://{line.rpartition(' ')[2]}"
+        url = line.rpartition(" ")[2]
         lines = await self.assertEnds(self.command("ls", "--status", url, "--token-file", token))
         self.assertRegex(lines[0], "^ID ")
         for arguments in ([], ["--token-file", other]):
@@ -90,6 +90,7 @@ class WholeTests(TwistdCase):
     async def test_unixSocket(self) -> None:
         """A server on a socket in the file system is looked at without a token."""
         await self.serve("unix:status")
-        await self.server.whenLine("Status is told at ")
+        line = await self.server.whenLine("Status is told at ")
+        self.assertTrue(line.endswith(" unix:status"), line)
         lines = await self.assertEnds(self.command("top", "--once", "--status", "unix:status"))
         self.assertIn("0 things, 0 late", lines[0])

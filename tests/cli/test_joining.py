@@ -56,7 +56,7 @@ class JoinCase(TwistdCase):
         )
         address = (await process.whenLine("Try it: thing connect ")).split("connect ")[1].split()[0]
         status = (await process.whenLine("Status is told at ")).rpartition(" ")[2]
-        return Server(process, address, f"http://{status}")
+        return Server(process, address, status)
 
     def command(self, server: Server | None, *arguments: str, home: str = "device") -> Process:
         """Start a command, on a device."""

@@ -231,7 +231,7 @@ class ManyTests(ReachCase):
         """What a server tells of open reaches."""
 
         def ask() -> Any:
-            with urlopen(f"http://{status}/reaches", timeout=PATIENCE) as answer:
+            with urlopen(f"{status}/reaches", timeout=PATIENCE) as answer:
                 return json.load(answer)["reaches"]
 
         found: list[Any] = await deferToThread(ask)

@@ -57,7 +57,7 @@ class WholeCase(TwistdCase, CommandCase):
             f"--authorized={os.path.abspath(self.path('authorized'))}",
         )
         line = await self.server.whenLine("Status is told at ")
-        self.environment["THING_STATUS"] = f"http://{line.rpartition(' ')[2]}"
+        self.environment["THING_STATUS"] = line.rpartition(" ")[2]
         return await self.lamp()
 
     async def lamp(self) -> Lamp:

@@ -565,10 +565,14 @@ class AddressTests(TestCase):
     """How an address is shown."""
 
     def test_formats(self) -> None:
-        """As host and port, with an IPv6 host in brackets, or as a path."""
+        """As host and port, IPv6 in brackets and IPv4 however it came, or as a path."""
         for address, text in (
             (IPv4Address("TCP", "192.0.2.1", 9), "192.0.2.1:9"),
             (IPv6Address("TCP", "2001:db8::1", 9), "[2001:db8::1]:9"),
+            (IPv6Address("TCP", "::ffff:192.0.2.1", 9), "192.0.2.1:9"),
+            (IPv6Address("TCP", "::ffff:c000:201", 9), "192.0.2.1:9"),
+            (IPv6Address("TCP", "fe80::1%eth0", 9), "[fe80::1%eth0]:9"),
+            (IPv6Address("TCP", "::ffff:odd", 9), "[::ffff:odd]:9"),
             (UNIXAddress(b"/run/thing"), "/run/thing"),
             (UNIXAddress(None), "a unix socket"),
             (UNIXAddress(b""), "a unix socket"),

@@ -79,7 +79,7 @@ class TwoNodesTests(DocumentedPrograms):
 
     async def told(self, words: list[str], where: str) -> str:
         """What a command prints that asks one node."""
-        asking = self.run_("-m", "thing.cli", *words, "--status", f"http://{where}")
+        asking = self.run_("-m", "thing.cli", *words, "--status", where)
         self.assertEqual(await asking.exits(), 0, asking.output)
         return asking.output
 

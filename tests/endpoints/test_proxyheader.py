@@ -72,6 +72,12 @@ class HeaderTests(SynchronousTestCase):
         info, _ = self.header(local, local)
         self.assertEqual(info.source.host, "fe80:0:0:0:0:0:0:1")
 
+    def test_mapped(self) -> None:
+        """IPv4 that came to a port for IPv6, too, is IPv4."""
+        mapped = [IPv6Address("TCP", f"::ffff:{each.host}", each.port) for each in FOUR]
+        info, _ = self.header(*mapped)
+        self.assertEqual((info.source, info.destination), FOUR)
+
     def test_unnamed(self) -> None:
         """A unix socket's client mostly has no name."""
         for name in (None, b""):

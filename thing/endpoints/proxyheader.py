@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 
+from thing.session.addresses import plainHost
 from thing.session.protocol import ThingProtocol
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
@@ -57,7 +58,8 @@ def _addresses(source: IAddress | None, destination: IAddress | None) -> tuple[i
         return _UNIX, b"".join((each.name or b"").ljust(_UNIX_SIZE, b"\0") for each in pair)
     for number, family in ((socket.AF_INET, _TCP4), (socket.AF_INET6, _TCP6)):
         try:
-            hosts = b"".join(socket.inet_pton(number, each.host.partition("%")[0]) for each in pair)
+            names = [plainHost(each.host).partition("%")[0] for each in pair]
+            hosts = b"".join(socket.inet_pton(number, name) for name in names)
             return family, hosts + struct.pack("!HH", *(each.port for each in pair))
         except (AttributeError, OSError, UnicodeEncodeError, struct.error):
             continue  # It is another kind, or what a header of version 1 had made up.

@@ -18,12 +18,23 @@ def formatAddress(address: IAddress | None) -> str:
     """
     host, port = getattr(address, "host", None), getattr(address, "port", None)
     if host is not None and port is not None:
-        host = visible(host)  # Whoever wrote a PROXY header chose it.
+        host = visible(plainHost(host))  # Whoever wrote a PROXY header chose it.
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     name = getattr(address, "name", None)
     if isinstance(name, bytes) and name:
         return visible(name.decode(errors="replace"))
     return "a unix socket" if hasattr(address, "name") else "an unknown address"
+
+
+def plainHost(host: str) -> str:
+    """
+    Write an IPv4 address that a port for IPv4 and IPv6 has as IPv6 like any other.
+
+    :param host: of a transport's address.
+    :return: the IPv4 address for one like ``::ffff:192.0.2.1``; else the host as it is.
+    """
+    parsed = _parsed(host)
+    return host if parsed is None or parsed.ipv4_mapped is None else str(parsed.ipv4_mapped)
 
 
 def networkOf(address: IAddress | None) -> str:
@@ -35,13 +46,15 @@ def networkOf(address: IAddress | None) -> str:
     :param address: of a transport.
     :return: the network; empty for streams that have none, as unix sockets.
     """
-    host: str = getattr(address, "host", "")
+    host = plainHost(getattr(address, "host", ""))
+    parsed = _parsed(host)
+    return host if parsed is None else str(IPv6Network((parsed, 64), strict=False))
+
+
+def _parsed(host: str) -> IPv6Address | None:
     if ":" not in host:
-        return host
+        return None
     try:
-        parsed = IPv6Address(host.partition("%")[0])
+        return IPv6Address(host.partition("%")[0])
     except ValueError:  # A PROXY header of version 1 may say anything.
-        return host
-    if parsed.ipv4_mapped is not None:  # IPv4, on a port that takes both.
-        return str(parsed.ipv4_mapped)
-    return str(IPv6Network((parsed, 64), strict=False))
+        return None

@@ -6,6 +6,7 @@ import hmac
 import os
 from unittest import mock
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
@@ -16,7 +17,7 @@ from tests.trust.test_keys import DirectoryMixin, write
 from thing import CredentialError
 from thing.fleet.http import StatusError, makeStatusService
 from thing.fleet.http.guard import MAX_TOKEN, MIN_TOKEN, FileToken, isLoopback
-from thing.fleet.http.service import isLocal
+from thing.fleet.http.service import isLocal, urlOf
 
 TOKEN = "correct-horse-battery-staple"
 
@@ -321,6 +322,19 @@ class WhereTests(WebCase):
             with self.assertRaises(StatusError) as caught:
                 self.make(description)
             self.assertRegex(str(caught.exception), "^--status=.* --status-token$")
+
+    def test_url(self) -> None:
+        """The log tells what a browser or a command takes, if that is known."""
+        for description, address, url in (
+            ("tcp:1", IPv4Address("TCP", "127.0.0.1", 9001), "http://127.0.0.1:9001"),
+            ("tcp:1", IPv4Address("TCP", "0.0.0.0", 9001), "http://localhost:9001"),
+            ("tcp6:1", IPv6Address("TCP", "::", 9001), "http://localhost:9001"),
+            ("tcp6:1", IPv6Address("TCP", "::1", 9001), "http://[::1]:9001"),
+            ("ssl:1", IPv4Address("TCP", "192.0.2.1", 443), "https://192.0.2.1:443"),
+            ("haproxy:tcp:1", IPv4Address("TCP", "192.0.2.1", 9001), "192.0.2.1:9001"),
+            ("systemd:domain=UNIX", UNIXAddress(b"/run/thing"), "unix:/run/thing"),
+        ):
+            self.assertEqual(urlOf(description, address), url)
 
     def modeOf(self, description: str, tokenFile: str | None = None) -> int:
         """With which mode a service would listen on a unix socket."""

@@ -288,7 +288,7 @@ class ServerTests(DocumentedPrograms):
         await server.says("Listening on")
         browser = Browser(reactor)
         await browser.emulate()
-        await browser.open(f"http://{url}/")
+        await browser.open(f"{url}/")
         await browser.run(LOOK)
         await browser.until("return !seen.hides('invite')")
         await browser.run("document.querySelector('#invite').click()")

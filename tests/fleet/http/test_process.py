@@ -125,7 +125,7 @@ class StatusTests(AskMixin, TwistdCase):
         """A server; where its things connect, and where it is asked."""
         process, things = await self.started(f"--status={where}", *arguments)
         line = await process.whenLine("Status is told at ")
-        return process, things, f"tcp:{line.rpartition(' ')[2]}"
+        return process, things, f"tcp:{line.rpartition('/')[2]}"
 
     async def test_fleet(self) -> None:
         """A thing comes, gets a message, is asked to leave and goes; all of that is told."""

@@ -54,7 +54,7 @@ class ProcessCase(AskMixin, FleetCase):
         line = await process.whenLine("Listening on")
         await process.whenLine("up to date")
         status = await process.whenLine("Status is told at")
-        self.status[name] = "tcp:" + status.rpartition(" ")[2]
+        self.status[name] = "tcp:" + status.rpartition("/")[2]
         return process, int(line.partition("127.0.0.1:")[2].split()[0])
 
     async def come(self, port: int, count: int, *keys: IdentityKey) -> list[Client]:

@@ -14,10 +14,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
+from twisted.internet.address import UNIXAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
+    IAddress,
     IFileDescriptor,
     IListeningPort,
     IStreamServerEndpoint,
@@ -43,6 +45,10 @@ from thing.session.failures import Failures
 
 if TYPE_CHECKING:
     from thing.fleet.inviting import Inviter
+
+
+_SCHEMES = {"tcp": "http", "tcp6": "http", "systemd": "http", "ssl": "https"}
+"""What is spoken over each kind of endpoint."""
 
 
 class StatusError(ThingError):
@@ -145,7 +151,8 @@ class StatusService(Service):
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
         _boundBuffers(port)
-        self._log.info("Status is told at {address}", address=formatAddress(port.getHost()))
+        address = urlOf(self._description, port.getHost())
+        self._log.info("Status is told at {address}", address=address)
 
     def stopService(self) -> Deferred[None]:
         """
@@ -229,6 +236,25 @@ def _reasonOf(failure: Failure) -> str:
     error = failure.value
     error = error.socketError if isinstance(error, CannotListenError) else error
     return getattr(error, "strerror", None) or " ".join(str(error).split())
+
+
+def urlOf(description: str, address: IAddress) -> str:
+    """
+    Tell what a browser on this machine, or ``thing --status``, takes to ask a server.
+
+    :param description: of its endpoint.
+    :param address: that it listens at.
+    :return: a URL, or ``unix:`` with the path; the address alone if the endpoint has layers whose
+        clients are not known.
+    """
+    written = formatAddress(address)
+    if isinstance(address, UNIXAddress):
+        return f"unix:{written}"
+    scheme = _SCHEMES.get(_partsOf(description)[0])
+    for everywhere in ("0.0.0.0:", "[::]:"):
+        if written.startswith(everywhere):
+            written = f"localhost:{written.removeprefix(everywhere)}"
+    return written if scheme is None else f"{scheme}://{written}"
 
 
 def isLocal(description: str) -> bool:
