@@ -216,7 +216,7 @@ def makePair(
 ) -> tuple[ClientConnection, ServerConnection]:
     """Two sides, started; nothing has been carried between them."""
     pair = (
-        ClientConnection(client or clientSettings(), ticket),
+        ClientConnection(client or clientSettings(), ticket, lambda: 0.5),
         ServerConnection(server or serverSettings(), grant, lambda: difficulty),
     )
     for side in pair:

@@ -44,6 +44,7 @@ from thing.events import (
     HeartbeatAcknowledged,
     HeartbeatLate,
     HeartbeatReceived,
+    HeartbeatSent,
     LastWordReceived,
     MessageReceived,
     RequestReceived,
@@ -353,35 +354,69 @@ class PulseTests(TestCase):
         pulse.beat(0.0)
         self.assertRefused(ErrorCode.TTL_OUT_OF_BOUNDS, pulse, SUU(1, 1, 1))
 
+    def beats(self, pulse: Pulse, until: float, interval: int = 4000) -> list[float]:
+        """When a pulse beats that is asked each half second, and acknowledged at once."""
+        sent = []
+        for half in range(int(until * 2) + 1):
+            chb = pulse.keepTime(now := half / 2)
+            if chb is not None:
+                sent.append(now)
+                pulse.acknowledged(SUU(chb.sequence, 3 * interval, interval), now)
+        return sent
+
+    def test_schedule(self) -> None:
+        """The first comes somewhere in the first interval, the others one interval apart."""
+        for jitter in (0.0, 0.25, 0.75):
+            pulse = Pulse()
+            pulse.begin(0.0, 4.0, jitter)
+            first = 4.0 * jitter
+            self.assertEqual(self.beats(pulse, 15), [first + 4.0 * beat for beat in range(4)])
+
+    def test_notBegun(self) -> None:
+        """Before the session is up nothing is due."""
+        self.assertIsNone(Pulse().keepTime(1e9))
+
+    def test_otherInterval(self) -> None:
+        """Another interval counts from the last beat, whether it is longer or shorter."""
+        for interval, following in ((6000, [7.0, 13.0, 19.0]), (2000, [3.0, 5.0, 7.0])):
+            pulse = Pulse()
+            pulse.begin(0.0, 4.0, 0.25)
+            self.assertEqual(self.beats(pulse, 20, interval)[:4], [1.0, *following])
+
+    def test_otherIntervalTooLate(self) -> None:
+        """An interval by which the next beat is overdue has it sent at once."""
+        pulse = Pulse()
+        pulse.begin(0.0, 4.0, 0.25)
+        pulse.keepTime(1.0)
+        pulse.acknowledged(SUU(1, 6000, 2000), 4.5)
+        self.assertEqual(pulse.due, 4.5)
+
+    def test_missed(self) -> None:
+        """What was missed in a stall is not made up for, and the schedule stays as it was."""
+        pulse = Pulse()
+        pulse.begin(0.0, 4.0, 0.25)
+        self.assertEqual(pulse.keepTime(10.0), CHB(1, UNKNOWN_RTT))
+        self.assertEqual(pulse.due, 13.0)
+        self.assertIsNone(pulse.keepTime(13.0))  # One is outstanding; the schedule goes on.
+        self.assertEqual(pulse.due, 17.0)
+
     def assertRefused(self, code: ErrorCode, pulse: Pulse, suu: SUU) -> None:
         error = self.assertRaises(RemoteProtocolError, pulse.acknowledged, suu, 1.0)
         self.assertIs(error.code, code)
 
 
 def live(
-    client: ClientConnection,
-    server: ServerConnection,
-    start: float,
-    until: float,
-    beats: bool = True,
+    client: ClientConnection, server: ServerConnection, until: float, silent: bool = False
 ) -> Told:
-    """An idle session on a perfect network, with a driver that is always on time."""
+    """An idle session on a perfect network, whose drivers are on time; or a client's is gone."""
     told = Told()
-    assert client.session is not None
-    interval = client.session.interval
-    nextBeat = start + interval
+    sides = (server,) if silent else (client, server)
     while True:
-        due = [side.nextDeadline for side in (client, server)]
-        moments = [moment for moment in due if moment is not None]
-        if beats:
-            moments.append(nextBeat)
-        now = min(moments, default=until)
+        due = [side.nextDeadline for side in sides]
+        now = min((moment for moment in due if moment is not None), default=until)
         if now >= until:
             return told
-        if beats and nextBeat <= now:
-            client.beat(now)
-            nextBeat += interval
-        for side in (client, server):
+        for side in sides:
             if side.nextDeadline is not None and side.nextDeadline <= now:
                 told.by(side.role).extend(side.handleTimer(now))
         more = pump(client, server, now)
@@ -395,17 +430,17 @@ class SessionTests(TestCase):
     def test_hundredsOfBeats(self) -> None:
         """After hundreds of beats a silence is still noticed within one TTL."""
         client, server = establishedPair()
-        told = live(client, server, 0.0, 5000.0)
-        self.assertEqual(len(only(HeartbeatReceived, told.server)), 499)
-        self.assertEqual(len(only(HeartbeatAcknowledged, told.client)), 499)
+        told = live(client, server, 5000.0)
+        self.assertEqual(len(only(HeartbeatReceived, told.server)), 500)
+        self.assertEqual(len(only(HeartbeatAcknowledged, told.client)), 500)
         self.assertEqual(only(HeartbeatLate, told.client + told.server), [])
-        last = 4990.0
-        told = live(client, server, 4999.0, 6000.0, beats=False)
+        last = 4995.0
+        told = live(client, server, 6000.0, silent=True)
         self.assertEqual(only(HeartbeatLate, told.server), [HeartbeatLate(15.0)])
         termination = ending(told.server)
         self.assertEqual(
             (termination.cause, termination.reason, termination.lastHeartbeat),
-            (Cause.FLAT_LINED, EndReason.HEARTBEAT_MISSED, 499),
+            (Cause.FLAT_LINED, EndReason.HEARTBEAT_MISSED, 500),
         )
         self.assertLessEqual(server._now, last + 30.0)
 
@@ -413,7 +448,9 @@ class SessionTests(TestCase):
         """With timers on time, a silent peer is dead at the TTL, not before and not after."""
         client, server = establishedPair()
         self.assertEqual([when for when, _ in runTimers(server, 0.0, 100.0)], [15.0, 30.0])
-        self.assertEqual([when for when, _ in runTimers(client, 0.0, 100.0)], [15.0, 30.0])
+        told = runTimers(client, 0.0, 100.0)
+        self.assertIsInstance(told[0][1], HeartbeatSent)
+        self.assertEqual([when for when, _ in told], [5.0, 15.0, 30.0])
 
     def test_serverFlatLines(self) -> None:
         """The server tells the client why it ends the session, and which beat came last."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Any
 
@@ -324,11 +325,12 @@ class Conversation(RuleBasedStateMachine):
             assert termination is None or termination.cause is not Cause.PROTOCOL_ERROR, termination
 
     def teardown(self) -> None:
-        """Left alone, both sides come to an end, and then nothing more is sent."""
+        """Once the client beats no more, both come to an end, and then nothing more is sent."""
         if not hasattr(self, "sides"):
             return
         for _ in range(100):
             self.everythingArrives()
+            self.sides[Role.CLIENT].core._pulse.due = math.inf
             due = [side.core.nextDeadline for side in self.sides.values()]
             moments = [moment for moment in due if moment is not None]
             if not moments:

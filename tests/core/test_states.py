@@ -607,6 +607,6 @@ class ConnectionTests(TestCase):
             side = sceneIn(Role.CLIENT, state).side
             assert isinstance(side, ClientConnection)
             before = side._pulse._sequence
-            side._pulse._sentAt = None  # Forget the beat that the scene sent.
+            side._pulse._waiting = False  # Forget the beat that the scene sent.
             side.beat(0.0)
             self.assertEqual(side._pulse._sequence - before, int(state in BEATING_STATES), state)

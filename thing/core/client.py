@@ -7,6 +7,9 @@ What both sides do alike is in :mod:`thing.core.connection`, :mod:`thing.core.op
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Callable
+
 from thing.core import endings
 from thing.core.clienthandshake import ClientHandshake
 from thing.core.credentials import verifyCredential
@@ -21,6 +24,7 @@ from thing.core.keyschedule import (
 )
 from thing.core.messages import (
     CFL,
+    CHB,
     CHR,
     CLW,
     CRP,
@@ -52,6 +56,11 @@ from thing.events import (
 from thing.identity import Identity
 
 
+def chance() -> float:
+    """:return: a random number from 0 up to 1, for what is not secret."""
+    return secrets.randbelow(1 << 32) / (1 << 32)
+
+
 class ClientConnection(Dialogue[ClientHandshake]):
     """
     One server, as the client sees it.
@@ -71,13 +80,21 @@ class ClientConnection(Dialogue[ClientHandshake]):
     _replyOut = CRP
 
     __slots__ = (
-        "_nextKeyDue", "_peerKinds", "_pulse", "_search", "_sentAway", "credential", "lastWord",
+        "_jitter", "_nextKeyDue", "_peerKinds", "_pulse", "_search", "_sentAway", "credential",
+        "lastWord",
     )  # fmt: skip
 
-    def __init__(self, settings: ClientSettings, ticket: ResumptionTicket | None = None) -> None:
+    def __init__(
+        self,
+        settings: ClientSettings,
+        ticket: ResumptionTicket | None = None,
+        jitter: Callable[[], float] = chance,
+    ) -> None:
         """
         :param settings: what the client chose.
         :param ticket: what an earlier session with the same server left.
+        :param jitter: gives random numbers from 0 up to 1: when in the first interval the first
+            heartbeat is sent.
         """
         super().__init__(settings, ClientHandshake(settings, ticket))
         self.credential = settings.credential
@@ -85,6 +102,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
         self._peerKinds = settings.peerKinds
         self._search: Search | None = None
         self._pulse = Pulse()
+        self._jitter = jitter
         self._nextKeyDue: bool | None = None
         self._sentAway: GoingAway | None = None
 
@@ -113,16 +131,21 @@ class ClientConnection(Dialogue[ClientHandshake]):
         """When :meth:`handleTimer` wants to be called, seconds; None for never."""
         if self.state is State.SOLVING:
             return self._now  # At once, but let the reactor turn.
-        return super().nextDeadline
+        deadline = super().nextDeadline
+        if deadline is None or not self._beats:
+            return deadline
+        return min(deadline, self._pulse.due)
 
     def handleTimer(self, now: float) -> list[Event]:
         """
-        Look at the deadlines, and go on with a puzzle.
+        Look at the deadlines, beat if it is time, and go on with a puzzle.
 
         :param now: the time, seconds.
         :return: what follows.
         """
         self._now = now
+        if self._beats:
+            self._send(self._pulse.keepTime(now))
         if self.state is State.SOLVING and self._search is not None:
             solution = self._search.go()
             if solution is not None:
@@ -154,6 +177,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
         ticket = self._handshake.ticket()
         self._nextKeyDue = self._handshake.nextKeyDue
         self._establish(sessionId, shf.ttl / 1000, shf.interval / 1000)
+        self._pulse.begin(self._now, shf.interval / 1000, self._jitter())
         if self._nextKeyDue is False:
             self._keysAnnounced(None)
         if self.lastWord:
@@ -201,17 +225,26 @@ class ClientConnection(Dialogue[ClientHandshake]):
 
     def beat(self, now: float) -> list[Event]:
         """
-        Send a heartbeat, unless one is outstanding or the session is not up.
+        Send a heartbeat now, unless one is outstanding or the session is not up.
+
+        :meth:`handleTimer` does so by itself, on the schedule that the server grants.
 
         :param now: the time, seconds.
         :return: what follows: that one is sent, or nothing.
         """
-        if self.state in BEATING_STATES and self._liveness.watched:
-            chb = self._pulse.beat(now)
-            if chb is not None:
-                self._urgent(chb)
-                self._events.append(HeartbeatSent(chb.sequence))
+        if self._beats:
+            self._send(self._pulse.beat(now))
         return self._takeEvents()
+
+    @property
+    def _beats(self) -> bool:
+        """Whether this side sends heartbeats now."""
+        return self._machine.state in BEATING_STATES and self._liveness.watched
+
+    def _send(self, chb: CHB | None) -> None:
+        if chb is not None:
+            self._urgent(chb)
+            self._events.append(HeartbeatSent(chb.sequence))
 
     @property
     def roundTripTime(self) -> float | None:

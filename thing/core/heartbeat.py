@@ -1,5 +1,5 @@
 """
-Liveness: what TTL is granted, and when a peer is late or dead.
+Liveness: what TTL is granted, when a client beats, and when a peer is late or dead.
 
 Specification, "Heartbeat" and "Timing and liveness". Nothing here reads a clock; times are
 seconds on one monotonic clock and come as arguments. Each call costs O(1).
@@ -7,6 +7,7 @@ seconds on one monotonic clock and come as arguments. Each call costs O(1).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
@@ -242,18 +243,48 @@ class Watch(Deadline):
 
 class Pulse:
     """
-    The client's heartbeats: one outstanding at a time, numbered from one.
+    The client's heartbeats: one outstanding at a time, numbered from one, on a steady schedule.
 
+    They follow the schedule and never an acknowledgement: a late one makes none later.
+
+    :ivar due: when the schedule has the next one, seconds.
     :ivar roundTripTime: what was measured last, seconds, or None.
     """
 
-    __slots__ = ("_sentAt", "_sequence", "roundTripTime")
+    __slots__ = ("_interval", "_lastAt", "_sequence", "_waiting", "due", "roundTripTime")
 
     def __init__(self) -> None:
         """Start before the first heartbeat."""
         self._sequence = 0
-        self._sentAt: float | None = None
+        self._waiting = False
+        self._interval = self._lastAt = 0.0
+        self.due = math.inf
         self.roundTripTime: float | None = None
+
+    def begin(self, now: float, interval: float, jitter: float) -> None:
+        """
+        Beat from a random moment of the first interval on: a fleet never beats in step.
+
+        :param now: the time, seconds.
+        :param interval: from one heartbeat to the next, seconds.
+        :param jitter: which moment, from 0 up to 1.
+        """
+        self._interval = interval
+        self.due = now + jitter * interval
+
+    def keepTime(self, now: float) -> CHB | None:
+        """
+        Make the next heartbeat if the schedule has it by now.
+
+        What was missed while this side stood still is not made up for.
+
+        :param now: the time, seconds.
+        :return: the heartbeat, or None if it is not time, or while one is outstanding.
+        """
+        if now < self.due:
+            return None
+        self.due += self._interval * ((now - self.due) // self._interval + 1)
+        return self.beat(now)
 
     def beat(self, now: float) -> CHB | None:
         """
@@ -262,9 +293,9 @@ class Pulse:
         :param now: the time, seconds.
         :return: the heartbeat, or None while one is outstanding.
         """
-        if self._sentAt is not None:
+        if self._waiting:
             return None
-        self._sentAt = now
+        self._waiting, self._lastAt = True, now
         self._sequence += 1
         rtt = UNKNOWN_RTT
         if self.roundTripTime is not None:
@@ -273,7 +304,7 @@ class Pulse:
 
     def acknowledged(self, suu: SUU, now: float) -> float:
         """
-        Take the acknowledgement.
+        Take the acknowledgement; another interval counts from the last heartbeat.
 
         :param suu: the acknowledgement.
         :param now: the time, seconds.
@@ -281,11 +312,15 @@ class Pulse:
         :raises RemoteProtocolError: if it is not for the outstanding heartbeat,
             or grants what may not be granted.
         """
-        if self._sentAt is None or suu.sequence != self._sequence:
+        if not self._waiting or suu.sequence != self._sequence:
             raise RemoteProtocolError(
                 ErrorCode.HEARTBEAT_SEQUENCE, f"SUU {suu.sequence}, sent {self._sequence}"
             )
         checkSchedule(suu.ttl, suu.interval)
-        self.roundTripTime = max(0.0, now - self._sentAt)
-        self._sentAt = None
+        self.roundTripTime = max(0.0, now - self._lastAt)
+        self._waiting = False
+        interval = suu.interval / 1000
+        if self._interval not in (0.0, interval):
+            self._interval = interval
+            self.due = max(now, self._lastAt + interval)
         return self.roundTripTime

@@ -18,21 +18,16 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from twisted.python.failure import Failure
 
 from thing.core.client import ClientConnection
-from thing.core.messages import Role
 from thing.core.server import ServerConnection
 from thing.core.states import State
 from thing.errors import ErrorCode, NotAuthorized
 from thing.events import (
     Event,
-    HandshakeCompleted,
-    HeartbeatAcknowledged,
-    HeartbeatSent,
     PeerProved,
     Terminated,
     Termination,
 )
 from thing.identity import Identity
-from thing.session.beating import Beating
 from thing.session.clock import callOff
 from thing.session.deadline import DeadlineTimer
 from thing.session.failures import Failures
@@ -75,9 +70,6 @@ class Owner(Protocol):
         :param event: what happened; what this raises ends the session.
         """
 
-    def jitter(self) -> float:
-        """:return: a random number from 0 up to 1, for the schedule of heartbeats."""
-
     def loopLagged(self, seconds: float, /) -> None:
         """
         Note the event loop's lag.
@@ -95,7 +87,7 @@ class Driver:
     """
 
     __slots__ = (
-        "_beating", "_clock", "_deciding", "_events", "_following", "_linger", "_now",
+        "_clock", "_deciding", "_events", "_following", "_linger", "_now",
         "_owner", "_producer", "_sending", "_sink", "_timer", "_transport",
         "core", "proved",
     )  # fmt: skip
@@ -123,7 +115,6 @@ class Driver:
         self._linger: IDelayedCall | None = None
         self._deciding: Deferred[Identity] | None = None
         self.proved: Identity | None = None
-        self._beating: Beating | None = None
         self._producer: PacedProducer | None = None  # Most sessions have none.
 
     @property
@@ -176,7 +167,7 @@ class Driver:
         callOff(linger)
         # What knows us is let go of: so all of it is gone once nobody asks about the session.
         self._timer.end()
-        self._sink = self._beating = self._producer = None
+        self._sink = self._producer = None
         self._owner = proxy(self._owner)
 
     def cut(self) -> None:
@@ -239,22 +230,6 @@ class Driver:
     def _failed(self) -> None:
         self.failures.log("The application failed; its session ends")
         self.follow(self.core.reject(ErrorCode.INTERNAL_ERROR, self._now(), "a failed callback"))
-
-    def _handleCompleted(self, event: HandshakeCompleted) -> None:
-        if self.core.role is Role.CLIENT:
-            self._beating = Beating(self._beat, self._clock)
-            self._beating.start(event.session.interval, self._owner.jitter())
-        self._owner.deliver(event)
-
-    def _handleBeatSent(self, event: HeartbeatSent) -> None:
-        if self._beating is not None:
-            self._beating.sent()
-        self._owner.deliver(event)
-
-    def _handleBeatAcknowledged(self, event: HeartbeatAcknowledged) -> None:
-        if self._beating is not None and event.interval != self._beating.interval:
-            self._beating.changeInterval(event.interval)
-        self._owner.deliver(event)
 
     # Out: what the core has for the peer.
 
@@ -336,10 +311,6 @@ class Driver:
         self._owner.loopLagged(late)
         self.follow(self.core.handleTimer(self._now()))
 
-    def _beat(self) -> None:
-        if isinstance(self.core, ClientConnection):
-            self.follow(self.core.beat(self._now()))
-
     # Who the peer is.
 
     def _handleProved(self, event: PeerProved) -> None:
@@ -367,8 +338,6 @@ class Driver:
 
     def _handleTerminated(self, event: Terminated) -> None:
         """Stop everything, say the final word, tell the application, close the transport."""
-        if self._beating is not None:
-            self._beating.stop()
         self._timer.stop()
         if self._deciding is not None:
             self.guard(self._deciding.cancel)
@@ -395,9 +364,6 @@ class Driver:
 
 _HANDLERS: dict[type[Any], Callable[[Driver, Any], None]] = {
     PeerProved: Driver._handleProved,
-    HandshakeCompleted: Driver._handleCompleted,
-    HeartbeatSent: Driver._handleBeatSent,
-    HeartbeatAcknowledged: Driver._handleBeatAcknowledged,
     Terminated: Driver._handleTerminated,
 }
 """The events that the driver itself has to do with; all others are the protocol's alone."""

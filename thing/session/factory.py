@@ -257,7 +257,7 @@ class ThingFactory(Factory):
             )
         else:
             ticket = self._ticket.take(settings, self.clock.seconds())
-            core = ClientConnection(settings, ticket)
+            core = ClientConnection(settings, ticket, self.jitter)
         protocol = self.protocol()
         protocol.factory = self
         join(protocol, Link(protocol, core, self, reception, addr))

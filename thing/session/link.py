@@ -344,10 +344,6 @@ class Link(Generic[P]):
         self._reception.admit(self)
         return identity
 
-    def jitter(self) -> float:
-        """:return: a random number from 0 up to 1, for the schedule of heartbeats."""
-        return self.factory.jitter()
-
     def loopLagged(self, seconds: float) -> None:
         """
         Tell the factory how late a timer came.
