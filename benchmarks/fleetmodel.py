@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from fleetcosts import Costs
 
 from thing import Limits
+from thing.core.backoff import BASE
 from thing.core.heartbeat import BEATS_PER_TTL, TtlPolicy
-from thing.endpoints.backoff import BASE
 from thing.fleet.redis.admission import ADMISSION_TIME
 from thing.fleet.redis.connection import ANSWER_TIME
 from thing.fleet.redis.keeper import LEASE

@@ -46,10 +46,10 @@ from thing import (
     ThingProtocol,
 )
 from thing.core.client import ClientConnection
+from thing.core.door import Door, Verdict, Wait
 from thing.core.handshakemessages import CDH
 from thing.core.messages import MessageType
 from thing.core.records import clearRecord
-from thing.session.door import Door, Verdict, Wait
 from thing.session.link import Link
 from thing.trust.keys import parsePublicKey
 

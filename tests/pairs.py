@@ -13,10 +13,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import clientSettings, serverSettings
 from thing import testing
+from thing.core.limits import Limits
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.events import Session, Termination
 from thing.session.factory import ThingFactory
-from thing.session.limits import Limits
 from thing.session.protocol import ThingProtocol
 from thing.testing.pair import NETWORK_SIZE
 from thing.trust.authorized import Anyone

@@ -21,9 +21,9 @@ from twisted.internet.task import deferLater
 from tests.clients import Choices, ClientProcess
 from tests.pairs import freshServer
 from thing.core.heartbeat import TtlPolicy
+from thing.core.limits import Limits
 from thing.events import Cause, Termination
 from thing.session.factory import ThingFactory
-from thing.session.limits import Limits
 from thing.session.protocol import ThingProtocol
 from thing.trust.authorized import Anyone
 

@@ -14,8 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests import PROJECT
 from thing import Limits
+from thing.core.backoff import BASE
 from thing.core.heartbeat import BEATS_PER_TTL, TtlPolicy
-from thing.endpoints.backoff import BASE
 from thing.fleet.redis.admission import ADMISSION_TIME
 from thing.fleet.redis.connection import ANSWER_TIME
 from thing.fleet.redis.keeper import LEASE

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from thing.core.credentials import Anonymous
     from thing.core.groups import GroupName
     from thing.core.heartbeat import TtlPolicy
+    from thing.core.limits import Limits
     from thing.core.records import Aead
     from thing.core.settings import ClientSettings, ServerSettings
     from thing.core.window import Budget
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     from thing.events import Cause, Session, Termination
     from thing.identity import CredentialKind, Identity
     from thing.session.factory import ThingFactory
-    from thing.session.limits import Limits
     from thing.session.protocol import ThingProtocol
     from thing.session.reasons import StreamCut
     from thing.session.streams import SessionStreams
@@ -114,7 +114,7 @@ _HOMES = {
     "thing.events": ("Cause", "Session", "Termination"),
     "thing.identity": ("CredentialKind", "Identity"),
     "thing.session.factory": ("ThingFactory",),
-    "thing.session.limits": ("Limits",),
+    "thing.core.limits": ("Limits",),
     "thing.session.protocol": ("ThingProtocol",),
     "thing.session.reasons": ("StreamCut",),
     "thing.session.streams": ("SessionStreams",),

@@ -33,6 +33,7 @@ from zope.interface import implementer
 from tests import PROJECT
 from tests.docs.test_docs import DOCS, EXAMPLES, FINGERPRINT, GOODBYE, TWISTD, DocumentedPrograms
 from tests.pairs import PairedEndpoint
+from thing.core.backoff import AFTER_REFUSAL, AFTER_SESSION, Pace, paceAfter
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import SHR
 from thing.core.records import HEADER_LENGTH
@@ -45,7 +46,6 @@ from thing.endpoints import (
     retryPolicy,
     terminationOf,
 )
-from thing.endpoints.backoff import AFTER_REFUSAL, AFTER_SESSION, Pace, paceAfter
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, LocalProtocolError
 from thing.events import Cause, Termination

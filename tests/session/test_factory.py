@@ -18,6 +18,7 @@ from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from tests.pairs import Pair, PairCase, Recorder, firings, freshClient, freshServer
 from thing.core.endings import MAX_RETRY_AFTER
 from thing.core.heartbeat import TtlPolicy
+from thing.core.limits import Limits
 from thing.core.messages import Role
 from thing.core.settings import ClientSettings
 from thing.core.states import State
@@ -27,7 +28,6 @@ from thing.identity import Identity
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
 from thing.session.journal import REFUSALS_LOGGED
-from thing.session.limits import Limits
 from thing.session.protocol import ThingProtocol, linkOf
 from thing.trust.authorized import Anyone
 from thing.trust.interfaces import IAuthorizer

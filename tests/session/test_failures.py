@@ -11,9 +11,9 @@ from zope.interface import implementer
 
 from tests.pairs import CallbackBug, Recorder
 from tests.session.test_factory import FleetCase
+from thing.core.limits import Limits
 from thing.identity import Identity
 from thing.session.failures import FAILURES_LOGGED, FAILURES_WINDOW, Failures
-from thing.session.limits import Limits
 from thing.trust.interfaces import IAuthorizer
 
 MANY = 5 * FAILURES_LOGGED

@@ -27,6 +27,7 @@ from thing.core.client import ClientConnection
 from thing.core.groups import GroupName
 from thing.core.heartbeat import TtlPolicy
 from thing.core.layout import Message
+from thing.core.limits import Limits
 from thing.core.messages import (
     CDT,
     CHB,
@@ -50,7 +51,6 @@ from thing.errors import ErrorCode
 from thing.events import Cause, PeerProved
 from thing.session.driver import LINGER
 from thing.session.factory import ThingFactory
-from thing.session.limits import Limits
 from thing.session.protocol import linkOf
 from thing.session.sinks import WRITE_BATCH
 from thing.testing.transports import MemoryTransport

@@ -10,12 +10,12 @@ from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.pairs import Pair
+from thing.core.door import Door
+from thing.core.limits import Limits
 from thing.errors import ErrorCode
 from thing.events import Cause, Session, Termination
-from thing.session.door import Door
 from thing.session.expiry import Expiry
 from thing.session.journal import REFUSALS_LOGGED, Journal, isHealthCheck
-from thing.session.limits import Limits
 from thing.session.reception import Reception
 
 ADDRESS = IPv4Address("TCP", "192.0.2.7", 7)

@@ -50,6 +50,7 @@ from thing.core.dialogue import Dialogue
 from thing.core.endings import MAX_RETRY_AFTER
 from thing.core.groups import GROUPS, Group, GroupName, Random, ServerExchange
 from thing.core.layout import Message
+from thing.core.limits import Limits
 from thing.core.messages import (
     CDT,
     CFL,
@@ -82,7 +83,6 @@ from thing.events import (
 from thing.identity import fingerprint
 from thing.session.driver import LINGER
 from thing.session.factory import ThingFactory
-from thing.session.limits import Limits
 from thing.trust import Anyone, PinnedServers
 
 LAST_WORDS: tuple[tuple[bool, Message], ...] = (

@@ -12,10 +12,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.helpers import SERVER_CREDENTIAL
 from thing.core.groups import GroupName
 from thing.core.heartbeat import TtlPolicy
+from thing.core.limits import Limits
 from thing.core.records import Aead
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import LocalProtocolError
-from thing.session.limits import Limits
 from thing.session.settable import CLIENT_SETTINGS, SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS
 

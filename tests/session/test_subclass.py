@@ -19,12 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.pairs import CallbackBug, Pair, firings, freshServer
 from thing import testing
+from thing.core.door import Door
+from thing.core.limits import Limits
 from thing.events import Cause
-from thing.session.door import Door
 from thing.session.driver import Driver
 from thing.session.factory import ThingFactory
 from thing.session.failures import FAILURES_WINDOW
-from thing.session.limits import Limits
 from thing.session.link import Link
 from thing.session.protocol import ThingProtocol
 from thing.session.reception import Reception

@@ -13,7 +13,7 @@ from thing.cli.exits import ExitCode, complain
 from thing.cli.formats import formatCount, formatRoundTrip, formatSpan, formatTime, visible
 from thing.cli.output import ReaderGone, asLine, endingQuietly, readerIsGone, write
 from thing.cli.stream import EventReader, ServerEvent
-from thing.endpoints.backoff import Backoff
+from thing.core.backoff import Backoff
 from thing.text import readObject
 
 __all__ = ["Follower", "describe"]

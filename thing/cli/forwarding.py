@@ -22,8 +22,8 @@ from thing.cli.options import ClientOptions
 from thing.cli.output import ReaderGone, write
 from thing.cli.reaching import ReachProtocol, keyOf
 from thing.cli.session import catchSignals
-from thing.endpoints.backoff import Backoff, terminationOf
-from thing.endpoints.reconnect import ThingClientService
+from thing.core.backoff import Backoff
+from thing.endpoints.reconnect import ThingClientService, terminationOf
 from thing.errors import EndReason, StopCode, StreamRefused
 from thing.session.factory import ThingFactory
 from thing.session.reasons import SessionOver, StreamCut

@@ -7,10 +7,10 @@ What both sides do alike is in :mod:`thing.core.connection`, :mod:`thing.core.op
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 
 from thing.core import endings
+from thing.core.chance import chance
 from thing.core.clienthandshake import ClientHandshake
 from thing.core.credentials import verifyCredential
 from thing.core.dialogue import Dialogue
@@ -54,11 +54,6 @@ from thing.events import (
     TicketReceived,
 )
 from thing.identity import Identity
-
-
-def chance() -> float:
-    """:return: a random number from 0 up to 1, for what is not secret."""
-    return secrets.randbelow(1 << 32) / (1 << 32)
 
 
 class ClientConnection(Dialogue[ClientHandshake]):

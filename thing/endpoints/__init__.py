@@ -8,10 +8,10 @@ settled below; here it is put into Twisted's words. What listens elsewhere and k
 Thing is joined with sessions and streams by connections of its own.
 """
 
+from thing.core.backoff import Backoff, isHopeless
 from thing.endpoints.backend import Backend
-from thing.endpoints.backoff import Backoff, isHopeless, retryPolicy, terminationOf
 from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
-from thing.endpoints.reconnect import ThingClientService
+from thing.endpoints.reconnect import ThingClientService, retryPolicy, terminationOf
 from thing.endpoints.stream import ApplicationFactory, StreamFactory
 from thing.session.interfaces import IStreamServer, IThingTransport
 from thing.session.reasons import (

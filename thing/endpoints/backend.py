@@ -21,13 +21,13 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from thing.core.rates import RateLimiter
 from thing.endpoints.proxyheader import proxyHeader
 from thing.errors import StopCode, StreamRefused
 from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.interfaces import IStreamServer
 from thing.session.protocol import ThingProtocol
-from thing.session.rates import RateLimiter
 from thing.session.relay import RelayEnd, factoryOf
 from thing.session.transports import abort, closeWriteSide
 

@@ -15,9 +15,9 @@ from twisted.internet.interfaces import (
 )
 from zope.interface import implementer
 
+from thing.core.limits import Limits
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints.stream import ApplicationFactory, StreamFactory, StreamProtocol
-from thing.session.limits import Limits
 
 
 @implementer(IStreamServerEndpoint)

@@ -2,7 +2,7 @@
 Clients that are always on.
 
 How long a client stays away is decided by
-:class:`~thing.endpoints.backoff.Backoff`, which has no timer;
+:class:`~thing.core.backoff.Backoff`, which has no timer;
 :class:`ThingClientService` is Twisted's ``ClientService`` with that decision in it.
 """
 
@@ -28,7 +28,8 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from thing.endpoints.backoff import Backoff, isHopeless, terminationOf
+from thing.core.backoff import BASE, CAP, Backoff, isHopeless
+from thing.core.chance import chance
 from thing.events import Termination
 from thing.logger import Logger
 from thing.session.clock import SteadyClock
@@ -36,6 +37,41 @@ from thing.session.factory import ThingFactory
 from thing.session.interfaces import IThingTransport
 from thing.session.protocol import ThingProtocol
 from thing.session.reasons import reasonOf
+
+
+def terminationOf(failure: Failure) -> Termination | None:
+    """
+    Find out how a session, or a try for one, ended.
+
+    :param failure: what a Thing endpoint's ``connect`` failed with, or what a
+        protocol over it got in ``connectionLost``.
+    :return: how it ended; None if there was not even a stream.
+    """
+    termination = getattr(failure.value, "termination", None)
+    return termination if isinstance(termination, Termination) else None
+
+
+def retryPolicy(
+    base: float = BASE, cap: float = CAP, jitter: Callable[[], float] = chance
+) -> Callable[[int], float]:
+    """
+    Make a ``retryPolicy`` for Twisted's own ``ClientService``: full jitter, and no more.
+
+    Twisted counts the tries, and begins anew with each connection, however short.
+
+    :param base: the longest pause after the first failure, seconds.
+    :param cap: the longest pause after any number of failures, seconds.
+    :param jitter: gives random numbers from 0 up to 1.
+    :return: a function of the number of failures in a row, from one.
+    :raises LocalProtocolError: ``BAD_ARGUMENT`` for a duration out of bounds.
+    """
+    backoff = Backoff(base=base, cap=cap, jitter=jitter)
+
+    def policy(failures: int) -> float:
+        backoff.failures = max(0, failures - 1)
+        return backoff.down(0.0)
+
+    return policy
 
 
 class ThingClientService(ClientService):
@@ -47,7 +83,7 @@ class ThingClientService(ClientService):
     :class:`~thing.session.protocol.ThingProtocol` of a
     :class:`~thing.session.factory.ThingFactory` over any other. It goes on whatever happens, and
     only seldom after a rejection that is hopeless until somebody acts
-    (:func:`~thing.endpoints.backoff.isHopeless`). If it is to give up it stops by itself then:
+    (:func:`~thing.core.backoff.isHopeless`). If it is to give up it stops by itself then:
     :meth:`whenConnected` fails with the rejection from then on, until the service is started
     again. ``stopService`` says goodbye to the server.
 

@@ -23,6 +23,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from thing.core.rates import RateLimiter
 from thing.errors import ErrorCode, LocalProtocolError, SessionEnded, StopCode, StreamRefused
 from thing.fleet.interfaces import IReaches
 from thing.fleet.local import LocalRegistry
@@ -31,7 +32,6 @@ from thing.fleet.reach import Reach, fromThing
 from thing.fleet.sessions import LocalSession
 from thing.logger import Logger
 from thing.session.protocol import ThingProtocol
-from thing.session.rates import RateLimiter
 from thing.session.relay import factoryOf
 from thing.trust.permits import REACH
 

@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime
 from twisted.python.failure import Failure
 
+from thing.core.rates import RateLimiter
 from thing.errors import (
     CredentialError,
     ErrorCode,
@@ -42,7 +43,6 @@ from thing.session.addresses import formatAddress
 from thing.session.attendant import Attendant
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
-from thing.session.rates import RateLimiter
 from thing.text import readObject
 from thing.trust.keys import formatPublicKey, parsePublicKey
 from thing.trust.permits import SERVICE_NAME, allows

@@ -3,7 +3,7 @@ One Connection on the reactor: the protocol and the factory that users subclass,
 
 What comes in goes from :mod:`~thing.session.driver`, which carries octets and keeps time, to
 :mod:`~thing.session.link`, which turns events into the user's callbacks, to
-:mod:`~thing.session.protocol`. Who may come in is decided by :mod:`~thing.session.door`, and
+:mod:`~thing.session.protocol`. Who may come in is decided by :mod:`~thing.core.door`, and
 carried out and counted by :mod:`~thing.session.reception`. :mod:`~thing.session.factory` puts
 them together.
 

@@ -19,6 +19,9 @@ from twisted.internet.protocol import Factory
 
 from thing.core.client import ClientConnection
 from thing.core.credentials import Credential
+from thing.core.door import Door
+from thing.core.kept import KeptTicket
+from thing.core.limits import Limits
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import EndReason, ErrorCode, NotAuthorized
@@ -27,13 +30,10 @@ from thing.identity import Identity, Purpose
 from thing.logger import Logger
 from thing.session.attendant import Attendant
 from thing.session.clock import SteadyClock
-from thing.session.door import Door
 from thing.session.expiry import Expiry
 from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
 from thing.session.journal import Journal
-from thing.session.kept import KeptTicket
-from thing.session.limits import Limits
 from thing.session.link import Link
 from thing.session.protocol import ThingProtocol, join, linkOf
 from thing.session.reception import Reception

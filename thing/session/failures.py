@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from twisted.python.failure import Failure
 
+from thing.core.rates import RateLimiter
 from thing.logger import Logger
-from thing.session.rates import RateLimiter
 
 FAILURES_LOGGED = 10
 """How many failures of one sort are logged in :data:`FAILURES_WINDOW`, with their tracebacks."""

@@ -10,10 +10,10 @@ from collections.abc import Callable
 
 from twisted.internet.interfaces import IAddress
 
+from thing.core.rates import RateLimiter
 from thing.events import Cause, Session, Termination
 from thing.logger import Logger
 from thing.session.addresses import formatAddress
-from thing.session.rates import RateLimiter
 
 REFUSALS_LOGGED = 10
 """How many handshakes that fail are logged each second, one by one; of the rest the number is."""

@@ -1,7 +1,7 @@
 """
 :class:`Reception`: receives the connections of one factory, and keeps its books on them.
 
-What is to be done about a newcomer is decided by the door (:mod:`thing.session.door`); here it is
+What is to be done about a newcomer is decided by the door (:mod:`thing.core.door`); here it is
 done, and counted, and logged. Nothing here depends on what a user's protocol does.
 """
 
@@ -13,12 +13,12 @@ from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IAddress
 
+from thing.core.door import Displace, Door, Go, Member, Verdict, Wait
+from thing.core.rates import RecentCount
 from thing.errors import ErrorCode
 from thing.events import Cause, Session, Termination
-from thing.session.door import Displace, Door, Go, Member, Verdict, Wait
 from thing.session.expiry import Expiry
 from thing.session.journal import Journal
-from thing.session.rates import RecentCount
 
 
 class Connected(Member, Protocol):

@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocolFactory, IReactorTime
 
 from thing.core.credentials import Credential
+from thing.core.limits import Limits
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.events import Event, ResumptionTicket
 from thing.identity import Identity, Purpose
@@ -20,7 +21,6 @@ from thing.session.attendant import Attendant
 from thing.session.callbacks import SessionCallbacks
 from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
-from thing.session.limits import Limits
 
 P = TypeVar("P", bound=SessionCallbacks)
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from thing.core.groups import GroupName
 from thing.core.heartbeat import TtlPolicy
+from thing.core.limits import Limits
 from thing.core.records import Aead
 from thing.core.settings import ClientSettings, Settings
-from thing.session.limits import Limits
 from thing.trust.keywords import Keyword, Where, count, duration, members, seconds
 
 

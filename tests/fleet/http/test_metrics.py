@@ -17,12 +17,12 @@ from tests import PROJECT
 from tests.fleet.http.web import WebCase
 from tests.pairs import firings, freshClient
 from thing import Anonymous, Cause, EndReason, ErrorCode, Limits, Termination
+from thing.core.limits import LIMITS_HIT
 from thing.fleet import Kind
 from thing.fleet.http.metrics import Exporter
 from thing.fleet.http.places import MAX_STRANGERS
 from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.meter import PROBE_INTERVAL, Histogram, Meter, reasonOf
-from thing.session.limits import LIMITS_HIT
 
 DOCS = PROJECT / "docs"
 

@@ -19,10 +19,10 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel, Request
 
+from thing.core.rates import RateLimiter
 from thing.fleet.http.places import MAX_ADMITTED, MAX_STRANGERS, NoPlace, Places
 from thing.logger import Logger
 from thing.session.addresses import formatAddress, networkOf
-from thing.session.rates import RateLimiter
 
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IReactorTime

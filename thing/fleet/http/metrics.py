@@ -16,6 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
 
+from thing.core.limits import LIMITS_HIT
 from thing.fleet.http.answers import Answer
 from thing.fleet.http.places import HTTP_LIMITS
 from thing.fleet.interfaces import IPresence, IReaches, ISharedPresence
@@ -23,7 +24,6 @@ from thing.fleet.local import LocalRegistry
 from thing.fleet.meter import Histogram, Meter
 from thing.fleet.model import Kind
 from thing.fleet.reaches import Reaches
-from thing.session.limits import LIMITS_HIT
 
 if TYPE_CHECKING:
     from thing.fleet.http.api import FleetApi

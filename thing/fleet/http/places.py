@@ -1,7 +1,7 @@
 """
 :class:`Places`: who has one at the HTTP server, and who must go for a newcomer.
 
-As the door of sessions does (:mod:`thing.session.door`), it counts and it decides, has no clock,
+As the door of sessions does (:mod:`thing.core.door`), it counts and it decides, has no clock,
 and does nothing to anybody. But nobody who comes is turned away here: whether somebody asks for
 the server's health, or has the token, is known only once a request of his has been read.
 """

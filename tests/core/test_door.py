@@ -8,8 +8,8 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from thing.session.door import Displace, Door, Go, Wait
-from thing.session.limits import LIMITS_HIT, Limits
+from thing.core.door import Displace, Door, Go, Wait
+from thing.core.limits import LIMITS_HIT, Limits
 
 
 class Somebody:

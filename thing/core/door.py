@@ -2,7 +2,7 @@
 :class:`Door`: who is here of a factory's connections, and whether a newcomer may stay.
 
 It counts and it decides, and no more: it knows no protocol and no transport, has no clock,
-and does nothing to anybody. How much is allowed is in :mod:`thing.session.limits`.
+and does nothing to anybody. How much is allowed is in :mod:`thing.core.limits`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from thing.session.limits import Limits
+from thing.core.limits import Limits
 
 
 class Member(Protocol):

@@ -9,13 +9,11 @@ handshakes that it can take, and no herd.
 from __future__ import annotations
 
 import math
-import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from twisted.python.failure import Failure
-
+from thing.core.chance import chance
 from thing.errors import EndReason, ErrorCode, LocalProtocolError
 from thing.events import Cause, Termination
 
@@ -129,18 +127,6 @@ def isHopeless(termination: Termination | None) -> bool:
     return termination.code in _DECIDED_HERE
 
 
-def terminationOf(failure: Failure) -> Termination | None:
-    """
-    Find out how a session, or a try for one, ended.
-
-    :param failure: what a Thing endpoint's ``connect`` failed with, or what a
-        protocol over it got in ``connectionLost``.
-    :return: how it ended; None if there was not even a stream.
-    """
-    termination = getattr(failure.value, "termination", None)
-    return termination if isinstance(termination, Termination) else None
-
-
 @dataclass(slots=True, kw_only=True)
 class Backoff:
     """
@@ -167,7 +153,7 @@ class Backoff:
     stableAfter: float | None = None
     """How long a session must be up to be a success, seconds; None for two of its TTLs."""
 
-    jitter: Callable[[], float] = random.random
+    jitter: Callable[[], float] = chance
     """Gives random numbers from 0 up to 1."""
 
     failures: int = field(default=0, init=False)
@@ -228,26 +214,3 @@ class Backoff:
         if paceAfter(termination) is Pace.SELDOM:
             return max(asked, self.seldom)
         return asked
-
-
-def retryPolicy(
-    base: float = BASE, cap: float = CAP, jitter: Callable[[], float] = random.random
-) -> Callable[[int], float]:
-    """
-    Make a ``retryPolicy`` for Twisted's own ``ClientService``: full jitter, and no more.
-
-    Twisted counts the tries, and begins anew with each connection, however short.
-
-    :param base: the longest pause after the first failure, seconds.
-    :param cap: the longest pause after any number of failures, seconds.
-    :param jitter: gives random numbers from 0 up to 1.
-    :return: a function of the number of failures in a row, from one.
-    :raises LocalProtocolError: ``BAD_ARGUMENT`` for a duration out of bounds.
-    """
-    backoff = Backoff(base=base, cap=cap, jitter=jitter)
-
-    def policy(failures: int) -> float:
-        backoff.failures = max(0, failures - 1)
-        return backoff.down(0.0)
-
-    return policy

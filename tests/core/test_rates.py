@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from thing.session.rates import WINDOW, RateLimiter, RecentCount
+from thing.core.rates import WINDOW, RateLimiter, RecentCount
 
 
 class RecentCountTests(SynchronousTestCase):

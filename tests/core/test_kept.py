@@ -8,9 +8,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import CLIENT_CREDENTIAL, clientSettings
 from thing.core.credentials import Anonymous
+from thing.core.kept import KeptTicket
 from thing.events import ResumptionTicket
 from thing.identity import CredentialKind, Identity
-from thing.session.kept import KeptTicket
 
 TICKET = ResumptionTicket(b"a ticket", b"its secret", Identity(CredentialKind.NONE, b""), 60.0)
 SETTINGS = clientSettings(credential=CLIENT_CREDENTIAL, resumption=True)
