@@ -362,6 +362,17 @@ class TargetTests(SynchronousTestCase):
             target = parseTarget(text)
             self.assertEqual((target.server, target.isEndpoint), (server, True), text)
 
+    def test_thingStrings(self) -> None:
+        """Of a session's string all is known that it says, read as Twisted reads it."""
+        key = "serverKey=" + IdentityKey.generate().fingerprint.replace(":", r"\:")
+        target = parseTarget(f"thing:localhost:9000:{key}:identity=a\\:b\\=c:ttl=30")
+        self.assertEqual((target.text, target.server), ("localhost:9000", ("localhost", 9000)))
+        assert target.thing is not None
+        self.assertEqual(target.thing.trust["identity"], "a:b=c")
+        self.assertEqual(target.thing.settings, {"requestedTtl": 30.0})
+        target = parseTarget(r"thing:endpoint=unix\:/run/thing:knownServers=known")
+        self.assertEqual((target.text, target.server), ("unix:/run/thing", None))
+
     def test_mistakes(self) -> None:
         """What is no name of a server is refused, with a word on what would be."""
         for text, said in (
@@ -380,6 +391,9 @@ class TargetTests(SynchronousTestCase):
             (f"{'x' * 64}:1", "between dots"),
             (f"tcp:{'x' * 64}:1", "between dots"),
             ("tls:a b:1", "blanks"),
+            ("thing:localhost", "host and port, or endpoint, must be said"),
+            ("thing:localhost:9000:colour=red", "colour is not known"),
+            ("thing:localhost:9000:ttl=soon", "'soon' is not a number of seconds"),
         ):
             with self.assertRaises(ValueError) as caught:
                 parseTarget(text)

@@ -877,6 +877,17 @@ class KindsTests(TrustFiles, CommandCase):
         said = f"the key in the server's certificate is {self.pin}".encode()
         await self.converse("ssh", said, "--server-name", HOST)
 
+    async def test_thingString(self) -> None:
+        """A string for programs says the same as options do, which count more."""
+        target = self.serveBy(*KINDS)
+        fields = [f"{name}={os.path.abspath(file)}" for name, file in self.clientOf("x509").items()]
+        string = ":".join((f"thing:{target}", *fields, f"serverName={HOST}", "ttl=7"))
+        for options, ttl in (((), b"TTL 7 s"), (("--ttl", "8"), b"TTL 8 s")):
+            command = self.run_("connect", "-v", "-q", "0", *options, string)
+            command.endInput()
+            await self.assertExit(command, ExitCode.GOODBYE, ttl)
+            self.assertEqual(self.peers[-1].kind, KIND_OF["x509"])
+
     async def test_preshared(self) -> None:
         """With a pre-shared key both sides know each other by its name."""
         await self.converse("preshared", b"the server has the pre-shared key lamp")

@@ -511,15 +511,17 @@ class OnlyServerTests(HomeCase):
     def test_one(self) -> None:
         """The only one there is."""
         path = self.fileOf("# mine", "", f"[Example.org]:9000 {self.one} a comment")
-        self.assertEqual(onlyServer(path), ("Example.org", 9000))
+        self.assertEqual(onlyServer(path), [("Example.org", 9000)])
 
     def test_addresses(self) -> None:
-        """Names that share a key are one server's: the first counts."""
+        """Names that share a key are one server's, in their order."""
         line = f"[a.example]:9000,[fe80::1%eth0]:9001 {self.one}"
         next = f"[a.example]:9000 {self.other}"
-        self.assertEqual(onlyServer(self.fileOf(line, next)), ("a.example", 9000))
+        self.assertEqual(
+            onlyServer(self.fileOf(line, next)), [("a.example", 9000), ("fe80::1%eth0", 9001)]
+        )
         lines = (f"[::1]:9000 {self.one}", f"[b.example]:9000 {self.one}")
-        self.assertEqual(onlyServer(self.fileOf(*lines)), ("::1", 9000))
+        self.assertEqual(onlyServer(self.fileOf(*lines)), [("::1", 9000), ("b.example", 9000)])
 
     def test_others(self) -> None:
         """What is ssh's, hashed, a pattern or marked, is not counted."""
@@ -533,7 +535,7 @@ class OnlyServerTests(HomeCase):
             "[rsa.example]:22 ssh-rsa AAAA",
             f"[a.example]:9000 {self.one}",
         )
-        self.assertEqual(onlyServer(path), ("a.example", 9000))
+        self.assertEqual(onlyServer(path), [("a.example", 9000)])
 
     def test_none(self) -> None:
         """None, several and no file are said."""
@@ -583,3 +585,19 @@ class WhichServerTests(ReachCase):
         await self.assertEcho()
         self.environment["THING_SERVER"] = ""
         await self.assertEcho()
+
+    async def test_addresses(self) -> None:
+        """All addresses of the server are tried, in their order: those that are known or named."""
+        self.target = self.serveIt(ECHOES)
+        self.known()
+        known = self.home / "known_servers"
+        known.write_text(f"[127.0.0.1]:1 {self.key.publicLine()}\n" + known.read_text())
+        for named in ("", f"127.0.0.1:1 {self.target}", f"localhost:1 127.0.0.1:1 {self.target}"):
+            self.environment["THING_SERVER"] = named
+            await self.assertEcho()
+        self.environment["THING_SERVER"] = "127.0.0.1:1 127.0.0.1:2"
+        command = self.run_("reach", "lamp", "it")
+        await self.assertExit(command, ExitCode.NOT_CONNECTED)
+        said = command.err.decode().splitlines()
+        self.assertRegex(said[0], "^thing: cannot connect to 127.0.0.1:1: .*; trying the next")
+        self.assertRegex(said[1], "^thing: cannot connect to 127.0.0.1:2: ")

@@ -78,7 +78,8 @@ def agent(
 
     TARGET is HOST, HOST:PORT or [IPV6]:PORT (port 9000 by default), or a
     Twisted client endpoint string such as tcp:HOST:PORT, tls:HOST:PORT or
-    unix:PATH.
+    unix:PATH. One such as thing:HOST:PORT:identity=FILE says the keys, too;
+    options count more.
 
     It keeps a session with the server up, and comes back whatever happens,
     after a pause that it tells. Each line of standard input is sent as a

@@ -153,7 +153,9 @@ def sessionOf(
     """
     # Who comes back again and again does so sooner with a ticket.
     choice = replace(choiceOf(client, ask), resumption=None)
-    others = {"requestedTtl": choices.ttl, "handshakeTimeout": client.timeout}
+    others = client.settings
+    if choices.ttl is not None:
+        others["requestedTtl"] = choices.ttl
     try:
         settings = choice.settings(lastWord=os.fsencode(choices.lastWord), **others)
     except LocalProtocolError as error:

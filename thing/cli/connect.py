@@ -32,7 +32,8 @@ def connect(client: ClientOptions, ttl: float | None, quitAfter: float) -> None:
 
     TARGET is HOST, HOST:PORT or [IPV6]:PORT (port 9000 by default), or a
     Twisted client endpoint string such as tcp:HOST:PORT, tls:HOST:PORT or
-    unix:PATH.
+    unix:PATH. One such as thing:HOST:PORT:identity=FILE says the keys, too;
+    options count more.
 
     Standard input is sent as it comes, at once and whatever octets it has: a
     terminal gives a line, a pipe what was written to it. Each such piece is a

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.internet.defer import CancelledError
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.error import ConnectingCancelledError
@@ -46,10 +48,21 @@ def notConnected(options: ClientOptions, error: BaseException | None) -> ExitCod
     :param error: why.
     :return: the exit code.
     """
+    complain(whyNot(replace(options, target=options.targets[-1]), error))
+    return ExitCode.NOT_CONNECTED
+
+
+def whyNot(options: ClientOptions, error: BaseException | None) -> str:
+    """
+    Write why there is no connection.
+
+    :param options: what the user chose; the target is the address that was tried.
+    :param error: why.
+    :return: a line.
+    """
     late = isinstance(error, _CANCELLED)
     why = f"no connection within {options.timeout:g} s" if late else plain(error)
-    complain(f"cannot connect to {options.target.text}: {why}")
-    return ExitCode.NOT_CONNECTED
+    return f"cannot connect to {options.target.text}: {why}"
 
 
 def reportEnd(options: ClientOptions, termination: Termination, lost: str = "") -> ExitCode:

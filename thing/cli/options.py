@@ -12,6 +12,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import click
 
@@ -54,6 +55,9 @@ class ClientOptions:
     target: Target
     """The server."""
 
+    others: tuple[Target, ...] = ()
+    """Further addresses of it."""
+
     trust: Mapping[str, str]
     """The keys, and which server to believe, by the keywords of :mod:`thing.trust.choice`."""
 
@@ -65,6 +69,17 @@ class ClientOptions:
 
     verbose: bool
     """Whether to report on standard error."""
+
+    @property
+    def targets(self) -> tuple[Target, ...]:
+        """All addresses of the server, in the order in which they are tried."""
+        return self.target, *self.others
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a ``thing:`` string says of the session, and the patience for the handshake."""
+        said = {} if self.target.thing is None else self.target.thing.settings
+        return {"handshakeTimeout": self.timeout, **said}
 
     @property
     def decided(self) -> bool:
@@ -111,11 +126,11 @@ def _checkSeconds(
     return value
 
 
-def _parseTarget(
-    context: click.Context, parameter: click.Parameter, text: str | None
-) -> Target | None:
+def _parseTargets(
+    context: click.Context, parameter: click.Parameter, texts: str | tuple[str, ...]
+) -> tuple[Target, ...]:
     try:
-        return None if text is None else parseTarget(text)
+        return tuple(map(parseTarget, (texts,) if isinstance(texts, str) else texts))
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
 
@@ -165,7 +180,9 @@ def clientOptions(command: Callable[..., None]) -> Callable[..., None]:
         with its own options.
     :return: the command, to be given its own options.
     """
-    return _sessionOptions(command, click.argument("target", callback=_parseTarget))
+    return _sessionOptions(
+        command, click.argument("targets", metavar="TARGET", callback=_parseTargets)
+    )
 
 
 def serverOptions(command: Callable[..., None]) -> Callable[..., None]:
@@ -179,12 +196,14 @@ def serverOptions(command: Callable[..., None]) -> Callable[..., None]:
         command,
         click.option(
             "--server",
-            "target",
+            "targets",
             metavar="TARGET",
+            multiple=True,
             envvar="THING_SERVER",
             show_envvar=True,
-            callback=_parseTarget,
-            help="The server, as for thing connect.  [default: the only one in known_servers]",
+            callback=_parseTargets,
+            help="The server, as for thing connect; repeat it to have several addresses tried, the "
+            "first first.  [default: the only one in known_servers]",
         ),
     )
 
@@ -193,7 +212,11 @@ def _sessionOptions(command: Callable[..., None], whom: Decorator) -> Callable[.
     """Give a command the options of a session; how the server is named is up to it."""
 
     def withOptions(
-        target: Target | None, anonymous: bool, timeout: float, verbose: bool, **others: object
+        targets: tuple[Target, ...],
+        anonymous: bool,
+        timeout: float,
+        verbose: bool,
+        **others: object,
     ) -> None:
         values = {keyword.name: others.pop(keyword.name) for keyword in _KEYWORDS}
         trust = {
@@ -201,8 +224,12 @@ def _sessionOptions(command: Callable[..., None], whom: Decorator) -> Callable[.
             for name, value in values.items()
             if value not in (None, False, ())
         }
+        target, *more = targets or _onlyServer(trust)
+        if target.thing is not None:
+            trust = {**target.thing.trust, **trust}
         client = ClientOptions(
-            target=_onlyServer(trust) if target is None else target,
+            target=target,
+            others=tuple(more),
             trust=trust,
             anonymous=anonymous,
             timeout=timeout,
@@ -217,12 +244,13 @@ def _sessionOptions(command: Callable[..., None], whom: Decorator) -> Callable[.
     return decorated
 
 
-def _onlyServer(trust: Mapping[str, str]) -> Target:
-    """The server that is meant when none is named."""
+def _onlyServer(trust: Mapping[str, str]) -> list[Target]:
+    """The addresses of the server that is meant when none is named."""
     from thing.trust.onlyserver import onlyServer
 
     try:
-        return serverTarget(*onlyServer(trust.get("knownServers", defaultKnownServers())))
+        found = onlyServer(trust.get("knownServers", defaultKnownServers()))
+        return [serverTarget(*address) for address in found]
     except (CredentialError, ValueError) as error:
         raise click.UsageError(f"{error}; give --server, or set THING_SERVER") from None
 
@@ -243,12 +271,13 @@ def _check(client: ClientOptions) -> None:
         chosen = readKeywords(CLIENT_KEYWORDS, client.trustWithDefaults, _spelled)
     except CredentialError as error:
         raise click.UsageError(str(error)) from None
-    try:
-        expectedServer(chosen, client.target.server, _spelled)
-    except CredentialError as error:
-        if client.decided:
-            raise click.UsageError(str(error)) from None
-        raise click.UsageError(
-            f"{client.target.text} has no host and port to look up in known_servers; "
-            "give --server-key or --server-name"
-        ) from None
+    for target in client.targets:
+        try:
+            expectedServer(chosen, target.server, _spelled)
+        except CredentialError as error:
+            if client.decided:
+                raise click.UsageError(str(error)) from None
+            raise click.UsageError(
+                f"{target.text} has no host and port to look up in known_servers; "
+                "give --server-key or --server-name"
+            ) from None

@@ -22,7 +22,8 @@ def ping(client: ClientOptions, count: int | None, interval: float) -> None:
     Measure a server's heartbeats, as ping does.
 
     TARGET is HOST, HOST:PORT or [IPV6]:PORT (port 9000 by default), or a
-    Twisted client endpoint string.
+    Twisted client endpoint string; one that begins with thing: says the keys,
+    too.
 
     Heartbeats are sent when the protocol says so: three times in a TTL, and
     the TTL is what the server grants. Three times the interval are asked for;

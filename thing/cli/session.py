@@ -23,10 +23,10 @@ from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, global
 from twisted.python.failure import Failure
 from zope.interface import provider
 
+from thing.cli.addresses import Addresses, waysOf
 from thing.cli.endings import comeBack, notConnected, plain, reportEnd
 from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.options import ClientOptions
-from thing.cli.servers import choiceOf
 from thing.errors import EndReason, LocalProtocolError
 from thing.events import Termination
 from thing.identity import CredentialKind, Identity
@@ -252,7 +252,8 @@ class Conversation:
 
     async def _outcome(self) -> ExitCode:
         try:
-            self._connecting.addTimeout(self._options.timeout, self._factory.clock)
+            patience = self._options.timeout * len(self._options.targets)
+            self._connecting.addTimeout(patience, self._factory.clock)
             self._protocol = await self._connecting
         except Exception as error:  # An endpoint may fail in any way: OverflowError of a port.
             if self._interrupted:
@@ -314,17 +315,19 @@ def converse(
     :raises CredentialError: if a key or a file cannot be used.
     """
     with warningsTold():
-        choice = choiceOf(options)
+        ways = waysOf(options)
+    _, choice = ways[0]
+    chosen = options.settings
+    if requestedTtl is not None:
+        chosen["requestedTtl"] = requestedTtl
     try:
-        settings = choice.settings(
-            requestedTtl=requestedTtl, handshakeTimeout=options.timeout, stream=stream
-        )
+        settings = choice.settings(stream=stream, **chosen)
     except LocalProtocolError as error:
         raise click.UsageError(error.detail) from None
     from twisted.internet import reactor
 
     reactor.installNameResolver(SystemResolver(reactor))  # type: ignore[attr-defined]
-    endpoint = options.target.endpoint(reactor, options.timeout)
+    endpoint = Addresses(reactor, ways)
     factory = ThingFactory(settings, choice.authorizer, jitter=jitter)
     factory.protocol = protocol
     with blockingRestored(), warningsTold():

@@ -18,11 +18,14 @@ from thing.trust.keywords import host
 if TYPE_CHECKING:
     from twisted.internet.interfaces import IStreamClientEndpoint
 
+    from thing.endpoints.parsers import ClientDescription
+
 DEFAULT_PORT = 9000
 """The port of a server that is named by its host alone."""
 
 _HOST = re.compile(r"(?:\[(?P<v6>[^\[\]]+)\]|(?P<host>[\w.-]+))(?::(?P<port>[0-9]{1,5}))?")
 _FIELD = re.compile(r"((?:\\.|[^\\:])*)(?::|$)", re.DOTALL)
+_NAMED = re.compile(r"((?:\\.|[^\\=])*)=(.*)", re.DOTALL)
 _WITH_HOST = {"tcp", "tls", "ssl"}
 """The kinds of endpoint whose arguments are first a host and a port."""
 
@@ -40,6 +43,9 @@ class Target:
     isEndpoint: bool
     """Whether :attr:`text` is an endpoint string."""
 
+    thing: ClientDescription | None = None
+    """What a ``thing:`` string says besides: the keys, whom to believe, the settings."""
+
     def endpoint(self, reactor: Any, timeout: float) -> IStreamClientEndpoint:
         """
         Make the endpoint to connect by.
@@ -54,6 +60,11 @@ class Target:
 
         from thing.session.hosts import HostEndpoint
 
+        if self.thing is not None:
+            try:
+                return self.thing.endpoint(reactor)
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
         if not self.isEndpoint:
             assert self.server is not None, "a host and a port were parsed"
             return HostEndpoint(reactor, *self.server, timeout=timeout)
@@ -70,7 +81,8 @@ def parseTarget(text: str) -> Target:
     """
     Understand what the user wrote.
 
-    :param text: ``HOST``, ``HOST:PORT``, ``[IPV6]:PORT`` or an endpoint string.
+    :param text: ``HOST``, ``HOST:PORT``, ``[IPV6]:PORT`` or an endpoint string; of one that begins
+        with ``thing:`` all counts that it says of a session.
     :return: the target.
     :raises ValueError: if it is none of these; the message says so.
     """
@@ -78,6 +90,8 @@ def parseTarget(text: str) -> Target:
     if match is None:
         if _isIPv6(text):
             raise ValueError(f"an IPv6 address goes in brackets: [{text}]")
+        if text.startswith("thing:"):
+            return _thingTarget(text)
         if re.match(r"[A-Za-z]\w*:.", text):
             return Target(text, _serverOf(text), True)
         raise ValueError(f"{text!r} is not HOST, HOST:PORT, [IPV6]:PORT or an endpoint string")
@@ -99,6 +113,29 @@ def serverTarget(host: str, port: int) -> Target:
     return parseTarget(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
 
+def _thingTarget(text: str) -> Target:
+    """A session as programs write it; what connects below it is looked at later."""
+    from thing.endpoints.parsers import describeClient
+
+    positional: list[str] = []
+    named: dict[str, str] = {}
+    for field in _FIELD.findall(text)[1:-1]:
+        match = _NAMED.match(field)
+        if match is None:
+            positional.append(_unescaped(field))
+        else:
+            named[_unescaped(match[1])] = _unescaped(match[2])
+    described = describeClient(positional, named)
+    server = described.server
+    if server is None:
+        return Target(described.chosen["endpoint"], None, True, described)
+    return Target(serverTarget(*server).text, server, True, described)
+
+
+def _unescaped(field: str) -> str:
+    return re.sub(r"\\(.)", r"\1", field, flags=re.DOTALL)
+
+
 def _port(port: int) -> int:
     if not 0 < port < 65536:
         raise ValueError(f"{port} is not a port")
@@ -115,7 +152,7 @@ def _isIPv6(text: str) -> bool:
 
 def _serverOf(description: str) -> tuple[str, int] | None:
     """The host and the port in an endpoint string, if it is of a kind that has them first."""
-    prefix, *fields = (re.sub(r"\\(.)", r"\1", field) for field in _FIELD.findall(description))
+    prefix, *fields = map(_unescaped, _FIELD.findall(description))
     named = dict(field.split("=", 1) for field in fields if "=" in field)
     positional = [field for field in fields if field and "=" not in field] + ["", ""]
     name, port = (

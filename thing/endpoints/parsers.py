@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from twisted.internet.endpoints import (
@@ -120,19 +121,77 @@ def parseClient(
     :return: the endpoint.
     :raises ValueError: if it is wrong in any way; the message is one plain line.
     """
+    described = describeClient(positional, named)
+    endpoint = described.endpoint(reactor)
+    with _errorsAsValueError():
+        choice = ClientChoice.read(described.trust, described.server)
+        return ThingClientEndpoint(
+            endpoint,
+            choice.settings(**described.settings),
+            choice.authorizer,
+            clock=SteadyClock.of(reactor),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ClientDescription:
+    """What a client's description says, before a file is read or anything connected."""
+
+    trust: Mapping[str, str]
+    """The keys, and which server to believe, by the keywords of :mod:`thing.trust.choice`."""
+
+    chosen: Mapping[str, Any]
+    """All else."""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The fields of ``ClientSettings`` that are said."""
+        return settingsOf(CLIENT_SETTINGS, self.chosen)
+
+    @property
+    def server(self) -> tuple[str, int] | None:
+        """The server's host and port; None if another description says how to connect."""
+        return (self.chosen["host"], self.chosen["port"]) if "host" in self.chosen else None
+
+    def endpoint(self, reactor: Any) -> IStreamClientEndpoint:
+        """
+        Make what connects, below Thing.
+
+        :param reactor: the reactor.
+        :return: the endpoint.
+        :raises ValueError: if another description that it has is wrong.
+        """
+        if "endpoint" in self.chosen:
+            inner: IStreamClientEndpoint = _inner(
+                clientFromString, reactor, self.chosen["endpoint"]
+            )
+            return inner
+        address = self.chosen.get("bindAddress")
+        return HostEndpoint(
+            reactor,
+            self.chosen["host"],
+            self.chosen["port"],
+            self.chosen.get("timeout", CONNECT_TIMEOUT),
+            None if address is None else (address, 0),
+        )
+
+
+def describeClient(positional: Sequence[str], named: Mapping[str, str]) -> ClientDescription:
+    """
+    Read a client's description.
+
+    :param positional: its fields without a name, after ``thing``.
+    :param named: its fields with a name.
+    :return: what it says.
+    :raises ValueError: if it is wrong; the message is one plain line.
+    """
     with _errorsAsValueError():
         given = _namedFields(CLIENT_FIELDS, ("host", "port"), positional, named)
         trust, rest = _split(CLIENT_KEYWORDS, given)
         chosen = readKeywords((*_CLIENT_STREAM, *CLIENT_SETTINGS), rest)
-        endpoint = _connectBy(reactor, chosen)
-        server = (chosen["host"], chosen["port"]) if "host" in chosen else None
-        choice = ClientChoice.read(trust, server)
-        return ThingClientEndpoint(
-            endpoint,
-            choice.settings(**settingsOf(CLIENT_SETTINGS, chosen)),
-            choice.authorizer,
-            clock=SteadyClock.of(reactor),
-        )
+        if "endpoint" not in chosen and not ("host" in chosen and "port" in chosen):
+            raise ValueError("host and port, or endpoint, must be said")
+        return ClientDescription(trust, chosen)
 
 
 @contextmanager
@@ -196,22 +255,6 @@ def _listenOn(reactor: Any, chosen: Mapping[str, Any]) -> IStreamServerEndpoint:
         reactor, chosen["port"], chosen.get("backlog", BACKLOG), chosen.get("interface", "")
     )
     return endpoint
-
-
-def _connectBy(reactor: Any, chosen: Mapping[str, Any]) -> IStreamClientEndpoint:
-    if "endpoint" in chosen:
-        inner: IStreamClientEndpoint = _inner(clientFromString, reactor, chosen["endpoint"])
-        return inner
-    if not ("host" in chosen and "port" in chosen):
-        raise ValueError("host and port, or endpoint, must be said")
-    address = chosen.get("bindAddress")
-    return HostEndpoint(
-        reactor,
-        chosen["host"],
-        chosen["port"],
-        chosen.get("timeout", CONNECT_TIMEOUT),
-        None if address is None else (address, 0),
-    )
 
 
 def _inner(parse: Callable[..., Any], reactor: Any, description: str) -> Any:

@@ -12,15 +12,15 @@ _LINE = re.compile(r"(?P<names>[^@#|\s]\S*)[ \t]+(?P<key>ssh-ed25519[ \t]+\S+)")
 _NAME = re.compile(r"\[(?P<host>[\w.:%-]+)\]:(?P<port>[0-9]{1,5})")
 
 
-def onlyServer(path: StrPath) -> tuple[str, int]:
+def onlyServer(path: StrPath) -> list[tuple[str, int]]:
     """
     Find the only server in a file.
 
-    Names of one server, which share a key, are its addresses; the first counts. Hashed names,
-    patterns, and lines of other types or with a marker name no server to connect to.
+    Names of one server, which share a key, are its addresses. Hashed names, patterns, and lines of
+    other types or with a marker name no server to connect to.
 
     :param path: a file of known servers, as :class:`~thing.trust.servers.KnownServers` reads it.
-    :return: the host and the port.
+    :return: the hosts and the ports of its addresses, in their order.
     :raises CredentialError: if it cannot be read, or has no server or several.
     """
     keys: dict[tuple[str, int], set[str]] = {}
@@ -30,7 +30,7 @@ def onlyServer(path: StrPath) -> tuple[str, int]:
         raise CredentialError(f"{path} has no server")
     if not set.intersection(*keys.values()):
         raise CredentialError(f"{path} has several servers")
-    return next(iter(keys))
+    return list(keys)
 
 
 def _serversIn(content: bytes) -> Iterator[tuple[tuple[str, int], str]]:

@@ -1,0 +1,74 @@
+"""Connects to a server that may have several addresses: they are tried one after the other."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IStreamClientEndpoint
+from zope.interface import implementer
+
+from thing.cli.endings import whyNot
+from thing.cli.exits import complain
+from thing.cli.keys import askPassphrase
+from thing.cli.options import ClientOptions
+from thing.cli.servers import choiceOf
+from thing.trust import ClientChoice
+
+Way = tuple[ClientOptions, ClientChoice]
+"""One address of the server, and what is believed there."""
+
+
+def waysOf(options: ClientOptions) -> list[Way]:
+    """
+    Read the keys, and what tells which server to believe at each of its addresses.
+
+    :param options: what the user chose.
+    :return: the addresses in their order, with what is believed there.
+    :raises CredentialError: if a file cannot be read or understood.
+    """
+    ask = functools.cache(askPassphrase)  # A key is asked for once, however many there are.
+    each = [replace(options, target=target, others=()) for target in options.targets]
+    return [(one, choiceOf(one, ask)) for one in each]
+
+
+@implementer(IStreamClientEndpoint)
+class Addresses:
+    """The addresses of a server: the first that takes the connection has it."""
+
+    def __init__(self, reactor: Any, ways: Sequence[Way]) -> None:
+        """
+        :param reactor: connects.
+        :param ways: the addresses, with what is believed there.
+        """
+        self._ways = [
+            (options, options.target.endpoint(reactor, options.timeout), choice.authorizer)
+            for options, choice in ways
+        ]
+
+    def connect(self, protocolFactory: Any) -> Deferred[Any]:
+        """
+        Connect.
+
+        :param protocolFactory: a :class:`~thing.session.factory.ThingFactory`; it believes from
+            then on what counts at the address that is tried.
+        :return: fires with the protocol, or fails as the last address did.
+        """
+        return Deferred.fromCoroutine(self._connect(protocolFactory))
+
+    async def _connect(self, factory: Any) -> Any:
+        *firsts, last = self._ways
+        for options, endpoint, authorizer in firsts:
+            factory.authorizer = authorizer
+            try:
+                connecting: Deferred[Any] = endpoint.connect(factory)
+                return await connecting.addTimeout(options.timeout, factory.clock)
+            except CancelledError:
+                raise
+            except Exception as error:  # An endpoint may fail in any way.
+                complain(f"{whyNot(options, error)}; trying the next address")
+        _, endpoint, factory.authorizer = last
+        return await endpoint.connect(factory)
