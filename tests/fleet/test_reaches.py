@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, fail
@@ -305,7 +306,7 @@ class RefusedTests(ReachCase):
         for label in ("reach:ssh:lamp", "reach:ssh:nobody", "reach:", "reach::", "reach:x"):
             self.assertEqual(self.opened(clock, label).code, StopCode.NOT_PERMITTED)
         self.assertEqual(self.reaches._held, {})
-        self.assertEqual(self.reaches.outcomes, {"NOT_PERMITTED": 5})
+        self.assertEqual(self.reaches.outcomes, Counter(NOT_PERMITTED=5))
 
     def test_labels(self) -> None:
         """What is no label of a reach is not taken, nor is anything else."""
@@ -608,7 +609,7 @@ class EventTests(ReachCase):
         self.settle()
         self.assertEqual(self.reaches.octets, (5, 3))
         self.opened(self.pairs[1], "reach:ssh:nobody")
-        self.assertEqual(self.reaches.outcomes, {OPENED: 1, "UNKNOWN_THING": 1})
+        self.assertEqual(self.reaches.outcomes, Counter({OPENED: 1, "UNKNOWN_THING": 1}))
 
     def test_logged(self) -> None:
         """A line when one begins, when it ends, and for a refusal; of a flood the number."""

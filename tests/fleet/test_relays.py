@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -68,7 +69,7 @@ class OpenTests(TwoNodesCase):
         self.assertEqual((begun["reach"], begun["by"]), (reach.asked.id, "olga"))
         self.assertEqual((ended["reason"], ended["octetsUp"]), ("CANCELLED", 5))
         self.assertEqual({e["node"] for e in (begun, ended)}, {"far"})
-        self.assertEqual((self.reaches.outcomes, self.reaches.octets), ({}, (0, 0)))
+        self.assertEqual((self.reaches.outcomes, self.reaches.octets), (Counter(), (0, 0)))
         self.assertEqual(self.farReaches.octets, (5, 3))
 
     def test_greeting(self) -> None:

@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 from twisted.internet.interfaces import IDelayedCall
 
 from thing.core.heartbeat import BEATS_PER_TTL
-from thing.errors import Worded
+from thing.errors import EndReason, ErrorCode, Worded
 from thing.events import (
+    Cause,
     Event,
     HandshakeCompleted,
     HeartbeatLate,
@@ -26,6 +27,7 @@ from thing.events import (
     Termination,
 )
 from thing.session.factory import ThingFactory
+from thing.session.journal import isHealthCheck
 from thing.session.protocol import ThingProtocol
 
 HANDSHAKE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -48,6 +50,31 @@ PROBE_INTERVAL = 0.5
 
 ESTABLISHED, RESUMED = "ESTABLISHED", "RESUMED"
 """The results of handshakes that came to a session; the others are named by their error."""
+
+SILENT = "SILENT"
+"""The result of what was no handshake: a peer that hung up without an octet, as balancers do."""
+
+OTHER = "OTHER"
+"""In place of a number that has no name here."""
+
+_CODES = (*(code.name for code in ErrorCode), OTHER)
+_REASONS = tuple(reason.name for reason in EndReason)
+
+RESULTS = (ESTABLISHED, RESUMED, SILENT, Cause.TRUNCATED.name, *_CODES)
+"""All results of handshakes."""
+
+ENDS = (
+    *((Cause.GOODBYE.name, reason) for reason in ("", *_REASONS)),
+    *((Cause.FLAT_LINED.name, reason) for reason in _REASONS),
+    (Cause.TRUNCATED.name, ""),
+    *((cause.name, code) for cause in (Cause.PROTOCOL_ERROR, Cause.ABORTED) for code in _CODES),
+)
+"""
+All ends of a server's sessions, by cause and by code or reason.
+
+They are told from the start, at zero: of a figure that is first seen at 50, nobody knows that it
+grew.
+"""
 
 
 class Histogram:
@@ -112,7 +139,8 @@ class Meter:
 
     :ivar factory: whose sessions they are.
     :ivar handshakes: handshakes that are over, by result.
-    :ivar handshakeTimes: how long they took, by whether they came to a session.
+    :ivar handshakeTimes: how long they took, by whether they came to a session; of those that
+        began at all.
     :ivar terminations: sessions that ended, by cause, and by the code or the reason.
     :ivar heartbeats: how many came.
     :ivar late: how many were missed.
@@ -125,9 +153,9 @@ class Meter:
     def __init__(self, factory: ThingFactory) -> None:
         """:param factory: a server's factory, with no session yet; it is observed from now on."""
         self.factory = factory
-        self.handshakes: Counter[str] = Counter()
+        self.handshakes = Counter(dict.fromkeys(RESULTS, 0))
         self.handshakeTimes = {up: Histogram(HANDSHAKE_BOUNDS) for up in (True, False)}
-        self.terminations: Counter[tuple[str, str]] = Counter()
+        self.terminations = Counter(dict.fromkeys(ENDS, 0))
         self.heartbeats = 0
         self.late = 0
         self.roundTrips = Histogram(ROUND_TRIP_BOUNDS)
@@ -154,13 +182,13 @@ class Meter:
             handler(self, protocol, event)
 
     def _handshakeCompleted(self, protocol: ThingProtocol, event: HandshakeCompleted) -> None:
-        self._countHandshake(protocol, RESUMED if event.session.resumed else ESTABLISHED, True)
+        self._countHandshake(protocol, RESUMED if event.session.resumed else ESTABLISHED)
 
-    def _countHandshake(self, protocol: ThingProtocol, result: str, up: bool) -> None:
+    def _countHandshake(self, protocol: ThingProtocol, result: str) -> None:
         self.handshakes[result] += 1
         taken = self.factory.handshakeTime(protocol)
-        if taken is not None:  # Else it was turned away before it began.
-            self.handshakeTimes[up].add(taken)
+        if taken is not None and result != SILENT:  # Else it was turned away before it began.
+            self.handshakeTimes[result in (ESTABLISHED, RESUMED)].add(taken)
 
     def _heartbeatReceived(self, protocol: ThingProtocol, event: HeartbeatReceived) -> None:
         self.heartbeats += 1
@@ -180,10 +208,12 @@ class Meter:
         self._ended.add((protocol,))
         termination = event.termination
         cause, reason = termination.cause.name, reasonOf(termination)
-        if protocol.session is None:
-            self._countHandshake(protocol, reason or cause, False)
-        else:
+        if protocol.session is not None:
             self.terminations[cause, reason] += 1
+        elif isHealthCheck(termination, protocol.silent):
+            self._countHandshake(protocol, SILENT)
+        else:
+            self._countHandshake(protocol, reason or cause)
 
     _HANDLERS: ClassVar[dict[type[Any], Callable[[Meter, ThingProtocol, Any], None]]] = {
         HandshakeCompleted: _handshakeCompleted,
@@ -248,10 +278,10 @@ def reasonOf(termination: Termination) -> str:
     Name why a session ended.
 
     :param termination: how it ended.
-    :return: the name of the code, or of the reason; ``OTHER`` for a number that is not known,
+    :return: the name of the code, or of the reason; :data:`OTHER` for a number that is not known,
         as a peer may choose any; empty if there is none.
     """
     number = termination.code if termination.code is not None else termination.reason
     if number is None:
         return ""
-    return number.name if isinstance(number, Worded) else "OTHER"
+    return number.name if isinstance(number, Worded) else OTHER

@@ -50,6 +50,9 @@ REFUSALS_LOGGED = 10
 OPENED, OTHER = "OPENED", "OTHER"
 """What came of a reach that was not refused; of one that was with a code that has no name."""
 
+OUTCOMES = (OPENED, *(code.name for code in StopCode), OTHER)
+"""All that can come of a reach."""
+
 Way = Callable[[Reach, IProtocolFactory], Deferred[IProtocol]]
 """
 Opens the far end of a reach: fires with the protocol, or fails with
@@ -62,8 +65,7 @@ class Reaches:
     """
     The reaches by way of one node.
 
-    :ivar outcomes: how many were asked for, by what came of it: :data:`OPENED`, or the name of
-        the code of the refusal, or :data:`OTHER`.
+    :ivar outcomes: how many were asked for, by what came of it, one of :data:`OUTCOMES`.
     :ivar elsewhere: opens the far end for a thing that is not on this node.
     """
 
@@ -77,7 +79,7 @@ class Reaches:
         :param mostOpen: how many there may be at once.
         :param mostOfOne: how many of them one operator may have.
         """
-        self.outcomes: Counter[str] = Counter()
+        self.outcomes = Counter(dict.fromkeys(OUTCOMES, 0))
         self.elsewhere: Way = self._nowhere
         self._local = local
         self._clock = local.factory.clock

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gc
-import json
 import re
 from typing import Any
 from unittest import mock
 
 from prometheus_client.parser import text_string_to_metric_families
 from twisted.internet.address import IPv4Address
+from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
 from zope.interface import directlyProvides
 
 from tests import PROJECT
@@ -19,23 +21,35 @@ from tests.pairs import firings, freshClient
 from thing import Anonymous, Cause, EndReason, ErrorCode, Limits, Termination
 from thing.core.limits import LIMITS_HIT
 from thing.fleet import Kind
+from thing.fleet.http.answers import STATUSES
+from thing.fleet.http.description import DESCRIPTION
 from thing.fleet.http.metrics import Exporter
 from thing.fleet.http.places import MAX_STRANGERS
 from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.meter import PROBE_INTERVAL, Histogram, Meter, reasonOf
-
-DOCS = PROJECT / "docs"
+from thing.fleet.reaches import Reaches
 
 
 class MeterCase(WebCase):
-    """Tests with a meter, and its figures as Prometheus reads them."""
+    """
+    Tests with a meter, and its figures as Prometheus reads them.
+
+    :ivar meter: the meter.
+    """
 
     def serve(self, *args: Any, **named: Any) -> Any:
         site = super().serve(*args, **named)
         self.factory = self.home.local.factory
         self.meter = Meter(self.factory)
-        site.api.figures = Exporter(self.meter, self.home, site.api, site).answer
+        reaches = Reaches(self.home.local)
+        site.api.figures = Exporter(self.meter, self.home, site.api, site, reaches).answer
         return site
+
+    def share(self, registry: str, connections: dict[str, str]) -> None:
+        """Have the presence say that it shares a registry, and how that is."""
+        self.home.registry, self.home.connections = registry, connections
+        self.home.waiting, self.home.dropped, self.home.malformed = 7, 3, 1
+        directlyProvides(self.home, ISharedPresence)
 
     def families(self) -> dict[str, Any]:
         """The figures, by their names."""
@@ -49,6 +63,62 @@ class MeterCase(WebCase):
         lines = self.ask("/metrics").body.decode().splitlines()
         pairs = [line.rsplit(" ", 1) for line in lines if not line.startswith("#")]
         return {name: float(value) for name, value in pairs}
+
+
+class BornTests(MeterCase):
+    """A figure that is first seen when it is 50 has not grown, as Prometheus sees it."""
+
+    def test_zero(self) -> None:
+        """All that can be counted is told from the start, at zero."""
+        now = self.samples()
+        for name, labels in {
+            "thing_handshakes_total": [
+                f'result="{result}"'
+                for result in ("ESTABLISHED", "SILENT", "TRUNCATED", "NOT_AUTHORIZED", "OTHER")
+            ],
+            "thing_terminations_total": [
+                'cause="GOODBYE",reason=""',
+                'cause="GOODBYE",reason="SHUTDOWN"',
+                'cause="FLAT_LINED",reason="HEARTBEAT_MISSED"',
+                'cause="TRUNCATED",reason=""',
+                'cause="PROTOCOL_ERROR",reason="RECORD_UNREADABLE"',
+                'cause="ABORTED",reason="CLOSE_TIMEOUT"',
+            ],
+            "thing_reaches_total": ['outcome="OPENED"', 'outcome="NOT_PERMITTED"'],
+            "thing_http_answers_total": ['status="404"', 'status="500"'],
+        }.items():
+            for each in labels:
+                self.assertEqual(now[f"{name}{{{each}}}"], 0)
+        self.assertLess(len(now), 400)
+
+    def test_nothingIsBorn(self) -> None:
+        """Whatever happens, no figure comes to those that are there."""
+        born = set(self.samples())
+        pairs = [self.connect(self.home, name) for name in ("lamp", "clock", "door", "bell")]
+        pairs[0].client.goodbye()
+        pairs[1].freeze()
+        pairs[2].server.goAway(EndReason.REVOKED)
+        pairs[3].client.reject(ErrorCode.RECORD_UNREADABLE)
+        self.advance(100)
+        self.pair(serverFactory=self.factory, clock=self.clock).connect()
+        self.ask("/nothing")
+        self.ask("/things", method="PUT")
+        self.assertEqual(set(self.samples()) - born, set())
+        self.assertGreaterEqual(sum(map(bool, self.meter.terminations.values())), 4)
+
+    def test_statuses(self) -> None:
+        """All statuses of answers are known: those of the description, and those of the code."""
+        described = {
+            int(status)
+            for path in DESCRIPTION["paths"].values()
+            for operation in path.values()
+            if "responses" in operation
+            for status in operation["responses"]
+        }
+        code = "".join(path.read_text() for path in (PROJECT / "thing/fleet/http").glob("*.py"))
+        raised = {int(status) for status in re.findall(r"Problem\(\s*(\d{3})\b", code)}
+        self.assertGreater(len(described & raised), 5)
+        self.assertEqual((described | raised) - set(STATUSES), set())
 
 
 class CountingTests(MeterCase):
@@ -102,7 +172,8 @@ class CountingTests(MeterCase):
         protocol, event = mock.Mock(), mock.Mock()
         event.session.resumed = True
         self.meter._handshakeCompleted(protocol, event)
-        self.assertEqual(self.meter.handshakes, {"RESUMED": 1})
+        self.assertEqual(self.meter.handshakes["RESUMED"], 1)
+        self.assertEqual(self.meter.handshakes.total(), 1)
 
     def test_refused(self) -> None:
         """A handshake that comes to nothing is counted by its error; it is no termination."""
@@ -111,8 +182,21 @@ class CountingTests(MeterCase):
         now = self.samples()
         self.assertEqual(now['thing_handshakes_total{result="NOT_AUTHORIZED"}'], 1)
         self.assertEqual(now['thing_handshake_duration_seconds_count{result="failed"}'], 1)
-        self.assertEqual([name for name in now if name.startswith("thing_terminations")], [])
+        self.assertEqual(self.meter.terminations.total(), 0)
         self.assertGreater(now["thing_received_bytes_total"], 0)
+
+    def test_silent(self) -> None:
+        """Who hangs up without an octet is told apart, and is no handshake that took a time."""
+        for said in ((), (b"\x00",)):
+            protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
+            protocol.makeConnection(StringTransport())
+            for octets in said:
+                protocol.dataReceived(octets)
+            protocol.connectionLost(Failure(ConnectionDone()))
+        now = self.samples()
+        self.assertEqual(now['thing_handshakes_total{result="SILENT"}'], 1)
+        self.assertEqual(now['thing_handshakes_total{result="TRUNCATED"}'], 1)
+        self.assertEqual(now['thing_handshake_duration_seconds_count{result="failed"}'], 1)
 
     def keyOfNobody(self) -> Any:
         """A key that the book does not know."""
@@ -305,10 +389,7 @@ class SharedTests(MeterCase):
 
     def test_shared(self) -> None:
         """Whether it is there, and what it cost that it was not."""
-        self.home.registry, self.home.waiting = "away", 7
-        self.home.dropped, self.home.malformed = 3, 1
-        self.home.connections = {"writing": "", "hearing": "refused"}
-        directlyProvides(self.home, ISharedPresence)
+        self.share(registry="away", connections={"writing": "", "hearing": "refused"})
         found = {name: it for name, it in self.samples().items() if "registry" in name}
         self.assertEqual(
             found,
@@ -323,77 +404,3 @@ class SharedTests(MeterCase):
         )
         self.home.registry = "connected"
         self.assertEqual(self.samples()["thing_registry_up"], 1)
-
-
-class DocumentedTests(MeterCase):
-    """docs/howto-metrics.rst and the dashboard."""
-
-    def names(self) -> dict[str, str]:
-        """The figures of Thing's own, by the names of their samples, and what they are."""
-        return {
-            name + ("_total" if family.type == "counter" else ""): family.documentation
-            for name, family in self.families().items()
-            if name.startswith("thing_")
-        }
-
-    def test_table(self) -> None:
-        """The table has every figure with the words of its help, and no other."""
-        text = (DOCS / "howto-metrics.rst").read_text()
-        rows = re.findall(
-            r"   \* - ``(thing_\w+)``\n     - (\w+).*\n     - ([^*]+?)\n(?=   \*|\n)", text
-        )
-        told = {name: " ".join(words.split()) for name, _, words in rows}
-        self.assertEqual(told, self.names())
-        types = {name: kind for name, kind, _ in rows}
-        for name, family in self.families().items():
-            if name.startswith("thing_"):
-                full = name + ("_total" if family.type == "counter" else "")
-                self.assertEqual(types[full], family.type, full)
-
-    def test_labels(self) -> None:
-        """The table names the labels that the samples have."""
-        for _ in range(2):
-            self.connect(self.home, "lamp")
-        self.advance(5)
-        text = (DOCS / "howto-metrics.rst").read_text()
-        for name, family in self.families().items():
-            labels = {label for each in family.samples for label in each.labels} - {"le"}
-            for label in labels if name.startswith("thing_") else ():
-                row = re.search(rf"``{name}(?:_total)?``\n     - (.*)\n", text)
-                assert row is not None, name
-                self.assertIn(f"``{label}``", row[1])
-
-    def test_dashboard(self) -> None:
-        """Every figure that the dashboard and the page's alerts ask for exists."""
-        known = set()
-        for family in self.families().values():
-            known |= {family.name} | {sample.name for sample in family.samples}
-        known |= set(self.names())
-        dashboard = json.loads((DOCS / "examples" / "grafana.json").read_text())
-        targets = [
-            each["expr"] for panel in dashboard["panels"] for each in panel.get("targets", ())
-        ]
-        text = (DOCS / "howto-metrics.rst").read_text()
-        alerts = re.findall(r"expr: (.+)", text)
-        self.assertGreater(len(targets), 10)
-        self.assertGreater(len(alerts), 3)
-        for expression in targets + alerts:
-            found = re.findall(r"\b(?:thing|process)_\w+", expression)
-            self.assertTrue(found, expression)
-            self.assertEqual([name for name in found if name not in known], [], expression)
-
-    def test_dashboardLayout(self) -> None:
-        """The dashboard's panels have titles and places that do not overlap."""
-        dashboard = json.loads((DOCS / "examples" / "grafana.json").read_text())
-        taken: set[tuple[int, int]] = set()
-        for panel in dashboard["panels"]:
-            self.assertTrue(panel["title"])
-            place = panel["gridPos"]
-            cells = {
-                (x, y)
-                for x in range(place["x"], place["x"] + place["w"])
-                for y in range(place["y"], place["y"] + place["h"])
-            }
-            self.assertFalse(cells & taken, panel["title"])
-            self.assertLessEqual(place["x"] + place["w"], 24)
-            taken |= cells

@@ -22,6 +22,9 @@ from zope.interface import implementer
 from thing.errors import ThingError
 from thing.fleet.http.channel import COMMON_HEADERS, StatusRequest
 
+STATUSES = (200, 201, 202, 400, 401, 403, 404, 405, 409, 413, 421, 500, 502, 503, 504)
+"""The statuses of all answers."""
+
 ANSWER_TIMEOUT = 30.0
 """How long a client may take to read an answer, seconds."""
 

@@ -21,7 +21,15 @@ from thing.errors import (
     RequestFailed,
     ThingError,
 )
-from thing.fleet.http.answers import Answer, Problem, Sending, jsonAnswer, pageAnswer, textAnswer
+from thing.fleet.http.answers import (
+    STATUSES,
+    Answer,
+    Problem,
+    Sending,
+    jsonAnswer,
+    pageAnswer,
+    textAnswer,
+)
 from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
 from thing.fleet.http.queries import pathOf
 from thing.fleet.http.reaches import ReachApi
@@ -74,7 +82,7 @@ class FleetApi:
         """
         self.readers: set[EventStream] = set()
         self.cutOff = 0
-        self.answers: Counter[int] = Counter()
+        self.answers = Counter(dict.fromkeys(STATUSES, 0))
         self.figures: Callable[[], Answer] = _noFigures
         self._presence = presence
         self._guard = guard
