@@ -3,15 +3,26 @@
 import sys
 
 from twisted.internet import endpoints, task
+from twisted.internet.error import ConnectError
 
-from thing import ClientSettings, PinnedServers, RequestFailed, RequestTimedOut, ThingFactory
+from thing import (
+    ClientSettings,
+    HandshakeFailed,
+    PinnedServers,
+    RequestFailed,
+    RequestTimedOut,
+    ThingFactory,
+)
 
 
 async def main(reactor, fingerprint):
     settings = ClientSettings(lastWord=b"the kettle is gone")
     factory = ThingFactory(settings, PinnedServers([fingerprint]))
-    client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
-    await client.whenEstablished()
+    try:
+        client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
+        await client.whenEstablished()
+    except (ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
     for question in (b"6 7", b"six seven"):
         try:
             answer = await client.request(question, timeout=5)

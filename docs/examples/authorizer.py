@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from twisted.enterprise.adbapi import ConnectionPool
-from twisted.internet import endpoints, reactor
-from twisted.internet.defer import ensureDeferred
+from twisted.internet import endpoints, task
+from twisted.internet.defer import Deferred, ensureDeferred
+from twisted.internet.error import CannotListenError
 from zope.interface import implementer
 
 from thing import (
@@ -57,10 +58,17 @@ class OnlyOne(ThingProtocol):
         print(f"{self.peer or 'a stranger'}: {termination}", flush=True)
 
 
-pool = ConnectionPool("sqlite3", "things.db", check_same_thread=False)
-key = IdentityKey.loadOrCreate("server_key")
-factory = ThingFactory(ServerSettings(credential=key), Database(pool))
-factory.protocol = OnlyOne
-endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
-print(key.fingerprint, flush=True)
-reactor.run()
+async def main(reactor):
+    pool = ConnectionPool("sqlite3", "things.db", check_same_thread=False)
+    key = IdentityKey.loadOrCreate("server_key")
+    factory = ThingFactory(ServerSettings(credential=key), Database(pool))
+    factory.protocol = OnlyOne
+    try:
+        await endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
+    except CannotListenError as failure:
+        raise SystemExit(str(failure)) from None
+    print(key.fingerprint, flush=True)
+    await Deferred()
+
+
+task.react(main)

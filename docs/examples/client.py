@@ -3,8 +3,9 @@
 import sys
 
 from twisted.internet import endpoints, task
+from twisted.internet.error import ConnectError
 
-from thing import ClientSettings, PinnedServers, ThingFactory, ThingProtocol
+from thing import ClientSettings, HandshakeFailed, PinnedServers, ThingFactory, ThingProtocol
 
 
 class Client(ThingProtocol):
@@ -16,8 +17,11 @@ class Client(ThingProtocol):
 async def main(reactor, fingerprint):
     factory = ThingFactory(ClientSettings(), PinnedServers([fingerprint]))
     factory.protocol = Client
-    client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
-    await client.whenEstablished()
+    try:
+        client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
+        await client.whenEstablished()
+    except (ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
     client.sendMessage(b"is anybody there?")
     print(await client.whenTerminated())
 

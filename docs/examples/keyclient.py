@@ -1,6 +1,7 @@
 """A client with a key of its own, which remembers the server that it met first."""
 
 from twisted.internet import endpoints, task
+from twisted.internet.error import ConnectError
 
 from thing import (
     ClientSettings,
@@ -27,10 +28,10 @@ async def main(reactor):
     servers = KnownServers("known_servers", "localhost", 9000, firstUse=True, onFirstUse=metFirst)
     factory = ThingFactory(settings, servers)
     factory.protocol = Client
-    client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
     try:
+        client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
         await client.whenEstablished()
-    except HandshakeFailed as failure:
+    except (ConnectError, HandshakeFailed) as failure:
         raise SystemExit(str(failure)) from None
     client.sendMessage(b"hello")
     print(await client.whenTerminated())

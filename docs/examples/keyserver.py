@@ -1,6 +1,8 @@
 """A server that admits the things whose keys are in its file."""
 
-from twisted.internet import endpoints, reactor
+from twisted.internet import endpoints, task
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 
 from thing import AuthorizedThings, IdentityKey, ServerSettings, ThingFactory, ThingProtocol
 
@@ -13,9 +15,16 @@ class Shout(ThingProtocol):
         print(termination, flush=True)
 
 
-key = IdentityKey.loadOrCreate("server_key")
-factory = ThingFactory(ServerSettings(credential=key), AuthorizedThings("authorized_things"))
-factory.protocol = Shout
-endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
-print(key.fingerprint, flush=True)
-reactor.run()
+async def main(reactor):
+    key = IdentityKey.loadOrCreate("server_key")
+    factory = ThingFactory(ServerSettings(credential=key), AuthorizedThings("authorized_things"))
+    factory.protocol = Shout
+    try:
+        await endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
+    except CannotListenError as failure:
+        raise SystemExit(str(failure)) from None
+    print(key.fingerprint, flush=True)
+    await Deferred()
+
+
+task.react(main)

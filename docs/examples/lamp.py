@@ -1,8 +1,16 @@
 """A lamp: a thing with a key of its own, which does what it is told and says what it did."""
 
 from twisted.internet import endpoints, task
+from twisted.internet.error import ConnectError
 
-from thing import ClientSettings, IdentityKey, KnownServers, ThingFactory, ThingProtocol
+from thing import (
+    ClientSettings,
+    HandshakeFailed,
+    IdentityKey,
+    KnownServers,
+    ThingFactory,
+    ThingProtocol,
+)
 
 
 class Lamp(ThingProtocol):
@@ -21,8 +29,11 @@ async def main(reactor):
     servers = KnownServers("known_servers", "localhost", 9000, firstUse=True)
     factory = ThingFactory(settings, servers)
     factory.protocol = Lamp
-    lamp = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
-    await lamp.whenEstablished()
+    try:
+        lamp = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
+        await lamp.whenEstablished()
+    except (ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
     print("The lamp is here", flush=True)
     print(await lamp.whenTerminated())
 

@@ -15,6 +15,7 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.enterprise.adbapi import ConnectionPool
 from twisted.internet.defer import Deferred, ensureDeferred
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.error import CannotListenError
 from twisted.internet.task import react
 from twisted.logger import globalLogBeginner, textFileLogObserver
 from zope.interface import implementer
@@ -72,7 +73,10 @@ async def main(reactor: Any, *words: str) -> None:
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stdout)])
     factory = makeFactory(database)
     factory.protocol = Greeter
-    await serverFromString(reactor, "tcp:9000").listen(factory)
+    try:
+        await serverFromString(reactor, "tcp:9000").listen(factory)
+    except CannotListenError as failure:
+        raise SystemExit(str(failure)) from None
     print("Listening")
     await Deferred()
 

@@ -1,6 +1,8 @@
 """The first server: it answers in capitals, to anyone."""
 
-from twisted.internet import endpoints, reactor
+from twisted.internet import endpoints, task
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 
 from thing import Anyone, IdentityKey, ServerSettings, ThingFactory, ThingProtocol
 
@@ -16,9 +18,16 @@ class Shout(ThingProtocol):
         print(f"{self.peer}: {termination}", flush=True)
 
 
-key = IdentityKey.loadOrCreate("server_key")
-factory = ThingFactory(ServerSettings(credential=key, allowAnonymous=True), Anyone())
-factory.protocol = Shout
-endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
-print(key.fingerprint, flush=True)
-reactor.run()
+async def main(reactor):
+    key = IdentityKey.loadOrCreate("server_key")
+    factory = ThingFactory(ServerSettings(credential=key, allowAnonymous=True), Anyone())
+    factory.protocol = Shout
+    try:
+        await endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
+    except CannotListenError as failure:
+        raise SystemExit(str(failure)) from None
+    print(key.fingerprint, flush=True)
+    await Deferred()
+
+
+task.react(main)

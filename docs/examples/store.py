@@ -1,6 +1,8 @@
 """A server that stores what it gets, and takes no more than its disk can write."""
 
-from twisted.internet import endpoints, reactor
+from twisted.internet import endpoints, task
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 from twisted.python.filepath import FilePath
 
@@ -29,10 +31,17 @@ class Store(ThingProtocol):
             self.path.remove()
 
 
-key = IdentityKey.loadOrCreate("server_key")
-settings = ServerSettings(credential=key, allowAnonymous=True, stream=True)
-factory = ThingFactory(settings, Anyone())
-factory.protocol = Store
-endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
-print(key.fingerprint, flush=True)
-reactor.run()
+async def main(reactor):
+    key = IdentityKey.loadOrCreate("server_key")
+    settings = ServerSettings(credential=key, allowAnonymous=True, stream=True)
+    factory = ThingFactory(settings, Anyone())
+    factory.protocol = Store
+    try:
+        await endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
+    except CannotListenError as failure:
+        raise SystemExit(str(failure)) from None
+    print(key.fingerprint, flush=True)
+    await Deferred()
+
+
+task.react(main)

@@ -15,6 +15,7 @@ from typing import Any
 
 from twisted.internet import endpoints, reactor, task
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError, ConnectError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory
 from twisted.protocols import amp
@@ -27,6 +28,7 @@ from zope.interface import implementer
 from thing import (
     AuthorizedThings,
     ClientSettings,
+    HandshakeFailed,
     IdentityKey,
     PinnedServers,
     ServerSettings,
@@ -143,8 +145,11 @@ async def connect(host: str, port: str, key: str, fingerprint: str) -> None:
     print(await session.goodbye())
 
 
-def main(_: Any, role: str, *rest: str) -> Any:
-    return Deferred.fromCoroutine((serve if role == "server" else connect)(*rest))
+async def main(_: Any, role: str, *rest: str) -> None:
+    try:
+        await (serve if role == "server" else connect)(*rest)
+    except (CannotListenError, ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
 
 
 task.react(main, sys.argv[1:])

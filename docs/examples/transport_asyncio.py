@@ -17,11 +17,12 @@ from typing import Any
 
 from twisted.internet import asyncioreactor, endpoints, task
 from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionDone
+from twisted.internet.error import CannotListenError, ConnectError, ConnectionDone
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from thing import HandshakeFailed
 from thing.endpoints import IThingTransport, SessionOver
 
 
@@ -96,11 +97,14 @@ async def connect(reactor: Any, description: str) -> None:
     print(await stream.closed)
 
 
-def main(reactor: Any, role: str, description: str) -> Deferred[None]:
+async def main(reactor: Any, role: str, description: str) -> None:
     work = serve if role == "server" else connect
     working = loop.create_task(work(reactor, description))
     reactor.addSystemEventTrigger("before", "shutdown", working.cancel)
-    return Deferred.fromFuture(working)
+    try:
+        await Deferred.fromFuture(working)
+    except (CannotListenError, ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
 
 
 loop = asyncio.new_event_loop()

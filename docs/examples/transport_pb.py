@@ -13,11 +13,13 @@ from typing import Any
 
 from twisted.internet import endpoints, task
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError, ConnectError
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.spread import pb
 from zope.interface import implementer
 
+from thing import HandshakeFailed
 from thing.endpoints import IThingTransport
 
 
@@ -94,8 +96,11 @@ async def connect(reactor: Any, description: str) -> None:
     print(await broker.gone)
 
 
-def main(reactor: Any, role: str, description: str) -> Any:
-    return (serve if role == "server" else connect)(reactor, description)
+async def main(reactor: Any, role: str, description: str) -> None:
+    try:
+        await (serve if role == "server" else connect)(reactor, description)
+    except (CannotListenError, ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
 
 
 task.react(main, sys.argv[1:])

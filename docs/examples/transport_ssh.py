@@ -27,8 +27,10 @@ from twisted.cred.error import UnauthorizedLogin
 from twisted.cred.portal import IRealm, Portal
 from twisted.internet import endpoints, task
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import CannotListenError, ConnectError
 from zope.interface import implementer
 
+from thing import HandshakeFailed
 from thing.endpoints import IThingTransport
 
 TEXT = b"is anybody there? " * 100_000
@@ -157,10 +159,14 @@ async def connect(reactor: Any, name: str, description: str) -> None:
     print(f"{len(client.heard)} octets in capitals, {client.keyExchanges} key exchanges")
 
 
-def main(reactor: Any, name: str, description: str) -> Any:
-    if name == "server":
-        return serve(reactor, description)
-    return connect(reactor, name, description)
+async def main(reactor: Any, name: str, description: str) -> None:
+    try:
+        if name == "server":
+            await serve(reactor, description)
+        else:
+            await connect(reactor, name, description)
+    except (CannotListenError, ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
 
 
 task.react(main, sys.argv[1:])

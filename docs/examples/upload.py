@@ -3,15 +3,19 @@
 import sys
 
 from twisted.internet import endpoints, task
+from twisted.internet.error import ConnectError
 from twisted.protocols.basic import FileSender
 
-from thing import ClientSettings, PinnedServers, ThingFactory
+from thing import ClientSettings, HandshakeFailed, PinnedServers, ThingFactory
 
 
 async def main(reactor, fingerprint, path):
     factory = ThingFactory(ClientSettings(), PinnedServers([fingerprint]))
-    client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
-    await client.whenEstablished()
+    try:
+        client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
+        await client.whenEstablished()
+    except (ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
     with open(path, "rb") as file:
         await FileSender().beginFileTransfer(file, client)
         print(await client.goodbye())

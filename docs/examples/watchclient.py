@@ -3,8 +3,9 @@
 import sys
 
 from twisted.internet import endpoints, task
+from twisted.internet.error import ConnectError
 
-from thing import ClientSettings, PinnedServers, ThingFactory, ThingProtocol
+from thing import ClientSettings, HandshakeFailed, PinnedServers, ThingFactory, ThingProtocol
 
 
 class Watching(ThingProtocol):
@@ -18,8 +19,11 @@ class Watching(ThingProtocol):
 async def main(reactor, fingerprint):
     factory = ThingFactory(ClientSettings(requestedTtl=3.0), PinnedServers([fingerprint]))
     factory.protocol = Watching
-    client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
-    session = await client.whenEstablished()
+    try:
+        client = await endpoints.clientFromString(reactor, "tcp:localhost:9000").connect(factory)
+        session = await client.whenEstablished()
+    except (ConnectError, HandshakeFailed) as failure:
+        raise SystemExit(str(failure)) from None
     print(f"TTL {session.ttl:g} s, a heartbeat every {session.interval:g} s", flush=True)
     print(await client.whenTerminated())
 

@@ -1,6 +1,8 @@
 """A server that grants a short TTL and tells what it sees of its things' hearts."""
 
-from twisted.internet import endpoints, reactor
+from twisted.internet import endpoints, task
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 
 from thing import Anyone, IdentityKey, ServerSettings, ThingFactory, ThingProtocol, TtlPolicy
 
@@ -25,13 +27,20 @@ class Watched(ThingProtocol):
         print(f"{self.sessionId[:8]} {what}", flush=True)
 
 
-settings = ServerSettings(
-    credential=IdentityKey.loadOrCreate("server_key"),
-    allowAnonymous=True,
-    ttl=TtlPolicy(minimum=1.0, default=3.0, maximum=60.0),
-)
-factory = ThingFactory(settings, Anyone())
-factory.protocol = Watched
-endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
-print(settings.credential.fingerprint, flush=True)
-reactor.run()
+async def main(reactor):
+    settings = ServerSettings(
+        credential=IdentityKey.loadOrCreate("server_key"),
+        allowAnonymous=True,
+        ttl=TtlPolicy(minimum=1.0, default=3.0, maximum=60.0),
+    )
+    factory = ThingFactory(settings, Anyone())
+    factory.protocol = Watched
+    try:
+        await endpoints.serverFromString(reactor, "tcp:9000").listen(factory)
+    except CannotListenError as failure:
+        raise SystemExit(str(failure)) from None
+    print(settings.credential.fingerprint, flush=True)
+    await Deferred()
+
+
+task.react(main)

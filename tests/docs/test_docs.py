@@ -343,6 +343,29 @@ class ExampleTests(DocumentedPrograms):
             self.assertIn(f".. literalinclude:: examples/{example}\n", pages)
             self.assertRegex(tests, rf'(example|trial|write)\(\s*"{example}"')
 
+    async def test_portTaken(self) -> None:
+        """A server whose port is taken says so in one line, and exits."""
+        servers = {
+            path.name
+            for path in EXAMPLES.glob("*.py")
+            if re.search(r"serverFromString|ServerEndpoint", path.read_text())
+        }
+        self.assertGreater(len(servers), 10)
+        for name in servers:
+            self.assertRegex((EXAMPLES / name).read_text(), r"except \(?CannotListenError")
+        here = f"tcp:{self.port}:interface=127.0.0.1"
+        with socket.create_server(("127.0.0.1", self.port)):
+            for name, words in {"server.py": (), "transport_asyncio.py": ("server", here)}.items():
+                server = self.example(name, *words)
+                self.assertEqual(await server.exits(), 1, server.output)
+                self.assertRegex(server.output, r"^Couldn't listen on .*already in use.*\n$")
+
+    async def test_nobodyListens(self) -> None:
+        """A client whose server is not there says so in one line, and exits."""
+        client = self.example("client.py", IdentityKey.generate().fingerprint)
+        self.assertEqual(await client.exits(), 1, client.output)
+        self.assertRegex(client.output, r"^Connection was refused by other side.*\n$")
+
     async def test_first(self) -> None:
         """The tutorial's first server answers its first client in capitals."""
         server = self.example("server.py")
