@@ -32,6 +32,21 @@ new MutationObserver(look).observe(document.querySelector('#things tbody'),
 """Notes the time at which a thing is first shown with a status."""
 
 
+KEY = """
+const event = new KeyboardEvent('keydown', {bubbles: true, ...arguments[0]});
+document.activeElement.dispatchEvent(event);
+"""
+"""Presses a key, with more said of it than a keyboard says."""
+
+CUT = """
+return [...document.querySelectorAll('#things thead button')].filter(one => {
+    one.click();
+    return one.checkVisibility() && one.parentElement.scrollWidth > one.parentElement.clientWidth;
+}).map(one => one.textContent);
+"""
+"""Which headings have not enough room, when they say that it is sorted by them."""
+
+
 class LifeTests(PageCase):
     """What happens to things is on the page at once."""
 
@@ -208,7 +223,16 @@ class TableTests(PageCase):
         await self.untilFocus("Skip to the things")
         await self.browser.press("/")
         await self.untilFocus("search")
-        await self.browser.press(Keys.ESCAPE)
+        await self.browser.press("lamp")
+        await self.untilNames("lamp")
+        await self.browser.press(Keys.ENTER)
+        await self.untilFocus("lamp")
+        await self.browser.press("/", Keys.ESCAPE)
+        await self.untilNames("door", "gate", "lamp")
+        self.assertEqual(
+            await self.browser.run("return document.querySelector('#search').value"), ""
+        )
+        await self.browser.press("k", Keys.HOME)
         await self.untilFocus("door")
         await self.browser.press("j", Keys.ARROW_DOWN)
         await self.untilFocus("lamp")
@@ -254,6 +278,35 @@ class DetailTests(PageCase):
         await self.browser.run("document.querySelector('#message').focus()")
         await self.browser.press("on <i>please</i>", Keys.TAB, Keys.ENTER)
         await self.untilText("answer", "Acknowledged; it replied:\nyou said on <i>please</i>")
+
+    async def test_draft(self) -> None:
+        """
+        What was typed stays until the thing's program has it: Escape leaves the box and then the
+        thing, and neither that nor an input method's keys empty it; each thing has its own.
+        """
+        for name in ("door", "lamp"):
+            await self.connect(name)
+        await self.open()
+        await self.untilNames("door", "lamp")
+        await self.openDetails("lamp")
+        await self.browser.run("document.querySelector('#message').focus()")
+        await self.browser.press("half a word")
+        for told in ({"isComposing": True}, {"keyCode": 229}):
+            await self.browser.run(KEY, {"key": "Escape", **told})
+            self.assertEqual(await self.browser.run("return seen.focus()"), "message")
+        await self.browser.press(Keys.ESCAPE)
+        await self.untilFocus("details-title")
+        await self.browser.press(Keys.ESCAPE)
+        await self.untilFocus("lamp")
+        typed = "return document.querySelector('#message').value"
+        for name, text in (("door", ""), ("lamp", "half a word")):
+            await self.openDetails(name)
+            self.assertEqual(await self.browser.run(typed), text, name)
+        await self.browser.run("document.querySelector('#message').focus()")
+        await self.browser.run(KEY, {"key": "Enter", "ctrlKey": True, "isComposing": True})
+        await self.browser.run(KEY, {"key": "Enter", "ctrlKey": True})
+        await self.untilText("answer", "you said half a word")
+        self.assertEqual(await self.browser.run(typed), "")
 
     async def test_noAnswer(self) -> None:
         """If the thing does not answer, the page says that the message may have arrived."""
@@ -426,9 +479,16 @@ class LookTests(PageCase):
         self.assertEqual(len(grounds), 2)
 
     async def test_phone(self) -> None:
-        """On a phone nothing is wider than the screen, and the thing's status is still there."""
+        """
+        On a phone nothing is wider than the screen, and the thing's status is still there; on no
+        screen is a heading cut off.
+        """
         await self.connect("a-lamp-with-quite-a-long-name-for-such-a-screen")
         await self.open()
+        await self.browser.until("return seen.names().length === 1")
+        for width in (1900, 1280, 1000, 700):
+            await self.browser.emulate(width)
+            self.assertEqual(await self.browser.run(CUT), [], width)
         await self.browser.emulate(320, 640)
         wide = "return document.documentElement.scrollWidth"
         self.assertLessEqual(await self.browser.run(wide), 320)

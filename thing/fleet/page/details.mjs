@@ -4,8 +4,8 @@
 import {cause, isBad} from './causes.mjs';
 import {paintSpark} from './chart.mjs';
 import {clearComposer, paintComposer} from './composer.mjs';
-import {$, make, on, paintStatus, setText} from './dom.mjs';
-import {schedule} from './frame.mjs';
+import {$, copy, make, on, paintStatus, setText} from './dom.mjs';
+import {repaint} from './frame.mjs';
 import {notOlder} from './order.mjs';
 import {paintReaches} from './reachlist.mjs';
 import {api, beats, keepAddress, listing, pollers, selection, serverNow} from './state.mjs';
@@ -21,7 +21,7 @@ const details = pollers.add(async (signal) => {
     if (!mine.record || notOlder(answer, mine.record)) mine.record = answer;
     beats.note(answer);
   }
-  schedule();
+  repaint();
   return true;
 });
 
@@ -37,7 +37,7 @@ export function openDetails(id) {
   $('details-title').focus();
   details.restart();
   keepAddress();
-  schedule();
+  repaint();
 }
 
 export function closeDetails() {
@@ -48,7 +48,7 @@ export function closeDetails() {
   document.querySelector('main').inert = false;
   if (!focusRow(id)) $('search').focus();
   keepAddress();
-  schedule();
+  repaint();
 }
 
 // Ask anew, if this is the thing that is shown.
@@ -128,5 +128,6 @@ const endingItem = ({cause: why, since, until, node, detail}) => make('li', {},
   make('p', {className: 'muted', textContent: visible(detail)}));
 
 export function listenToDetails() {
+  on('copy', 'click', () => copy('details-title', selection.chosen.id, 'copied'));
   on('close', 'click', closeDetails);
 }

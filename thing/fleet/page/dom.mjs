@@ -50,6 +50,10 @@ export function paintStatus(element, status, why) {
   element.replaceChildren(icon(symbol), words);
 }
 
+// Whether a key is an input method's, which makes a character of several keys; some browsers say so
+// by the code only.
+export const isComposed = (event) => event.isComposing || event.keyCode === 229;
+
 // Have these be the children, in this order. What has the focus is moved as little as all else, and
 // keeps it.
 export function arrange(parent, elements) {
@@ -66,6 +70,18 @@ export function arrange(parent, elements) {
 export function say(output, tone, words) {
   $(output).dataset.tone = tone;
   setText($(output), words);
+}
+
+// Have the user's clipboard hold the text of an element; say how that went. Browsers give no
+// clipboard to pages that came without TLS from elsewhere.
+export async function copy(id, text, output) {
+  try {
+    await navigator.clipboard.writeText(text);
+    setText($(output), 'Copied.');
+  } catch {
+    getSelection().selectAllChildren($(id));
+    setText($(output), 'It is selected: copy it by hand.');
+  }
 }
 
 // For those who do not see the page.

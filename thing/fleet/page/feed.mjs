@@ -3,7 +3,7 @@
 
 import {openDetails} from './details.mjs';
 import {$, announce, icon, label, make, on, setAttribute, setText} from './dom.mjs';
-import {schedule} from './frame.mjs';
+import {repaint} from './frame.mjs';
 import {described} from './happenings.mjs';
 import {happenings} from './state.mjs';
 import {count, counted, timeOfDay} from './text.mjs';
@@ -54,6 +54,6 @@ export function listenToFeed() {
     happenings.held = !happenings.held;
     setAttribute($('hold'), 'aria-pressed', String(happenings.held));
     setText($('hold'), happenings.held ? 'Go on' : 'Hold');
-    schedule();
+    repaint();
   });
 }

@@ -2,6 +2,7 @@
 // let pass is in view.mjs.
 
 import {$, make, on} from './dom.mjs';
+import {compareIds} from './order.mjs';
 import {view} from './state.mjs';
 import {look} from './table.mjs';
 import {visible} from './text.mjs';
@@ -18,7 +19,7 @@ export function readAddress() {
 }
 
 export function offerNodes(names) {
-  const offered = [...new Set([...names, ...(view.node ? [view.node] : [])])].sort();
+  const offered = [...new Set([...names, ...(view.node ? [view.node] : [])])].sort(compareIds);
   const select = $('node');
   const before = [...select.options].slice(1).map((one) => one.value);
   if (offered.join('\n') === before.join('\n')) return;
@@ -27,14 +28,33 @@ export function offerNodes(names) {
   select.value = view.node;
 }
 
+let typing = 0;
+
+function search() {
+  clearTimeout(typing);
+  const q = $('search').value.trim();
+  if (q !== view.q) look({q});
+}
+
+export function clearSearch() {
+  $('search').value = '';
+  search();
+}
+
 export function listenToFilters() {
-  let typing = 0;
   on('search', 'input', () => {
     clearTimeout(typing);
-    typing = setTimeout(() => look({q: $('search').value.trim()}), TYPING);
+    typing = setTimeout(search, TYPING);
   });
-  on('tools', 'submit', (event) => event.preventDefault());
+  on('tools', 'submit', (event) => {
+    event.preventDefault();
+    search();
+  });
   on('status', 'change', () => look({status: $('status').value}));
   on('node', 'change', () => look({node: $('node').value}));
-  on('clear', 'click', () => { $('tools').reset(); look({q: '', status: '', node: ''}); });
+  on('clear', 'click', () => {
+    clearTimeout(typing);
+    $('tools').reset();
+    look({q: '', status: '', node: ''});
+  });
 }

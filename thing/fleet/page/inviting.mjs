@@ -2,7 +2,7 @@
 // withdrawn or confirmed. The secret of an invitation is only in what is shown of it, and goes with
 // it: it is neither in a variable nor in a field, which browsers may keep.
 
-import {$, announce, arrange, draw, icon, make, on, say, setAttribute, setText} from './dom.mjs';
+import {$, announce, arrange, copy, draw, icon, make, on, say, setAttribute, setText} from './dom.mjs';
 import {inOrder, isOpen, isPending, isWaiting, pathOfCode, told, wishOf}
   from './invitations.mjs';
 import {POLL} from './link.mjs';
@@ -168,17 +168,6 @@ function hide() {
   $('invited-code').replaceChildren();
 }
 
-// Browsers give no clipboard to pages that came without TLS from elsewhere.
-async function copy() {
-  try {
-    await navigator.clipboard.writeText($('invited-command').textContent);
-    setText($('invited-copied'), 'Copied.');
-  } catch {
-    getSelection().selectAllChildren($('invited-command'));
-    setText($('invited-copied'), 'It is selected: copy it by hand.');
-  }
-}
-
 function open() {
   for (const output of ['invite-answer', 'invitations-answer']) say(output, '', '');
   $('invite-dialog').showModal();
@@ -191,6 +180,7 @@ export function listenToInvitations() {
   on('invite-form', 'submit', invite);
   on('invite-close', 'click', () => $('invite-dialog').close());
   on('invite-dialog', 'close', hide);
-  on('invited-copy', 'click', copy);
+  on('invited-copy', 'click', () =>
+    copy('invited-command', $('invited-command').textContent, 'invited-copied'));
   on('invited-done', 'click', hide);
 }

@@ -1,7 +1,8 @@
 // The keyboard: what each key does, and where the focus goes in the table.
 
 import {closeDetails} from './details.mjs';
-import {$} from './dom.mjs';
+import {$, isComposed} from './dom.mjs';
+import {clearSearch} from './filters.mjs';
 import {selection} from './state.mjs';
 
 function moveInTable(step) {
@@ -12,12 +13,24 @@ function moveInTable(step) {
   next?.focus();
 }
 
+// One step back: from the search to the whole table, from the message to its thing, which keeps what
+// was typed, and from there to the table.
+function stepBack(event) {
+  if (event.target === $('search')) {
+    event.preventDefault(); // The browser would empty the box, and tell nobody.
+    clearSearch();
+    focusOnTable();
+  } else if (event.target === $('message')) $('details-title').focus();
+  else if (selection.chosen) closeDetails();
+}
+
+const focusOnTable = () => ($('things').querySelector('.open') ?? $('scroll')).focus();
+
 function keyPressed(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  if (isComposed(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.querySelector('dialog[open]')) return;
   if (event.key === 'Escape') {
-    if (selection.chosen) closeDetails();
-    else if (event.target === $('search')) $('things').querySelector('.open')?.focus();
+    stepBack(event);
     return;
   }
   if (event.target.closest('input, textarea, select')) return;
@@ -45,6 +58,7 @@ function focusMoved(event) {
 export function listenToKeys() {
   document.addEventListener('keydown', keyPressed);
   document.addEventListener('focusin', focusMoved);
+  $('tools').addEventListener('submit', focusOnTable); // Enter in the search.
   document.querySelector('.skip').addEventListener('click', (event) => {
     event.preventDefault(); // The address keeps the view.
     $('scroll').focus();

@@ -6,7 +6,7 @@ import {listenToComposer} from './composer.mjs';
 import {askAgain, listenToDetails, openDetails, paintDetails} from './details.mjs';
 import {announceEnds, listenToFeed, paintFeed} from './feed.mjs';
 import {listenToFilters, readAddress} from './filters.mjs';
-import {onFrame, schedule} from './frame.mjs';
+import {onFrame, repaint, schedule} from './frame.mjs';
 import {listenToInvitations} from './inviting.mjs';
 import {listenToKeys} from './keys.mjs';
 import {askForNodes} from './nodes.mjs';
@@ -85,7 +85,7 @@ function begin() {
   setInterval(tick, 1000);
   pollers.restart();
   follower.run();
-  schedule();
+  repaint();
 }
 
 begin();

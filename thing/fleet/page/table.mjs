@@ -4,7 +4,7 @@
 import {paintSpark} from './chart.mjs';
 import {$, arrange, label, make, on, paintStatus, setAttribute, setText} from './dom.mjs';
 import {isBad} from './causes.mjs';
-import {schedule} from './frame.mjs';
+import {repaint} from './frame.mjs';
 import {COLUMNS, comparison} from './order.mjs';
 import {api, keepAddress, link, listing, pollers, selection, serverNow, setServerTime, view}
   from './state.mjs';
@@ -18,7 +18,7 @@ const things = pollers.add(async (signal) => {
   setServerTime(answer, date);
   listing.takePage(answer, asked, performance.now());
   setAttribute($('things'), 'aria-busy', 'false');
-  schedule();
+  repaint();
   paintComplete(answer);
 });
 
@@ -29,7 +29,7 @@ export function look(changes) {
   setAttribute($('things'), 'aria-busy', 'true');
   keepAddress();
   things.restart();
-  schedule();
+  repaint();
 }
 
 function turn(forward) {
@@ -137,7 +137,7 @@ function sortBy(key, down = view.sort === key && !view.down) {
     if (COLUMNS[at][0] === key) cell.setAttribute('aria-sort', down ? 'descending' : 'ascending');
     else cell.removeAttribute('aria-sort');
   });
-  schedule();
+  repaint();
 }
 
 function paintPager(shown) {

@@ -21,8 +21,8 @@ function submitted(event) {
     return;
   }
   $('forget').hidden = false;
-  $('token-dialog').close();
   link.gated = false;
+  $('token-dialog').close();
   takeToken(given);
 }
 
@@ -30,5 +30,7 @@ export function listenToToken() {
   $('forget').hidden = !api.token;
   on('token-form', 'submit', submitted);
   on('token-dialog', 'cancel', (event) => event.preventDefault());
+  // Browsers let a second Escape close it all the same.
+  on('token-dialog', 'close', () => { if (link.gated) $('token-dialog').showModal(); });
   on('forget', 'click', forgetToken);
 }
