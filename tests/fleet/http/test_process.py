@@ -295,7 +295,7 @@ class StalledTests(AskMixin, TestCase):
         site = StatusSite(presence, reactor=reactor)
         self.patch(site.api, "_maxReaders", 2)
         endpoint = serverFromString(reactor, description)
-        service = StatusService(site, Meter(presence.local.factory), endpoint, description)
+        service = StatusService(site, [Meter(presence.local.factory)], endpoint, description)
         service.startService()
         self.addCleanup(service.stopService)
         while service.port is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from thing.core.messages import REQUEST_LIMIT
+from thing.fleet.history import SPANS
 from thing.fleet.http.channel import API_VERSION, MARK
 from thing.fleet.http.guard import MIN_TOKEN
+from thing.fleet.http.history import LATEST
 from thing.fleet.http.operations import good, jsonBody, operation, problem, query
 from thing.fleet.http.schemas import POSITION, SCHEMAS, TEXT, Json, listOf, objectOf, reference
 from thing.fleet.model import Kind, Status
@@ -187,6 +189,19 @@ _PATHS: Json = {
             "nodes",
             "Tell how the nodes are, the one that answers first",
             {200: good("So they are.", reference("Nodes"))},
+        )
+    },
+    "/history": {
+        "get": operation(
+            "history",
+            "Tell what the figures of the node that answers were",
+            {
+                200: good("They were these.", reference("History")),
+                404: problem(404, "The server keeps no history."),
+            },
+            parameters=[
+                query("span", "How far back.", {"enum": [*SPANS], "default": LATEST}),
+            ],
         )
     },
     "/node": {

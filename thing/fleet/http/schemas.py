@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from thing.fleet.history import SPANS
 from thing.fleet.model import Kind, Status
 from thing.trust.invitations import LIFE, MAX_LIFE, State
 from thing.trust.jointoken import MAX_SERVER, MAX_SERVERS
@@ -286,6 +287,23 @@ SCHEMAS: Json = {
     ),
     "Nodes": objectOf(
         {"nodes": listOf(reference("Node"), minItems=1), "complete": {"type": "boolean"}}
+    ),
+    "History": objectOf(
+        {
+            "node": {"type": "string", "description": "Whose it is."},
+            "span": {"enum": [*SPANS]},
+            "step": {**_SECONDS, "description": "Between two points as a rule."},
+            "at": listOf(_TIME, description="When each point ended; the oldest is first."),
+            "seconds": listOf(_SECONDS, description="How long it took."),
+            "sessions": listOf(_COUNT, description="How many were up at its end."),
+            "joined": listOf(_COUNT, description="How many came up in it."),
+            "left": listOf(_COUNT, description="How many ended in it."),
+            "heartbeats": listOf(_COUNT, description="How many came in it."),
+            "messages": listOf(_COUNT, description="How many things sent in it."),
+            "roundTripP50": listOf(_orNone(_SECONDS), description="Half were below, about."),
+            "roundTripP99": listOf(_orNone(_SECONDS), description="99 % were below, about."),
+        },
+        description="What a node's figures were: lists with a value for each point.",
     ),
     "Invitation": objectOf(_INVITATION, description="Who may join, once."),
     "Invitations": objectOf({"invitations": listOf(reference("Invitation"))}),

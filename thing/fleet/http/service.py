@@ -10,7 +10,7 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from twisted.application.service import IService, Service
@@ -28,9 +28,11 @@ from twisted.python.failure import Failure
 
 from thing.core.messages import REQUEST_LIMIT
 from thing.errors import ThingError
+from thing.fleet.history import History, historyOf
 from thing.fleet.http.api import FleetApi
 from thing.fleet.http.channel import HttpFactory
 from thing.fleet.http.guard import FileToken, Guard, Token, isLoopback
+from thing.fleet.http.history import HistoryApi
 from thing.fleet.http.invitations import InvitationApi
 from thing.fleet.http.metrics import Exporter
 from thing.fleet.http.reaches import ReachApi
@@ -71,6 +73,7 @@ class StatusSite(HttpFactory):
         ready: Callable[[], bool] = lambda: True,
         inviter: Inviter | None = None,
         reaches: IReaches | None = None,
+        history: History | None = None,
         wallClock: Callable[[], float] = time.time,
     ) -> None:
         """
@@ -80,10 +83,11 @@ class StatusSite(HttpFactory):
         :param ready: tells whether the node takes things.
         :param inviter: makes invitations; None for none.
         :param reaches: knows the reaches; None for none.
+        :param history: knows what the figures were; None for none.
         :param wallClock: tells the time of day, seconds.
         """
         failures = Failures(Logger(), reactor.seconds)
-        others = [InvitationApi(inviter).routes]
+        others = [InvitationApi(inviter).routes, HistoryApi(history, presence.node).routes]
         self.api = FleetApi(
             presence, Guard(token), document(), ready, failures, ReachApi(reaches), others
         )
@@ -110,17 +114,21 @@ class StatusService(Service):
     _log = Logger()
 
     def __init__(
-        self, site: StatusSite, meter: Meter, endpoint: IStreamServerEndpoint, description: str
+        self,
+        site: StatusSite,
+        counting: Sequence[Meter | History],
+        endpoint: IStreamServerEndpoint,
+        description: str,
     ) -> None:
         """
         :param site: answers.
-        :param meter: counts what it tells.
+        :param counting: what counts, while the service runs, what the site tells.
         :param endpoint: where to listen.
         :param description: of the endpoint.
         """
         self.site = site
         self.port: IListeningPort | None = None
-        self._meter = meter
+        self._counting = counting
         self._endpoint = endpoint
         self._description = description
 
@@ -146,7 +154,8 @@ class StatusService(Service):
         if self.port is None:
             self.privilegedStartService()
         super().startService()  # type: ignore[no-untyped-call]
-        self._meter.start()
+        for each in self._counting:
+            each.start()
 
     def _listening(self, port: IListeningPort) -> None:
         self.port = port
@@ -161,7 +170,8 @@ class StatusService(Service):
         :return: fires when the last is closed.
         """
         super().stopService()  # type: ignore[no-untyped-call]
-        self._meter.stop()
+        for each in self._counting:
+            each.stop()
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -217,6 +227,8 @@ def makeStatusService(
         raise StatusError(f"--status: {description!r}: {reason}") from None
     local: LocalRegistry = presence.local
     factory = local.factory
+    meter = Meter(factory)
+    history = historyOf(meter, local)
     site = StatusSite(
         presence,
         token,
@@ -224,10 +236,10 @@ def makeStatusService(
         ready=lambda: not factory.draining,
         inviter=inviter,
         reaches=reaches,
+        history=history,
     )
-    meter = Meter(factory)
     site.api.figures = Exporter(meter, presence, site.api, site, reaches).answer
-    service: IService = StatusService(site, meter, endpoint, description)
+    service: IService = StatusService(site, [meter, history], endpoint, description)
     return service
 
 
