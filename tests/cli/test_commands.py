@@ -140,9 +140,21 @@ class GroupTests(HomeCase):
             self.assertIn(f"{code.value:>3}  {code.sentence}", result.output)
 
     def test_helpOfCommands(self) -> None:
-        """The commands that hold a session repeat the exit codes."""
-        for command in ("connect", "ping", "reach"):
-            self.assertIn(ExitCode.LAPSED.sentence, self.invoke(command, "--help").output)
+        """Each has an example of its own, and the exit codes that it can have, and no others."""
+        for name in commands.commands:
+            shown = self.invoke(name, "--help").output
+            self.assertIn("\n  Examples:\n", shown)
+            _, _, examples = shown.partition("\n  Examples:\n")
+            self.assertRegex(examples, rf"^    .*thing {name}\b")
+            self.assertIn(f"\n    130  {ExitCode.INTERRUPTED.sentence}\n", shown)
+            session = name in ("connect", "ping", "reach")
+            self.assertEqual(ExitCode.LAPSED.sentence in shown, session, name)
+            self.assertEqual(ExitCode.DAMAGED.sentence in shown, name == "join", name)
+            self.assertTrue(all(len(line) <= 80 for line in shown.splitlines()), name)
+
+    def test_summaries(self) -> None:
+        """What each is for is read whole in the list of all, on a narrow terminal."""
+        self.assertNotIn("...\n", self.invoke("--help").output.partition("\n")[2])
 
     def test_helpIsQuick(self) -> None:
         """``--help`` loads no reactor, and of Thing no more than the package itself does."""

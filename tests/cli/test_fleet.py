@@ -185,7 +185,10 @@ class TokenTests(HomeCase):
         self.assertNotIn("secret", result.output)
 
 
-COMMANDS = ("ls", "send", "end", "events", "top", "invite", "invitations")
+COMMANDS = (
+    *("ls", "show", "send", "leave", "end", "events", "top", "nodes"),
+    *("invite", "invitations"),
+)
 """Those that ask a status server."""
 
 

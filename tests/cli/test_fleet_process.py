@@ -11,7 +11,7 @@ from typing import Any
 from unittest import mock
 
 from rich.cells import cell_len
-from twisted.internet.defer import Deferred, fail
+from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.cli.madeup import CLEAR, NOW, OWN, FleetCase, answer, reactor, thing
 from tests.cli.test_process import Command
@@ -19,7 +19,7 @@ from tests.helpers import socketDirectory
 from thing import ReplyStatus, RequestFailed, RequestTimedOut
 from thing.cli.exits import ExitCode
 from thing.errors import ErrorCode, LocalProtocolError
-from thing.fleet import Kind, NotPresent, Status, Undelivered
+from thing.fleet import Kind, NotLost, NotPresent, Status, Undelivered
 from thing.fleet.http import sse
 from thing.fleet.model import Ending, ReachRecord
 
@@ -303,6 +303,79 @@ class ReachTests(ProcessCase):
         self.patch(self.reaches, "end", lambda id: fail(Undelivered(id)))
         await self.output("end", f"{1:016x}", code=ExitCode.NOT_CONNECTED)
         self.assertIn("node did not answer", self.said)
+
+
+class OneThingTests(ProcessCase):
+    """``thing show`` and ``thing leave``"""
+
+    async def test_show(self) -> None:
+        """All that is known stands there, fit for a terminal: session, reaches and ends."""
+        ending = Ending("00" * 16, "south", NOW - 90, NOW - 60, "FLAT_LINED", f"silent{CLEAR}")
+        self.fleet.add(thing("lamp", name=None, resumed=True, endings=(ending,)))
+        self.reaches.open = [reach(1)]
+        self.serveFleet()
+        lines = await self.output("show", "lamp")
+        text = "\n".join(lines)
+        for line in (
+            r"id           lamp",
+            r"key          SHA256:lamp",
+            r"status       present",
+            r"since        20\d\d-.*, for \d+d",
+            r"cipher       X25519MLKEM768, AES_256_GCM, resumed",
+            r"last beat    4\.2s ago of a TTL of 30 s",
+            r"messages     3 in, 4 out",
+            r"octets       1\.0k in, 2\.0k out",
+            r"20\d\d-\S+ \S+ +30s +south +silent.*",
+        ):
+            self.assertRegex(text, rf"(?m)^{line}$")
+        self.assertRegex(text, r"(?m)^0{15}1 +lamp +ssh +anna ")
+        (line,) = await self.output("show", "lamp", "--json")
+        self.assertEqual(json.loads(line)["id"], "lamp")
+        self.fleet.add(thing("bell", status=Status.GONE, traffic=None))
+        self.assertRegex("\n".join(await self.output("show", "bell")), r"(?m)^since .* ago$")
+        await self.output("show", "no such", code=ExitCode.UNKNOWN)
+        self.assertIn("no such: Nobody has heard of this thing\n", self.said)
+
+    async def test_leave(self) -> None:
+        """A thing is asked; one that is not here, or whose node is silent, is told apart."""
+        asked: list[str] = []
+        answers: list[Deferred[None]] = [succeed(None), fail(NotPresent("")), fail(Undelivered(""))]
+
+        def dismiss(id: str) -> Deferred[None]:
+            asked.append(id)
+            return answers.pop(0)
+
+        self.patch(self.fleet, "dismiss", dismiss)
+        self.serveFleet()
+        self.assertEqual(await self.output("leave", "a/b"), [])
+        self.assertEqual((asked, self.said), (["a/b"], ""))
+        await self.output("leave", "lamp", code=ExitCode.NOT_HERE)
+        await self.output("leave", "lamp", code=ExitCode.NOT_CONNECTED)
+        self.assertIn("lamp: The thing's node did not answer", self.said)
+
+
+class NodesTests(ProcessCase):
+    """``thing nodes``"""
+
+    async def test_list(self) -> None:
+        """They stand in columns, or each is what the API tells."""
+        self.serveFleet()
+        heading, line = await self.output("nodes")
+        self.assertEqual(heading.split()[:3], ["NODE", "STATE", "SESSIONS"])
+        self.assertRegex(line, "^north +up +0 +0 +0.0ms +memory$")
+        (line,) = await self.output("nodes", "--json")
+        self.assertEqual(json.loads(line)["node"], "north")
+        await self.output("nodes", "--json", "--forget", "x", code=ExitCode.USAGE)
+
+    async def test_forget(self) -> None:
+        """One that was lost is forgotten; one that is up, or not known, is told apart."""
+        answers = [succeed(None), fail(NotLost("")), fail(NotPresent(""))]
+        self.patch(self.fleet, "forget", lambda node: answers.pop(0))
+        self.serveFleet()
+        self.assertEqual(await self.output("nodes", "--forget", "south"), [])
+        await self.output("nodes", "--forget", "north", code=ExitCode.NODE_UP)
+        self.assertEqual(self.said, "thing: north: The node is up\n")
+        await self.output("nodes", "--forget", "odd", code=ExitCode.UNKNOWN)
 
 
 class SendTests(ProcessCase):

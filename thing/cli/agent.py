@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import ANY_COMMAND, guide
 from thing.cli.options import ClientOptions, clientOptions, secondsOption
 
 
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=guide(
+        "thing agent thing.example --expose ssh=tcp:localhost:22",
+        "thing agent thing.example --on-request ./answer",
+        codes=ANY_COMMAND,
+    )
+)
 # It has the words of the table of settings, which is not loaded just for the help.
 @secondsOption("--ttl", help="The TTL to ask for.  [default: the server's choice]")
 @click.option(

@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Iterator
 
 from thing.cli.api import Api
-from thing.cli.board import NODE_HEADINGS, Board, endings, nodeCells, summary
+from thing.cli.board import Board, endings, summary
 from thing.cli.exits import CommandError, ExitCode, complain
-from thing.cli.formats import Columns, colourWanted
+from thing.cli.formats import colourWanted
 from thing.cli.listing import Table
+from thing.cli.nodelist import nodeLines
 from thing.cli.output import asLine, endingQuietly, write
 from thing.cli.watching import Snapshot, takeSnapshot
 
@@ -90,7 +91,6 @@ class Batch:
         yield from before
         yield summary(snapshot, len(rows))
         yield endings(snapshot)
-        nodes = Columns(NODE_HEADINGS, ("SESSIONS", "HANDSHAKES", "LAG"))
-        yield from nodes.lines([NODE_HEADINGS, *map(nodeCells, snapshot.nodes)])
+        yield from nodeLines(snapshot.nodes)
         yield ""
         yield from Table(colourWanted(), messages=True).lines(rows)

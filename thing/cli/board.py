@@ -17,6 +17,7 @@ from thing.cli.formats import (
     formatTime,
     visible,
 )
+from thing.cli.nodelist import HEADINGS, RIGHT, nodeCells
 from thing.cli.records import LATELY, Node, Row
 from thing.cli.watching import Snapshot
 
@@ -118,27 +119,6 @@ def endings(snapshot: Snapshot) -> str:
         f"{formatCount(count)} {causeName(cause)}" for cause, count in ended.most_common(8)
     )
     return f"Ended in the last {LATELY / 60:.0f} minutes: {counts or 'none'}"
-
-
-NODE_HEADINGS = ("NODE", "STATE", "SESSIONS", "HANDSHAKES", "LAG", "REGISTRY")
-"""What is shown of a node."""
-
-
-def nodeCells(node: Node) -> tuple[str, ...]:
-    """
-    Write how a node is.
-
-    :param node: the node.
-    :return: a text for each of the headings.
-    """
-    return (
-        visible(node.name, 60),
-        visible(node.status, 20),
-        str(node.sessions),
-        str(node.handshakes),
-        formatRoundTrip(node.loopLag),
-        visible(node.registry, 20),
-    )
 
 
 class Board:
@@ -293,7 +273,7 @@ class Board:
         if not nodes:
             return
         table = _grid()
-        for heading in NODE_HEADINGS:
+        for heading in HEADINGS:
             name = heading == "NODE"
             table.add_column(
                 heading,
@@ -301,7 +281,7 @@ class Board:
                 overflow="ellipsis",
                 min_width=8,
                 ratio=1 if name else None,
-                justify="left" if name or heading in ("STATE", "REGISTRY") else "right",
+                justify="right" if heading in RIGHT else "left",
             )
         for node in nodes:
             style = _STYLES.get(node.status, "")

@@ -11,15 +11,17 @@ from thing.cli.agent import agent
 from thing.cli.connect import connect
 from thing.cli.end import end
 from thing.cli.events import events
-from thing.cli.exits import EPILOG, CommandError, ExitCode, complain
+from thing.cli.exits import CommandError, ExitCode, complain, guide
 from thing.cli.invite import invitations, invite
 from thing.cli.join import join
 from thing.cli.keys import fingerprint, keygen
 from thing.cli.ls import ls
+from thing.cli.nodes import nodes
 from thing.cli.output import ReaderGone, guardStandardStreams
 from thing.cli.ping import ping
 from thing.cli.reach import reach
 from thing.cli.send import send
+from thing.cli.show import leave, show
 from thing.cli.top import top
 from thing.errors import CredentialError
 
@@ -57,7 +59,7 @@ def _showVersion(context: click.Context, parameter: click.Parameter, wanted: boo
 
 @click.group(
     cls=_Commands,
-    epilog=EPILOG,
+    epilog=guide(codes=ExitCode),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.option(
@@ -73,7 +75,7 @@ def commands() -> None:
 
 
 _SESSIONS = (connect, ping, agent, reach, join)
-_FLEET = (ls, send, end, events, top, invite, invitations)
+_FLEET = (ls, show, send, leave, end, events, top, nodes, invite, invitations)
 for _command in (keygen, fingerprint, *_SESSIONS, *_FLEET):
     commands.add_command(_command)
 

@@ -7,11 +7,17 @@ import sys
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import HOLDING, guide
 from thing.cli.options import ClientOptions, clientOptions, secondsOption
 
 
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=guide(
+        "thing connect localhost:9000 --server-key SHA256:...",
+        "thing connect localhost:9000 < measured.csv > answers.txt",
+        codes=HOLDING,
+    )
+)
 # It has the words of the table of settings, which is not loaded just for the help.
 @secondsOption("--ttl", help="The TTL to ask for.  [default: the server's choice]")
 @click.option(

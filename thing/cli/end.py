@@ -6,7 +6,7 @@ import re
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import ASKING, ExitCode, guide
 from thing.cli.status import StatusOptions, statusOptions
 
 _ID = re.compile("[0-9a-f]{16}")
@@ -18,7 +18,7 @@ def _checkId(context: click.Context, parameter: click.Parameter, id: str) -> str
     return id
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=guide("thing end 0123456789abcdef", codes=(*ASKING, ExitCode.UNKNOWN)))
 @click.argument("id", callback=_checkId)
 @statusOptions
 def end(status: StatusOptions, id: str) -> None:

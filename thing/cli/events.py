@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import ASKING, guide
 from thing.cli.status import StatusOptions, statusOptions
 
 KINDS = (
@@ -14,10 +14,19 @@ KINDS = (
 """The values of :class:`thing.fleet.Kind`, which is not imported just for the help."""
 
 
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=guide(
+        "thing events --kind joined --kind left", "thing events -n 1 --id lamp", codes=ASKING
+    )
+)
 @click.option("--id", "ids", metavar="ID", multiple=True, help="Only of this thing; repeatable.")
 @click.option(
-    "--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only these; repeatable."
+    "--kind",
+    "kinds",
+    type=click.Choice(KINDS),
+    metavar="KIND",
+    multiple=True,
+    help=f"Only these; repeatable: {', '.join(KINDS)}.",
 )
 @click.option(
     "--after",

@@ -6,6 +6,7 @@ Nothing here costs time to import, since ``thing --help`` shows the codes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import IO, Any
 
 import click
@@ -35,7 +36,7 @@ class ExitCode(Worded):
     NOT_TAKEN = 16, "the server did not take it: too long, or too many at a time"
     NO_ACCESS = 17, "the status server wants a token, or another one"
     NOT_PERMITTED = 18, "you may not reach that"
-    UNKNOWN = 19, "there is no such thing, or no such reach"
+    UNKNOWN = 19, "there is no such thing, reach or node"
     NOT_EXPOSED = 20, "the thing does not expose that service"
     UNREACHABLE = 21, "the service refused, or the thing cannot reach it"
     WENT_AWAY = 22, "the thing went away while it was reached"
@@ -46,11 +47,35 @@ class ExitCode(Worded):
     NAME_TAKEN = 27, "another thing has the name"
     WAITING = 28, "nobody has said yes to the key yet"
     KEY_REFUSED = 29, "the server does not take the key"
+    NODE_UP = 30, "the node is up, and cannot be forgotten"
     INTERRUPTED = 130, "interrupted before goodbye, or before all was done"
 
 
-EPILOG = "\b\nExit codes:\n" + "\n".join(f"  {code.value:>3}  {code.sentence}" for code in ExitCode)
-"""The table of exit codes, for ``--help``."""
+ANY_COMMAND = (ExitCode.GOODBYE, ExitCode.FAILED, ExitCode.USAGE, ExitCode.INTERRUPTED)
+"""How every command can end."""
+
+ASKING = (
+    *(*ANY_COMMAND, ExitCode.NOT_CONNECTED, ExitCode.NOT_TRUSTED),
+    *(ExitCode.PROTOCOL_ERROR, ExitCode.NO_ACCESS),
+)
+"""How one can end that asks a status server."""
+
+HOLDING = (*ANY_COMMAND, *(ExitCode(value) for value in range(3, 12)))
+"""How one can end that holds a session."""
+
+
+def guide(*examples: str, codes: Iterable[ExitCode]) -> str:
+    """
+    Write what stands at the end of a command's ``--help``.
+
+    :param examples: lines to type.
+    :param codes: with which exit codes it can end.
+    :return: the text, whose lines click is to leave alone.
+    """
+    typed = "".join(f"  {example}\n" for example in examples)
+    shown = [f"\b\nExamples:\n{typed}"] if examples else []
+    table = "".join(f"  {code.value:>3}  {code.sentence}\n" for code in sorted(codes))
+    return "\n".join((*shown, f"\b\nExit codes:\n{table}"))
 
 
 class CommandError(click.ClickException):

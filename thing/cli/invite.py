@@ -6,9 +6,12 @@ import re
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import ASKING, ExitCode, guide
 from thing.cli.status import StatusOptions, statusOptions
 from thing.cli.target import parseTarget
+
+_ENDS = (ExitCode.NOT_TAKEN, ExitCode.OVER, ExitCode.OTHER_KEY)
+"""How both can end besides."""
 
 _SPAN = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -40,7 +43,13 @@ def _parseServers(
     return servers
 
 
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=guide(
+        "thing invite kettle --server localhost:9000",
+        "thing invite kettle --server localhost:9000 --confirm --qr",
+        codes=(*ASKING, *_ENDS, ExitCode.NAME_TAKEN, ExitCode.WAITING),
+    )
+)
 @click.argument("name")
 @click.option(
     "--server",
@@ -93,7 +102,13 @@ def invite(
         inviteThing(api, wish, code)
 
 
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=guide(
+        "thing invitations",
+        "thing invitations --withdraw 0123456789abcdef",
+        codes=(*ASKING, *_ENDS),
+    )
+)
 @click.option("--withdraw", metavar="ID", help="Have this one count no more.")
 @click.option("--confirm", metavar="ID", help="Say yes to the key that has come with this one.")
 @click.option(
@@ -112,7 +127,7 @@ def invitations(
     asJson: bool,
 ) -> None:
     """
-    List the invitations, or withdraw one, or say yes to the key that has come.
+    List the invitations, withdraw one, or say yes to a key.
 
     An invitation is listed until its time is over. One that was withdrawn
     counts no more at once; a thing that has joined by it stays.

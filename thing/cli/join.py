@@ -7,7 +7,7 @@ import sys
 
 import click
 
-from thing.cli.exits import EPILOG, CommandError, complain
+from thing.cli.exits import ANY_COMMAND, CommandError, ExitCode, complain, guide
 from thing.cli.keys import FILE, defaultKeyFile
 from thing.cli.options import secondsOption
 from thing.trust.home import homeDirectory, makeHome
@@ -16,7 +16,20 @@ MAX_INPUT = 16 * 1024
 """The longest line that is read for a token, octets; the longest token has a fourth of that."""
 
 
-@click.command(epilog=EPILOG)
+_ENDS = (
+    ExitCode.DAMAGED,
+    ExitCode.OVER,
+    ExitCode.OTHER_KEY,
+    ExitCode.NAME_TAKEN,
+    ExitCode.WAITING,
+    ExitCode.KEY_REFUSED,
+    ExitCode.NOT_CONNECTED,
+    ExitCode.NOT_TRUSTED,
+)
+"""How it can end besides."""
+
+
+@click.command(epilog=guide("thing join - < token", codes=(*ANY_COMMAND, *_ENDS)))
 @click.argument("token")
 @click.option(
     "--identity",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from thing.cli.exits import ANY_COMMAND, guide
 from thing.errors import CredentialError, PassphraseNeeded
 from thing.text import visible
 from thing.trust.home import homeDirectory, makeHome
@@ -66,7 +67,7 @@ def askPassphrase(prompt: str, confirm: bool = False) -> bytes:
     return answer.encode()
 
 
-@click.command()
+@click.command(epilog=guide("thing keygen", "thing keygen -f my_key -C lamp", codes=ANY_COMMAND))
 @click.option(
     "-f",
     "--file",
@@ -145,7 +146,7 @@ def userAtHost() -> str:
     return socket.gethostname()
 
 
-@click.command()
+@click.command(epilog=guide("thing fingerprint server_key", codes=ANY_COMMAND))
 @click.argument("path", metavar="FILE", type=FILE)
 @click.option(
     "--passphrase-file", "passphraseFile", type=FILE, help="A file whose first line decrypts it."

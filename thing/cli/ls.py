@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import ASKING, guide
 from thing.cli.status import StatusOptions, statusOptions
 
 STATUSES = ("present", "late", "gone")
 """What a thing can be."""
 
 
-@click.command(epilog=EPILOG)
+@click.command(
+    epilog=guide(
+        "thing ls", "thing ls --status-is late", "thing ls --all --json | jq -r .id", codes=ASKING
+    )
+)
 @click.argument("text", required=False)
 @click.option(
     "--status-is",

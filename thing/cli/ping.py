@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import HOLDING, guide
 from thing.cli.options import ClientOptions, clientOptions, secondsOption
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=guide("thing ping localhost:9000 -c 5", codes=HOLDING))
 @click.option("-c", "--count", type=click.IntRange(min=1), help="Say goodbye after so many.")
 @secondsOption(
     "-i",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import HOLDING, ExitCode, guide
 from thing.cli.listenaddress import ListenAddress, parseListen
 from thing.cli.options import ClientOptions, serverOptions
 
@@ -25,7 +25,27 @@ def _parseListen(
         raise click.BadParameter(str(error)) from None
 
 
-@click.command(epilog=EPILOG)
+_ENDS = (
+    ExitCode.NOT_PERMITTED,
+    ExitCode.UNKNOWN,
+    ExitCode.NOT_HERE,
+    ExitCode.NOT_EXPOSED,
+    ExitCode.UNREACHABLE,
+    ExitCode.WENT_AWAY,
+    ExitCode.ENDED,
+    ExitCode.NOT_TAKEN,
+    ExitCode.BROKE,
+)
+"""How it can end besides."""
+
+
+@click.command(
+    epilog=guide(
+        "thing reach lamp web --listen 8080",
+        "ssh -o ProxyCommand='thing reach %h ssh' root@lamp",
+        codes=(*HOLDING, *_ENDS),
+    )
+)
 @click.argument("thing")
 @click.argument("service")
 @click.option(
@@ -39,7 +59,7 @@ def _parseListen(
 @serverOptions
 def reach(client: ClientOptions, thing: str, service: str, address: ListenAddress | None) -> None:
     """
-    Reach a service of a thing: standard input and output become the service's.
+    Reach a service of a thing by standard input and output.
 
     THING is what thing ls calls it, and SERVICE what its agent exposes
     (thing agent --expose SERVICE=ENDPOINT). The server must permit it to your

@@ -44,9 +44,9 @@ def listReaches(api: Api, text: str | None, node: str | None, asJson: bool) -> N
     wanted = (text or "").casefold()
     with endingQuietly(ExitCode.INTERRUPTED):
         answer = api.get("/reaches")
-        found = [_read(item, answer.now) for item in listIn(answer.found, "reaches")]
+        found = [readReach(item, answer.now) for item in listIn(answer.found, "reaches")]
         found = [each for each in found if wanted in each.text and node in (None, each.node)]
-        write((asLine(each.found) for each in found) if asJson else _table(found))
+        write((asLine(each.found) for each in found) if asJson else reachLines(found))
     if answer.found.get("complete") is False:
         complain(INCOMPLETE)
 
@@ -67,7 +67,15 @@ def endReach(api: Api, id: str) -> None:
             raise api.failed(answer)
 
 
-def _read(found: object, now: float) -> OpenReach:
+def readReach(found: object, now: float) -> OpenReach:
+    """
+    Read what a server tells of one.
+
+    :param found: what it tells.
+    :param now: its time of day, seconds.
+    :return: the reach.
+    :raises BadAnswer: if it is none.
+    """
     if not isinstance(found, dict):
         raise wrong("reaches")
     names = ("id", "thing", "service", "by", "from", "node")
@@ -85,7 +93,13 @@ def _read(found: object, now: float) -> OpenReach:
     )
 
 
-def _table(found: Sequence[OpenReach]) -> Iterator[str]:
+def reachLines(found: Sequence[OpenReach]) -> Iterator[str]:
+    """
+    Write some in columns.
+
+    :param found: the reaches.
+    :return: the lines, the headings first.
+    """
     columns = Columns(_HEADINGS, _HEADINGS[-3:])
     lines = columns.lines([each.cells for each in found])
     yield from columns.lines([_HEADINGS])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import ASKING, ExitCode, guide
 from thing.cli.options import secondsOption
 from thing.cli.status import StatusOptions, statusOptions
 
@@ -12,7 +12,23 @@ LONGEST_TIMEOUT = 60.0
 """The longest that a status server waits for a thing, seconds."""
 
 
-@click.command(epilog=EPILOG)
+_ENDS = (
+    ExitCode.NOT_HERE,
+    ExitCode.UNANSWERED,
+    ExitCode.REFUSED,
+    ExitCode.BROKE,
+    ExitCode.NOT_TAKEN,
+)
+"""How it can end besides."""
+
+
+@click.command(
+    epilog=guide(
+        "thing send lamp 'lights on'",
+        "thing send camera - < settings.json",
+        codes=(*ASKING, *_ENDS),
+    )
+)
 @click.argument("id")
 @click.argument("message", required=False)
 @secondsOption("--timeout", help="How long the thing may take to answer.", default=10.0)

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from thing.cli.exits import EPILOG
+from thing.cli.exits import ASKING, guide
 from thing.cli.options import secondsOption
 from thing.cli.status import StatusOptions, statusOptions
 
@@ -14,7 +14,7 @@ SORTS = ("name", "trip", "beat", "messages")
 """By what things are sorted."""
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=guide("thing top --sort trip", "thing top --once", codes=ASKING))
 @click.argument("text", required=False, default="")
 @secondsOption("-d", "--delay", help="The time from one look to the next.", default=2.0)
 @click.option(
