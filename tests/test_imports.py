@@ -18,6 +18,7 @@ from typing import NamedTuple
 from twisted.trial.unittest import TestCase
 
 import thing
+import thing.trust
 from tests import PROJECT
 
 # The floors of the house from the lowest to the highest, the rooms of each, and what
@@ -30,6 +31,7 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
             "thing.errors",
             "thing.events",
             "thing.identity",
+            "thing.lazy",
             "thing.logger",
             "thing.text",
         )
@@ -254,6 +256,15 @@ class RoomTests(TestCase):
         self.assertIn("thing.errors", loaded)
         self.assertNotIn(REACTOR, loaded)
 
+    def test_withoutTwisted(self) -> None:
+        """Who brings other input and output than Twisted's has not to load Twisted."""
+        for name in ("core", "trust.authorized", "trust.keys", "trust.servers"):
+            loaded = loadedBy(f"import sys, thing.{name}\nprint(*sys.modules, sep='\\n')")
+            self.assertIn(f"thing.{name}", loaded)
+            self.assertEqual({each for each in loaded if isIn(each, "twisted")}, set(), name)
+            if name == "core":
+                self.assertEqual({each for each in loaded if isIn(each, "zope")}, set())
+
     def test_pluginImportsNothingOfThing(self) -> None:
         """``twistd --help`` stays fast: the plugin names Thing and does not load it."""
         loaded = loadedBy(IMPORT_PLUGIN)
@@ -338,11 +349,15 @@ class FacadeTests(TestCase):
 
     def test_typesAreTheSame(self) -> None:
         """Type checkers are told the same names and homes as are imported."""
-        source = Path(thing.__file__ or "").read_text()
-        told = [target for target, atOnce in importsIn(source, FACADE) if not atOnce]
-        imported = [f"{home}.{name}" for home, names in thing._HOMES.items() for name in names]
-        self.assertEqual(sorted(told), sorted(imported))
-        self.assertEqual(sorted(name.rpartition(".")[2] for name in told), sorted(thing.__all__))
+        for package in (thing, thing.trust):
+            source = Path(package.__file__ or "").read_text()
+            told = [target for target, atOnce in importsIn(source, FACADE) if not atOnce]
+            imported = [
+                f"{home}.{name}" for home, names in package._HOMES.items() for name in names
+            ]
+            self.assertEqual(sorted(told), sorted(imported))
+            names = sorted(name.rpartition(".")[2] for name in told)
+            self.assertEqual(names, sorted(package.__all__))
 
     def test_dir(self) -> None:
         """All names are told before any is used."""
@@ -370,4 +385,4 @@ class FacadeTests(TestCase):
             self.assertEqual({each for each in loaded if isIn(each, "twisted")}, set())
             self.assertNotIn("thing.session", loaded)
         loaded = loadedBy("import sys, thing\nprint(*sys.modules, sep='\\n')")
-        self.assertEqual({each for each in loaded if isIn(each, "thing")}, {"thing"})
+        self.assertEqual({each for each in loaded if isIn(each, "thing")}, {"thing", "thing.lazy"})

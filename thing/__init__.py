@@ -2,12 +2,14 @@
 Thing: authenticated, encrypted, liveness-tracked sessions for Twisted.
 
 The public names are here, whatever module they live in. Each is imported when it is first
-used, so that a program which needs one room of the house does not wait for the others. Thing's
-own modules import each other, and never this one.
+used: a program that needs one room of the house does not wait for the others, and one that drives
+:mod:`thing.core` itself, or runs on asyncio, never meets Twisted. Thing's own modules import each
+other, and never this one.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from thing.lazy import importer
 
 if TYPE_CHECKING:
     from thing.core.capacity import Capacity
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from thing.trust.authorized import Anyone, AuthorizedThings
     from thing.trust.interfaces import IAuthorizer, IKeyContinuity
     from thing.trust.keys import IdentityKey
-    from thing.trust.servers import KnownServers, PinnedServers
+    from thing.trust.known import KnownServers
+    from thing.trust.servers import PinnedServers
 
 __all__ = [
     "Aead",
@@ -121,19 +124,9 @@ _HOMES = {
     "thing.trust.authorized": ("Anyone", "AuthorizedThings"),
     "thing.trust.interfaces": ("IAuthorizer", "IKeyContinuity"),
     "thing.trust.keys": ("IdentityKey",),
-    "thing.trust.servers": ("KnownServers", "PinnedServers"),
+    "thing.trust.known": ("KnownServers",),
+    "thing.trust.servers": ("PinnedServers",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
-
-
-def _imported(name: str) -> object:
-    """Import a public name from its home, and keep it."""
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value: object = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:
@@ -142,4 +135,4 @@ def __dir__() -> list[str]:
 
 
 if not TYPE_CHECKING:  # Type checkers would believe that any name is there.
-    __getattr__ = _imported
+    __getattr__ = importer(__name__, _HOMES)

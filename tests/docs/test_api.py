@@ -8,6 +8,7 @@ import re
 from twisted.trial.unittest import TestCase
 
 import thing
+import thing.core
 from tests import PROJECT
 
 PAGE = PROJECT / "docs" / "api.rst"
@@ -27,6 +28,12 @@ class ApiTests(TestCase):
         self.assertEqual(
             sorted(names), sorted(f"{value.__module__}.{value.__name__}" for value in values)
         )
+
+    def test_core(self) -> None:
+        """Each name that :mod:`thing.core` keeps, for those who bring their own I/O."""
+        values = [getattr(thing.core, name) for name in thing.core.__all__]
+        where = {f"{value.__module__}.{value.__name__}" for value in values}
+        self.assertLessEqual(where, set(self.listed))
 
     def test_rooms(self) -> None:
         """Each package."""

@@ -13,6 +13,7 @@ from zope.interface import implementer
 
 from tests.pairs import CallbackBug, Pair, PairCase, Recorder, firings, freshClient, freshServer
 from thing.core.client import ClientConnection
+from thing.core.connection import WRITE_BATCH
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import FRAGMENT_LIMIT, MessageType
 from thing.core.states import State
@@ -22,7 +23,6 @@ from thing.events import Cause
 from thing.session.driver import LINGER
 from thing.session.producers import QUEUE_HIGH
 from thing.session.protocol import linkOf
-from thing.session.sinks import WRITE_BATCH
 
 SHORT = TtlPolicy(default=3.0, minimum=0.5)
 """A TTL of three seconds: a beat every second."""

@@ -24,6 +24,7 @@ from tests.pairs import (
 )
 from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
+from thing.core.connection import WRITE_BATCH
 from thing.core.groups import GroupName
 from thing.core.heartbeat import TtlPolicy
 from thing.core.layout import Message
@@ -52,7 +53,6 @@ from thing.events import Cause, PeerProved
 from thing.session.driver import LINGER
 from thing.session.factory import ThingFactory
 from thing.session.protocol import linkOf
-from thing.session.sinks import WRITE_BATCH
 from thing.testing.transports import MemoryTransport
 from thing.trust.authorized import Anyone
 

@@ -107,7 +107,7 @@ class KnownServersMixin(DirectoryMixin):
         logged: list[str] = []
 
         def observe(event: Any) -> None:
-            if event["log_namespace"].startswith("thing.trust.knownhosts"):
+            if event["log_namespace"].startswith("thing.trust.known"):
                 logged.append(formatEvent(event))
 
         globalLogPublisher.addObserver(observe)
@@ -529,8 +529,8 @@ class FirstUseTests(KnownServersMixin, TestCase):
             "from twisted.internet.task import react\n"
             "from thing.core.credentials import CredentialKind, Identity\n"
             "from thing.errors import NotAuthorized\n"
-            "from thing.trust import KnownServers, files\n"
-            "files.LOCK_TRIES = 3000\n"
+            "from thing.trust import KnownServers, unlocking\n"
+            "unlocking.LOCK_TRIES = 3000\n"
             "peer = Identity(CredentialKind.ED25519, bytes([int(sys.argv[2])]) * 32)\n"
             "async def meet(reactor):\n"
             "    for host in ['shared', *(f'{sys.argv[2]}-{n}.org' for n in range(5))]:\n"

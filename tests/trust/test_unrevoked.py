@@ -14,7 +14,7 @@ from tests.trust.test_sshcertificates import AuthorityMixin
 from thing.errors import NotAuthorized
 from thing.identity import CredentialKind, Identity
 from thing.trust import CertifiedThings, IAuthorizer, IdentityKey, IKeyContinuity, RevokedKeys
-from thing.trust.servers import KnownServers
+from thing.trust.known import KnownServers
 from thing.trust.unrevoked import Unrevoked
 
 

@@ -50,6 +50,9 @@ _FAREWELLS = frozenset({MessageType.CGB, MessageType.SGB})
 _LAST = frozenset({MessageType.CST, MessageType.SST}) | _FAREWELLS
 _OVERHEAD = HEADER_LENGTH + TAG_LENGTH
 
+WRITE_BATCH = 65536
+"""About how many octets are sealed at a time: what is sealed a heartbeat cannot overtake."""
+
 
 class Connection:
     """
@@ -146,7 +149,9 @@ class Connection:
         """Whether data of some stream would be among it, not only what the protocol says."""
         return bool(self._outbox.turns)
 
-    def dataToSend(self, now: float, limit: int, longest: int = FRAGMENT_LIMIT) -> bytes:
+    def dataToSend(
+        self, now: float, limit: int = WRITE_BATCH, longest: int = FRAGMENT_LIMIT
+    ) -> bytes:
         """
         Seal and take records, the urgent ones first.
 

@@ -33,7 +33,8 @@ from thing.trust.invitations import MAX_LIFE
 from thing.trust.joiners import InvitingServer
 from thing.trust.jointoken import JoinToken
 from thing.trust.keys import IdentityKey
-from thing.trust.servers import KnownServers, PinnedServers
+from thing.trust.known import KnownServers
+from thing.trust.servers import PinnedServers
 
 PATIENCE = 60.0
 """For how long it is tried again if nothing is said, seconds."""

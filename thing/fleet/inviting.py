@@ -37,7 +37,7 @@ from thing.session.joinmessages import JoinReply, JoinRequest, Refusal, encodeRe
 from thing.session.review import LEAVE_GRACE
 from thing.trust.authorized import NotListed
 from thing.trust.authorizing import KeyTaken, authorizeThing, checkFree
-from thing.trust.files import StrPath, onceUnlocked
+from thing.trust.files import StrPath
 from thing.trust.invitations import (
     LIFE,
     Invitation,
@@ -48,6 +48,7 @@ from thing.trust.invitations import (
     UnknownInvitation,
 )
 from thing.trust.jointoken import JoinToken, invitationOf
+from thing.trust.unlocking import onceUnlocked
 
 LOOK_INTERVAL = 1.0
 """How often a joiner's invitation is looked at, seconds: another process may have changed it."""

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime, ITransport
 from twisted.python.failure import Failure
 
 from thing.core.client import ClientConnection
+from thing.core.connection import WRITE_BATCH
 from thing.core.server import ServerConnection
 from thing.core.states import State
 from thing.errors import ErrorCode, NotAuthorized
@@ -32,7 +33,7 @@ from thing.session.clock import callOff
 from thing.session.deadline import DeadlineTimer
 from thing.session.failures import Failures
 from thing.session.producers import PacedProducer
-from thing.session.sinks import WRITE_BATCH, Sink, openSink
+from thing.session.sinks import Sink, openSink
 from thing.session.transports import (
     FULL_READ,
     NOT_SENT_LIMIT,

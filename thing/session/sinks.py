@@ -15,12 +15,10 @@ from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
 from thing.core.capacity import DATA_OVERHEAD
+from thing.core.connection import WRITE_BATCH
 from thing.core.messages import FRAGMENT_LIMIT
 from thing.core.records import RECORD_LIMIT
 from thing.session.transports import canSendDirectly, limitUnsent, sendMore
-
-WRITE_BATCH = 65536
-"""About how many octets of records go to the transport at once."""
 
 FIRST_BATCH = FRAGMENT_LIMIT
 """The same at first, when nobody knows how quick the path is."""

@@ -23,8 +23,8 @@ from thing.trust.bykind import ByKind
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS, expectedServer
 from thing.trust.invitations import Invitations
 from thing.trust.keywords import Server, checkDecided, readKeywords
+from thing.trust.known import KnownServers
 from thing.trust.parts import Ask, Made, Parts
-from thing.trust.servers import KnownServers
 from thing.trust.tickets import DEFAULT_LIFETIME, TicketKeys
 
 if TYPE_CHECKING:  # It takes long to import.

@@ -15,13 +15,9 @@ import fcntl
 import os
 import secrets
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from typing import BinaryIO, TypeVar
-
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater
+from typing import BinaryIO
 
 from thing.errors import CredentialError
 
@@ -41,7 +37,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 """What some editors begin a file of UTF-8 with; it is no part of the first line."""
 
 LOCK_TRIES = 100
-"""How often a lock is tried before giving up."""
+"""How often whoever needs a lock tries to get it before giving up."""
 
 LOCK_INTERVAL = 0.01
 """How long after one try the next one comes, seconds."""
@@ -51,8 +47,6 @@ TEMPORARY = "new"
 
 _IRREPLACEABLE = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS, errno.EXDEV)
 """What the system says where a file cannot be replaced, but perhaps written."""
-
-T = TypeVar("T")
 
 
 class FileLocked(CredentialError):
@@ -293,36 +287,6 @@ def _isLocked(descriptor: int, name: str, directory: int) -> bool:
     except FileNotFoundError:
         return False
     return os.path.samestat(os.fstat(descriptor), now)
-
-
-def onceUnlocked(action: Callable[[], T], clock: IReactorTime | None) -> T | Deferred[T]:
-    """
-    Do something that locks a file; while another process has the lock, again and again.
-
-    It is tried :data:`LOCK_TRIES` times, which takes a second, and blocks nobody meanwhile.
-
-    :param action: what to do; it has done nothing yet when it raises :exc:`FileLocked`.
-    :param clock: measures the time between the tries; None for the reactor.
-    :return: what it returns; a Deferred of that if the first try was in vain, which fails as
-        the action does, with :exc:`FileLocked` after the last try.
-    """
-    try:
-        return action()
-    except FileLocked:
-        return Deferred.fromCoroutine(_tryAgain(action, clock))
-
-
-async def _tryAgain(action: Callable[[], T], clock: IReactorTime | None) -> T:
-    if clock is None:
-        from twisted.internet import reactor
-
-        clock = IReactorTime(reactor)
-    for _ in range(LOCK_TRIES - 2):
-        await deferLater(clock, LOCK_INTERVAL)
-        with suppress(FileLocked):
-            return action()
-    await deferLater(clock, LOCK_INTERVAL)
-    return action()
 
 
 @contextmanager

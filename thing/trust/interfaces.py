@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from typing import TYPE_CHECKING
+
 from zope.interface import Interface
 
 from thing.identity import Identity
+
+if TYPE_CHECKING:  # Programs without Twisted have authorizers, too.
+    from twisted.internet.defer import Deferred
 
 
 class IAuthorizer(Interface):

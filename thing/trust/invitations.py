@@ -28,13 +28,13 @@ from thing.trust.files import (
     Stamp,
     StrPath,
     lockedFile,
-    onceUnlocked,
     readFile,
     stampOf,
     textLines,
 )
 from thing.trust.jointoken import SECRET_SIZE, checkId, newId, newSecret
 from thing.trust.keys import checkName, parseFingerprint
+from thing.trust.unlocking import onceUnlocked
 
 MAX_INVITATIONS = 1000
 """The most invitations that there can be, used ones included until their time is over."""

@@ -11,14 +11,13 @@ import base64
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.serialization import SSHCertificate
 
 from thing.core.credentials import PublicKey
 from thing.errors import CredentialError
-from thing.logger import Logger
 from thing.trust.files import BYTE_ORDER_MARK
 from thing.trust.keys import KEY_TYPE, parsePublicKey
 from thing.trust.permits import matches
@@ -28,7 +27,7 @@ MAX_DAMAGED = 1000
 """With more damaged lines than these it is no file of hosts, and nobody reads it to its end."""
 
 MAX_TOLD = 10
-"""How many damaged lines of a file are logged."""
+"""How many damaged lines of a file are told."""
 
 REVOKED = "@revoked"
 AUTHORITY = "@cert-authority"
@@ -61,7 +60,7 @@ class HostLine:
 
 class HostsFile:
     """
-    Reads a file for one server. What is damaged in it is logged when it is first seen.
+    Reads a file for one server. What is damaged in it is told when it is first seen.
 
     Lines with other markers, and with keys that neither a server nor an authority can have here,
     are ssh's own.
@@ -69,14 +68,14 @@ class HostsFile:
     :ivar path: the file.
     """
 
-    _log = Logger()
-
-    def __init__(self, path: str, names: Iterable[str]) -> None:
+    def __init__(self, path: str, names: Iterable[str], warn: Callable[[str], object]) -> None:
         """
         :param path: the file.
         :param names: what the server is called in it, in lower case.
+        :param warn: is told what is damaged, in one line each, for the log.
         """
         self.path = path
+        self._tell = warn
         self._names = tuple(names)
         self._told: set[str] = set()
 
@@ -156,7 +155,7 @@ class HostsFile:
         self._told.add(text)
         if len(self._told) > MAX_TOLD:
             text = f"{self.path}: more lines are damaged"
-        self._log.warn("{text}", text=text)
+        self._tell(text)
 
 
 def _texts(content: bytes) -> Iterator[tuple[int, str]]:

@@ -16,10 +16,11 @@ from thing.core.messages import Role
 from thing.errors import CredentialError
 from thing.trust.authorized import Anyone, AuthorizedThings
 from thing.trust.keys import IdentityKey
+from thing.trust.known import KnownServers
 from thing.trust.parts import Parts
 from thing.trust.preshared import PresharedKey, PresharedKeys, PresharedServer, PresharedThings
 from thing.trust.revocation import RevokedKeys
-from thing.trust.servers import KnownServers, PinnedServers
+from thing.trust.servers import PinnedServers
 from thing.trust.sshcertificates import CertifiedKey, CertifiedServers, CertifiedThings
 from thing.trust.unrevoked import Unrevoked
 

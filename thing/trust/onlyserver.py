@@ -19,7 +19,7 @@ def onlyServer(path: StrPath) -> list[tuple[str, int]]:
     Names of one server, which share a key, are its addresses. Hashed names, patterns, and lines of
     other types or with a marker name no server to connect to.
 
-    :param path: a file of known servers, as :class:`~thing.trust.servers.KnownServers` reads it.
+    :param path: a file of known servers, as :class:`~thing.trust.known.KnownServers` reads it.
     :return: the hosts and the ports of its addresses, in their order.
     :raises CredentialError: if it cannot be read, or has no server or several.
     """

@@ -23,8 +23,8 @@ from thing.trust.invitations import Invitations
 from thing.trust.joiners import Joiners, JoinKeys
 from thing.trust.keys import readPassphrase
 from thing.trust.keywords import Keyword
+from thing.trust.known import KnownServers
 from thing.trust.nodes import NodesFirst
-from thing.trust.servers import KnownServers
 from thing.trust.unrevoked import Unrevoked
 
 if TYPE_CHECKING:  # It takes long to import.

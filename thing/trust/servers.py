@@ -5,12 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IReactorTime
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
@@ -20,10 +16,9 @@ from thing.trust.files import (
     FileLocked,
     StrPath,
     lockedFile,
-    onceUnlocked,
     readFile,
 )
-from thing.trust.interfaces import IAuthorizer, IKeyContinuity, IRevocations
+from thing.trust.interfaces import IAuthorizer, IRevocations
 from thing.trust.keys import KEY_TYPE, formatPublicKey, parseFingerprint
 from thing.trust.knownhosts import AUTHORITY, REVOKED, HostLine, HostsFile, nameOfServer
 from thing.trust.sshkeys import keysOf
@@ -37,12 +32,6 @@ def _requireKey(identity: Identity) -> None:
     """Refuse a server that proved anything but a raw key."""
     if identity.kind is not CredentialKind.ED25519:
         raise NotAuthorized(f"the server proved no raw key, but {identity.kind.name}")
-
-
-def _refuse(failure: Failure) -> Identity:
-    """Refuse a server because of this side's file, which time can mend."""
-    failure.trap(CredentialError)  # type: ignore[no-untyped-call]
-    raise NotAuthorized(str(failure.value), ErrorCode.UNDECIDED) from failure.value
 
 
 @implementer(IAuthorizer)
@@ -87,10 +76,13 @@ class _Line:
     """By whose word the key is believed; nobody's if it was written here or came first."""
 
 
-@implementer(IAuthorizer, IKeyContinuity, IRevocations)
-class KnownServers:
+@implementer(IRevocations)
+class ServersFile:
     """
-    Believes the keys that a file has for one host and port.
+    Which keys of a server a file of the known_hosts kind has, for one host and port.
+
+    An authorizer asks it, and waits where another process has locked the file: on the reactor
+    that is :class:`~thing.trust.known.KnownServers`.
 
     The file is of ssh's known_hosts format, and may be shared with ssh: a
     server is written ``[host]:port``, whatever its port. Lists, patterns,
@@ -108,8 +100,7 @@ class KnownServers:
     :param firstUse: whether to believe and store the key of a server that the
         file does not know; the file itself may then be missing.
     :param onFirstUse: called with the identity after it was stored so.
-    :param clock: measures how long to wait for another process that has locked the
-        file; by default the reactor.
+    :param warn: is told what is damaged, in one line each, for the log.
     :raises CredentialError: if the host or the port cannot be one, or if the
         file cannot be read or understood.
     :ivar server: the server, as the file names it.
@@ -122,14 +113,13 @@ class KnownServers:
         port: int,
         firstUse: bool = False,
         onFirstUse: Callable[[Identity], object] | None = None,
-        clock: IReactorTime | None = None,
+        warn: Callable[[str], object] = lambda text: None,
     ) -> None:
         self.path = os.fspath(path)
         self.server = nameOfServer(host, port)
         self.firstUse = firstUse
         self.onFirstUse = onFirstUse
-        self._clock = clock
-        self._hosts = HostsFile(self.path, [self.server])
+        self._hosts = HostsFile(self.path, [self.server], warn)
         self._linesIn(self._read())
 
     def fingerprints(self) -> list[str]:
@@ -141,30 +131,20 @@ class KnownServers:
         """
         return [fingerprint(line.key) for line in self._believed(self._linesIn(self._read()))]
 
-    def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:
+    def admit(self, identity: Identity) -> Identity:
         """
-        Admit the server if the file has its key, or on first use.
+        Admit the server if the file has its key now, or on first use.
 
         A key that differs from those that the file has is never admitted, on
         first use neither.
 
         :param identity: what the server has proved.
-        :return: the identity, named ``[host]:port``; a Deferred of that if it is to be
-            stored and another process has locked the file.
-        :raises NotAuthorized: if the server is not known, has another key or a
-            revoked one; ``UNDECIDED`` if the file cannot be read or written.
+        :return: the identity, named ``[host]:port``.
+        :raises NotAuthorized: if the server is not known, has another key or a revoked one.
+        :raises FileLocked: if it is to be stored and another process has locked the file.
+        :raises CredentialError: if the file cannot be read or understood.
         """
         _requireKey(identity)
-        try:
-            admitted = onceUnlocked(partial(self._admit, identity), self._clock)
-        except CredentialError as error:
-            raise NotAuthorized(str(error), ErrorCode.UNDECIDED) from error
-        if isinstance(admitted, Deferred):
-            admitted.addErrback(_refuse)
-        return admitted
-
-    def _admit(self, identity: Identity) -> Identity:
-        """Decide by what the file has now."""
         named = replace(identity, name=self.server)
         known = self._known(self._linesIn(self._read()), identity.publicKey)
         if known:
@@ -184,7 +164,7 @@ class KnownServers:
             code,
         )
 
-    def keysAnnounced(self, current: Identity, following: Identity | None) -> Deferred[None] | None:
+    def update(self, current: Identity, following: Identity | None) -> None:
         """
         Add the server's next key to the file, and drop the keys that it replaces.
 
@@ -196,9 +176,9 @@ class KnownServers:
 
         :param current: the server as this session's handshake proved it.
         :param following: the server by the other key that holds; None for no other.
-        :return: fires when that is done, if another process has locked the file.
         :raises NotAuthorized: if the current key is not known, or if one of
             the two is revoked.
+        :raises FileLocked: if something is to be written and another process has locked the file.
         :raises CredentialError: if the file cannot be read or written, or if
             the next key cannot be added.
         """
@@ -206,11 +186,7 @@ class KnownServers:
             _requireKey(following)
         content = self._read()
         if self._updated(content, current, following) == content:
-            return None
-        return onceUnlocked(partial(self._update, current, following), self._clock)
-
-    def _update(self, current: Identity, following: Identity | None) -> None:
-        """Bring the file up to date, whatever it has now."""
+            return
         with lockedFile(self.path) as file:
             content = file.read(MAX_FILE)
             updated = self._updated(content, current, following)

@@ -31,6 +31,7 @@ from thing.core.credentials import (
 from thing.core.messages import HANDSHAKE_LIMIT
 from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
+from thing.logger import Logger
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
 from thing.trust.interfaces import IAuthorizer, IRevocations
 from thing.trust.keys import KEY_TYPE, MAX_KEY_FILE, MAX_NAME, IdentityKey, checkName
@@ -331,6 +332,7 @@ class CertifiedServers(_Certified):
         read or understood, or if it has no authority for the host.
     """
 
+    _log = Logger()
     _type = SSHCertificateType.HOST
 
     def __init__(
@@ -345,8 +347,11 @@ class CertifiedServers(_Certified):
             raise CredentialError(f"not a host: {host!r}")
         self.host = host.lower()
         names = [self.host] if port is None else [self.host, f"[{self.host}]:{port}"]
-        self._hosts = HostsFile(os.fspath(authorities), names)
+        self._hosts = HostsFile(os.fspath(authorities), names, self._warn)
         super().__init__(authorities, revoked, wallClock)
+
+    def _warn(self, text: str) -> None:
+        self._log.warn("{text}", text=text)
 
     def whyRevoked(self, identity: Identity) -> str | None:
         """

@@ -1,0 +1,31 @@
+"""
+Names that a package has from its modules, each imported when it is first used (PEP 562).
+
+A package says them twice: in a table, by which they are imported, and below ``TYPE_CHECKING``, by
+which type checkers, editors and Sphinx see each of them. A test holds the two to each other.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
+
+
+def importer(package: str, homes: Mapping[str, Iterable[str]]) -> Callable[[str], object]:
+    """
+    Make a package's ``__getattr__``.
+
+    :param package: its name.
+    :param homes: the modules that names come from, with the names.
+    :return: imports a name from its home, and keeps it in the package.
+    """
+    homeOf = {name: home for home, names in homes.items() for name in names}
+
+    def imported(name: str) -> object:
+        home = homeOf.get(name)
+        if home is None:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value: object = getattr(import_module(home), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return imported
