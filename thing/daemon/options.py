@@ -142,6 +142,13 @@ _FLEET = (
     ),
     Keyword("status", "PORT", "HTTP to ask: number or endpoint", str),
     Keyword("statusToken", "FILE", "holds the token that HTTP needs then", str, needs=("status",)),
+    Keyword(
+        "statusViewToken",
+        "FILE",
+        "holds one with which one may only look",
+        str,
+        needs=("statusToken",),
+    ),
 )
 _DRAIN_TIMEOUT = Keyword(
     "drainTimeout", "SECONDS", "for clients to leave at SIGTERM", seconds, default=DRAIN_TIMEOUT

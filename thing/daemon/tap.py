@@ -128,7 +128,7 @@ def _makeWatchers(
 
 def _companionsFiles(options: Options) -> list[str]:
     """What is read again while the server runs, beside the files of trust."""
-    files = [options["status-token"]]
+    files = [options["status-token"], options["status-view-token"]]
     if options["presence"] != IN_MEMORY:
         from thing.fleet.redis.address import parseAddress  # It needs packages of its own.
 
@@ -296,7 +296,12 @@ def _makeStatus(reactor: Any, presence: IPresence, options: Options, **others: A
     from thing.fleet.http import makeStatusService
 
     return makeStatusService(
-        reactor, presence, options["status"], options["status-token"], **others
+        reactor,
+        presence,
+        options["status"],
+        options["status-token"],
+        options["status-view-token"],
+        **others,
     )
 
 

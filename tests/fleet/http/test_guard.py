@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from typing import Any
 from unittest import mock
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
@@ -12,13 +13,14 @@ from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fleet.http.web import Response, WebCase, pathOf
+from tests.fleet.http.web import Response, WebCase, pathOf, request
 from tests.trust.test_keys import DirectoryMixin, write
-from thing import CredentialError
+from thing import CredentialError, ThingError
 from thing.fleet.http import StatusError, makeStatusService
 from thing.fleet.http.guard import MAX_TOKEN, MIN_TOKEN, FileToken, isLoopback
 from thing.fleet.http.service import isLocal, urlOf
 
+VIEW_TOKEN = "only-for-the-screen-on-the-wall"
 TOKEN = "correct-horse-battery-staple"
 
 LINK = {"Sec_Fetch_Mode": "navigate", "Sec_Fetch_Dest": "document"}
@@ -278,6 +280,85 @@ class LocalTests(WebCase):
             {"Sec_Fetch_Site": "none"},
         ):
             self.assertEqual(self.status("DELETE", **headers), 404, headers)
+
+
+class RoleTests(WebCase):
+    """A server with a second token, with which one may only look."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = [write(self.mktemp(), text.encode()) for text in (TOKEN, VIEW_TOKEN)]
+        self.serve(FileToken(self.files[0]), viewToken=FileToken(self.files[1]))
+
+    def bearing(self, token: str, path: str, method: str = "GET", **more: Any) -> Response:
+        """A request with a token."""
+        return self.ask(path, method, headers={"Authorization": f"Bearer {token}"}, **more)
+
+    def test_viewer(self) -> None:
+        """All that is told is told to a viewer but invitations; whatever changes is refused."""
+        self.connect(self.home, "lamp")
+        looked = 0
+        for path, route in self.site.api.routes.known.items():
+            where = path.replace("{id}", "0" * 16)
+            where += {"/thing": "?id=lamp"}.get(path, "")
+            for method in (each.decode() for each in route.methods):
+                if route.public or path == "/events":
+                    continue
+                found = self.bearing(VIEW_TOKEN, where, method, body=b"{}")
+                mayLook = method == "GET" and "invitations" not in path
+                if mayLook:
+                    looked += 1
+                    self.assertIn(found.status, (200, 404), (method, path))
+                else:
+                    self.assertEqual(found.title, "With this token one may only look.", path)
+                    self.assertEqual(found.status, 403)
+                self.assertEqual(found.headers["thing-role"], "viewer")
+        self.assertGreater(looked, 5)
+        self.assertEqual(len(self.home.local), 1)
+
+    def test_admin(self) -> None:
+        """With the first token everything may be done, and is said to be."""
+        self.connect(self.home, "lamp")
+        found = self.bearing(TOKEN, "/thing?id=lamp", "DELETE")
+        self.assertEqual((found.status, found.headers["thing-role"]), (202, "admin"))
+        self.assertEqual(self.bearing(TOKEN, "/invitations").status, 404)
+
+    def test_public(self) -> None:
+        """What needs no token says nothing of what one may do, and nor does a refusal."""
+        for path in ("/", "/healthz", "/things"):
+            self.assertNotIn("thing-role", self.ask(path).headers)
+
+    def test_same(self) -> None:
+        """If both come to be the same, nobody may do more than look."""
+        write(self.files[0], VIEW_TOKEN.encode())
+        self.assertEqual(self.bearing(VIEW_TOKEN, "/thing?id=lamp", "DELETE").status, 403)
+        self.assertEqual(self.bearing(TOKEN, "/nodes").status, 401)
+
+    def test_events(self) -> None:
+        """A viewer follows the events until the token is another one."""
+        headers = {"Authorization": f"Bearer {VIEW_TOKEN}"}
+        reader = self.open(request("GET", "/events", headers))
+        self.assertIn(b"Thing-Role: viewer", reader.read())
+        self.advance(1)
+        reader.read()
+        self.assertIsNone(reader.closed)
+        write(self.files[1], b"yet-another-token-of-some-length")
+        self.advance(1)
+        reader.read()
+        self.assertIsNotNone(reader.closed)
+
+    def test_files(self) -> None:
+        """A second token needs a first one that is another; its file may be read by its owner."""
+        for first, second, why in (
+            (None, self.files[1], "needs a --status-token"),
+            (self.files[0], write(self.mktemp(), TOKEN.encode()), "is another one"),
+            (self.files[0], write(self.mktemp(), b"short"), "not a token"),
+        ):
+            with self.assertRaisesRegex(ThingError, why):
+                makeStatusService(Clock(), self.home, "8080", first, second)
+        os.chmod(self.files[1], 0o644)
+        with self.assertRaisesRegex(ThingError, "too open"):
+            makeStatusService(Clock(), self.home, "8080", *self.files)
 
 
 class WhereTests(WebCase):

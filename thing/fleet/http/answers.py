@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.errors import ThingError
-from thing.fleet.http.channel import COMMON_HEADERS, StatusRequest
+from thing.fleet.http.channel import COMMON_HEADERS, ROLE, StatusRequest
 
 STATUSES = (200, 201, 202, 400, 401, 403, 404, 405, 409, 413, 421, 500, 502, 503, 504)
 """The statuses of all answers."""
@@ -139,6 +139,7 @@ def writeHead(request: StatusRequest, answer: Answer) -> None:
     headers = {
         "Date": request.date,
         **COMMON_HEADERS,
+        **({ROLE: request.role} if request.role else {}),
         **answer.headers,
     }
     for name, value in headers.items():

@@ -31,6 +31,7 @@ from thing.fleet.http.answers import (
     textAnswer,
 )
 from thing.fleet.http.description import DESCRIPTION, LISTED, LONGEST_WAIT, MOST_LISTED, WAIT
+from thing.fleet.http.guard import SAFE_METHODS, Guard, Role
 from thing.fleet.http.queries import pathOf
 from thing.fleet.http.reaches import ReachApi
 from thing.fleet.http.routes import Call, Route, Routes
@@ -42,7 +43,6 @@ from thing.session.failures import Failures
 
 if TYPE_CHECKING:
     from thing.fleet.http.channel import StatusRequest
-    from thing.fleet.http.guard import Guard
     from thing.fleet.interfaces import IPresence
 
 
@@ -131,12 +131,17 @@ class FleetApi:
     async def _route(self, request: StatusRequest) -> Answer | None:
         route, id = self.routes.find(pathOf(request.path))
         public = route is not None and route.public
-        self._guard.check(request.method, request.requestHeaders, public)
+        role = self._guard.check(request.method, request.requestHeaders, public)
         if not public and not request.admit():
             raise Problem(503, "There are too many connections.", {"Retry-After": "1"})
+        if role is not None:
+            request.role = role.value
         if route is None:
             raise Problem(404, "There is no such path.")
-        return await route.handler(request.method)(Call(request, id))
+        answering = route.handler(request.method)
+        if role is Role.VIEWER and not (route.viewed and request.method in SAFE_METHODS):
+            raise Problem(403, "With this token one may only look.")
+        return await answering(Call(request, id))
 
     # What is known.
 

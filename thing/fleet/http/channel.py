@@ -57,6 +57,9 @@ The header that every answer of this server has: an error without it is a proxy'
 nothing of the token, of things, or of this server but that it was not reached.
 """
 
+ROLE = "Thing-Role"
+"""The header that says what the client may do: ``viewer``, or ``admin`` for everything."""
+
 API_VERSION = "1"
 """What it says."""
 
@@ -81,6 +84,7 @@ class StatusRequest(Request):
     :ivar body: what it holds, once it is whole.
     :ivar tooLong: whether the body had more than the limit.
     :ivar admitted: whether it is answered what not everybody is.
+    :ivar role: what its client may do, as the answer says; empty if that is not asked.
     """
 
     channel: StatusChannel
@@ -89,6 +93,7 @@ class StatusRequest(Request):
     body = b""
     tooLong = False
     admitted = False
+    role = ""
     _length = 0
 
     @property

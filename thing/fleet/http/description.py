@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from thing.core.messages import REQUEST_LIMIT
 from thing.fleet.history import SPANS
-from thing.fleet.http.channel import API_VERSION, MARK
+from thing.fleet.http.channel import API_VERSION, MARK, ROLE
 from thing.fleet.http.guard import MIN_TOKEN
 from thing.fleet.http.history import LATEST
 from thing.fleet.http.operations import good, jsonBody, operation, problem, query
@@ -314,7 +314,8 @@ DESCRIPTION: Json = {
             "Who is here, what happens, and a word to a thing, wherever it is connected. Times "
             "of day are seconds since 1970, durations are in seconds. Every path answers HEAD "
             "where it answers GET, and 405 to what is not listed here. Every answer has the "
-            f"header {MARK}: an error without it is a proxy's."
+            f"header {MARK}: an error without it is a proxy's. Where not everybody is answered, "
+            f"{ROLE} tells what one may do: a viewer changes nothing, and is told of no invitation."
         ),
     },
     "security": [{"token": []}],

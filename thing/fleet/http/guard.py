@@ -1,5 +1,6 @@
 """
-Who may ask: whoever has the token; without one, programs and pages of this machine.
+Who may ask: whoever has the token; without one, programs and pages of this machine. With another
+token one may only look.
 
 Only heads of requests are looked at, and nothing is answered here.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import re
+from enum import Enum
 from ipaddress import ip_address
 from typing import Protocol
 
@@ -31,8 +33,18 @@ _EARLY = (b"Sec-Purpose", b"Purpose", b"X-Moz")
 """With these a browser says that it fetches in advance."""
 
 
+class Role(Enum):
+    """What one may do."""
+
+    VIEWER = "viewer"
+    """Look, and change nothing."""
+
+    ADMIN = "admin"
+    """All that there is."""
+
+
 class Token(Protocol):
-    """Knows the token."""
+    """Knows a token."""
 
     def admits(self, given: bytes) -> bool:
         """
@@ -60,6 +72,16 @@ class FileToken:
         self._path = path
         self._seen = stampOf(path)
         self._token = _readToken(path)
+
+    def isSameAs(self, other: Token) -> bool:
+        """
+        Tell whether two tokens are one.
+
+        :param other: the other.
+        :return: whether they are now.
+        """
+        self._readAgain()
+        return other.admits(self._token)
 
     def admits(self, given: bytes) -> bool:
         """
@@ -95,19 +117,24 @@ def _readToken(path: str) -> bytes:
 
 
 class Guard:
-    """Decides whether a request may be answered."""
+    """Decides whether a request may be answered, and who asks."""
 
-    def __init__(self, token: Token | None) -> None:
-        """:param token: what clients must know; None if only this machine can connect."""
+    def __init__(self, token: Token | None, viewToken: Token | None = None) -> None:
+        """
+        :param token: what clients must know; None if only this machine can connect.
+        :param viewToken: what they may know instead to look, and no more; None for nothing.
+        """
         self._token = token
+        self._viewToken = viewToken
 
-    def check(self, method: bytes, headers: Headers, public: bool) -> None:
+    def check(self, method: bytes, headers: Headers, public: bool) -> Role | None:
         """
         Let a request pass, or not.
 
         :param method: its method.
         :param headers: its headers.
         :param public: whether it needs no token.
+        :return: what it may do; None if that was not asked, as all are answered the same.
         :raises Problem: 400, 401, 403 or 421.
         """
         hosts = headers.getRawHeaders(b"Host") or []
@@ -118,8 +145,8 @@ class Guard:
             self._checkHost(hosts[0])
             if method not in SAFE_METHODS or not _isFollowedLink(headers):
                 self._checkOrigin(headers, hosts[0])
-        elif not public:
-            self._checkToken(headers, self._token)
+            return Role.ADMIN
+        return None if public else self._roleOf(headers, self._token)
 
     def _checkHost(self, host: bytes) -> None:
         if not isLoopback(_withoutPort(host.decode("latin-1"))):
@@ -133,11 +160,17 @@ class Guard:
             if site not in (b"same-origin", b"none"):
                 raise Problem(403, "A page of another site may ask nothing.")
 
-    def _checkToken(self, headers: Headers, token: Token) -> None:
+    def _roleOf(self, headers: Headers, token: Token) -> Role:
         given = headers.getRawHeaders(b"Authorization") or []
         scheme, _, value = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
-        if scheme.lower() != b"bearer" or not token.admits(value.strip(b" ")):
-            raise Problem(401, "A token is needed.", {"WWW-Authenticate": "Bearer"})
+        if scheme.lower() == b"bearer":
+            value = value.strip(b" ")
+            # First what may less: if both files hold the same, nobody may more than was meant.
+            if self._viewToken is not None and self._viewToken.admits(value):
+                return Role.VIEWER
+            if token.admits(value):
+                return Role.ADMIN
+        raise Problem(401, "A token is needed.", {"WWW-Authenticate": "Bearer"})
 
 
 def isLoopback(host: str) -> bool:

@@ -43,7 +43,8 @@ class InvitationApi:
         """:param inviter: makes them; None on a server that has nowhere to write who joined."""
         self._inviterOrNone = inviter
         self.routes = {
-            "/invitations": Route({b"GET": self._getAll, b"POST": self._post}),
+            # Who may come soon is no business of those who look who is here.
+            "/invitations": Route({b"GET": self._getAll, b"POST": self._post}, viewed=False),
             "/invitations/{id}": Route({b"DELETE": self._delete}),
             "/invitations/{id}/confirmation": Route({b"POST": self._confirm}),
         }

@@ -10,7 +10,7 @@ from thing.fleet.http.schemas import Json, reference
 _PROBLEMS = {
     400: "Something in the request cannot be understood.",
     401: "The token is missing, or another one.",
-    403: "A page of another site may ask nothing.",
+    403: "A page of another site may ask nothing, nor who may only look for this.",
     404: "There is no such thing.",
     405: "The method is not for this path.",
     409: "The thing's program takes no requests.",

@@ -78,6 +78,8 @@ class Route:
     methods: Mapping[bytes, Handler]
     public: bool = False
     """Whether it is answered without a token."""
+    viewed: bool = True
+    """Whether who may only look may see it."""
 
     def handler(self, method: bytes) -> Handler:
         """

@@ -70,6 +70,7 @@ class StatusSite(HttpFactory):
         token: Token | None = None,
         *,
         reactor: Any,
+        viewToken: Token | None = None,
         ready: Callable[[], bool] = lambda: True,
         inviter: Inviter | None = None,
         reaches: IReaches | None = None,
@@ -80,6 +81,7 @@ class StatusSite(HttpFactory):
         :param presence: knows the fleet.
         :param token: what clients must know; None if only this machine can connect.
         :param reactor: measures time.
+        :param viewToken: what they may know instead to look, and no more; None for nothing.
         :param ready: tells whether the node takes things.
         :param inviter: makes invitations; None for none.
         :param reaches: knows the reaches; None for none.
@@ -89,7 +91,13 @@ class StatusSite(HttpFactory):
         failures = Failures(Logger(), reactor.seconds)
         others = [InvitationApi(inviter).routes, HistoryApi(history, presence.node).routes]
         self.api = FleetApi(
-            presence, Guard(token), document(), ready, failures, ReachApi(reaches), others
+            presence,
+            Guard(token, viewToken),
+            document(),
+            ready,
+            failures,
+            ReachApi(reaches),
+            others,
         )
         super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
 
@@ -195,6 +203,7 @@ def makeStatusService(
     presence: IPresence,
     description: str,
     tokenFile: str | None = None,
+    viewTokenFile: str | None = None,
     inviter: Inviter | None = None,
     reaches: IReaches | None = None,
 ) -> IService:
@@ -205,6 +214,7 @@ def makeStatusService(
     :param presence: knows the fleet.
     :param description: a port's number, on this machine only; or a server endpoint.
     :param tokenFile: holds the token that clients must know; None for none.
+    :param viewTokenFile: holds another, with which they may only look; None for none.
     :param inviter: makes invitations; None for none.
     :param reaches: knows the reaches; None for none.
     :return: the service; nothing listens yet.
@@ -213,7 +223,9 @@ def makeStatusService(
     """
     if description.isdecimal():
         description = f"tcp:{int(description)}:interface=127.0.0.1"
-    token = None if tokenFile is None else FileToken(os.path.abspath(tokenFile))
+    token, viewToken = _tokenOf(tokenFile), _tokenOf(viewTokenFile)
+    if viewToken is not None and (token is None or viewToken.isSameAs(token)):
+        raise StatusError("--status-view-token needs a --status-token that is another one")
     if token is None:
         if not isLocal(description):
             raise StatusError(
@@ -233,6 +245,7 @@ def makeStatusService(
         presence,
         token,
         reactor=reactor,
+        viewToken=viewToken,
         ready=lambda: not factory.draining,
         inviter=inviter,
         reaches=reaches,
@@ -241,6 +254,10 @@ def makeStatusService(
     site.api.figures = Exporter(meter, presence, site.api, site, reaches).answer
     service: IService = StatusService(site, [meter, history], endpoint, description)
     return service
+
+
+def _tokenOf(path: str | None) -> FileToken | None:
+    return None if path is None else FileToken(os.path.abspath(path))
 
 
 def _reasonOf(failure: Failure) -> str:
