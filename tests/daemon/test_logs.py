@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import importlib
 import io
 import json
 import os
@@ -24,11 +26,15 @@ from twisted.logger import (
     Logger,
     LogLevel,
     LogPublisher,
+    capturedLogs,
     eventAsJSON,
     eventFromJSON,
+    formatEvent,
     formatEventAsClassicLogText,
 )
+from twisted.plugin import getCache
 from twisted.python.failure import Failure
+from twisted.python.filepath import FilePath
 from twisted.python.log import LogPublisher as LegacyLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,6 +48,7 @@ from thing.daemon.logs import (
     formatProblem,
     inJournal,
     makeObserver,
+    withoutNoise,
 )
 
 
@@ -408,6 +415,28 @@ class WhereTests(SynchronousTestCase):
                 for level in LogLevel.iterconstants():
                     logger.emit(level, "one\ntwo\u2028three")
         return path.read_text()
+
+    def test_pluginCache(self) -> None:
+        """That Twisted's list of plugins cannot be written is no news; what else it says is."""
+
+        def refuse(path: object, content: bytes) -> None:
+            raise OSError(errno.EROFS, "Read-only file system")
+
+        self.patch(FilePath, "setContent", refuse)
+        package = self.mktemp()
+        os.mkdir(package)
+        for name in ("__init__.py", "one.py"):
+            Path(package, name).write_text("")
+        self.patch(sys, "path", [os.path.dirname(os.path.abspath(package)), *sys.path])
+        with capturedLogs() as events:
+            getCache(importlib.import_module(os.path.basename(package)))
+        self.addCleanup(sys.modules.pop, os.path.basename(package))
+        (event,) = events
+        self.assertIn("plugin cache", formatEvent(event))
+        for write in (TextLines(), eventAsLine):
+            self.assertIn("plugin cache", write(event) or "")
+            self.assertIsNone(withoutNoise(write)(event))
+            self.assertIsNotNone(withoutNoise(write)({"log_format": "other"}))
 
     def test_journal(self) -> None:
         """Each line that the journal gets says how important it is, whatever the format."""

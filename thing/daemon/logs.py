@@ -61,6 +61,9 @@ JOURNAL = re.compile(r"/run/systemd/journal(\.[^/]+)?/stdout")
 PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """The levels, as syslog and the journal count them."""
 
+NO_PLUGIN_CACHE = "Unable to write to plugin cache"
+"""How Twisted begins to say that it cannot write its list of plugins."""
+
 _NOT_PLAIN = object()
 """In place of a value that is left out."""
 
@@ -235,6 +238,24 @@ def withPriority(write: Callable[[LogEvent], str | None]) -> Callable[[LogEvent]
     return writeForJournal
 
 
+def withoutNoise(write: Callable[[LogEvent], str | None]) -> Callable[[LogEvent], str | None]:
+    """
+    Leave out that Twisted cannot keep its list of plugins, which it says twice at each start.
+
+    On a system that cannot be written, as a container's, that is as it should be: without a list
+    it looks at what there is.
+
+    :param write: writes an event.
+    :return: writes it unless it is that.
+    """
+
+    def writeOthers(event: LogEvent) -> str | None:
+        noise = str(event.get("format", "")).startswith(NO_PLUGIN_CACHE)
+        return None if noise else write(event)
+
+    return writeOthers
+
+
 def makeObserver(
     logFormat: str, twistd: Mapping[str, Any], environ: Mapping[str, str]
 ) -> FileLogObserver | None:
@@ -254,7 +275,7 @@ def makeObserver(
     if logFormat == FORMATS[0] and twistd["logfile"] == "-" and not twistd["nodaemon"]:
         return None  # twistd says what is wrong with that.
     toJournal = _isForeground(twistd) and inJournal(sys.stdout, environ)
-    write = TextLines() if logFormat == FORMATS[0] else eventAsLine
+    write = withoutNoise(TextLines() if logFormat == FORMATS[0] else eventAsLine)
     return FileLogObserver(_openLog(twistd), withPriority(write) if toJournal else write)
 
 
