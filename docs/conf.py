@@ -6,7 +6,8 @@ Graphviz's ``dot`` on the path. Nothing is fetched from the network.
 """
 
 import importlib
-from importlib.metadata import version as distributionVersion
+
+from thing import __version__
 
 
 def publicNames(package: str) -> list[str]:
@@ -24,7 +25,7 @@ def publicNames(package: str) -> list[str]:
 project = "Thing"
 author = "Thing contributors"
 project_copyright = "2026, Thing contributors"
-release = version = distributionVersion("txthing")
+release = version = __version__
 
 extensions = [
     "sphinx.ext.autodoc",

@@ -34,6 +34,7 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
             "thing.lazy",
             "thing.logger",
             "thing.text",
+            "thing.version",
         )
     },
     {"core": ("thing.core",)},

@@ -12,6 +12,8 @@ import tempfile
 import zipfile
 from configparser import RawConfigParser
 from dataclasses import dataclass
+from email import message_from_string
+from email.message import Message
 from functools import cache
 from pathlib import Path
 
@@ -31,6 +33,14 @@ TWISTD = "import sys; from twisted.scripts.twistd import run; sys.argv[0] = 'twi
 PAGE = (
     "import hashlib; from thing.fleet.page import document as made; "
     "print(hashlib.sha256(made()).hexdigest())"
+)
+
+COMMAND = "from thing.cli import main; main()"
+
+GIT = shutil.which("git")
+
+(UNRELEASED,) = re.findall(
+    r'(?m)^fallback_version = "(\d+\.\d+\.\d+\.dev)0"$', (PROJECT / "pyproject.toml").read_text()
 )
 
 PLUGIN_ORIGIN = "import twisted.plugins.thing_service as plugin; print(plugin.__file__)"
@@ -64,6 +74,20 @@ def runPython(*arguments: str, cwd: Path, path: Path | None = None) -> str:
     return done.stdout
 
 
+def git(directory: Path, *arguments: str) -> str:
+    """
+    Run git.
+
+    :param directory: where.
+    :param arguments: its command line.
+    :return: what it wrote to standard output.
+    """
+    who = ("-c", "user.name=tests", "-c", "user.email=tests@localhost")
+    return subprocess.run(
+        ["git", *who, *arguments], cwd=directory, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
 @dataclass(frozen=True)
 class Release:
     """
@@ -74,6 +98,7 @@ class Release:
     :ivar elsewhere: an empty directory.
     :ivar wheel: the names of the wheel's files.
     :ivar sdist: the names of the sdist's files, below its one directory.
+    :ivar metadata: what the wheel says of itself.
     """
 
     source: Path
@@ -81,6 +106,7 @@ class Release:
     elsewhere: Path
     wheel: frozenset[str]
     sdist: frozenset[str]
+    metadata: Message
 
 
 @cache
@@ -93,6 +119,10 @@ def release() -> Release:
     )
     elsewhere.mkdir()
     shutil.copytree(PROJECT, source, ignore=NOT_SOURCE)
+    if GIT is not None:  # A source without one is past a release, too, but which commit it is?
+        git(source, "init", "--quiet")
+        git(source, "add", ".")
+        git(source, "commit", "--quiet", "-m", "Begin")
     # What twistd leaves beside the plugins must not be released.
     cache = source / "twisted" / "plugins" / "dropin.cache"
     cache.write_bytes(b"not to be released")
@@ -105,7 +135,9 @@ def release() -> Release:
         unzipped.extractall(site)
     with tarfile.open(sdist) as untarred:
         sdistNames = frozenset(name.partition("/")[2] for name in untarred.getnames())
-    return Release(source, site, elsewhere, wheelNames, sdistNames)
+    (metadata,) = site.glob("*.dist-info/METADATA")
+    told = message_from_string(metadata.read_text("utf-8"))
+    return Release(source, site, elsewhere, wheelNames, sdistNames, told)
 
 
 class ReleaseFileTests(TestCase):
@@ -196,6 +228,107 @@ class ReleaseFileTests(TestCase):
     def test_twistdFindsTheCheckout(self) -> None:
         """With a checkout on the path, ``twistd`` offers ``thing`` from any directory."""
         self.assertTwistdKnowsThing(self.release.source)
+
+
+class VersionTests(TestCase):
+    """What the version says of a build, wherever it is built."""
+
+    if GIT is None:
+        skip = "git is not installed"
+
+    def setUp(self) -> None:
+        """Have a repository of two commits, with all that tells the version."""
+        self.clone = Path(self.mktemp()).resolve()
+        self.clone.mkdir()
+        for name in ("setup.cfg", "pyproject.toml", ".gitattributes", ".git_archival.txt"):
+            shutil.copy(PROJECT / name, self.clone)
+        git(self.clone, "init", "--quiet")
+        git(self.clone, "add", ".")
+        self.commit()
+        self.commit()
+
+    def commit(self) -> str:
+        """Commit something: the commit."""
+        git(self.clone, "commit", "--quiet", "--allow-empty", "-m", "Go on")
+        return git(self.clone, "rev-parse", "--short=7", "HEAD")
+
+    def version(self, directory: Path | None = None) -> str:
+        """The version of what would be built in a directory, by default in the repository."""
+        where = directory or self.clone
+        return runPython("-W", "ignore", "-m", "setuptools_scm", cwd=where).strip()
+
+    def test_withoutTags(self) -> None:
+        """A clone without tags is past the last release, and tells which commit it is."""
+        commit = self.commit()
+        self.assertRegex(self.version(), rf"^{re.escape(UNRELEASED)}3\+g{commit}\w*$")
+
+    def test_tagged(self) -> None:
+        """A release has the version of its tag, and no other."""
+        git(self.clone, "tag", "-a", "-m", "Thing 7.8.9", "7.8.9")
+        self.assertEqual(self.version(), "7.8.9")
+
+    def test_pastATag(self) -> None:
+        """What comes after a release is before the next, and tells which commit it is."""
+        git(self.clone, "tag", "-a", "-m", "Thing 7.8.9", "7.8.9")
+        commit = self.commit()
+        self.assertRegex(self.version(), rf"^7\.8\.10\.dev1\+g{commit}\w*$")
+
+    def test_changed(self) -> None:
+        """A tree with changes that are not committed is no release."""
+        git(self.clone, "tag", "-a", "-m", "Thing 7.8.9", "7.8.9")
+        with (self.clone / "setup.cfg").open("a") as file:
+            file.write("\n")
+        self.assertRegex(self.version(), r"^7\.8\.10\.dev0\+g\w+\.d\d{8}$")
+
+    def test_shallow(self) -> None:
+        """A shallow clone does not know how far it is, but which commit it is."""
+        commit = self.commit()
+        shallow = Path(self.mktemp()).resolve()
+        git(self.clone, "clone", "--quiet", "--depth=1", self.clone.as_uri(), str(shallow))
+        self.assertRegex(self.version(shallow), rf"^{re.escape(UNRELEASED)}1\+g{commit}\w*$")
+
+    def test_archive(self) -> None:
+        """What ``git archive`` makes, as for a download of the source, knows its release."""
+        for tag, version in ((None, f"{UNRELEASED}0"), ("7.8.9", "7.8.9")):
+            if tag is not None:
+                git(self.clone, "tag", "-a", "-m", f"Thing {tag}", tag)
+            archive, unpacked = Path(f"{self.mktemp()}.tar").resolve(), Path(self.mktemp())
+            git(self.clone, "archive", f"--output={archive}", "HEAD")
+            shutil.unpack_archive(archive, unpacked)
+            self.assertEqual(self.version(unpacked), version)
+
+    def test_built(self) -> None:
+        """Wheel and sdist tell the commit: the wheel is built from the sdist, which has no git."""
+        commit = git(release().source, "rev-parse", "--short=7", "HEAD")
+        self.assertEqual(release().metadata["Name"], "txthing")
+        expected = rf"^{re.escape(UNRELEASED)}1\+g{commit}\w*$"
+        self.assertRegex(release().metadata["Version"], expected)
+
+
+class ToldVersionTests(TestCase):
+    """How an installation tells its version."""
+
+    def told(self, *words: str) -> str:
+        """What a program of the installed wheel says."""
+        return runPython(*words, cwd=release().elsewhere, path=release().site).strip()
+
+    def test_attribute(self) -> None:
+        """``thing.__version__`` is that of the installed distribution."""
+        told = self.told("-c", "import thing; print(thing.__version__)")
+        self.assertEqual(told, release().metadata["Version"])
+
+    def test_commands(self) -> None:
+        """``thing --version`` and ``twistd thing --version`` say the same, in one line."""
+        expected = f"thing {release().metadata['Version']}"
+        self.assertEqual(self.told("-c", COMMAND, "--version"), expected)
+        self.assertEqual(self.told("-c", TWISTD, "thing", "--version"), expected)
+
+    def test_notInstalled(self) -> None:
+        """A source tree that was not installed has no version, and says so."""
+        tree = Path(self.mktemp()).resolve()
+        shutil.copytree(PROJECT / "thing", tree / "thing", ignore=NOT_SOURCE)
+        told = runPython("-S", "-c", "import thing; print(thing.__version__)", cwd=tree)
+        self.assertEqual(told.strip(), "0+unknown")
 
 
 class NameTests(TestCase):

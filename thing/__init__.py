@@ -90,6 +90,9 @@ __all__ = [
     "TtlPolicy",
 ]
 
+__version__: str
+"""Which build this is, as :pep:`440` writes versions."""
+
 _HOMES = {
     "thing.core.capacity": ("Capacity",),
     "thing.core.credentials": ("Anonymous",),
@@ -135,4 +138,4 @@ def __dir__() -> list[str]:
 
 
 if not TYPE_CHECKING:  # Type checkers would believe that any name is there.
-    __getattr__ = importer(__name__, _HOMES)
+    __getattr__ = importer(__name__, {**_HOMES, "thing.version": ("__version__",)})

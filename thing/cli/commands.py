@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 import click
 
@@ -48,13 +47,11 @@ class _Commands(click.Group):
 
 
 def _showVersion(context: click.Context, parameter: click.Parameter, wanted: bool) -> None:
-    if not wanted or context.resilient_parsing:
-        return
-    try:
-        click.echo(f"thing {version('txthing')}")
-    except PackageNotFoundError:
-        click.echo("thing, not installed")
-    context.exit()
+    if wanted and not context.resilient_parsing:
+        from thing.version import __version__  # It takes a while.
+
+        click.echo(f"thing {__version__}")
+        context.exit()
 
 
 @click.group(

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
@@ -189,7 +190,7 @@ GROUPS: tuple[tuple[str, tuple[Keyword, ...]], ...] = (
         "Other:",
         (
             _LOG_FORMAT,
-            Keyword("version", "yes", "show Twisted's version", yes),
+            Keyword("version", "yes", "show the version", yes),
             Keyword("help", "yes", "show this", yes),
         ),
     ),
@@ -275,6 +276,17 @@ class Options(UsageOptions):
         self["port"].append(description)
 
     opt_p = opt_port
+
+    def opt_version(self) -> NoReturn:
+        """
+        Show the version.
+
+        :raises SystemExit: always.
+        """
+        from thing.version import __version__  # It takes a while.
+
+        sys.stdout.write(f"thing {__version__}\n")
+        sys.exit()
 
     def opt_serve(self, description: str) -> None:
         """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from thing.core.credentials import readCredential
@@ -14,6 +13,7 @@ from thing.identity import CredentialKind
 from thing.session.factory import ThingFactory
 from thing.session.journal import isHealthCheck
 from thing.session.protocol import ThingProtocol
+from thing.version import __version__
 
 MINUTES = 60
 """For how many minutes the terminations of each are kept."""
@@ -90,7 +90,7 @@ class Health:
             loopLag=factory.loopLag,
             registry=registry,
             registryReason=reason,
-            version=_version(),
+            version=__version__,
             advertised=self._advertised,
             fingerprint=rawFingerprint(factory.settings),
         )
@@ -107,10 +107,3 @@ def rawFingerprint(settings: Any) -> str:
         if credential.kind is CredentialKind.ED25519:
             return readCredential(credential.kind, credential.data).fingerprint
     return ""
-
-
-def _version() -> str:
-    try:
-        return version("txthing")
-    except PackageNotFoundError:
-        return ""
