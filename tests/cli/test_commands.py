@@ -46,6 +46,7 @@ from thing.cli.options import ClientOptions
 from thing.cli.ping import ping
 from thing.cli.pinging import Pinger, Statistics
 from thing.cli.pipe import Pipe
+from thing.cli.progress import Progress
 from thing.cli.servers import choiceOf, complainOfKey
 from thing.cli.session import CommandProtocol, Conversation, blockingRestored
 from thing.cli.target import DEFAULT_PORT, parseTarget
@@ -607,6 +608,13 @@ class PipeTests(TalkCase):
     def setUp(self) -> None:
         super().setUp()
         self.patch(sys.modules["thing.cli.pipe"], "StandardStreams", FakeStreams)
+        self.patch(sys.modules["thing.cli.pipe"], "progressOf", self.progressOf)
+        self.terminal = io.StringIO()
+        self.watched = False
+
+    def progressOf(self, clock: Any) -> Progress | None:
+        """What shows progress, if the test wants it."""
+        return Progress(clock, self.terminal, 4000, lambda: 80) if self.watched else None
 
     def pipe(self, quitAfter: float = 1.0, **named: Any) -> tuple[Pair, Pipe, FakeStreams]:
         """A pipe whose session is up, and its standard streams."""
@@ -628,6 +636,47 @@ class PipeTests(TalkCase):
         pair.pump()
         self.assertFalse(streams.paused)
         self.assertEqual(sum(map(len, pair.server.messages)), fed)
+
+    def test_progress(self) -> None:
+        """What takes longer than a second is shown on one line, which the end leaves."""
+        self.watched = True
+        pair, pipe, _ = self.pipe()
+        pipe.inputReceived(b"x" * 1000)
+        pair.advance(0.5)
+        self.assertEqual(self.terminal.getvalue(), "")
+        pair.advance(0.5)
+        shown = (
+            "\r[#####               ]  25%  1.0kB of 4.0kB sent  0B received  1.0kB/s  3.0s left"
+        )
+        self.assertEqual(self.terminal.getvalue(), shown[:80])
+        pair.server.sendMessage(b"y" * 500)
+        pipe.inputReceived(b"x" * 3000)
+        pair.advance(1.0)
+        pipe.leave()
+        pair.pump()
+        last = self.terminal.getvalue().split("\r")[-1]
+        self.assertRegex(
+            last, r"^\[#{20}\] 100%  4.0kB of 4.0kB sent  500B received  .* 2\.0s *\n$"
+        )
+        self.assertEqual(self.terminal.getvalue().count("\n"), 1)
+
+    def test_quick(self) -> None:
+        """What is done within a second shows nothing."""
+        self.watched = True
+        pair, pipe, _ = self.pipe()
+        pipe.leave()
+        pair.pump()
+        pair.advance(5.0)
+        self.assertEqual(self.terminal.getvalue(), "")
+
+    def test_sentAwayMeanwhile(self) -> None:
+        """What is said meanwhile has a line of its own."""
+        self.watched = True
+        pair, _, _ = self.pipe()
+        pair.advance(1.0)
+        pair.server.goAway(EndReason.SHUTDOWN)
+        pair.pump()
+        self.assertTrue(self.terminal.getvalue().endswith("\n"))
 
     def test_slowOutput(self) -> None:
         """Nothing is written while standard output is full; all is when it takes more."""

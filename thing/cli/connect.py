@@ -48,6 +48,9 @@ def connect(client: ClientOptions, ttl: float | None, quitAfter: float) -> None:
     awaited until -q says that enough is enough, and goodbye is said: what the
     server had to send before that still arrives.
 
+    When input and output are files and take longer than a second, a line on the
+    terminal shows how far they are.
+
     Ctrl-C says goodbye, too, and drops what was not read yet; a second Ctrl-C
     ends at once. A reader of standard output that stops reading for longer
     than a third of the TTL ends the session.

@@ -5,8 +5,10 @@ from __future__ import annotations
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall
 
+from thing.cli.progress import Progress, progressOf
 from thing.cli.session import CommandProtocol
 from thing.cli.standard import StandardStreams
+from thing.errors import EndReason
 from thing.events import Termination
 
 
@@ -27,6 +29,7 @@ class Pipe(CommandProtocol):
         super().__init__(verbose)
         self._quitAfter = quitAfter
         self._streams: StandardStreams | None = None
+        self._progress: Progress | None = None
         self._outputFull = False
         self._outputDone: Deferred[None] = Deferred()
         self._quitting: IDelayedCall | None = None
@@ -39,6 +42,8 @@ class Pipe(CommandProtocol):
         from twisted.internet import reactor
 
         self._streams = StandardStreams(reactor, self)
+        if not self.verbose:  # Else there are lines enough.
+            self._progress = progressOf(self.factory.clock)
         self.registerProducer(self._streams, True)
 
     def messageReceived(self, message: bytes) -> None:
@@ -47,6 +52,8 @@ class Pipe(CommandProtocol):
 
         :param message: a message, or a piece of one.
         """
+        if self._progress is not None:
+            self._progress.received += len(message)
         if self._streams is not None:
             self._streams.write(message)
         if self._quitting is not None:
@@ -70,6 +77,17 @@ class Pipe(CommandProtocol):
         self._outputFull = False
         super().resumeProducing()
 
+    def goingAway(self, reason: EndReason | int, retryAfter: float) -> None:
+        """
+        Report that the server asks to leave, on a line of its own.
+
+        :param reason: why.
+        :param retryAfter: how long to stay away, seconds.
+        """
+        if self._progress is not None:
+            self._progress.interrupt()
+        super().goingAway(reason, retryAfter)
+
     def terminated(self, termination: Termination) -> None:
         """
         Let standard output take what was received.
@@ -77,6 +95,8 @@ class Pipe(CommandProtocol):
         :param termination: how the session ended.
         """
         super().terminated(termination)
+        if self._progress is not None:
+            self._progress.stop()
         if self._quitting is not None:
             self._quitting.cancel()
             self._quitting = None
@@ -107,6 +127,8 @@ class Pipe(CommandProtocol):
 
         :param data: some input.
         """
+        if self._progress is not None:
+            self._progress.sent += len(data)
         self.sendMessage(data)
 
     def inputEnded(self) -> None:
