@@ -331,6 +331,45 @@ class ToldVersionTests(TestCase):
         self.assertEqual(told.strip(), "0+unknown")
 
 
+class IndexPageTests(TestCase):
+    """The README is the project's page on the package index, where no file lies beside it."""
+
+    HOME = "https://github.com/txthing/thing"
+    PAGES = "https://txthing.readthedocs.io/en/latest/"
+    FILES = "https://raw.githubusercontent.com/txthing/thing/main/"
+
+    def test_page(self) -> None:
+        """The page is what README.rst says."""
+        self.assertEqual(release().metadata["Description-Content-Type"], "text/x-rst")
+        page = str(release().metadata.get_payload())
+        self.assertEqual(page.strip(), (PROJECT / "README.rst").read_text("utf-8").strip())
+
+    def test_links(self) -> None:
+        """Its links lead there from anywhere: to pages and files that there are."""
+        text = (PROJECT / "README.rst").read_text("utf-8")
+        self.assertNotRegex(text, r"<(?!https://)[\w./-]+>`_")
+        targets = re.findall(r"(?m)^\.\. (?:_[^:]+|image|figure):+ (\S+)$", text)
+        targets += re.findall(r"<(https://\S+)>`_", text)
+        self.assertGreater(len(targets), 20)
+        for target in targets:
+            if target.startswith(self.FILES):
+                file = PROJECT / target.removeprefix(self.FILES)
+            else:
+                self.assertTrue(target.startswith(self.PAGES), target)
+                file = PROJECT / "docs" / target.removeprefix(self.PAGES)
+                file = file.with_suffix(".rst") if file.suffix == ".html" else file / "index.rst"
+            self.assertTrue(file.is_file(), target)
+
+    def test_projectURLs(self) -> None:
+        """The index links the project's home, and what else one looks for there."""
+        told = release().metadata
+        urls = dict(url.split(", ", 1) for url in told.get_all("Project-URL", []))
+        self.assertIn(self.HOME, (told["Home-page"], urls.get("Homepage")))
+        self.assertEqual(urls["Documentation"], self.PAGES)
+        for name in ("Changelog", "Source", "Issues"):
+            self.assertTrue(urls[name].startswith(self.HOME), name)
+
+
 class NameTests(TestCase):
     """The name of the distribution: on the package index ``thing`` is another project's."""
 
