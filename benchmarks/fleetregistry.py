@@ -78,6 +78,7 @@ class Registry:
     """
     A redis-server of its own, and one connection to it.
 
+    :ivar pid: of the redis-server.
     :ivar version: of Redis.
     """
 
@@ -100,6 +101,7 @@ class Registry:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
+        self.pid = self._process.pid
         self._reader = hiredis.Reader()
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(PATIENCE)

@@ -3,7 +3,7 @@ How many instructions the server's side of Thing takes for each thing it does.
 
 Run from anywhere::
 
-    python benchmarks/instructions.py [--json FILE] [--compare FILE]
+    python benchmarks/instructions.py [--json FILE] [--compare FILE [--limit PERCENT]]
 
 What a server does is done in memory, with its Connections, its drivers and its protocols, but
 without a reactor and a kernel, and valgrind's callgrind counts. The clients' octets were
@@ -11,6 +11,10 @@ recorded before, so that nothing of the clients is counted. Counts of two runs d
 than 1 in 1000, whatever else the machine does: regressions show here that times never would.
 Only instructions are counted: a cache miss costs nothing, and a system call neither.
 It takes a minute and needs valgrind.
+
+With ``--limit`` the exit status is 1 if a count is higher than in the file by more than that,
+so that a change which costs more has to say so: by the counts that it writes into that file.
+Other versions of Python or of a library take other counts; those are not compared.
 """
 
 from __future__ import annotations
@@ -18,14 +22,16 @@ from __future__ import annotations
 import gc
 import json
 import os
+import platform
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
+from cryptography.hazmat.backends.openssl.backend import backend
 from twisted.python.usage import Options, UsageError
 
 # What is measured is the package beside this directory, installed or not.
@@ -163,6 +169,37 @@ def work() -> None:
                 raise RuntimeError("there are more steps than were counted")
 
 
+@dataclass(frozen=True)
+class Counted:
+    """What was counted, and with what."""
+
+    versions: dict[str, str]
+    """Of what takes its share of the counts."""
+    counts: dict[str, float]
+    """For each part how many instructions one unit took."""
+
+    def risenBy(self, share: float, before: Counted) -> list[str]:
+        """
+        Look for what costs more now.
+
+        :param share: how much more at least, as a part of what it was.
+        :param before: what was counted then.
+        :return: the names of those parts.
+        """
+        return [
+            name
+            for name, count in self.counts.items()
+            if name in before.counts and count > before.counts[name] * (1 + share)
+        ]
+
+
+def versions() -> dict[str, str]:
+    """:return: the versions of all that takes a share of the counts."""
+    packages = {name: version(name) for name in ("twisted", "cryptography")}
+    openssl = backend.openssl_version_text()
+    return {"python": platform.python_version(), "openssl": openssl, **packages}
+
+
 def counts() -> dict[str, float]:
     """
     Run everything under callgrind.
@@ -224,11 +261,21 @@ def table(taken: dict[str, float], before: dict[str, float]) -> str:
 class InstructionOptions(Options):
     """The command line."""
 
-    synopsis = "python benchmarks/instructions.py [--json FILE] [--compare FILE]"
+    synopsis = "python benchmarks/instructions.py [--json FILE] [--compare FILE [--limit PERCENT]]"
     optParameters = [
         ["json", None, None, "Write the counts to this file."],
         ["compare", None, None, "Say how they differ from those in this file."],
+        ["limit", None, None, "Fail if one is higher by more than this, percent.", float],
     ]
+
+    def postOptions(self) -> None:
+        """
+        Check what only makes sense together.
+
+        :raises UsageError: if there is a limit, and nothing to compare with.
+        """
+        if self["limit"] is not None and not self["compare"]:
+            raise UsageError("--limit needs --compare")
 
 
 def main(arguments: list[str]) -> None:
@@ -245,13 +292,26 @@ def main(arguments: list[str]) -> None:
         options.parseOptions(arguments)
     except UsageError as error:
         sys.exit(f"{options}\n{error}")
-    before: dict[str, Any] = {}
+    before = Counted({}, {})
     if options["compare"]:
-        before = json.loads(Path(options["compare"]).read_text())
-    taken = counts()
-    print(table(taken, before))
+        before = Counted(**json.loads(Path(options["compare"]).read_text()))
+    taken = Counted(versions(), counts())
+    comparable = before.versions == taken.versions
+    print(table(taken.counts, before.counts))
     if options["json"]:
-        Path(options["json"]).write_text(json.dumps(taken, indent=1) + "\n", encoding="utf-8")
+        report = json.dumps(asdict(taken), indent=1) + "\n"
+        Path(options["json"]).write_text(report, encoding="utf-8")
+    if options["limit"] is None:
+        return
+    if not comparable:
+        print(f"\nnot compared: counted with {before.versions}, and now with {taken.versions}")
+        return
+    risen = taken.risenBy(options["limit"] / 100, before)
+    if risen:
+        sys.exit(
+            f"\nhigher by more than {options['limit']:g} %: {', '.join(risen)}. If that is worth"
+            f" it, write the counts with --json {options['compare']}"
+        )
 
 
 if __name__ == "__main__":

@@ -126,6 +126,56 @@ class Load:
             connection.sendall(beat)
         self._until(sessions, lambda wire: wire.acknowledged >= goals[wire])
 
+    def beatSteadily(self, rate: float, seconds: float) -> int:
+        """
+        Let one session after the other beat.
+
+        :param rate: how many beats a second.
+        :param seconds: for how long.
+        :return: how many were not answered within a second after the end.
+        """
+        begun, sent = time.monotonic(), 0
+        before = sum(wire.acknowledged for _, wire in self._sessions)
+        while (passed := time.monotonic() - begun) < seconds:
+            while sent < rate * passed:
+                connection, wire = self._sessions[sent % len(self._sessions)]
+                connection.sendall(wire.beat())
+                sent += 1
+            self._take(max(0.0, sent / rate - passed))
+        while time.monotonic() - begun < seconds + 1:
+            self._take(0.1)
+        return before + sent - sum(wire.acknowledged for _, wire in self._sessions)
+
+    def _take(self, patience: float) -> None:
+        """Read and answer what has come by then, or the first that comes."""
+        for key, _ in self._selector.select(patience):
+            answer = key.data.feed(self._read(key.fileobj))
+            if answer:
+                key.fileobj.sendall(answer)
+
+    def ask(self, rate: float, count: int) -> list[float]:
+        """
+        Ask over the first session, at times that no late answer puts off.
+
+        :param rate: how many questions a second.
+        :param count: how many.
+        :return: how long after its time each was answered, seconds.
+        """
+        connection, wire = self._sessions[0]
+        begun, asked, answered, times = time.perf_counter(), 0, wire.answered, []
+        while len(times) < count:
+            passed = time.perf_counter() - begun
+            if asked < count and asked <= rate * passed:
+                connection.sendall(wire.ask())
+                asked += 1
+                continue
+            self._take(max(0.0, asked / rate - passed) if asked < count else PATIENCE)
+            came = time.perf_counter() - begun
+            times += [
+                came - number / rate for number in range(len(times), wire.answered - answered)
+            ]
+        return times
+
     def upload(self, size: int) -> None:
         """
         Send to the server over the first session.

@@ -124,6 +124,15 @@ class ThingServer(ThingProtocol):
         """
         self._task.take(message)
 
+    def requestReceived(self, data: bytes) -> bytes:
+        """
+        Answer a request as long as the streams' servers do.
+
+        :param data: the request.
+        :return: the answer.
+        """
+        return ANSWER
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
         Count it no longer.

@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,9 @@ HERE = Path(__file__).resolve().parent
 
 SETTLING = 15.0
 """How long a server may take to notice that its clients are gone, seconds."""
+
+STARTING = 30.0
+"""How long a program may take to be there, seconds."""
 
 READ = 1 << 16
 """How many octets are read at once."""
@@ -252,3 +256,76 @@ class Load(Child):
         :return: what it returns.
         """
         return self.ask(json.dumps([name, arguments]))
+
+
+# Programs that answer nothing.
+
+
+def python(onto: ExitStack, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    """
+    Start a process of this Python.
+
+    :param onto: ends it.
+    :param log: what it writes goes there.
+    :param arguments: its arguments.
+    :return: the process.
+    """
+    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+    with log.open("wb") as output:
+        return running(
+            onto, sys.executable, *arguments, env=environment, stdout=output, stderr=output
+        )
+
+
+def freePort() -> int:
+    """:return: a port that was free just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
+
+
+def running(onto: ExitStack, *command: str, **others: Any) -> subprocess.Popen[bytes]:
+    """
+    Start a process.
+
+    :param onto: ends it.
+    :param command: its program and arguments.
+    :param others: for ``Popen``.
+    :return: the process.
+    """
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **others)
+
+    def end() -> None:
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    onto.callback(end)
+    return process
+
+
+def awaited(there: Callable[[], bool], what: str) -> None:
+    """
+    Wait until something is there.
+
+    :param there: whether it is.
+    :param what: what it is.
+    :raises RuntimeError: if that takes too long.
+    """
+    deadline = time.monotonic() + STARTING
+    while not there():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{what} does not come up")
+        time.sleep(0.02)
+
+
+def untilListening(port: int) -> None:
+    """
+    Wait until somebody listens.
+
+    :param port: where.
+    """
+    listening = f"0100007F:{port:04X} 00000000:0000 0A"
+    awaited(lambda: listening in Path("/proc/net/tcp").read_text(), f"port {port}")

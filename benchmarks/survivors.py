@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import heapq
 import json
+import math
 import os
 import random
 import selectors
@@ -17,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+from collections import deque
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
@@ -247,16 +249,19 @@ class Survivor:
     """
     One session of a client.
 
+    :ivar number: which thing it is.
     :ivar wire: what it speaks.
     :ivar connection: its socket.
     :ivar up: whether the handshake is complete.
     """
 
-    def __init__(self, wire: ThingWire, connection: socket.socket) -> None:
+    def __init__(self, number: int, wire: ThingWire, connection: socket.socket) -> None:
         """
+        :param number: which thing it is.
         :param wire: what it speaks.
         :param connection: its socket, connected.
         """
+        self.number = number
         self.wire = wire
         self.connection = connection
         self.up = False
@@ -278,12 +283,14 @@ class Survivor:
 class Camp:
     """The clients of one process: all beat in time, while it waits for what is asked."""
 
-    def __init__(self, fleet: Fleet, address: str) -> None:
+    def __init__(self, fleet: Fleet, first: int, address: str) -> None:
         """
         :param fleet: makes the clients.
+        :param first: the number of the first thing that is here and nowhere else.
         :param address: where they come from.
         """
         self._fleet = fleet
+        self._away = deque(range(first, first + THINGS_APART))
         self._address = address
         self._selector = selectors.DefaultSelector()
         self._selector.register(sys.stdin, selectors.EVENT_READ)
@@ -299,6 +306,9 @@ class Camp:
         self._beats = 0
         self._slowest = 0.0
         self._opening = False
+        self._parted = 0
+        self._pause = 0.0
+        self._nextParting = math.inf
 
     def run(self) -> None:
         """Keep all sessions alive until standard input ends."""
@@ -306,6 +316,7 @@ class Camp:
             while self._missing and len(self._shaking) < AT_ONCE:
                 self._connect()
             self._beat()
+            self._part()
             if self._opening and not self._missing and not self._shaking:
                 self._opening = False
                 self._answer(len(self._up))
@@ -348,11 +359,22 @@ class Camp:
         self._frozen.append(survivor)
         self._answer(survivor.id)
 
+    def turnOver(self, rate: float) -> None:
+        """
+        Let the longest sessions end with a goodbye, each for another thing's that comes.
+
+        :param rate: how many a second; zero for no more.
+        """
+        self._pause = 1 / rate if rate else 0.0
+        self._nextParting = time.monotonic() if rate else math.inf
+        self._answer(None)
+
     def books(self) -> None:
         """Answer how things are."""
         self._answer(
             {
                 "up": len(self._up),
+                "parted": self._parted,
                 "lost": self._lost,
                 "beats": self._beats,
                 "slowest": self._slowest,
@@ -367,7 +389,8 @@ class Camp:
         connection.bind((self._address, 0))
         connection.connect(("127.0.0.1", self._port))
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        survivor = Survivor(self._fleet.next(), connection)
+        number = self._away.popleft()
+        survivor = Survivor(number, self._fleet.of(number), connection)
         self._shaking.add(survivor)
         self._selector.register(connection, selectors.EVENT_READ, survivor)
         connection.sendall(survivor.wire.begin())
@@ -381,7 +404,10 @@ class Camp:
             if answer:
                 survivor.connection.sendall(answer)
         except (OSError, HandshakeFailed) as error:
-            self._lose(survivor, error)
+            if isinstance(error, HandshakeFailed) and error.termination.clean:
+                self._hasParted(survivor)
+            else:
+                self._lose(survivor, error)
             return
         self._slowest = max(self._slowest, survivor.wire.core.roundTripTime or 0.0)
         if survivor.wire.established and not survivor.up:
@@ -394,8 +420,29 @@ class Camp:
         self._lost.append((survivor.id, str(error)))
         self._shaking.discard(survivor)
         self._up.pop(survivor, None)
+        self._hangUp(survivor)
+
+    def _hangUp(self, survivor: Survivor) -> None:
         self._selector.unregister(survivor.connection)
         survivor.connection.close()
+        self._away.append(survivor.number)
+
+    def _part(self) -> None:
+        """Let those say goodbye whose time has come."""
+        while self._nextParting <= time.monotonic() and self._up:
+            self._nextParting += self._pause
+            survivor = next(iter(self._up))
+            del self._up[survivor]
+            wire = survivor.wire
+            survivor.connection.sendall(wire.follow(wire.core.goodbye(time.monotonic())))
+            self._missing += 1
+
+    def _hasParted(self, survivor: Survivor) -> None:
+        """The server said goodbye, too: say the last word."""
+        with suppress(OSError):
+            survivor.connection.sendall(survivor.wire.follow(()))
+        self._parted += 1
+        self._hangUp(survivor)
 
     def _beatAt(self, survivor: Survivor, when: float) -> None:
         heapq.heappush(self._due, (when, next(self._order), survivor))
@@ -440,7 +487,7 @@ def main(role: str, directory: Path, *arguments: str) -> None:
     else:
         (address,) = arguments
         first = int(address.rpartition(".")[2]) * THINGS_APART
-        Camp(Fleet(directory, "X25519", first), address).run()
+        Camp(Fleet(directory, "X25519"), first, address).run()
 
 
 if __name__ == "__main__":

@@ -17,10 +17,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from jobs import SIZE_LENGTH
-from processes import HERE, awaitQuiet, cpuOf, program
+from processes import awaited, awaitQuiet, cpuOf, freePort, program, python, running, untilListening
 from startup import TWISTD
 
 from thing import IdentityKey
@@ -29,9 +28,6 @@ MIB = 1 << 20
 
 PATIENCE = 120.0
 """How long one transfer may take, seconds."""
-
-STARTING = 30.0
-"""How long a process may take to be there, seconds."""
 
 SERVICE = "data"
 """What the service is called."""
@@ -257,22 +253,6 @@ def _goes(way: Way) -> bool:
     return True
 
 
-def python(onto: ExitStack, log: Path, *arguments: str) -> subprocess.Popen[bytes]:
-    """
-    Start a process of this Python.
-
-    :param onto: ends it.
-    :param log: what it writes goes there.
-    :param arguments: its arguments.
-    :return: the process.
-    """
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
-    with log.open("wb") as output:
-        return running(
-            onto, sys.executable, *arguments, env=environment, stdout=output, stderr=output
-        )
-
-
 # Processes.
 
 
@@ -296,60 +276,6 @@ def descendants(pid: int) -> Iterator[int]:
     for child in childrenOf(pid):
         yield child
         yield from descendants(child)
-
-
-def freePort() -> int:
-    """:return: a port that was free just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
-def running(onto: ExitStack, *command: str, **others: Any) -> subprocess.Popen[bytes]:
-    """
-    Start a process.
-
-    :param onto: ends it.
-    :param command: its program and arguments.
-    :param others: for ``Popen``.
-    :return: the process.
-    """
-    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **others)
-
-    def end() -> None:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    onto.callback(end)
-    return process
-
-
-def awaited(there: Callable[[], bool], what: str) -> None:
-    """
-    Wait until something is there.
-
-    :param there: whether it is.
-    :param what: what it is.
-    :raises RuntimeError: if that takes too long.
-    """
-    deadline = time.monotonic() + STARTING
-    while not there():
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"{what} does not come up")
-        time.sleep(0.02)
-
-
-def untilListening(port: int) -> None:
-    """
-    Wait until somebody listens.
-
-    :param port: where.
-    """
-    listening = f"0100007F:{port:04X} 00000000:0000 0A"
-    awaited(lambda: listening in Path("/proc/net/tcp").read_text(), f"port {port}")
 
 
 if __name__ == "__main__":

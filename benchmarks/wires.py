@@ -29,6 +29,7 @@ from thing.events import (
     HeartbeatAcknowledged,
     MessageReceived,
     PeerProved,
+    ReplyReceived,
     ResumptionTicket,
     Terminated,
     TicketReceived,
@@ -106,6 +107,11 @@ class TcpWire:
         """How many heartbeats were answered."""
         return self.received // self.speech.answer
 
+    @property
+    def answered(self) -> int:
+        """How many questions were answered; on a stream they are what heartbeats are."""
+        return self.acknowledged
+
     def begin(self) -> bytes:
         """:return: what the client sends first."""
         return self.speech.hello()
@@ -123,6 +129,10 @@ class TcpWire:
     def beat(self) -> bytes:
         """:return: the next heartbeat."""
         return self.seal(self.speech.beat)
+
+    def ask(self) -> bytes:
+        """:return: the next question."""
+        return self.beat()
 
     def seal(self, data: bytes) -> bytes:
         """
@@ -198,6 +208,7 @@ class ThingWire:
     :ivar core: the Connection.
     :ivar established: whether the session is up.
     :ivar acknowledged: how many heartbeats were acknowledged.
+    :ivar answered: how many requests were answered.
     :ivar received: how many octets of messages have come.
     """
 
@@ -218,6 +229,7 @@ class ThingWire:
         self._serverKey = serverKey
         self.established = False
         self.acknowledged = 0
+        self.answered = 0
         self.received = 0
 
     @property
@@ -241,6 +253,11 @@ class ThingWire:
     def beat(self) -> bytes:
         """:return: the next heartbeat."""
         return self.follow(self.core.beat(time.monotonic()))
+
+    def ask(self) -> bytes:
+        """:return: the next request, as long as a heartbeat."""
+        self.core.request(BEAT)
+        return self.follow(())
 
     def seal(self, data: bytes) -> bytes:
         """
@@ -267,6 +284,8 @@ class ThingWire:
     def _handle(self, event: Event) -> None:
         if isinstance(event, HeartbeatAcknowledged):
             self.acknowledged += 1
+        elif isinstance(event, ReplyReceived):
+            self.answered += 1
         elif isinstance(event, MessageReceived):
             self.received += len(event.data)
         elif isinstance(event, PeerProved):
@@ -315,7 +334,17 @@ class Fleet:
         :param ttl: what it asks for, seconds; None for nothing.
         :return: the client.
         """
-        key = fleetKey(self._seeds, next(self._numbers))
+        return self.of(next(self._numbers), ttl)
+
+    def of(self, number: int, ttl: float | None = None) -> ThingWire:
+        """
+        Make a client of one thing.
+
+        :param number: which.
+        :param ttl: what it asks for, seconds; None for nothing.
+        :return: the client.
+        """
+        key = fleetKey(self._seeds, number)
         settings = replace(self._settings, credential=key, requestedTtl=ttl)
         return ThingWire(settings, self._serverKey)
 

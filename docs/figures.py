@@ -111,7 +111,7 @@ def instructions() -> str:
     """:return: how many instructions each thing takes."""
     return table(
         ("what the server does", "instructions"),
-        ((name, f"{count:,.0f}") for name, count in read("instructions").items()),
+        ((name, f"{count:,.0f}") for name, count in read("instructions")["counts"].items()),
     )
 
 

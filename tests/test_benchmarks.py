@@ -10,7 +10,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase, TestCase
 
 from tests import PROJECT
 
@@ -24,6 +24,8 @@ PLOTTED = importlib.util.find_spec("matplotlib") is not None
 BROKER = shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin") is not None
+
+REDIS = shutil.which("redis-server") is not None
 
 THINGS = {"Thing", "Thing, with page"}
 
@@ -153,16 +155,98 @@ class BenchmarkTests(TestCase):
         self.assertEqual(None in verdicts, not SSHD)
         self.assertEqual(done.returncode, 1 if False in verdicts else 0, done.stderr)
 
+    def test_churn(self) -> None:
+        """A short run loses nobody, sees some go, and judges what the server says of itself."""
+        report = Path(self.mktemp())
+        options = "--sessions 24 --minutes 0.05 --rate 20"
+        done = program("churn.py", *options.split(), "--json", str(report))
+        self.assertTrue(report.exists(), done.stderr)
+        content = json.loads(report.read_text())
+        figures = {each["peer"]: each["median"] for each in content["results"]}
+        self.assertEqual(figures["sessions lost while others come and go"], 0)
+        self.assertGreater(figures["sessions that came and went"], 0)
+        self.assertGreater(figures["pauses of the collector"], 0)
+        self.assertEqual(len(content["goals"]), 3)
+        met = all(each["met"] for each in content["goals"])
+        self.assertEqual(done.returncode, 0 if met else 1, done.stderr)
+
+    def test_latency(self) -> None:
+        """A short run has each peer's quantiles, in order."""
+        report = Path(self.mktemp())
+        done = program("latency.py", "--smoke", "--json", str(report))
+        self.assertEqual(done.returncode, 0, done.stderr)
+        results = json.loads(report.read_text())["results"]
+        for peer in ("Thing", "TLS", "TCP"):
+            medians = [each["median"] for each in results if each["peer"] == peer]
+            self.assertEqual(len(medians), 3)
+            self.assertGreater(medians[0], 0)
+            self.assertEqual(medians, sorted(medians))
+
+    def test_processors(self) -> None:
+        """A short run compares one process with two, and judges that."""
+        if not REDIS:
+            raise SkipTest("there is no redis-server")
+        report = Path(self.mktemp())
+        done = program("processors.py", "--smoke", "--json", str(report))
+        self.assertTrue(report.exists(), done.stderr)
+        content = json.loads(report.read_text())
+        self.assertEqual(len(content["results"]), 6)
+        for each in content["results"]:
+            self.assertGreater(each["median"], 0, each)
+        met = all(each["met"] for each in content["goals"])
+        self.assertEqual(done.returncode, 0 if met else 1, done.stderr)
+
     def test_inMemory(self) -> None:
         """What callgrind counts runs to its end: no recorded client is refused."""
         done = program("instructions.py", "work")
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_limitNeedsOthers(self) -> None:
+        """A limit on what is higher, without anything to compare with, is refused at once."""
+        done = program("instructions.py", "--limit", "3")
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--limit needs --compare", done.stderr)
 
     def test_unknownKindIsNotProfiled(self) -> None:
         """To profile a kind of server that does not exist is refused with the usage."""
         done = program("profiles.py", "--kind", "nothing", self.mktemp())
         self.assertEqual(done.returncode, 1)
         self.assertIn("nothing is no kind of server", done.stderr)
+
+
+class InstructionTests(SynchronousTestCase):
+    """What became of the counts."""
+
+    def risen(self, before: float, after: float) -> list[str]:
+        """Compare two counts of one part, with a limit of 3 %."""
+        from instructions import Counted
+
+        old, new = (Counted({}, {"heartbeat": count}) for count in (before, after))
+        return new.risenBy(0.03, old)
+
+    def test_within(self) -> None:
+        """A count may rise by less than the limit, and fall as it likes."""
+        self.assertEqual(self.risen(1000.0, 1029.0), [])
+        self.assertEqual(self.risen(1000.0, 500.0), [])
+
+    def test_beyond(self) -> None:
+        """What rises by more is named."""
+        self.assertEqual(self.risen(1000.0, 1031.0), ["heartbeat"])
+
+    def test_new(self) -> None:
+        """What was not counted before cannot have risen."""
+        from instructions import Counted
+
+        new = Counted({}, {"heartbeat": 1000.0})
+        self.assertEqual(new.risenBy(0.03, Counted({}, {})), [])
+
+    def test_kept(self) -> None:
+        """The repository has a count for each part, and with what it was counted."""
+        from instructions import PARTS, versions
+
+        kept = json.loads((BENCHMARKS / "results" / "instructions.json").read_text())
+        self.assertEqual(list(kept["counts"]), [part.name for part in PARTS])
+        self.assertEqual(list(kept["versions"]), list(versions()))
 
 
 class GoalTests(SynchronousTestCase):
@@ -188,8 +272,8 @@ class GoalTests(SynchronousTestCase):
 
     def test_missed(self) -> None:
         """A figure above the limit is a miss, and is called one."""
-        verdict = self.judge(Thing=[12.0], TCP=[10.0])
-        self.assertEqual((verdict.figure, verdict.met, verdict.word), (1.2, False, "MISSED"))
+        verdict = self.judge(Thing=[14.0], TCP=[10.0])
+        self.assertEqual((verdict.figure, verdict.met, verdict.word), (1.4, False, "MISSED"))
 
     def test_notMeasured(self) -> None:
         """Without the other peer a goal is neither met nor missed, and all the same reported."""
