@@ -34,17 +34,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import credentials
 import goals
+import survivors
 from goals import CHURN, LAGS, LOST_IN_CHURN, PAUSES
-from load import THINGS_APART
 from measure import Result, plain
-from processes import HERE, Child, freePort, python, untilListening
+from processes import freePort, python, untilListening
 from startup import TWISTD
+from survivors import PROCESSES
 
-PROCESSES = 4
-"""In how many processes the clients are."""
-
-SPARE = 1000
-"""How many more sessions there may be: who comes may be faster than who goes."""
+SPARE = 250
+"""How many more things each process of clients has: who comes may be faster than who goes."""
 
 LONGEST_PAUSE, LONGEST_LAG = 0.02, 0.1
 """What is counted is longer than this, seconds; each is a bound of the metric's buckets."""
@@ -105,7 +103,9 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], object]) -> dict[str,
     :param tell: is told what is being done.
     :return: by name, what is reported: the unit and the figure.
     """
-    credentials.create(directory, (PROCESSES + 2) * THINGS_APART)
+    share = plan.sessions // PROCESSES
+    things = PROCESSES * (share + SPARE)
+    credentials.create(directory, things)
     with ExitStack() as onto:
         port, status = freePort(), freePort()
         python(
@@ -115,12 +115,11 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], object]) -> dict[str,
             *("thing", "--port", f"tcp:{port}:interface=127.0.0.1", "--status", str(status)),
             *("--identity", f"{directory}/thing-server", "--ttl", f"{plan.ttl:g}"),
             *("--authorized", f"{directory}/authorized"),
-            *("--max-sessions", str(plan.sessions + SPARE)),
+            *("--max-sessions", str(things)),
         )
         untilListening(port)
         untilListening(status)
-        camps = [_camp(onto, directory, number) for number in range(PROCESSES)]
-        share = plan.sessions // PROCESSES
+        camps = survivors.camps(directory, share + SPARE, onto)
         for camp in camps:
             camp.tell(json.dumps(["open", {"port": port, "count": share}]))
         tell(f"{sum(camp.answer() for camp in camps)} sessions are up")
@@ -132,12 +131,6 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], object]) -> dict[str,
             books = [camp.ask('["books", {}]') for camp in camps]
         after = Metrics(status)
     return _figures(plan, before, after, books)
-
-
-def _camp(onto: ExitStack, directory: Path, number: int) -> Child:
-    camp = Child(str(HERE / "survivors.py"), "live", str(directory), f"127.0.0.{number + 2}")
-    onto.callback(camp.stop)
-    return camp
 
 
 def _figures(

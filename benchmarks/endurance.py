@@ -31,12 +31,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import credentials
 import goals
+import survivors
 from goals import ENDURANCE, FOUND_LATE, FOUND_LATE_GRACED, FOUND_LATE_RUNNING, LOST_ALIVE
 from measure import Result, plain
 from processes import HERE, Child
-
-PROCESSES = 4
-"""In how many processes the clients are."""
+from survivors import PROCESSES
 
 TOLERANCE = 1.0
 """How long after its TTL a frozen session is to be found at the latest, seconds."""
@@ -114,14 +113,9 @@ def run(plan: Plan, directory: Path) -> Outcome:
         times = map(str, (plan.ttl, plan.stall, plan.every, plan.seed))
         server = Child(file, "serve", str(directory), *times)
         processes.callback(server.stop)
-        camps = [
-            Child(file, "live", str(directory), f"127.0.0.{number + 2}")
-            for number in range(PROCESSES)
-        ]
-        for camp in camps:
-            processes.callback(camp.stop)
-        port = server.ask("usage")["port"]
         share = plan.sessions // PROCESSES
+        camps = survivors.camps(directory, share, processes)
+        port = server.ask("usage")["port"]
         for camp in camps:
             camp.tell(json.dumps(["open", {"port": port, "count": share}]))
         opened = sum(camp.answer() for camp in camps)

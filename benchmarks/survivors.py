@@ -3,7 +3,8 @@ The parts of :mod:`endurance`, each a process of its own: a server that stalls, 
 
 ``python survivors.py serve DIRECTORY TTL STALL EVERY SEED`` answers lines as ``peers.py`` does;
 after ``stall`` it stands still now and then, until ``run``. ``python survivors.py live
-DIRECTORY ADDRESS`` keeps sessions alive, and answers lines with what is asked for.
+DIRECTORY ADDRESS FIRST COUNT`` keeps sessions of so many things alive, and answers lines with what
+is asked for.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import socket
 import sys
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -27,9 +28,9 @@ from typing import Any
 # What is measured is the package beside this directory, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from load import IP_BIND_ADDRESS_NO_PORT, PATIENCE, THINGS_APART
+from load import IP_BIND_ADDRESS_NO_PORT, PATIENCE
 from peers import LIFETIME, beginLogging
-from processes import allowFiles
+from processes import Child, allowFiles
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.error import ReactorNotRunning
@@ -57,6 +58,9 @@ AT_ONCE = 8
 
 LOOK = 0.1
 """How long a process of clients sleeps at most, seconds."""
+
+PROCESSES = 4
+"""In how many processes the clients are."""
 
 
 # The server.
@@ -245,6 +249,24 @@ async def serve(
 # The clients.
 
 
+def camps(directory: Path, things: int, onto: ExitStack) -> list[Child]:
+    """
+    Start the processes of the clients.
+
+    :param directory: the credentials.
+    :param things: how many things each process has.
+    :param onto: ends them.
+    :return: the processes.
+    """
+    started = []
+    for number in range(PROCESSES):
+        where = (f"127.0.0.{number + 2}", str(number * things), str(things))
+        camp = Child(__file__, "live", str(directory), *where)
+        onto.callback(camp.stop)
+        started.append(camp)
+    return started
+
+
 class Survivor:
     """
     One session of a client.
@@ -283,14 +305,14 @@ class Survivor:
 class Camp:
     """The clients of one process: all beat in time, while it waits for what is asked."""
 
-    def __init__(self, fleet: Fleet, first: int, address: str) -> None:
+    def __init__(self, fleet: Fleet, things: range, address: str) -> None:
         """
         :param fleet: makes the clients.
-        :param first: the number of the first thing that is here and nowhere else.
+        :param things: which are here and nowhere else.
         :param address: where they come from.
         """
         self._fleet = fleet
-        self._away = deque(range(first, first + THINGS_APART))
+        self._away = deque(things)
         self._address = address
         self._selector = selectors.DefaultSelector()
         self._selector.register(sys.stdin, selectors.EVENT_READ)
@@ -485,9 +507,9 @@ def main(role: str, directory: Path, *arguments: str) -> None:
         ttl, stall, every, seed = arguments
         react(serve, (directory, float(ttl), float(stall), float(every), int(seed)))
     else:
-        (address,) = arguments
-        first = int(address.rpartition(".")[2]) * THINGS_APART
-        Camp(Fleet(directory, "X25519"), first, address).run()
+        address, first, count = arguments
+        things = range(int(first), int(first) + int(count))
+        Camp(Fleet(directory, "X25519"), things, address).run()
 
 
 if __name__ == "__main__":
