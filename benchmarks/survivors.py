@@ -289,13 +289,6 @@ class Survivor:
         self.up = False
 
     @property
-    def interval(self) -> float:
-        """How often it beats, seconds."""
-        session = self.wire.core.session
-        assert session is not None, "it is up"
-        return session.interval
-
-    @property
     def id(self) -> str:
         """The session id, hexadecimal."""
         session = self.wire.core.session
@@ -436,7 +429,7 @@ class Camp:
             survivor.up = True
             self._shaking.discard(survivor)
             self._up[survivor] = None
-            self._beatAt(survivor, time.monotonic() + random.random() * survivor.interval)
+            self._awake(survivor)
 
     def _lose(self, survivor: Survivor, error: Exception) -> None:
         self._lost.append((survivor.id, str(error)))
@@ -466,30 +459,29 @@ class Camp:
         self._parted += 1
         self._hangUp(survivor)
 
-    def _beatAt(self, survivor: Survivor, when: float) -> None:
-        heapq.heappush(self._due, (when, next(self._order), survivor))
+    def _awake(self, survivor: Survivor) -> None:
+        """Come back to it when its time has come; the latest that it will have."""
+        due = survivor.wire.core.nextDeadline
+        assert due is not None, "it is up"
+        heapq.heappush(self._due, (due, next(self._order), survivor))
 
     def _beat(self) -> None:
         """Let those beat whose time has come, and look whether they are answered."""
-        while self._due and self._due[0][0] <= time.monotonic():
-            when, _, survivor = heapq.heappop(self._due)
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            _, _, survivor = heapq.heappop(self._due)
             if survivor not in self._up:
                 continue
+            core = survivor.wire.core
             try:
-                self._beatOne(survivor)
+                beat = survivor.wire.follow(core.handleTimer(now))
+                if beat:
+                    self._beats += 1
+                    survivor.connection.sendall(beat)
             except (OSError, HandshakeFailed) as error:
                 self._lose(survivor, error)
                 continue
-            self._beatAt(survivor, when + survivor.interval)
-
-    def _beatOne(self, survivor: Survivor) -> None:
-        core, now = survivor.wire.core, time.monotonic()
-        if core.nextDeadline is not None and core.nextDeadline <= now:
-            survivor.wire.follow(core.handleTimer(now))
-        beat = survivor.wire.beat()
-        if beat:
-            self._beats += 1
-            survivor.connection.sendall(beat)
+            self._awake(survivor)
 
 
 def main(role: str, directory: Path, *arguments: str) -> None:
