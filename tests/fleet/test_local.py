@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given
@@ -677,6 +679,26 @@ class NodeTests(PresenceCase):
         (record,) = self.successResultOf(presence.nodes())
         self.assertEqual(record.minutes, ((int(WALL), {"REJECTED": 1}),))
         self.assertEqual(record.terminations, {"TRUNCATED": 1, "REJECTED": 1})
+
+    def test_takenUp(self) -> None:
+        """What ended before the process began is counted, as far as it can be true."""
+        presence = self.presence()
+        health, now = presence.health, int(WALL)
+        record = health.record()
+        before = (
+            (now - 2 * 3600, {"GOODBYE": 1}),
+            (now - 120, {"GOODBYE": 2, "NONSENSE": 3}),
+            (now - now % 60, {"FLAT_LINED": 4}),
+            (now + 3600, {"GOODBYE": 5}),
+        )
+        health.takeUp(replace(record, minutes=before))
+        self.connect(presence, "lamp").client.goodbye()
+        self.advance(1)
+        ended: Counter[str] = Counter()
+        for _, counts in health.record().minutes:
+            ended.update(counts)
+        self.assertEqual(ended, {"GOODBYE": 3, "FLAT_LINED": 4})
+        self.assertEqual(health.record().terminations, {"GOODBYE": 1})
 
     def test_draining(self) -> None:
         """A node that is shutting down says so."""

@@ -46,7 +46,13 @@ _MEASURES: dict[str, Callable[[Row], float | None]] = {
     "messages": lambda row: row.messages,
 }
 
-_STYLES = {"late": "yellow", "gone": "dim", "lost": "bold red", "draining": "yellow"}
+_STYLES = {
+    "late": "yellow",
+    "gone": "dim",
+    "stopped": "dim",
+    "lost": "bold red",
+    "draining": "yellow",
+}
 
 _COLUMNS: tuple[tuple[str, str, int, Callable[[Row], str]], ...] = (
     ("STATUS", "", 7, lambda row: visible(row.status, 20)),
@@ -246,7 +252,7 @@ class Board:
         rows = self.rows()
         nodes = self.snapshot.nodes if self.snapshot is not None else []
         if len(nodes) > max(1, height // 6):  # Those that are well may be left out.
-            nodes = sorted(nodes, key=lambda node: node.status == "up")
+            nodes = sorted(nodes, key=lambda node: node.status in ("up", "stopped"))
         shown = nodes[: max(1, height // 6)]
         head = [self._title(len(rows)), self._state(), *self._nodes(shown, len(nodes))]
         lines = 2 + (len(shown) + 1 + (len(nodes) > len(shown)) if nodes else 0)

@@ -22,8 +22,9 @@ def nodes(status: StatusOptions, forget: str | None, asJson: bool) -> None:
     """
     List the nodes, and how they are.
 
-    One that was lost is listed until it comes back, or is forgotten: then it
-    is not missed any more. One that is up cannot be forgotten.
+    One that was stopped is listed for an hour, and one that was lost for a day,
+    unless it comes back or is forgotten: then it is not missed any more. One
+    that is up cannot be forgotten.
     """
     from thing.cli.nodelist import forgetNode, listNodes
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from thing.core.credentials import readCredential
-from thing.events import Event, Terminated
+from thing.events import Cause, Event, Terminated
 from thing.fleet.model import NodeRecord
 from thing.identity import CredentialKind
 from thing.session.factory import ThingFactory
@@ -59,6 +59,20 @@ class Health:
             counts += self._minutes.pop()[1]  # If it is yet to come, the clock was set back.
         self._minutes.append((minute, counts))
         return counts
+
+    def takeUp(self, before: NodeRecord) -> None:
+        """
+        Go on with what ended of late in an earlier process of this node.
+
+        :param before: how the node was then; it may say anything.
+        """
+        now = self._wallClock()
+        minutes = dict(self._minutes)
+        for minute, counts in before.minutes[-MINUTES:]:
+            if now - 60 * MINUTES < minute <= now:
+                known = {cause: counts[cause] for cause in counts if cause in Cause.__members__}
+                minutes[minute] = minutes.get(minute, Counter()) + Counter(known)
+        self._minutes = deque(sorted(minutes.items()), maxlen=MINUTES)
 
     def _started(self, now: float) -> float:
         """When the node started, as the clock has it now: it may have been set since then."""

@@ -81,7 +81,7 @@ class IPresence(Interface):
 
     def forget(node):  # type: ignore[no-untyped-def]
         """
-        Show a node that was lost no more; if it comes back, it is shown again.
+        Show a node that stopped or was lost no more; if it comes back, it is shown again.
 
         :param node: its name.
         :return: a Deferred of None, fired once it is forgotten. It fails with ``NotPresent`` if

@@ -256,7 +256,7 @@ class NodeRecord:
     since: float
     """When it started, time of day."""
     status: str
-    """``up``, ``draining`` or ``lost``."""
+    """``up``, ``draining``, ``stopped`` in order, or ``lost``."""
     sessions: int
     lastSeen: float
     """When it last said how it is, time of day."""
@@ -282,6 +282,11 @@ class NodeRecord:
     """Where other nodes reach it, ``host:port``; empty for nowhere."""
     fingerprint: str = ""
     """Of the raw key that it shows; empty if it has none."""
+
+    @property
+    def isThere(self) -> bool:
+        """Whether it neither stopped nor was lost."""
+        return self.status not in ("stopped", "lost")
 
     def asDict(self) -> dict[str, Any]:
         """:return: what JSON can hold."""

@@ -331,7 +331,7 @@ class Nodes(Service):
         """Where a node is, and by which key it is known, as the registry tells."""
         records: list[NodeRecord] = await self._presence.nodes()
         for record in records:
-            if record.node == node and record.status != "lost":
+            if record.node == node and record.isThere:
                 if record.advertised and record.fingerprint:
                     return record
                 raise NoWay(f"the node {node} does not say where it is reached")

@@ -271,7 +271,8 @@ class PasswordTests(LinkCase):
         self.assertEqual(await keeper.script.sweep(keeper.link, 9.0), 0)
         await keeper._disown()
         await nodes[1].stop()
-        self.assertEqual([each.node for each in await nodes[0].presence.nodes()], ["a"])
+        told = {each.node: each.status for each in await nodes[0].presence.nodes()}
+        self.assertEqual(told, {"a": "up", "b": "stopped"})
         self.assertEqual([node.presence._keeper.outbox.refused for node in nodes], [0, 0])
 
 

@@ -281,7 +281,27 @@ class SharedTests(FleetCase):
         self.assertEqual({each.registry for each in records[:1]}, {"connected"})
         await nodes[1].stop()
         records = await nodes[2].presence.nodes()
-        self.assertEqual([each.node for each in records], ["c", "a"])
+        self.assertEqual([each.node for each in records], ["c", "a", "b"])
+        self.assertEqual([each.status for each in records], ["up", "up", "stopped"])
+
+    async def test_endedBefore(self) -> None:
+        """How sessions ended on a node is told when it has stopped, and when it is back."""
+
+        async def ended(node: str) -> int:
+            records = await nodes[0].presence.nodes()
+            (record,) = [each for each in records if each.node == node]
+            return sum(counts.get("GOODBYE", 0) for _, counts in record.minutes)
+
+        nodes = await self.three()
+        client = await self.connect(nodes[1], "lamp")
+        client.goodbye()
+        await self.assertHere({}, *nodes)
+        await nodes[1].stop()
+        self.assertEqual(await ended("b"), 1)
+        again = await self.node("b")
+        await self.connected(again)
+        self.assertEqual(await ended("b"), 1)
+        self.assertEqual((await again.presence.nodes())[0].completed, 0)
 
     async def sessionsOf(self, node: Node, name: str, count: int) -> bool:
         """Whether a node says that another has so many sessions."""

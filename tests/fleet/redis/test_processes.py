@@ -154,7 +154,8 @@ class ProcessTests(ProcessCase):
         os.kill(stopped.pid, signal.SIGTERM)
         await stopped.ended
         self.assertEqual(await self.here(watcher), {})
-        self.assertEqual([each.node for each in await watcher.presence.nodes()], ["w"])
+        told = {each.node: each.status for each in await watcher.presence.nodes()}
+        self.assertEqual(told, {"w": "up", "x": "stopped"})
         self.assertEqual(self.redis.ask("EXISTS", "thing:n:x"), 0)
         left = [entry["data"] for entry in self.feed() if entry["kind"] == "left"]
         self.assertTrue(all("GOODBYE" in data for data in left), left)

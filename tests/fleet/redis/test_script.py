@@ -59,6 +59,14 @@ LONG = 10**9
 """A lease that does not run out, milliseconds."""
 
 
+def nodeSaying(status: str) -> str:
+    """How a node says that it is."""
+    said = {"since": 1, "lastSeen": 2, "status": status, "sessions": 0, "handshakes": 0}
+    said |= {"completed": 0, "terminations": {}, "minutes": [], "loopLag": 0, "registry": "x"}
+    said |= dict.fromkeys(("registryReason", "version", "advertised", "fingerprint"), "")
+    return json.dumps(said)
+
+
 class Registry:
     """The script, ready to be run."""
 
@@ -137,11 +145,21 @@ class Registry:
 
     def renew(self, node: str, lease: int = LONG, process: str = "1", first: bool = True) -> Any:
         """A lease is renewed."""
-        record = '{"since":1,"lastSeen":2,"status":"up","sessions":0,"handshakes":0,"completed":0,'
-        record += '"terminations":{},"minutes":[],"loopLag":0,"registry":"x",'
-        record += '"registryReason":"","version":"","advertised":"","fingerprint":""}'
-        renew = Renew(node=node, process=process, lease=lease, record=record, first=first)
+        renew = Renew(node=node, process=process, lease=lease, record=nodeSaying("up"), first=first)
         return self.run(renew)[0]
+
+    def retire(self, node: str, keep: int = LONG) -> Any:
+        """A node stops."""
+        record = nodeSaying("stopped")
+        return self.run(
+            Retire(node=node, process="1", record=record, keep=keep, most=MOST, limit=50)
+        )
+
+    def nodes(self) -> dict[str, str]:
+        """How the nodes are."""
+        records, malformed = nodesOf(self.run(Nodes()))
+        assert malformed == 0
+        return {each.node: each.status for each in records}
 
     def sweep(
         self,
@@ -465,7 +483,7 @@ class SpoiltTests(ScriptCase):
 
     def test_keys(self) -> None:
         """A key of another type is removed with the next lease, and every node begins anew."""
-        for name in ("ids", "here", "gone", "leases", "lost", "owners", "nodes", "feed", "n:a"):
+        for name in ("ids", "here", "gone", "leases", "past", "owners", "nodes", "feed", "n:a"):
             self.registry.join("a", "s1")
             self.spoil("DEL", f"{PREFIX}{name}")
             self.spoil("SET", f"{PREFIX}{name}", "a string")
@@ -572,7 +590,7 @@ class AtOnceTests(ScriptCase):
             "forget": lambda: self.registry.run(Forget(node="c")),
             "sweep": self.registry.sweep,
             "disown": lambda: self.registry.disown("a", (b"lamp", b"s1")),
-            "retire": lambda: self.registry.run(Retire(node="a", process="1", most=MOST, limit=50)),
+            "retire": lambda: self.registry.retire("a"),
         }
 
     def stored(self) -> dict[bytes, Any]:
@@ -649,7 +667,7 @@ class AtOnceTests(ScriptCase):
 
     def test_types(self) -> None:
         """What meets a key of another type changes nothing, until that is removed."""
-        for key in ("here", "ids", "gone", "feed", "leases", "owners", "nodes", "lost", "n:a"):
+        for key in ("here", "ids", "gone", "feed", "leases", "owners", "nodes", "past", "n:a"):
             for name, op in self.ops.items():
                 self.begin()
                 self.redis.ask("SET", f"{PREFIX}{key}", "a string")
@@ -787,12 +805,36 @@ class SweepTests(ScriptCase):
         self.registry.renew("b")
         self.assertEqual(forget(), [b"alive"])
 
+    def test_stopped(self) -> None:
+        """A node that stopped in order is shown so for a while, and no more once it is back."""
+        for node in NODES:
+            self.registry.renew(node)
+        self.registry.retire("a")
+        self.registry.retire("b", keep=0)
+        stopped = {"a": "stopped", "b": "stopped", "c": "up"}
+        self.assertEqual(self.registry.nodes(), stopped)
+        self.registry.sweep()
+        self.assertEqual(self.registry.nodes(), {"a": "stopped", "c": "up"})
+        self.registry.renew("a", process="2")
+        self.registry.sweep()
+        self.assertEqual(self.registry.nodes(), {"a": "up", "c": "up"})
+        self.registry.retire("c")
+        self.assertEqual(self.registry.run(Forget(node="c")), [b"done"])
+        self.assertEqual(self.registry.nodes(), {"a": "up"})
+
+    def test_before(self) -> None:
+        """A process that takes its name for the first time is told how the node was before."""
+        renew = partial(Renew, node="a", process="2", lease=LONG, record="{}")
+        self.assertEqual(self.registry.run(renew(first=True))[2].decode(), nodeSaying("up"))
+        self.assertEqual(self.registry.run(renew(first=False))[2], b"")
+        self.assertEqual(self.registry.run(renew(node="new", first=True))[2], b"")
+
     def test_usurped(self) -> None:
         """Of two processes with one name the later has it; the other is told, each time."""
         self.assertEqual(self.registry.renew("a", process="2"), b"new")
         self.assertEqual(self.registry.renew("a", process="1", first=False), b"usurped")
         self.assertEqual(self.registry.renew("a", process="2", first=False), b"kept")
-        self.assertEqual(self.registry.run(Retire(node="a", process="1", most=MOST, limit=50)), 0)
+        self.assertEqual(self.registry.retire("a"), 0)
         self.assertEqual(self.registry.renew("a", process="2", first=False), b"kept")
 
     def test_usurperIsLost(self) -> None:

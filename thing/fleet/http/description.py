@@ -207,7 +207,7 @@ _PATHS: Json = {
     "/node": {
         "delete": operation(
             "forget",
-            "Show a node that was lost no more; if it comes back, it is shown again",
+            "Show a node that stopped or was lost no more; if it comes back, it is shown again",
             {
                 200: good("It is forgotten.", {"type": "object"}),
                 409: problem(409, "The node is up."),

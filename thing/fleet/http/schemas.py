@@ -249,7 +249,7 @@ SCHEMAS: Json = {
             "node": TEXT,
             "since": _TIME,
             "lastSeen": {**_TIME, "description": "When it last said how it is, time of day."},
-            "status": {"enum": ["up", "draining", "lost"]},
+            "status": {"enum": ["up", "draining", "stopped", "lost"]},
             "sessions": _COUNT,
             "handshakes": {**_COUNT, "description": "In progress."},
             "completed": {**_COUNT, "description": "Handshakes, since the node started."},

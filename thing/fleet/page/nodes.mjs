@@ -23,15 +23,17 @@ export function askForNodes() {
 
 function nodeItem(node) {
   const status = make('span', {className: 'status'},
-    icon({up: 'present', draining: 'late'}[node.status] ?? 'bad'), visible(node.status));
+    icon({up: 'present', draining: 'late', stopped: 'gone'}[node.status] ?? 'bad'),
+    visible(node.status));
   const name = make('span', {className: 'name', textContent: visible(node.node)});
   name.title = name.textContent;
-  const until = node.status === 'lost' ? node.lastSeen : serverNow();
+  const isThere = !['stopped', 'lost'].includes(node.status);
+  const until = isThere ? serverNow() : node.lastSeen;
   const facts = make('span', {className: 'muted'}, `${counted(node.sessions, 'session')}, ` +
     `${counted(node.handshakes, 'handshake')}, up ${duration(until - node.since)}`);
   facts.title = node.version ? `Thing ${visible(node.version)}` : '';
   const item = make('li', {}, name, status, facts);
-  if (node.status !== 'lost') item.append(healthOf(node));
+  if (isThere) item.append(healthOf(node));
   item.dataset.status = node.status;
   return item;
 }

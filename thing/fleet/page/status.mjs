@@ -26,10 +26,11 @@ export function paintState() {
 
 export function paintTotals(nodes) {
   here = nodes.reduce((sum, node) => sum + node.sessions, 0);
-  const up = nodes.filter((node) => node.status === 'up').length;
+  const wanted = nodes.filter((node) => node.status !== 'stopped');
+  const up = wanted.filter((node) => node.status === 'up').length;
   const parts = [[count(here), here === 1 ? ' thing here' : ' things here'],
     [count(nodes.reduce((sum, node) => sum + node.handshakes, 0)), ' connecting'],
-    [`${up} of ${nodes.length}`, nodes.length === 1 ? ' node up' : ' nodes up']];
+    [`${up} of ${wanted.length}`, wanted.length === 1 ? ' node up' : ' nodes up']];
   $('totals').replaceChildren(...parts.map(([number, words]) =>
     make('span', {}, make('b', {className: 'number', textContent: number}), words)));
   paintTitle();

@@ -74,7 +74,7 @@ class Errands:
 
     async def forget(self, node: str) -> None:
         """
-        Show a node that was lost no more.
+        Show a node that stopped or was lost no more.
 
         :param node: its name.
         :raises ThingError: as ``IPresence`` says.
@@ -111,7 +111,7 @@ class Errands:
             return [], False
         _own, *others = await self._queries.nodes()
         asked = {**question, "op": op}
-        up = [each.node for each in others if each.status != "lost"]
+        up = [each.node for each in others if each.isThere]
         names = [name for name in up if node in (None, name)]
         results = await DeferredList(
             [Deferred.fromCoroutine(self._inbox.ask(name, asked, GRACE)) for name in names],

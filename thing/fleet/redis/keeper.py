@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -36,7 +37,16 @@ from thing.fleet.redis.operations import (
     Retire,
 )
 from thing.fleet.redis.outbox import Outbox, Write
-from thing.fleet.redis.script import BATCH, Outcome, Script, asJson, outcomeOf, pairsOf
+from thing.fleet.redis.rows import nodeOf
+from thing.fleet.redis.script import (
+    BATCH,
+    KEEP_STOPPED,
+    Outcome,
+    Script,
+    asJson,
+    outcomeOf,
+    pairsOf,
+)
 from thing.fleet.redis.writes import heldNow
 from thing.fleet.sessions import LocalSession
 from thing.logger import Logger
@@ -78,6 +88,7 @@ class Keeper:
         local: LocalRegistry,
         *,
         record: Callable[[], NodeRecord],
+        takeUp: Callable[[NodeRecord], object],
         onConnected: Callable[[], object],
         onAway: Callable[[], object],
         wallClock: Callable[[], float],
@@ -89,6 +100,7 @@ class Keeper:
         :param script: what is run in it.
         :param local: the sessions of this node.
         :param record: tells how this node is.
+        :param takeUp: told how this node was in an earlier process, if that is known.
         :param onConnected: called when the registry can be used.
         :param onAway: called when it cannot be any more.
         :param wallClock: tells the time of day, seconds.
@@ -102,6 +114,7 @@ class Keeper:
         self._address = address
         self._local = local
         self._record, self._wallClock = record, wallClock
+        self._takeUp = takeUp
         self._onConnected, self._onAway = onConnected, onAway
         self._lease = lease
         self._clock: IReactorTime = local.factory.clock
@@ -154,8 +167,14 @@ class Keeper:
 
     async def _retire(self) -> None:
         await self.outbox.whenWritten()
-        most = self.script.bounds.events
-        retire = Retire(node=self.node, process=self._process, most=most, limit=BATCH)
+        retire = Retire(
+            node=self.node,
+            process=self._process,
+            record=asJson(replace(self._record(), status="stopped").asDict()),
+            keep=int(KEEP_STOPPED * 1000),
+            most=self.script.bounds.events,
+            limit=BATCH,
+        )
         while await self.ask(retire):
             pass
 
@@ -263,8 +282,12 @@ class Keeper:
             raise RegistryAway("the registry's answer makes no sense") from None
         if word == "usurped":
             raise Usurped(f"another process is the node {self.node}")
+        before = nodeOf(self.node.encode(), answer[-1], alive=False) if self._first else None
         self._first = self._usurped = False
         self._registryAhead = now / 1000 - self._clock.seconds()
+        if before is not None:
+            self._takeUp(before)
+            return await self._renew()  # With what was taken up.
         return bool(word == "kept")
 
     def _losesName(self, error: Usurped) -> None:

@@ -298,10 +298,12 @@ class Disown(Operation):
 @dataclass(frozen=True, kw_only=True)
 class Retire(Operation):
     """
-    A node leaves in order.
+    A node stops in order.
 
     :ivar node: its name.
     :ivar process: the name of its process.
+    :ivar record: how it was at last, JSON.
+    :ivar keep: how long it is shown so, milliseconds.
     :ivar most: about how many events the stream keeps.
     :ivar limit: how many things may be dealt with.
     """
@@ -309,6 +311,8 @@ class Retire(Operation):
     op = "retire"
     node: str
     process: str
+    record: str
+    keep: int
     most: int
     limit: int
 

@@ -107,6 +107,7 @@ class RedisPresence(Service):
             Script(address.prefix, bounds),
             self.local,
             record=self._ownRecord,
+            takeUp=self._takeUp,
             onConnected=self._connected,
             onAway=self._away,
             wallClock=wallClock,
@@ -163,6 +164,9 @@ class RedisPresence(Service):
     def _ownRecord(self) -> NodeRecord:
         reasons = [f"{purpose}: {reason}" for purpose, reason in self.connections.items() if reason]
         return self.health.record(self.registry, "; ".join(reasons))
+
+    def _takeUp(self, before: NodeRecord) -> None:
+        self.health.takeUp(before)
 
     @property
     def malformed(self) -> int:
@@ -365,7 +369,7 @@ class RedisPresence(Service):
 
     def forget(self, node: str) -> Deferred[None]:
         """
-        Show a node that was lost no more.
+        Show a node that stopped or was lost no more.
 
         :param node: its name.
         :return: fires once it is forgotten; fails as ``IPresence`` says.

@@ -14,7 +14,7 @@
 --   PREFIXleases    a sorted set: nodes, by when their lease runs out, milliseconds
 --   PREFIXowners    a hash: the process that has a node's name
 --   PREFIXnodes     a hash: how each node said it is, JSON
---   PREFIXlost      a sorted set: nodes whose lease ran out, by when
+--   PREFIXpast      a sorted set: nodes that stopped or were lost, by until when they are shown
 --   PREFIXfeed      a stream: what happened
 --   PREFIXinbox:NODE  a channel: what is for one node
 --
@@ -462,7 +462,7 @@ end
 local function sound(node)
   local count, wrong = {}, {}
   for name, command in pairs({
-    ids = 'ZCARD', here = 'ZCARD', gone = 'ZCARD', leases = 'ZCARD', lost = 'ZCARD',
+    ids = 'ZCARD', here = 'ZCARD', gone = 'ZCARD', leases = 'ZCARD', past = 'ZCARD',
     owners = 'HLEN', nodes = 'HLEN', texts = 'HLEN', feed = 'XLEN', ['n:' .. node] = 'SCARD',
   }) do
     count[name] = reading(command, P .. name)
@@ -477,7 +477,8 @@ local function sound(node)
   return false
 end
 
--- A node is alive. Says whether its lease had not run out.
+-- A node is alive. Says whether its lease had not run out, and to a process that has just begun
+-- how the node was before.
 function OPS.renew(o)
   local living = sound(o.node) and alive(o.node)
   local owner = reading('HGET', P .. 'owners', o.node)
@@ -485,11 +486,12 @@ function OPS.renew(o)
     return { 'usurped', whole(NOW) }
   end
   local kept = owner == o.process and living
+  local before = o.first and reading('HGET', P .. 'nodes', o.node) or ''
   note('HSET', P .. 'owners', o.node, o.process)
   note('HSET', P .. 'nodes', o.node, o.record)
   note('ZADD', P .. 'leases', whole(NOW + o.lease), o.node)
-  note('ZREM', P .. 'lost', o.node)
-  return { kept and 'kept' or 'new', whole(NOW) }
+  note('ZREM', P .. 'past', o.node)
+  return { kept and 'kept' or 'new', whole(NOW), before }
 end
 
 -- Take some things of a node off: all that are not here, whatever their session.
@@ -507,14 +509,14 @@ local function empty(node, most, limit, detail)
 end
 
 -- Clean up after one node whose lease ran out. Says whether there is more of that.
-local function sweepLost(most, limit)
+local function sweepLost(most, limit, keep)
   local node = redis.call('ZRANGEBYSCORE', P .. 'leases', '-inf', whole(NOW), 'LIMIT', 0, 1)[1]
   if not node then
     return false
   end
   if empty(node, most, limit, lostWith(node)) == 0 then
     note('HDEL', P .. 'owners', node)
-    note('ZADD', P .. 'lost', whole(NOW), node)
+    note('ZADD', P .. 'past', whole(NOW + keep), node)
     note('ZREM', P .. 'leases', node)
     commit()
   end
@@ -552,12 +554,12 @@ function OPS.sweep(o)
     '(' .. whole(NOW + 3 * o.lease), '+inf', 'LIMIT', 0, o.limit)) do
     note('ZADD', P .. 'leases', whole(NOW + o.lease), name)
   end
-  local left = sweepLost(o.most, o.limit) and 1 or 0
+  local left = sweepLost(o.most, o.limit, o.keepNodes) and 1 or 0
   left = left + (sweepGone(o.limit, o.keep, o.mostGone) and 1 or 0)
-  for _, lost in ipairs(redis.call('ZRANGEBYSCORE', P .. 'lost', '-inf',
-    whole(NOW - o.keepNodes), 'LIMIT', 0, o.limit)) do
-    note('HDEL', P .. 'nodes', lost)
-    note('ZREM', P .. 'lost', lost)
+  for _, past in ipairs(redis.call('ZRANGEBYSCORE', P .. 'past', '-inf', whole(NOW),
+    'LIMIT', 0, o.limit)) do
+    note('HDEL', P .. 'nodes', past)
+    note('ZREM', P .. 'past', past)
   end
   commit()
   shorten(o.mostOctets)
@@ -590,7 +592,8 @@ function OPS.disown(o)
   return { 'done' }
 end
 
--- A node leaves in order. Says how many things are still to be taken off.
+-- A node stops in order, and is shown as stopped for a while: how sessions ended there is asked
+-- for after a drain. Says how many things are still to be taken off.
 function OPS.retire(o)
   if redis.call('HGET', P .. 'owners', o.node) ~= o.process then
     return 0
@@ -598,7 +601,8 @@ function OPS.retire(o)
   local left = empty(o.node, o.most, o.limit, 'the node ' .. o.node .. ' was stopped')
   if left == 0 then
     note('ZREM', P .. 'leases', o.node)
-    note('HDEL', P .. 'nodes', o.node)
+    note('HSET', P .. 'nodes', o.node, o.record)
+    note('ZADD', P .. 'past', whole(NOW + o.keep), o.node)
     note('HDEL', P .. 'owners', o.node)
   end
   return left
@@ -688,7 +692,7 @@ function OPS.nodes()
   }
 end
 
--- Show a node no more that was lost. Says whether it is.
+-- Show a node no more that stopped or was lost. Says whether it is.
 function OPS.forget(o)
   if not redis.call('HGET', P .. 'nodes', o.node) then
     return { 'unknown' }
@@ -696,7 +700,7 @@ function OPS.forget(o)
     return { 'alive' }
   end
   note('HDEL', P .. 'nodes', o.node)
-  note('ZREM', P .. 'lost', o.node)
+  note('ZREM', P .. 'past', o.node)
   return { 'done' }
 end
 

@@ -135,19 +135,28 @@ def nodesOf(answer: Any) -> tuple[list[NodeRecord], int]:
         said = pairsOf(flat)
     except MALFORMED:
         return [], 1
-    records = [_node(name, text, name in alive) for name, text in said]
+    records = [nodeOf(name, text, name in alive) for name, text in said]
     found = sorted((each for each in records if each is not None), key=lambda each: each.node)
     return found, len(records) - len(found)
 
 
-def _node(name: Any, text: Any, alive: bool) -> NodeRecord | None:
+def nodeOf(name: Any, text: Any, alive: bool) -> NodeRecord | None:
+    """
+    Read how a node is, or was.
+
+    :param name: its name, as Redis gives it.
+    :param text: what it said.
+    :param alive: whether it has a lease.
+    :return: the record, or None if it makes no sense.
+    """
     try:
         said = fromJson(text)
+        status = _string(said["status"])
         record = NodeRecord(
             node=_text(name),
             since=realOf(said["since"]),
             lastSeen=realOf(said["lastSeen"]),
-            status=_string(said["status"]) if alive else "lost",
+            status=status if alive or status == "stopped" else "lost",
             sessions=wholeOf(said["sessions"]) if alive else 0,
             handshakes=wholeOf(said["handshakes"]),
             completed=wholeOf(said["completed"]),

@@ -35,6 +35,9 @@ MOST_GONE = 1_000_000
 KEEP_NODES = 86400.0
 """How long nodes that were lost are shown, seconds."""
 
+KEEP_STOPPED = 3600.0
+"""How long nodes are that stopped in order, seconds: for so long it is told how sessions ended."""
+
 BATCH = 50
 """How many things one run of the script deals with, so that it is over in a moment."""
 
