@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from thing.cli.completing import completeThings
 from thing.cli.exits import ASKING, guide
 from thing.cli.status import StatusOptions, statusOptions
 
@@ -19,7 +20,14 @@ KINDS = (
         "thing events --kind joined --kind left", "thing events -n 1 --id lamp", codes=ASKING
     )
 )
-@click.option("--id", "ids", metavar="ID", multiple=True, help="Only of this thing; repeatable.")
+@click.option(
+    "--id",
+    "ids",
+    metavar="ID",
+    multiple=True,
+    shell_complete=completeThings,
+    help="Only of this thing; repeatable.",
+)
 @click.option(
     "--kind",
     "kinds",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from thing.cli.completing import completeNodes
 from thing.cli.exits import ASKING, guide
 from thing.cli.status import StatusOptions, statusOptions
 
@@ -23,7 +24,9 @@ STATUSES = ("present", "late", "gone")
     type=click.Choice(STATUSES),
     help="Only things that are so.  [default: those that are here]",
 )
-@click.option("--node", metavar="NAME", help="Only things on this node.")
+@click.option(
+    "--node", metavar="NAME", shell_complete=completeNodes, help="Only things on this node."
+)
 @click.option("-a", "--all", "everything", is_flag=True, help="List all, however many there are.")
 @click.option("--reach", "reached", is_flag=True, help="List the services that are reached.")
 @click.option("--json", "asJson", is_flag=True, help="Print each as a JSON object on a line.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from thing.cli.completing import completeNodes
 from thing.cli.exits import ASKING, ExitCode, guide
 from thing.cli.status import StatusOptions, statusOptions
 
@@ -15,7 +16,12 @@ from thing.cli.status import StatusOptions, statusOptions
         codes=(*ASKING, ExitCode.UNKNOWN, ExitCode.NODE_UP),
     )
 )
-@click.option("--forget", metavar="NAME", help="Have this one, which was lost, listed no more.")
+@click.option(
+    "--forget",
+    metavar="NAME",
+    shell_complete=completeNodes,
+    help="Have this one, which was lost, listed no more.",
+)
 @click.option("--json", "asJson", is_flag=True, help="Print each as a JSON object on a line.")
 @statusOptions
 def nodes(status: StatusOptions, forget: str | None, asJson: bool) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import click
 
+from thing.cli.completing import completeThings
 from thing.cli.exits import HOLDING, ExitCode, guide
 from thing.cli.listenaddress import ListenAddress, parseListen
 from thing.cli.options import ClientOptions, serverOptions
@@ -46,7 +47,7 @@ _ENDS = (
         codes=(*HOLDING, *_ENDS),
     )
 )
-@click.argument("thing")
+@click.argument("thing", shell_complete=completeThings)
 @click.argument("service")
 @click.option(
     "--listen",

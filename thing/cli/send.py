@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from thing.cli.completing import completeThings
 from thing.cli.exits import ASKING, ExitCode, guide
 from thing.cli.options import secondsOption
 from thing.cli.status import StatusOptions, statusOptions
@@ -29,7 +30,7 @@ _ENDS = (
         codes=(*ASKING, *_ENDS),
     )
 )
-@click.argument("id")
+@click.argument("id", shell_complete=completeThings)
 @click.argument("message", required=False)
 @secondsOption("--timeout", help="How long the thing may take to answer.", default=10.0)
 @click.option("--json", "asJson", is_flag=True, help="Print the answer as a JSON object.")

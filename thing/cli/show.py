@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from thing.cli.completing import completeThings
 from thing.cli.exits import ASKING, ExitCode, guide
 from thing.cli.status import StatusOptions, statusOptions
 
@@ -15,7 +16,7 @@ from thing.cli.status import StatusOptions, statusOptions
         codes=(*ASKING, ExitCode.UNKNOWN),
     )
 )
-@click.argument("id")
+@click.argument("id", shell_complete=completeThings)
 @click.option("--json", "asJson", is_flag=True, help="Print it as a JSON object.")
 @statusOptions
 def show(status: StatusOptions, id: str, asJson: bool) -> None:
@@ -32,7 +33,7 @@ def show(status: StatusOptions, id: str, asJson: bool) -> None:
 
 
 @click.command(epilog=guide("thing leave lamp", codes=(*ASKING, ExitCode.NOT_HERE)))
-@click.argument("id")
+@click.argument("id", shell_complete=completeThings)
 @statusOptions
 def leave(status: StatusOptions, id: str) -> None:
     """
