@@ -159,8 +159,10 @@ class GroupTests(HomeCase):
         self.assertNotIn("...\n", self.invoke("--help").output.partition("\n")[2])
 
     def test_helpIsQuick(self) -> None:
-        """``--help`` loads no reactor, and of Thing no more than the package itself does."""
-        package = self.loadedAfter("import thing, thing.errors, thing.trust.home")
+        """``--help`` loads no reactor, and of Thing no more than the tables of options need."""
+        package = self.loadedAfter(
+            "import thing.trust.choice, thing.trust.home, thing.session.settable"
+        )
         helped = self.loadedAfter(
             "from thing.cli.commands import commands\ncommands(['--help'], standalone_mode=False)"
         )
