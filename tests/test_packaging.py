@@ -119,6 +119,7 @@ def release() -> Release:
     )
     elsewhere.mkdir()
     shutil.copytree(PROJECT, source, ignore=NOT_SOURCE)
+    runPython("docs/manpages.py", "man", cwd=source, path=source)
     if GIT is not None:  # A source without one is past a release, too, but which commit it is?
         git(source, "init", "--quiet")
         git(source, "add", ".")
@@ -179,10 +180,15 @@ class ReleaseFileTests(TestCase):
         self.assertIn("thing/py.typed", self.release.wheel)
 
     def test_wheelHoldsNothingElse(self) -> None:
-        """The wheel holds only thing, its plugins and its metadata: no tests, no docs."""
+        """The wheel holds only thing, its plugins, manual pages and metadata: no tests, no docs."""
         tops = {name.partition("/")[0] for name in self.release.wheel}
         (metadata,) = (top for top in tops if top.endswith(".dist-info"))
-        self.assertEqual(tops, {"thing", "twisted", metadata})
+        data = metadata.replace(".dist-info", ".data")
+        self.assertEqual(tops, {"thing", "twisted", metadata, data})
+        pages = {name for name in self.release.wheel if name.startswith(data)}
+        folder = f"{data}/data/share/man/man1"
+        self.assertLess({f"{folder}/thing.1", f"{folder}/thing-send.1"}, pages)
+        self.assertEqual({name.rpartition("/")[0] for name in pages}, {folder})
 
     def test_noPluginCacheIsReleased(self) -> None:
         """The plugin cache of the tree that built a release is not in the release."""
