@@ -40,7 +40,11 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {"core": ("thing.core",)},
     {"trust": ("thing.trust",)},
     {"session": ("thing.session",)},
-    {"endpoints": ("thing.endpoints",), "fleet": ("thing.fleet",)},
+    {
+        "endpoints": ("thing.endpoints",),
+        "fleet": ("thing.fleet",),
+        "conformance": ("thing.conformance",),
+    },
     {"daemon": ("thing.daemon",)},
     {"cli": ("thing.cli",)},
     {"testing": ("thing.testing",), "facade": ("thing",)},

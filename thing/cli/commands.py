@@ -7,6 +7,7 @@ import sys
 import click
 
 from thing.cli.agent import agent
+from thing.cli.conformance import conformance
 from thing.cli.connect import connect
 from thing.cli.end import end
 from thing.cli.events import events
@@ -73,7 +74,7 @@ def commands() -> None:
 
 _SESSIONS = (connect, ping, agent, reach, join)
 _FLEET = (ls, show, send, leave, end, events, top, nodes, invite, invitations)
-for _command in (keygen, fingerprint, *_SESSIONS, *_FLEET):
+for _command in (keygen, fingerprint, *_SESSIONS, *_FLEET, conformance):
     commands.add_command(_command)
 
 

@@ -48,6 +48,7 @@ class ExitCode(Worded):
     WAITING = 28, "nobody has said yes to the key yet"
     KEY_REFUSED = 29, "the server does not take the key"
     NODE_UP = 30, "the node is up, and cannot be forgotten"
+    NOT_CONFORMING = 31, "the examined peer does not keep to the specification"
     INTERRUPTED = 130, "interrupted before goodbye, or before all was done"
 
 

@@ -1,0 +1,1 @@
+"""Tests of what examines other implementations: ours pass, and broken ones do not."""

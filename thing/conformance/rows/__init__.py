@@ -1,0 +1,1 @@
+"""The rows: every check that there is, by what it is about."""
