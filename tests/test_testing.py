@@ -418,7 +418,7 @@ class PairTests(SynchronousTestCase):
         """Behind a layer a session has a transport that cannot send at once."""
         for layers in (False, True):
             pair = self.pair(Echo, Listener, layers=layers)
-            self.assertIs(canSendDirectly(pair.client.transport), not layers)
+            self.assertIs(canSendDirectly(pair.client.transport.below), not layers)
             pair.client.sendMessage(bytes(200_000))
             pair.pump(limit=5000)
             self.assertEqual(pair.client.heard, [bytes(200_000)])

@@ -228,7 +228,7 @@ class CommandCase(TestCase):
 
         def fall() -> None:
             for server in servers:
-                server.transport.pauseProducing()
+                server.transport.below.pauseProducing()
 
         return f"127.0.0.1:{self.listen(factory)}", fall
 
@@ -585,7 +585,7 @@ class ExitCodeTests(CommandCase):
     async def test_truncated(self) -> None:
         """A stream that breaks off is no goodbye."""
         command = self.connect(
-            self.serve({"messageReceived": lambda server, _: server.transport.abortConnection()})
+            self.serve({"messageReceived": lambda it, _: it.transport.below.abortConnection()})
         )
         command.write(b"cut\n")
         await self.assertExit(command, ExitCode.TRUNCATED, b"without goodbye")
@@ -593,7 +593,7 @@ class ExitCodeTests(CommandCase):
     async def test_protocolError(self) -> None:
         """Bytes that the session's keys did not make end it."""
         command = self.connect(
-            self.serve({"messageReceived": lambda server, _: server.transport.write(bytes(99))})
+            self.serve({"messageReceived": lambda it, _: it.transport.below.write(bytes(99))})
         )
         command.write(b"confuse me\n")
         await self.assertExit(command, ExitCode.PROTOCOL_ERROR, b"a rule of the protocol")

@@ -505,7 +505,7 @@ class BackpressureTests(ForwardCase):
         backends = await self.start(BackendServer)
         client = await self.connect()
         backend = await backends.connected
-        client.transport.pauseProducing()
+        client.transport.below.pauseProducing()
         link = await self.linked()
         (session,) = self.server.sessions
         assert isinstance(session, ForwardProtocol) and session._back is link
@@ -515,7 +515,7 @@ class BackpressureTests(ForwardCase):
         await full
         self.assertFalse(pieces.done.called)
         self.assertLess(session.queued, 1 << 18)
-        client.transport.resumeProducing()
+        client.transport.below.resumeProducing()
         await client.when(lambda: len(client.received) >= len(data))
         self.assertEqual(bytes(client.received), data)
 
@@ -583,7 +583,7 @@ class TroubleTests(ForwardCase):
         client = await self.connect()
         backend = await backends.connected
         client.sendMessage(b"hello")
-        client.transport.loseConnection()
+        client.transport.below.loseConnection()
         self.assertIsInstance(await backend.lost, ConnectionLost)
         self.assertEqual(bytes(backend.received), b"hello")
 
@@ -593,7 +593,9 @@ class TroubleTests(ForwardCase):
         client = await self.connect()
         backend = await backends.connected
         client.sendMessage(b"hello")
-        client.transport.write(b"\x00\x00\x64" + octets("forged", 100))  # A record of this length.
+        client.transport.below.write(
+            b"\x00\x00\x64" + octets("forged", 100)
+        )  # A record of this length.
         self.assertIsInstance(await backend.lost, ConnectionLost)
         self.assertEqual(bytes(backend.received), b"hello")
         self.assertFalse((await client.whenTerminated()).clean)
@@ -606,7 +608,7 @@ class TroubleTests(ForwardCase):
         client.sendMessage(b"hello")
         connection = await self.linked()
         parted = whenCalled(connection, "cut")
-        client.transport.loseConnection()
+        client.transport.below.loseConnection()
         await parted
         backend.transport.loseWriteConnection()
         self.assertIsInstance(await backend.lost, ConnectionLost)

@@ -839,7 +839,7 @@ class SocketTests(TestCase):
         """A client that never reads: what waits for it is bounded, and it ends by its deadlines."""
         client = self.client()
         yield self.until(lambda: client.session)
-        client.transport.pauseProducing()
+        client.transport.below.pauseProducing()
         (server,) = self.factory.sessions
         while server.queued < 1 << 20:
             server.sendMessage(bytes(65536))

@@ -113,7 +113,7 @@ class AtOnceTests(DirectCase):
         """The first words are written, as others may have written before; the rest goes at once."""
         pair: Any = self.pair()
         pair.connect()
-        pair.server.transport.write(b"")
+        pair.server.transport.below.write(b"")
         pair.pump()
         self.assertIsNotNone(pair.server.session)
         for sent in (pair.serverSent, pair.clientSent):
@@ -244,7 +244,7 @@ class AtOnceTests(DirectCase):
     def test_transportCloses(self) -> None:
         """A transport that the application closes itself does close, though we produce for it."""
         pair = self.direct()
-        pair.server.transport.loseConnection()  # type: ignore[union-attr]
+        pair.server.transport.below.loseConnection()  # type: ignore[union-attr]
         pair.pump()
         self.assertFalse(pair.serverEnd.connected)
         self.assertIs(pair.client.end.cause, Cause.TRUNCATED)
@@ -342,7 +342,7 @@ class ReasonTests(DirectCase):
     def test_closedByPeer(self) -> None:
         """A peer that closes its stream leaves it truncated."""
         pair = self.direct()
-        pair.client.transport.loseConnection()  # type: ignore[union-attr]
+        pair.client.transport.below.loseConnection()  # type: ignore[union-attr]
         pair.pump()
         self.assertIs(pair.server.end.cause, Cause.TRUNCATED)
         (reason,) = pair.server.of("connectionLost")

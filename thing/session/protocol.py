@@ -23,6 +23,7 @@ from thing.identity import Identity
 from thing.session.callbacks import SessionCallbacks
 from thing.session.link import Link
 from thing.session.sessionfactory import SessionFactory
+from thing.session.sessiontransport import SessionTransport
 from thing.session.streams import SessionStreams
 
 
@@ -38,9 +39,12 @@ class ThingProtocol(SessionCallbacks):
     A subclass may use any name that is not public here.
 
     :ivar factory: the :class:`~thing.session.factory.ThingFactory` that built it.
+    :ivar transport: tells where the peer is; to close it is to end the session, and to write to
+        it an error.
     """
 
     factory: SessionFactory[Any]
+    transport: SessionTransport
     __link: Link[Any]
 
     def requestReceived(self, data: bytes) -> bytes | Awaitable[bytes | None] | None:
@@ -393,7 +397,7 @@ class ThingProtocol(SessionCallbacks):
         :param transport: the stream to the peer.
         """
         self.connected = 1
-        self.transport = transport
+        self.transport = SessionTransport(transport, self)
         self.__link.connect(transport)
 
     def dataReceived(self, data: bytes) -> None:

@@ -238,7 +238,7 @@ class Pair:
         :raises AssertionError: if an end stays open.
         """
         for session in (self.serverSession, self.clientSession):
-            if session.transport is not None and session.termination is None:
+            if session.connected and session.termination is None:
                 session.abort()
         self.thaw()
         self.pump()
