@@ -2,7 +2,8 @@
 What the peer sent in one stream and this side has not dealt with yet, the mirror of the outbox.
 
 All that stands in a stream's order waits here and leaves here in that order, whether it is
-dealt with at once, held back, or left over when the session ends. Fragments become messages here;
+dealt with at once, held back, or left over when the session ends; only a reply may overtake what
+is held. Fragments become messages here;
 what may be sent when, and what it means, is of no concern here.
 """
 
@@ -46,6 +47,7 @@ class Inbox:
     One direction's data, what stands among them, and the farewell behind them.
 
     :ivar holding: whether everything that is here stays here for now.
+    :ivar overtaken: whether replies need not stay.
     :ivar held: how many octets wait, and :data:`~thing.core.window.RECORD_COST` for each record.
     :ivar closed: whether the peer's END is here, or has been.
     :ivar ended: whether it has left.
@@ -56,7 +58,7 @@ class Inbox:
 
     __slots__ = (
         "_begun", "_farewell", "_insideMessage", "_maxMessage", "_over", "_waiting",
-        "closed", "consumed", "ended", "held", "holding", "messages", "parting",
+        "closed", "consumed", "ended", "held", "holding", "messages", "overtaken", "parting",
     )  # fmt: skip
 
     def __init__(self, farewell: MessageType, maxMessage: int | None) -> None:
@@ -71,7 +73,7 @@ class Inbox:
         self._begun: bytearray | None = None
         self._insideMessage = False
         self._over = False
-        self.holding = self.closed = self.ended = self.parting = False
+        self.holding = self.overtaken = self.closed = self.ended = self.parting = False
         self.held = self.consumed = 0
         self.messages = 0
 
@@ -124,11 +126,24 @@ class Inbox:
             return self._assembled(message, self._maxMessage)
         self.consumed += costOf(message)
         if self._insideMessage:
-            raise RemoteProtocolError(
-                ErrorCode.MALFORMED_MESSAGE, f"{TYPES[kind].name} inside a message"
-            )
+            raise _inside(message)
         if kind == self._farewell:
             self.parting = self._over = True
+        return message
+
+    def overtake(self, message: bytes) -> bytes:
+        """
+        Take a message before all that waits.
+
+        :param message: its type and its body; no data.
+        :return: the same.
+        :raises RemoteProtocolError: ``MALFORMED_MESSAGE`` if the peer sent it inside a message.
+        """
+        last = self._waiting[-1] if self._waiting else None
+        inside = self._insideMessage if last is None else last[0] in DATA and last[1] == MORE
+        if inside:
+            raise _inside(message)
+        self.consumed += costOf(message)
         return message
 
     def rest(self) -> Iterator[tuple[MessageType, bytes]]:
@@ -209,6 +224,11 @@ def streamOf(message: bytes) -> int:
     if flags not in _FLAGS or (flags == MORE and (number or len(message) == DATA_AT)):
         raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "data flags")
     return number
+
+
+def _inside(message: bytes) -> RemoteProtocolError:
+    name = TYPES[message[0]].name
+    return RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, f"{name} inside a message")
 
 
 TYPES = {int(kind): kind for kind in MessageType}

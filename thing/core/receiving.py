@@ -41,13 +41,17 @@ class Receiving(Connection):
 
     # This side's program.
 
-    def hold(self) -> None:
+    def hold(self, replies: bool = True) -> None:
         """
         Keep the main stream's data, and the goodbye behind them, for later; the rest goes on.
 
         How much the peer may send meanwhile is bounded by its credit.
+
+        :param replies: whether replies that come from now on wait among the data; if who holds
+            them waits for a reply, it must not.
         """
         self._inbox.holding = True
+        self._inbox.overtaken = not replies
 
     def release(self, now: float) -> Iterator[Event]:
         """
@@ -57,7 +61,7 @@ class Receiving(Connection):
         :return: what follows, one by one; holding again stops it.
         """
         self._now = now
-        self._inbox.holding = False
+        self._inbox.holding = self._inbox.overtaken = False
         return self._follow()
 
     # The main stream.
@@ -73,7 +77,10 @@ class Receiving(Connection):
             return
         inbox = self._inboxOrNone or self._inbox
         self._checkOrder(kind, message, inbox)
-        if inbox.held or inbox.holding or kind is self._farewellIn:
+        if inbox.overtaken and kind in _REPLIES:
+            self._machine.receive(kind)
+            self._deal(kind, inbox.overtake(message), inbox)
+        elif inbox.held or inbox.holding or kind is self._farewellIn:
             inbox.put(message)
             if kind is self._farewellIn:
                 self._farewellCame()
@@ -148,7 +155,7 @@ class Receiving(Connection):
         return self._streamsOrNone is not None and self._advanceStreams()
 
     def _releaseReceived(self) -> None:
-        self._inbox.holding = False
+        self._inbox.holding = self._inbox.overtaken = False
         self._releaseStreams()
 
     def _deliverRest(self) -> None:
@@ -200,3 +207,7 @@ class Receiving(Connection):
 
     def _releaseStreams(self) -> None:
         """Hold nothing of any such stream any more."""
+
+
+_REPLIES = frozenset({MessageType.CRP, MessageType.SRP})
+"""What may overtake data that are held."""

@@ -27,6 +27,15 @@ class SessionCallbacks(Protocol):
     callback is logged and ends the session with ``INTERNAL_ERROR``; only one in
     :meth:`requestReceived` fails no more than that request.
 
+    A callback may be a coroutine, or return a Deferred. Until that is done the next message waits,
+    and what else stands in the order of the data: requests, their end, the peer's goodbye; so do
+    :meth:`terminated` and :meth:`connectionLost`, and what the peer may send is bounded by its
+    credit. Heartbeats, streams and replies go on, so it may wait for a :meth:`request
+    <thing.session.protocol.ThingProtocol.request>`. If it fails, that is an exception in the
+    callback. It is never cancelled: of an end it learns by what it waits for, and what lasts as
+    long as the session is better started by itself, with ``Deferred.fromCoroutine``. What
+    :meth:`requestReceived` returns is another matter: an answer, and no other waits for it.
+
     Of a peer that is no thing (:class:`~thing.identity.Purpose`) a program is told nothing but
     :meth:`terminated` and :meth:`connectionLost`, as of a handshake that did not complete.
 
@@ -35,17 +44,17 @@ class SessionCallbacks(Protocol):
     called for TLS's handshake, too.
     """
 
-    def handshakeCompleted(self) -> None:
+    def handshakeCompleted(self) -> Awaitable[object] | None:
         """Say that the session is up: the peer is proved and admitted, data may be sent."""
 
-    def messageReceived(self, message: bytes) -> None:
+    def messageReceived(self, message: bytes) -> Awaitable[object] | None:
         """
         Take an application message, or with ``stream`` set some of the stream's bytes.
 
         :param message: the message.
         """
 
-    def dataEnded(self) -> None:
+    def dataEnded(self) -> Awaitable[object] | None:
         """Note that the peer has ended its half: no message and no request comes any more."""
 
     def streamRequested(self, label: str) -> Any:
@@ -73,21 +82,23 @@ class SessionCallbacks(Protocol):
         """
         raise RequestFailed(ReplyStatus.NOT_TAKEN)
 
-    def lastWordReceived(self, lastWord: bytes) -> None:
+    def lastWordReceived(self, lastWord: bytes) -> Awaitable[object] | None:
         """
         Server: note what the client leaves, to be made public if it is lost.
 
         :param lastWord: the message, which replaces the one before; empty withdraws it.
         """
 
-    def heartbeatSent(self, sequence: int) -> None:
+    def heartbeatSent(self, sequence: int) -> Awaitable[object] | None:
         """
         Client: note that a heartbeat is on its way.
 
         :param sequence: its number, from one.
         """
 
-    def heartbeatReceived(self, sequence: int, roundTripTime: float | None) -> None:
+    def heartbeatReceived(
+        self, sequence: int, roundTripTime: float | None
+    ) -> Awaitable[object] | None:
         """
         Server: note that a heartbeat renewed the session.
 
@@ -95,7 +106,9 @@ class SessionCallbacks(Protocol):
         :param roundTripTime: what the client measured last, seconds, or None.
         """
 
-    def heartbeatAcknowledged(self, sequence: int, roundTripTime: float) -> None:
+    def heartbeatAcknowledged(
+        self, sequence: int, roundTripTime: float
+    ) -> Awaitable[object] | None:
         """
         Client: note that the server renewed the session.
 
@@ -103,14 +116,14 @@ class SessionCallbacks(Protocol):
         :param roundTripTime: from heartbeat to acknowledgement, seconds.
         """
 
-    def heartbeatLate(self, silence: float) -> None:
+    def heartbeatLate(self, silence: float) -> Awaitable[object] | None:
         """
         Note that the peer missed a heartbeat (server) or an acknowledgement (client).
 
         :param silence: since the last one, seconds; at one TTL the session ends.
         """
 
-    def goingAway(self, reason: EndReason | int, retryAfter: float) -> None:
+    def goingAway(self, reason: EndReason | int, retryAfter: float) -> Awaitable[object] | None:
         """
         Client: note that the server asked to be left; the goodbye follows by itself.
 
@@ -118,10 +131,10 @@ class SessionCallbacks(Protocol):
         :param retryAfter: how long to stay away, seconds; zero gives no advice.
         """
 
-    def goodbyeReceived(self) -> None:
+    def goodbyeReceived(self) -> Awaitable[object] | None:
         """Server: note that the client said goodbye; what is queued still goes to it, no more."""
 
-    def serverKeyAnnounced(self, identity: Identity) -> None:
+    def serverKeyAnnounced(self, identity: Identity) -> Awaitable[object] | None:
         """
         Client: note the key that the server will use next, signed by the one it uses now.
 
@@ -131,14 +144,14 @@ class SessionCallbacks(Protocol):
         :param identity: the next key.
         """
 
-    def keyUpdated(self, generation: int) -> None:
+    def keyUpdated(self, generation: int) -> Awaitable[object] | None:
         """
         Note that the peer moved to its next traffic key.
 
         :param generation: how many times it did so in this session.
         """
 
-    def terminated(self, termination: Termination) -> None:
+    def terminated(self, termination: Termination) -> Awaitable[object] | None:
         """
         Say how the session ended; the stream may take a moment longer to close.
 

@@ -214,7 +214,7 @@ class Driver:
                 else:
                     pending.pop()
             except Exception:
-                self._failed()
+                self.fail()
 
     def guard(self, callback: Callable[..., object], *args: object) -> None:
         """
@@ -226,10 +226,18 @@ class Driver:
         try:
             callback(*args)
         except Exception:
-            self._failed()
+            self.fail()
 
-    def _failed(self) -> None:
-        self.failures.log("The application failed; its session ends")
+    def fail(self, failure: Failure | None = None) -> None:
+        """
+        Log that the application failed, and end the session.
+
+        :param failure: how; by default the exception that is being handled.
+        """
+        if self._transport is None:
+            self.failures.log("The application failed after its session had ended", failure)
+            return
+        self.failures.log("The application failed; its session ends", failure)
         self.follow(self.core.reject(ErrorCode.INTERNAL_ERROR, self._now(), "a failed callback"))
 
     # Out: what the core has for the peer.
@@ -298,9 +306,13 @@ class Driver:
 
     # Data that the application does not take now.
 
-    def hold(self) -> None:
-        """Deliver no data of the main stream to the application; all else goes on."""
-        self.core.hold()
+    def hold(self, replies: bool = True) -> None:
+        """
+        Deliver no data of the main stream to the application; all else goes on.
+
+        :param replies: whether replies wait among the data.
+        """
+        self.core.hold(replies)
 
     def release(self) -> None:
         """Deliver data again."""

@@ -9,51 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from typing import Any, Generic, TypeVar
 from weakref import proxy
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
+from thing import events
 from thing.core.client import ClientConnection
 from thing.core.server import ServerConnection
 from thing.core.states import State
-from thing.errors import EndReason, ErrorCode, HandshakeFailed, ThingError
-from thing.events import (
-    DataEnded,
-    Event,
-    GoingAway,
-    GoodbyeReceived,
-    HandshakeCompleted,
-    HeartbeatAcknowledged,
-    HeartbeatLate,
-    HeartbeatReceived,
-    HeartbeatSent,
-    KeysAnnounced,
-    KeyUpdated,
-    LastWordReceived,
-    MessageReceived,
-    ReplyReceived,
-    RequestReceived,
-    Session,
-    StreamAccepted,
-    StreamClosed,
-    StreamData,
-    StreamDrained,
-    StreamEnded,
-    StreamRequested,
-    StreamStopped,
-    Terminated,
-    Termination,
-    TicketReceived,
-)
+from thing.errors import EndReason, ErrorCode, HandshakeFailed
+from thing.events import Event, Session, Termination
 from thing.identity import Identity
 from thing.logger import Logger
 from thing.session.addresses import networkOf
 from thing.session.attendant import Attendant
 from thing.session.callbacks import SessionCallbacks
+from thing.session.continuity import keepKeys
 from thing.session.driver import Driver
 from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
@@ -64,7 +40,7 @@ from thing.session.sessionfactory import SessionFactory
 from thing.session.stream import CarriedStream
 from thing.session.streams import SessionStreams
 from thing.session.transports import awaitsProxyHeader
-from thing.trust.interfaces import IKeyContinuity
+from thing.session.turns import Turns
 
 P = TypeVar("P", bound=SessionCallbacks)
 
@@ -90,8 +66,8 @@ class Link(Generic[P]):
 
     __slots__ = (
         "__weakref__", "_ended", "_entered", "_established", "_presumed", "_reception", "_requests",
-        "_streams", "audience", "closed", "connectedFrom", "core", "driver", "factory", "network",
-        "protocol", "up",
+        "_streams", "_turns", "audience", "closed", "connectedFrom", "core", "driver", "factory",
+        "network", "protocol", "up",
     )  # fmt: skip
     _log = Logger()
 
@@ -115,13 +91,12 @@ class Link(Generic[P]):
         self.core = core
         self.factory = factory
         self.driver = Driver(core, self, factory.clock)
-        self.connectedFrom = address
-        self.network = networkOf(address)
-        self.up = False
-        self.closed = False
+        self.connectedFrom, self.network = address, networkOf(address)
+        self.up = self.closed = False
         self._reception = reception
         self._requests: Requests | None = None
         self._streams: SessionStreams | None = None
+        self._turns: Turns | None = None
         self._presumed: IAddress | None = None
         self._entered = False
         self._established: tuple[Deferred[Session], ...] = ()
@@ -145,7 +120,7 @@ class Link(Generic[P]):
         if self.termination is not None:  # It was turned away before there was a stream.
             self.driver.cut()
             return
-        self.driver.guard(self.protocol.connectionMade)
+        self.driver.guard(self._call, self.protocol.connectionMade)
         self._reception.judge(self)
         self.driver.start()
 
@@ -165,10 +140,9 @@ class Link(Generic[P]):
         """Before the first data: a PROXY header was read by now, if there is one."""
         presumed, self._presumed = self._presumed, None
         address = self.address
-        if address is None or address == presumed:
-            return
-        self.connectedFrom = address
-        self._reception.readdress(self, networkOf(address))
+        if address is not None and address != presumed:
+            self.connectedFrom = address
+            self._reception.readdress(self, networkOf(address))
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """
@@ -188,13 +162,26 @@ class Link(Generic[P]):
         ended, self._ended = self._ended, ()
         for waiter in ended:
             waiter.callback(self.termination)
-        try:
-            self.protocol.connectionLost(reason)
-        except Exception:
-            self.failures.log("The application failed after its session had ended")
+        self._requests = self._streams = None
+        self._tell(self._tellLost, reason)
+
+    def _tellLost(self, reason: Failure) -> None:
+        self.driver.guard(self._call, self.protocol.connectionLost, reason)
         # It has us, and so is there whenever we are asked.
         self.protocol = self.audience = proxy(self.protocol)
-        self._requests = self._streams = None
+        self._turns = None
+
+    def _tell(self, callback: Callable[..., object], *args: object) -> None:
+        """Call somebody once no callback of the user's is at work."""
+        if self._turns is None:
+            callback(*args)
+        else:
+            self._turns.afterwards(partial(callback, *args))
+
+    def _call(self, callback: Callable[..., object], *args: object) -> None:
+        """Call the user, and have data wait if that is a coroutine."""
+        if (result := callback(*args)) is not None:
+            self.turns.follow(result)
 
     # What can be asked.
 
@@ -240,6 +227,14 @@ class Link(Generic[P]):
             self._streams = SessionStreams(self)
         return self._streams
 
+    @property
+    def turns(self) -> Turns:
+        """What waits for callbacks; in most sessions nothing does."""
+        turns = self._turns or Turns(self.driver, partial(self._call, self._dispatch))
+        if not self.closed:
+            self._turns = turns
+        return turns
+
     def drainStreams(self) -> None:
         """Give the Connection all that was written in streams."""
         if self._streams is not None:
@@ -268,13 +263,12 @@ class Link(Generic[P]):
 
     def whenEstablished(self) -> Deferred[Session]:
         """:return: as :meth:`thing.session.protocol.ThingProtocol.whenEstablished`."""
-        waiter: Deferred[Session] = Deferred()
         if self.core.session is not None:
-            waiter.callback(self.core.session)
-        elif self.closed and self.termination is not None:
-            waiter.errback(HandshakeFailed(self.termination))
-        else:
-            self._established += (waiter,)
+            return succeed(self.core.session)
+        if self.closed and self.termination is not None:
+            return fail(HandshakeFailed(self.termination))
+        waiter: Deferred[Session] = Deferred()
+        self._established += (waiter,)
         return waiter
 
     def whenTerminated(self) -> Deferred[Termination]:
@@ -295,8 +289,16 @@ class Link(Generic[P]):
         :param detail: why, for this side's log only.
         :param retryAfter: how long a client should stay away, seconds.
         """
+        if self._turns is not None:
+            self._turns.drop()
         now = self.factory.clock.seconds()
         self.driver.follow(self.core.reject(code, now, detail, retryAfter))
+
+    def abort(self) -> None:
+        """End the session at once; the peer sees a truncated stream."""
+        if self._turns is not None:
+            self._turns.drop()
+        self.driver.follow(self.core.abort(self.factory.clock.seconds()))
 
     def expire(self) -> None:
         """Server: ask the client to leave, since its credential has expired."""
@@ -360,9 +362,15 @@ class Link(Generic[P]):
         """
         if self.factory.observers:
             self.factory.observe(self.protocol, event)
-        _DELIVERIES[type(event)](self, event)
+        if self._turns is None or not self._turns.postpones(event):
+            result = _DELIVERIES[type(event)](self, event)
+            if result is not None:
+                self.turns.follow(result)
 
-    def _deliverCompleted(self, event: HandshakeCompleted) -> None:
+    def _dispatch(self, event: Event) -> object:
+        return _DELIVERIES[type(event)](self, event)
+
+    def _deliverCompleted(self, event: events.HandshakeCompleted) -> object:
         attend = self.factory.attendants.get(event.session.peer.purpose)
         if attend is None:
             self.factory.sessions.add(self.protocol)
@@ -370,12 +378,13 @@ class Link(Generic[P]):
             self.factory.guests.add(self.protocol)
             self.audience = attend(self.protocol)
         self._reception.establish(self, event.session)
-        self.audience.handshakeCompleted()
+        result = self.audience.handshakeCompleted()
         waiters, self._established = self._established, ()
         for waiter in waiters:
             waiter.callback(event.session)
+        return result
 
-    def _deliverRequest(self, event: RequestReceived) -> None:
+    def _deliverRequest(self, event: events.RequestReceived) -> None:
         self.requests.answer(event.number, event.data, self.audience.requestReceived)
 
     def _deliverToStream(self, number: int, tell: Callable[..., object], *args: object) -> None:
@@ -383,25 +392,16 @@ class Link(Generic[P]):
         if carried is not None:
             tell(carried, *args)
 
-    def _deliverKeys(self, event: KeysAnnounced) -> None:
-        if IKeyContinuity.providedBy(self.factory.authorizer):
-            try:
-                kept = self.factory.authorizer.keysAnnounced(event.current, event.following)
-                if isinstance(kept, Deferred):
-                    kept.addErrback(self._keysNotKept)
-            except ThingError:
-                self._keysNotKept(Failure())  # type: ignore[no-untyped-call]
-        if event.following is not None:
-            self.audience.serverKeyAnnounced(event.following)
+    def _deliverKeys(self, event: events.KeysAnnounced) -> object:
+        keepKeys(self.factory.authorizer, event, self._log)
+        following = event.following
+        return following and self.audience.serverKeyAnnounced(following)
 
-    def _keysNotKept(self, failure: Failure) -> None:
-        self._log.warn("The server's keys are not kept: {error}", error=str(failure.value))
-
-    def _deliverTicket(self, event: TicketReceived) -> None:
+    def _deliverTicket(self, event: events.TicketReceived) -> None:
         assert isinstance(self.core, ClientConnection), "only a client is given tickets"
         self.factory.keepTicket(event.ticket, self.core.credential)
 
-    def _deliverTerminated(self, event: Terminated) -> None:
+    def _deliverTerminated(self, event: events.Terminated) -> None:
         self.factory.sessions.discard(self.protocol)
         self.factory.guests.discard(self.protocol)
         self._reception.end(self, event.termination)
@@ -411,34 +411,36 @@ class Link(Generic[P]):
             self._streams.sessionEnded(event.termination)
         if self.audience is not self.protocol:
             self.driver.guard(self.audience.terminated, event.termination)
-        self.protocol.terminated(event.termination)
+        self._tell(self._call, self.protocol.terminated, event.termination)
 
 
-_DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], None]] = {
-    HandshakeCompleted: Link._deliverCompleted,
-    MessageReceived: lambda link, e: link.audience.messageReceived(e.data),
-    DataEnded: lambda link, e: link.audience.dataEnded(),
-    StreamRequested: lambda link, e: link.streams.requested(e),
-    StreamAccepted: lambda link, e: link.streams.accepted(e.stream),
-    StreamData: lambda link, e: link._deliverToStream(e.stream, CarriedStream.received, e.data),
-    StreamDrained: lambda link, e: link._deliverToStream(e.stream, CarriedStream.drained),
-    StreamEnded: lambda link, e: link._deliverToStream(e.stream, CarriedStream.peerEnded),
-    StreamStopped: lambda link, e: link.streams.stopped(e),
-    StreamClosed: lambda link, e: link._deliverToStream(e.stream, CarriedStream.closed),
-    RequestReceived: Link._deliverRequest,
-    ReplyReceived: lambda link, e: link.requests.replied(e),
-    LastWordReceived: lambda link, e: link.audience.lastWordReceived(e.data),
-    HeartbeatSent: lambda link, e: link.audience.heartbeatSent(e.sequence),
-    HeartbeatReceived: lambda link, e: link.audience.heartbeatReceived(e.sequence, e.roundTripTime),
-    HeartbeatAcknowledged: lambda link, e: link.audience.heartbeatAcknowledged(
+_DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], object]] = {
+    events.HandshakeCompleted: Link._deliverCompleted,
+    events.MessageReceived: lambda it, e: it.audience.messageReceived(e.data),
+    events.DataEnded: lambda it, e: it.audience.dataEnded(),
+    events.StreamRequested: lambda it, e: it.streams.requested(e),
+    events.StreamAccepted: lambda it, e: it.streams.accepted(e.stream),
+    events.StreamData: lambda it, e: it._deliverToStream(e.stream, CarriedStream.received, e.data),
+    events.StreamDrained: lambda it, e: it._deliverToStream(e.stream, CarriedStream.drained),
+    events.StreamEnded: lambda it, e: it._deliverToStream(e.stream, CarriedStream.peerEnded),
+    events.StreamStopped: lambda it, e: it.streams.stopped(e),
+    events.StreamClosed: lambda it, e: it._deliverToStream(e.stream, CarriedStream.closed),
+    events.RequestReceived: Link._deliverRequest,
+    events.ReplyReceived: lambda it, e: it.requests.replied(e),
+    events.LastWordReceived: lambda it, e: it.audience.lastWordReceived(e.data),
+    events.HeartbeatSent: lambda it, e: it.audience.heartbeatSent(e.sequence),
+    events.HeartbeatReceived: lambda it, e: it.audience.heartbeatReceived(
         e.sequence, e.roundTripTime
     ),
-    HeartbeatLate: lambda link, e: link.audience.heartbeatLate(e.silence),
-    GoingAway: lambda link, e: link.audience.goingAway(e.reason, e.retryAfter),
-    GoodbyeReceived: lambda link, e: link.audience.goodbyeReceived(),
-    KeyUpdated: lambda link, e: link.audience.keyUpdated(e.generation),
-    KeysAnnounced: Link._deliverKeys,
-    TicketReceived: Link._deliverTicket,
-    Terminated: Link._deliverTerminated,
+    events.HeartbeatAcknowledged: lambda it, e: it.audience.heartbeatAcknowledged(
+        e.sequence, e.roundTripTime
+    ),
+    events.HeartbeatLate: lambda it, e: it.audience.heartbeatLate(e.silence),
+    events.GoingAway: lambda it, e: it.audience.goingAway(e.reason, e.retryAfter),
+    events.GoodbyeReceived: lambda it, e: it.audience.goodbyeReceived(),
+    events.KeyUpdated: lambda it, e: it.audience.keyUpdated(e.generation),
+    events.KeysAnnounced: Link._deliverKeys,
+    events.TicketReceived: Link._deliverTicket,
+    events.Terminated: Link._deliverTerminated,
 }
 """What becomes of each event that a driver delivers."""

@@ -64,8 +64,8 @@ class ThingProtocol(SessionCallbacks):
         """
         if self.__link.core.stream:
             raise RequestFailed(ReplyStatus.NOT_TAKEN)
-        self.messageReceived(data)
-        return None
+        result = self.messageReceived(data)
+        return None if result is None else self.__link.turns.acknowledge(result)
 
     # What can be asked.
 
@@ -301,7 +301,7 @@ class ThingProtocol(SessionCallbacks):
             link.driver.follow(core.goodbye(now))
         else:
             self.goAway(EndReason.CLOSING)
-        link.driver.release()  # The peer's goodbye comes behind what is held.
+        link.turns.part()  # The peer's goodbye comes behind what is held.
         return ended
 
     def loseConnection(self) -> None:
@@ -327,8 +327,7 @@ class ThingProtocol(SessionCallbacks):
 
     def abort(self) -> None:
         """End the session at once; the peer sees a truncated stream."""
-        link = self.__link
-        link.driver.follow(link.core.abort(self.factory.clock.seconds()))
+        self.__link.abort()
 
     def reject(self, code: ErrorCode, detail: str = "", retryAfter: float = 0.0) -> None:
         """
@@ -378,11 +377,11 @@ class ThingProtocol(SessionCallbacks):
         What the peer may send meanwhile is bounded by its credit; a pause may last for as long
         as it likes.
         """
-        self.__link.driver.hold()
+        self.__link.turns.pause()
 
     def resumeProducing(self) -> None:
         """Deliver messages again (``IPushProducer``)."""
-        self.__link.driver.release()
+        self.__link.turns.resume()
 
     def stopProducing(self) -> None:
         """End the session (``IPushProducer``); what was held back is delivered first."""
