@@ -27,10 +27,12 @@ from thing.fleet import (
     Status,
     ThingRecord,
 )
+from thing.fleet.history import historyOf
 from thing.fleet.http import StatusSite
 from thing.fleet.http.guard import FileToken
 from thing.fleet.interfaces import IReaches
 from thing.fleet.inviting import Inviter
+from thing.fleet.meter import Meter
 
 LONG = 600.0
 """A TTL with which no thing is late, however slow the machine is, seconds."""
@@ -199,6 +201,7 @@ class PageCase(TestCase):
         self.book = self.makeBook()
         self.told: list[FedEvent] = []
         self.token: FileToken | None = None
+        self.viewToken: FileToken | None = None
         self.presence = await self.serve(Held)
 
     async def serve(self, kind: type[Any], port: int = 0) -> Any:
@@ -210,10 +213,15 @@ class PageCase(TestCase):
         self.things = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
         self.addCleanup(self.things.stopListening)
         self.addCleanup(lambda: [one.abort() for one in list(factory.sessions)])
+        history = historyOf(Meter(factory), presence.local)
+        history.start()
+        self.addCleanup(history.stop)
         site = StatusSite(
             presence,
             self.token,
             reactor=reactor,
+            viewToken=self.viewToken,
+            history=history,
             inviter=self.inviter,
             reaches=self.reachesOf(presence),
         )

@@ -158,3 +158,13 @@ test('a late refusal of the token before does not ask for another', async () => 
   assert.deepEqual(denied, []);
   assert.equal((await api.request('GET', 'a')).answer, 1);
 });
+
+test('what we may do is as the server says, and told when it changes', async () => {
+  const roles = [['viewer'], ['viewer'], [undefined], ['admin']];
+  const {api} = apiWith('', ...roles.map(([role]) =>
+    [200, '{}', {'Thing-Api': '1', ...(role && {'Thing-Role': role})}]));
+  const told = [];
+  api.roleChanged = () => told.push(api.role);
+  for (const _ of roles) await api.request('GET', 'things');
+  assert.deepEqual(told, ['viewer', 'admin']);
+});

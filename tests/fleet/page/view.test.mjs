@@ -62,3 +62,24 @@ test('a thing of another node is not seen', () => {
   assert.equal(viewOf({node: 'south'}).matches(record()), false);
   assert.equal(viewOf({node: 'north'}).matches(record()), true);
 });
+
+test('rows and pages are counted, as far as it is known how many there are', () => {
+  const first = viewOf({limit: 50}), third = viewOf({limit: 50, trail: ['', 'a', 'b']});
+  assert.equal(first.rangeOf(1, true, 1), '1 thing');
+  assert.equal(first.rangeOf(50, false, 312), 'Page 1 of 7, 1–50 of 312 things');
+  assert.equal(third.rangeOf(50, false, 1312), 'Page 3 of 27, 101–150 of 1,312 things');
+  assert.equal(third.rangeOf(12, true, null), 'Page 3 of 3, 101–112 of 112 things');
+  assert.equal(third.rangeOf(51, false, null), 'Page 3, 101–150');
+  assert.equal(third.rangeOf(0, true, 7), 'Page 3, 0 things');
+});
+
+test('the number that is known may be late, and is never less than what is seen', () => {
+  assert.equal(viewOf({limit: 25}).rangeOf(25, false, 3), 'Page 1 of 2, 1–25 of 26 things');
+});
+
+test('of a search nobody knows how many things it finds, and its pages may not be full', () => {
+  for (const changes of [{q: 'lamp'}, {status: 'late'}]) {
+    const view = viewOf({...changes, trail: ['', 'a']});
+    assert.equal(view.rangeOf(7, false, 312), 'Page 2, 7 things');
+  }
+});

@@ -7,6 +7,7 @@ import {visible} from './text.mjs';
 export const PATIENCE = 20000; // For an answer, milliseconds.
 
 const MARK = 'Thing-Api'; // A header of every answer of the server; a proxy's own have it not.
+const ROLE = 'Thing-Role'; // Says what we may do: a viewer looks, and an admin does everything.
 
 // The path of one thing. Proxies change what is in a path, but leave the query alone.
 export const pathOf = (id, rest = '') => `thing${rest}?id=${encodeURIComponent(id)}`;
@@ -14,6 +15,8 @@ export const pathOf = (id, rest = '') => `thing${rest}?id=${encodeURIComponent(i
 export class Api {
   #gate = null; // What all questions wait for.
   #open = null; // Opens it.
+  role = ''; // As the server said last; empty before.
+  roleChanged = () => {}; // Told then.
   denied = () => {}; // Told that a token is wanted; with whether the one that was given is wrong.
 
   // fetch: as the browser's; token: the one to begin with, empty for none.
@@ -46,6 +49,7 @@ export class Api {
       if (!response.headers.has(MARK)) {
         throw new Problem(0, `A proxy answers ${response.status} in place of the server`);
       }
+      if (used === this.token) this.#hear(response.headers.get(ROLE));
       if (response.status === 401) {
         if (used === this.token) this.#close(used !== '');
         throw new Problem(401, 'A token is needed');
@@ -82,6 +86,12 @@ export class Api {
       if (error.status === 404 && error.unknown === id) return null;
       throw error;
     }
+  }
+
+  #hear(role) {
+    if (!role || role === this.role) return;
+    this.role = role;
+    this.roleChanged();
   }
 
   #close(refused) {

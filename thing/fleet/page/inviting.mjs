@@ -25,8 +25,11 @@ const invitations = pollers.add(async (signal) => {
   return true;
 }, () => $('invite-dialog').open ? POLL : CLOSED);
 
-// Null if this server invites nobody.
+export const askForInvitations = () => invitations.restart();
+
+// Null if this server invites nobody, or we may not know whom.
 async function ask(signal) {
+  if (api.role !== 'admin') return null;
   try {
     return (await api.request('GET', 'invitations', {signal})).answer.invitations;
   } catch (error) {

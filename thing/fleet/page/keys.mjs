@@ -3,7 +3,8 @@
 import {closeDetails} from './details.mjs';
 import {$, isComposed} from './dom.mjs';
 import {clearSearch} from './filters.mjs';
-import {selection} from './state.mjs';
+import {api, selection} from './state.mjs';
+import {pick, reachByTab} from './table.mjs';
 
 function moveInTable(step) {
   const opens = [...$('things').tBodies[0].querySelectorAll('.open')];
@@ -24,13 +25,19 @@ function stepBack(event) {
   else if (selection.chosen) closeDetails();
 }
 
+function closeColumns() {
+  $('columns').open = false;
+  $('columns').querySelector('summary').focus();
+}
+
 const focusOnTable = () => ($('things').querySelector('.open') ?? $('scroll')).focus();
 
 function keyPressed(event) {
   if (isComposed(event) || event.ctrlKey || event.metaKey || event.altKey) return;
   if (document.querySelector('dialog[open]')) return;
   if (event.key === 'Escape') {
-    stepBack(event);
+    if ($('columns').open) closeColumns();
+    else stepBack(event);
     return;
   }
   if (event.target.closest('input, textarea, select')) return;
@@ -41,18 +48,16 @@ function keyPressed(event) {
   if (inTable) {
     Object.assign(keys, {ArrowDown: keys.j, ArrowUp: keys.k, Home: () => moveInTable(-Infinity),
       End: () => moveInTable(Infinity)});
+    if (api.role === 'admin') keys.x = () => pick(event.target);
   }
   if (!Object.hasOwn(keys, event.key)) return;
   event.preventDefault();
   keys[event.key]();
 }
 
-// One row is reached with Tab: that which had the focus last.
+// That which had the focus last is reached with Tab.
 function focusMoved(event) {
-  if (!event.target.matches('#things .open')) return;
-  for (const one of $('things').querySelectorAll('.open')) {
-    one.tabIndex = one === event.target ? 0 : -1;
-  }
+  if (event.target.matches('#things tbody .open')) reachByTab(event.target.closest('tr'));
 }
 
 export function listenToKeys() {

@@ -1,18 +1,21 @@
 // Where the page begins: it joins the parts to each other, and says what an event, the passing of
 // time and the hiding of the page change.
 
+import {listenToBulk, paintBulk} from './bulk.mjs';
 import {makePatterns} from './chart.mjs';
+import {makeColumns} from './columns.mjs';
 import {listenToComposer} from './composer.mjs';
 import {askAgain, listenToDetails, openDetails, paintDetails} from './details.mjs';
 import {announceEnds, listenToFeed, paintFeed} from './feed.mjs';
 import {listenToFilters, readAddress} from './filters.mjs';
 import {onFrame, repaint, schedule} from './frame.mjs';
-import {listenToInvitations} from './inviting.mjs';
+import {listenToHistory, makeHistory} from './history.mjs';
+import {askForInvitations, listenToInvitations} from './inviting.mjs';
 import {listenToKeys} from './keys.mjs';
 import {askForNodes} from './nodes.mjs';
 import {api, beats, follower, happenings, isNew, listing, pollers, serverNow, tryNow}
   from './state.mjs';
-import {listenToStatus, paintState} from './status.mjs';
+import {listenToStatus, paintRole, paintState} from './status.mjs';
 import {listenToTable, makeHead, paintTable} from './table.mjs';
 import {askForToken, listenToToken} from './token.mjs';
 
@@ -58,10 +61,12 @@ function tick() {
 }
 
 function listen() {
+  listenToBulk();
   listenToComposer();
   listenToDetails();
   listenToFeed();
   listenToFilters();
+  listenToHistory();
   listenToInvitations();
   listenToKeys();
   listenToStatus();
@@ -70,14 +75,17 @@ function listen() {
   document.addEventListener('visibilitychange', seenOrNot);
   window.addEventListener('online', tryNow);
   api.denied = askForToken;
+  api.roleChanged = () => { paintRole(); askForInvitations(); };
   follower.taken = takeMessage;
   follower.opened = follower.ended = () => pollers.restart(); // What happened before is not told.
 }
 
 function begin() {
   makeHead();
+  makeColumns();
+  makeHistory();
   makePatterns();
-  for (const paint of [paintTable, paintFeed, paintDetails]) onFrame(paint);
+  for (const paint of [paintTable, paintBulk, paintFeed, paintDetails]) onFrame(paint);
   listen();
   const wanted = readAddress();
   if (wanted) openDetails(wanted);

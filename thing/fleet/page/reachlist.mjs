@@ -13,7 +13,7 @@ class Item {
   constructor(reach) {
     this.id = reach.id;
     this.word = make('span', {textContent: 'End'});
-    this.end = make('button', {type: 'button'}, this.word,
+    this.end = make('button', {type: 'button', className: 'acts'}, this.word,
       make('span', {className: 'unseen', textContent: ` ${begun(reach)}`}));
     this.end.addEventListener('click', () => this.#clicked());
     this.end.addEventListener('blur', () => this.#ask(false));

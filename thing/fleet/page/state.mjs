@@ -5,6 +5,7 @@ import {Api} from './api.mjs';
 import {Beats} from './beats.mjs';
 import {Follower} from './following.mjs';
 import {Happenings} from './happenings.mjs';
+import {storeOf} from './kept.mjs';
 import {Link, ServerClock} from './link.mjs';
 import {Listing} from './listing.mjs';
 import {Pollers} from './polling.mjs';
@@ -13,6 +14,9 @@ import {View} from './view.mjs';
 const TOKEN = 'thing-token'; // Its key in the tab's storage.
 
 const began = Date.now();
+
+const session = storeOf(() => sessionStorage); // Until the tab is closed.
+export const local = storeOf(() => localStorage);
 
 export const view = new View();
 export const beats = new Beats();
@@ -24,13 +28,16 @@ const clock = new ServerClock(link);
 // The thing in the details: its id, its record, and whether the server knows it no more.
 export const selection = {chosen: null};
 
+// The ids of the things that are chosen, to do something to all of them.
+export const picks = new Set();
+
 export const serverNow = () => clock.read(Date.now());
 export const setServerTime = (answer, date) => clock.set(answer, date, Date.now());
 // Whether it happened while the page was open.
 export const isNew = (event) => event.at > clock.when(began);
 
 export const api = new Api((...question) => fetch(...question),
-  sessionStorage.getItem(TOKEN) ?? '');
+  session.read(TOKEN) ?? '');
 export const follower = new Follower(api, link, whenSeen);
 export const pollers = new Pollers({
   isSeen: () => !document.hidden,
@@ -53,13 +60,13 @@ export function tryNow() {
 }
 
 export function takeToken(token) {
-  sessionStorage.setItem(TOKEN, token);
+  session.write(TOKEN, token);
   api.give(token);
   tryNow();
 }
 
 export function forgetToken() {
-  sessionStorage.removeItem(TOKEN);
+  session.write(TOKEN, null);
   location.reload(); // So that nothing stays in memory, either.
 }
 

@@ -2,11 +2,12 @@
 // how much is here.
 
 import {$, announce, make, on, setAttribute, setText} from './dom.mjs';
-import {link, listing, tryNow} from './state.mjs';
+import {api, link, listing, tryNow} from './state.mjs';
 import {count, visible} from './text.mjs';
 
 let shown = ''; // The state that was announced last.
 let here = null; // How many things are; null while that is not known.
+let byNode = new Map(); // The same, by node.
 
 export function paintState() {
   const [state, name, symbol] = link.state();
@@ -24,8 +25,13 @@ export function paintState() {
   paintTitle();
 }
 
+// How many things a node has, or all of them have if none is named; null if that is not known.
+export const hereAt = (node) => (node ? byNode.get(node) : here) ?? null;
+
 export function paintTotals(nodes) {
-  here = nodes.reduce((sum, node) => sum + node.sessions, 0);
+  const there = nodes.filter(({status}) => !['stopped', 'lost'].includes(status));
+  byNode = new Map(there.map(({node, sessions}) => [node, sessions]));
+  here = there.reduce((sum, node) => sum + node.sessions, 0);
   const wanted = nodes.filter((node) => node.status !== 'stopped');
   const up = wanted.filter((node) => node.status === 'up').length;
   const parts = [[count(here), here === 1 ? ' thing here' : ' things here'],
@@ -42,6 +48,12 @@ function paintTitle() {
   const state = link.state()[0] === 'offline' ? 'Offline · '
     : here === null ? '' : `${count(here)} here · `;
   if (document.title !== state + place) document.title = state + place;
+}
+
+// Who may only look is shown nothing that would be refused.
+export function paintRole() {
+  document.body.dataset.role = api.role;
+  $('viewing').hidden = api.role !== 'viewer';
 }
 
 // Whether all nodes' things are listed, or this one's only.

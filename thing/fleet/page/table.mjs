@@ -6,10 +6,10 @@ import {$, arrange, label, make, on, paintStatus, setAttribute, setText} from '.
 import {isBad} from './causes.mjs';
 import {repaint} from './frame.mjs';
 import {COLUMNS, comparison} from './order.mjs';
-import {api, keepAddress, link, listing, pollers, selection, serverNow, setServerTime, view}
+import {api, keepAddress, link, listing, picks, pollers, selection, serverNow, setServerTime, view}
   from './state.mjs';
-import {paintComplete} from './status.mjs';
-import {count, counted, dateAndTime, duration, octets, roundTrip, visible} from './text.mjs';
+import {hereAt, paintComplete} from './status.mjs';
+import {count, dateAndTime, duration, octets, roundTrip, visible} from './text.mjs';
 
 const things = pollers.add(async (signal) => {
   const asked = performance.now();
@@ -48,6 +48,7 @@ class Row {
     this.cells = Object.fromEntries([...this.element.children].map((cell) =>
       [cell.classList[0].slice(2), cell]));
     this.open = this.element.querySelector('.open');
+    this.pick = this.element.querySelector('.pick');
   }
 
   paint() {
@@ -58,6 +59,8 @@ class Row {
     element.toggleAttribute('data-bad', gone && isBad(cause));
     element.classList.toggle('chosen', selection.chosen?.id === record.id);
     label(this.open, record.id);
+    this.pick.checked = picks.has(record.id);
+    setAttribute(this.pick, 'aria-label', `Choose ${visible(record.id)}`);
     paintStatus(cells.status.firstElementChild, record.status, cause);
     label(cells.node, record.node);
     const since = gone ? '–' : duration(serverNow() - record.since);
@@ -95,7 +98,8 @@ export function paintTable() {
     rows.get(entry).paint();
   }
   arrangeRows(shown.map((entry) => rows.get(entry).element));
-  paintPager(shown.length);
+  paintPicks();
+  paintPager(shown);
 }
 
 function remove(row) {
@@ -110,9 +114,38 @@ function remove(row) {
 function arrangeRows(elements) {
   const body = $('things').tBodies[0];
   arrange(body, elements);
-  const opens = [...body.querySelectorAll('.open')];
-  const current = opens.find((one) => one.tabIndex === 0) ?? opens[0];
-  for (const one of opens) one.tabIndex = one === current ? 0 : -1;
+  const current = body.querySelector('.open[tabindex="0"]') ?? body.querySelector('.open');
+  if (current) reachByTab(current.closest('tr'));
+}
+
+// One row is reached with Tab.
+export function reachByTab(row) {
+  for (const each of row.parentElement.rows) {
+    for (const one of each.querySelectorAll('.open, .pick')) one.tabIndex = each === row ? 0 : -1;
+  }
+}
+
+const rowOf = (element) => [...rows.values()].find((row) => row.element.contains(element));
+
+// Choose the thing of the row that an element is in, or do not any more.
+export function pick(element) {
+  const {id} = rowOf(element).entry.record;
+  if (!picks.delete(id)) picks.add(id);
+  repaint();
+}
+
+function pickAll(all) {
+  for (const {entry: {record: {id}}} of rows.values()) {
+    if (all) picks.add(id);
+    else picks.delete(id);
+  }
+  repaint();
+}
+
+function paintPicks() {
+  const chosen = [...rows.values()].filter((row) => row.pick.checked).length;
+  $('pick-all').checked = chosen > 0 && chosen === rows.size;
+  $('pick-all').indeterminate = chosen > 0 && chosen < rows.size;
 }
 
 // Give the focus to the row of a thing; return whether there is one.
@@ -123,6 +156,10 @@ export function focusRow(id) {
 }
 
 export function makeHead() {
+  const all = make('input',
+    {type: 'checkbox', id: 'pick-all', ariaLabel: 'Choose all of this page'});
+  all.addEventListener('change', () => pickAll(all.checked));
+  $('things').tHead.rows[0].append(make('td', {className: 'c-pick acts'}, all));
   for (const [key, words, title] of COLUMNS) {
     const button = make('button', {type: 'button', textContent: words, title});
     button.addEventListener('click', () => sortBy(key));
@@ -133,7 +170,7 @@ export function makeHead() {
 
 function sortBy(key, down = view.sort === key && !view.down) {
   Object.assign(view, {sort: key, down});
-  [...$('things').tHead.rows[0].cells].forEach((cell, at) => {
+  [...$('things').tHead.querySelectorAll('th')].forEach((cell, at) => {
     if (COLUMNS[at][0] === key) cell.setAttribute('aria-sort', down ? 'descending' : 'ascending');
     else cell.removeAttribute('aria-sort');
   });
@@ -144,15 +181,15 @@ function paintPager(shown) {
   const {loaded, following} = listing;
   const page = view.trail.length;
   const alone = page === 1 && following === null;
-  setText($('range'), !loaded ? '' : alone ? counted(shown, 'thing')
-    : `Page ${page}, ${counted(shown, 'thing')}`);
+  const staying = shown.filter((entry) => !entry.leaves).length;
+  setText($('range'), loaded ? view.rangeOf(staying, following === null, hereAt(view.node)) : '');
   setText($('sorted'), view.sort === 'id' || alone ? '' : '(sorted within this page)');
   for (const [id, other, disabled] of [['previous', 'next', page === 1],
     ['next', 'previous', following === null]]) {
     if (disabled && document.activeElement === $(id)) $(other).focus(); // It would be lost.
     $(id).disabled = disabled;
   }
-  paintEmpty(shown);
+  paintEmpty(shown.length);
 }
 
 function paintEmpty(shown) {
@@ -174,8 +211,11 @@ export function listenToTable(opened) {
   on('previous', 'click', () => turn(false));
   on('next', 'click', () => turn(true));
   on('things', 'click', (event) => {
-    const element = event.target.closest('tbody tr');
-    const row = [...rows.values()].find((one) => one.element === element);
+    if (event.target.closest('.c-pick')) {
+      if (event.target.matches('.pick')) pick(event.target);
+      return;
+    }
+    const row = rowOf(event.target);
     if (row && !String(getSelection())) opened(row.entry.record.id);
   });
 }

@@ -1,6 +1,8 @@
 // What the user chose to see: search, filters, page and order; as a question to the server, and as
 // the part of the page's address that keeps it. Which things are seen is in listing.mjs.
 
+import {count, counted} from './text.mjs';
+
 const STATUSES = ['present', 'late', 'gone'];
 const FILTERS = ['q', 'status', 'node'];
 
@@ -27,6 +29,21 @@ export class View {
     for (const key of FILTERS) if (this[key]) wanted.set(key, this[key]);
     if (this.after) wanted.set('after', this.after);
     return wanted;
+  }
+
+  // Which rows are shown, in words; shown: how many; last: whether no page follows; total: how many
+  // there are without a search, null if that is not known.
+  rangeOf(shown, last, total) {
+    const page = this.trail.length;
+    if (page === 1 && last) return counted(shown, 'thing');
+    // A search may make pages that are not full.
+    if (this.q || this.status || !shown) return `Page ${page}, ${counted(shown, 'thing')}`;
+    const before = (page - 1) * this.limit, until = before + Math.min(shown, this.limit);
+    const all = last ? until : total === null ? null : Math.max(total, until + 1);
+    const range = `${count(before + 1)}–${count(until)}`;
+    if (all === null) return `Page ${page}, ${range}`;
+    const pages = count(Math.ceil(all / this.limit));
+    return `Page ${page} of ${pages}, ${range} of ${counted(all, 'thing')}`;
   }
 
   // The end of the page's address; with the id of the thing whose details are open, or null.
