@@ -20,6 +20,7 @@ from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.task import Clock
 from twisted.logger import (
     FileLogObserver,
     LegacyLogObserverWrapper,
@@ -42,12 +43,15 @@ from tests.daemon.test_twistd import PROJECT, TWISTD, TwistdCase
 from thing import Cause
 from thing.daemon import logs
 from thing.daemon.logs import (
+    COMPLAINTS,
+    COMPLAINTS_WINDOW,
     TEXT_LIMIT,
     TextLines,
     eventAsLine,
     formatProblem,
     inJournal,
     makeObserver,
+    withFewComplaints,
     withoutNoise,
 )
 
@@ -437,6 +441,19 @@ class WhereTests(SynchronousTestCase):
             self.assertIn("plugin cache", write(event) or "")
             self.assertIsNone(withoutNoise(write)(event))
             self.assertIsNotNone(withoutNoise(write)({"log_format": "other"}))
+
+    def test_complaints(self) -> None:
+        """What Twisted says of connections that it cannot take is written so often, and no more."""
+        clock = Clock()
+        event = {"log_namespace": "twisted.internet.tcp.Port", "log_format": "EMFILE"}
+        write = withFewComplaints(lambda event: "line", clock.seconds)
+        for _ in range(2):
+            lines = [write(event) for _ in range(3 * COMPLAINTS)]
+            self.assertEqual(lines, ["line"] * COMPLAINTS + [None] * (2 * COMPLAINTS))
+            clock.advance(COMPLAINTS_WINDOW)
+        for _ in range(2 * COMPLAINTS):
+            self.assertEqual(write({"log_namespace": "thing.session"}), "line")
+            self.assertEqual(write({}), "line")
 
     def test_journal(self) -> None:
         """Each line that the journal gets says how important it is, whatever the format."""

@@ -30,6 +30,7 @@ from typing import IO, Any, cast
 from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatTime
 from twisted.python.logfile import LogFile
 
+from thing.core.rates import RateLimiter
 from thing.text import visible
 
 FORMATS = ("text", "json")
@@ -60,6 +61,12 @@ JOURNAL = re.compile(r"/run/systemd/journal(\.[^/]+)?/stdout")
 
 PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 """The levels, as syslog and the journal count them."""
+
+ACCEPTING = re.compile(r"twisted\.internet\.\w+\.Port")
+"""What Twisted's log calls itself where it takes connections."""
+
+COMPLAINTS, COMPLAINTS_WINDOW = 10, 60.0
+"""How many of its lines are written in so many seconds."""
 
 NO_PLUGIN_CACHE = "Unable to write to plugin cache"
 """How Twisted begins to say that it cannot write its list of plugins."""
@@ -256,6 +263,28 @@ def withoutNoise(write: Callable[[LogEvent], str | None]) -> Callable[[LogEvent]
     return writeOthers
 
 
+def withFewComplaints(
+    write: Callable[[LogEvent], str | None], now: Callable[[], float] = time.monotonic
+) -> Callable[[LogEvent], str | None]:
+    """
+    Leave out most of what Twisted says of connections that it could not take.
+
+    It says three lines for each try while the process has no file left, which is some hundred
+    thousand octets a second.
+
+    :param write: writes an event.
+    :param now: tells the time, seconds.
+    :return: writes so many of them in a minute, and all others.
+    """
+    limiter = RateLimiter(COMPLAINTS, COMPLAINTS_WINDOW)
+
+    def writeFew(event: LogEvent) -> str | None:
+        accepting = ACCEPTING.fullmatch(str(event.get("log_namespace", "")))
+        return None if accepting and not limiter.passes(now()) else write(event)
+
+    return writeFew
+
+
 def makeObserver(
     logFormat: str, twistd: Mapping[str, Any], environ: Mapping[str, str]
 ) -> FileLogObserver | None:
@@ -276,6 +305,7 @@ def makeObserver(
         return None  # twistd says what is wrong with that.
     toJournal = _isForeground(twistd) and inJournal(sys.stdout, environ)
     write = withoutNoise(TextLines() if logFormat == FORMATS[0] else eventAsLine)
+    write = withFewComplaints(write)
     return FileLogObserver(_openLog(twistd), withPriority(write) if toJournal else write)
 
 

@@ -24,6 +24,7 @@ from thing.daemon.demo import DemoFactory
 from thing.daemon.forward import ForwardFactory
 from thing.daemon.garbage import GarbageCollection
 from thing.daemon.logs import makeObserver
+from thing.daemon.openfiles import STATUS, allowFiles, fitted
 from thing.daemon.options import IN_MEMORY, Options
 from thing.daemon.reuseport import SharedPorts
 from thing.daemon.service import CannotStart, ThingService
@@ -106,7 +107,13 @@ def _makeFactory(
     make = _chooseFactory(options, forward)
     settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
     settings = replace(settings, capacity=settings.capacity._replace(maxStreams=MOST_STREAMS))
-    factory = make(settings, choice.authorizer, limits=limitsOf(options.settings))
+    limits = fitted(
+        limitsOf(options.settings),
+        allowFiles(),
+        each=1 + len(served) + (forward is not None),
+        others=0 if options["status"] is None else STATUS,
+    )
+    factory = make(settings, choice.authorizer, limits=limits)
     factory.trust = LiveTrust(choice, factory.clock)
     for label, backend in served.items():
         factory.serve(label, backend)
