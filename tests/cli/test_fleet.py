@@ -6,6 +6,7 @@ import io
 import math
 import os
 import re
+import shlex
 import time
 from typing import Any
 from unittest import mock
@@ -24,6 +25,7 @@ from thing.cli.answers import Answer, BadAnswer
 from thing.cli.board import HELP as BOARD_HELP
 from thing.cli.board import MOST_TYPED, Board, endings, ordered, summary
 from thing.cli.commands import commands
+from thing.cli.errands import Deed, Errand, Outcome, reachCommand
 from thing.cli.events import KINDS
 from thing.cli.exits import ExitCode
 from thing.cli.following import describe
@@ -213,7 +215,7 @@ class ArgumentTests(HomeCase):
         for option in options:
             self.assertIn(option.lstrip("$"), known)
         self.assertEqual(re.findall("first ([0-9]+)", text), [str(PAGE), str(MOST_THINGS)])
-        for key in ("n", "r", "l", "m", "R", "/", "?", "q"):
+        for key in ("n", "r", "l", "m", "R", "/", "?", "q", "s", "x", "o"):
             self.assertIn(f"``{key}``", text)
             self.assertRegex(BOARD_HELP, rf"(?m)^ .*{re.escape(key)}  ")
 
@@ -576,6 +578,18 @@ class KeyTests(SynchronousTestCase):
         """The key Esc alone is a key."""
         self.assertEqual(list(Keys().feed(b"\x1b")), ["escape"])
 
+    def test_mouse(self) -> None:
+        """A click is known by its line, the wheel by where it turns; all else is for nothing."""
+        for octets, key in (
+            (b"\x1b[<0;12;7M", "click 6"),
+            (b"\x1b[<0;12;7m", "unknown"),
+            (b"\x1b[<2;12;7M", "unknown"),
+            (b"\x1b[<64;1;1M", "wheelUp"),
+            (b"\x1b[<65;1;1M", "wheelDown"),
+            (b"\x1b[<M", "unknown"),
+        ):
+            self.assertEqual([*Keys().feed(octets)], [key])
+
     def test_pieces(self) -> None:
         """A character that comes in pieces is one; what is none is dropped."""
         keys = Keys()
@@ -710,16 +724,16 @@ class ScreenTests(BoardCase):
         """The list scrolls by lines and pages, and not beyond its ends."""
         self.see(*rowsOf(*(record(f"{n:03}") for n in range(100))))
         first = self.ids()
-        self.press("up")
+        self.press("up", "up")
         self.assertEqual(self.ids(), first)
-        self.press("down")
-        self.assertEqual(self.ids()[0], "001")
         self.press("pageDown")
-        self.assertEqual(self.ids()[0], f"{1 + len(first):03}")
+        self.assertEqual(self.ids()[-1], f"{len(first):03}")
+        self.press("down")
+        self.assertEqual(self.ids()[-1], f"{len(first) + 1:03}")
         self.press("end")
         self.assertEqual(self.ids()[-1], "099")
-        self.press("pageUp")
-        self.assertEqual(self.ids()[-1], f"{99 - len(first):03}")
+        self.press("pageUp", "up")
+        self.assertEqual(self.ids()[0], f"{98 - len(first):03}")
         self.press("home")
         self.assertEqual(self.ids(), first)
         self.press("end")
@@ -772,6 +786,102 @@ class ScreenTests(BoardCase):
         part = Snapshot(at=NOW, nodes=[], rows=rows[:1], complete=False, more=True)
         self.assertIn("1 thing, 1 late, and more: search, INCOMPLETE", summary(part, 1))
         self.assertEqual(endings(part), "Ended in the last 10 minutes: none")
+
+    def chosen(self) -> str:
+        """The thing that is chosen, as it is drawn."""
+        file = io.StringIO()
+        console = Console(file=file, width=80, height=24, force_terminal=True)
+        console.print(self.board.render(80, 24))
+        found = re.search(r"\x1b\[7m(\w+)", file.getvalue())
+        return "" if found is None else found[1]
+
+    def test_choose(self) -> None:
+        """A thing is chosen by keys or the mouse, and stays so wherever it goes."""
+        self.see(*rowsOf(record("a"), record("b"), record("c")), nodes=[nodeOf()])
+        self.assertEqual(self.chosen(), "")
+        for key, id in (("down", "a"), ("down", "b"), ("end", "c"), ("up", "b"), ("R", "b")):
+            self.press(key)
+            self.assertEqual(self.chosen(), id, key)
+        line = next(n for n, text in enumerate(self.screen()) if text.startswith("c "))
+        self.press(f"click {line}")
+        self.assertEqual(self.chosen(), "c")
+        for nowhere in (0, 3, line + 5, 23, 999):
+            self.press(f"click {nowhere}")
+            self.assertEqual((self.chosen(), self.board.detailed), ("c", None))
+        self.see(*rowsOf(record("a"), record("b")))
+        self.assertEqual(self.chosen(), "")
+        self.press("wheelDown", "escape")
+        self.assertEqual(self.chosen(), "")
+
+    def test_unchosen(self) -> None:
+        """Nothing is done with a thing that was not chosen."""
+        self.see(*rowsOf(record("a")))
+        for key in ("enter", "s", "x", "o"):
+            self.press(key)
+            self.assertIsNone(self.board.errand)
+            self.assertIn("choose a thing first", self.screen()[-1])
+        self.press("?", "?")
+        self.assertIn("q quit", self.screen()[-1])
+
+    def test_details(self) -> None:
+        """Enter, or a second click, asks for what is known; what comes for another is dropped."""
+        self.see(*rowsOf(record("a"), record("b")))
+        self.press("down", "enter")
+        errand = self.board.errand
+        assert errand is not None
+        self.assertEqual((errand.deed, errand.id), (Deed.SHOW, "a"))
+        lines = [f"line {n} {CLEAR if n == 7 else ''}" for n in range(50)]
+        self.board.done(Outcome(Errand(Deed.SHOW, "b"), ["of another"]))
+        self.assertIn("asking the status server", self.screen()[3])
+        self.board.done(Outcome(errand, lines))
+        self.assertEqual(self.screen()[3].rstrip(), "line 0")
+        self.press("end")
+        self.assertEqual(self.screen()[-2].rstrip(), "line 49")
+        self.press("q")
+        self.assertFalse(self.board.over)
+        self.assertEqual(self.ids(), ["a", "b"])
+        line = next(n for n, text in enumerate(self.screen()) if text.startswith("b "))
+        self.press(f"click {line}", f"click {line}")
+        self.assertEqual(self.board.detailed, "b")
+
+    def test_send(self) -> None:
+        """A message is typed, with the usual keys, and sent at Enter; Esc drops it."""
+        self.see(*rowsOf(record("a")))
+        self.press("down", "s", *"lihts", "left", "left", "left", "g", "end", "!")
+        self.assertIn("Send a: lights!", self.screen()[-1])
+        self.press("enter")
+        self.assertEqual(self.board.errand, Errand(Deed.SEND, "a", "lights!"))
+        self.assertIn("sending it to a", self.screen()[-1])
+        self.board.done(Outcome(Errand(Deed.SEND, "a", ""), ["a answers: ok"]))
+        self.assertIn("a answers: ok", self.screen()[-1])
+        for keys in (("x", "escape"), ("enter",), (" ", "enter")):
+            self.press("s", *keys)
+            self.assertIsNone(self.board.errand)
+        self.press("s", *("x" * 300))
+        self.assertEqual(max(map(cell_len, self.screen())), 80)
+
+    def test_leave(self) -> None:
+        """A thing is asked to leave if the user says yes to that, and at nothing else."""
+        self.see(*rowsOf(record("a")))
+        self.press("down")
+        for answer in ("n", "enter", "escape", "q"):
+            self.press("x", answer)
+            self.assertIsNone(self.board.errand, answer)
+            self.assertFalse(self.board.over)
+        self.press("x")
+        self.assertIn("Ask a to leave? [y/N]", self.screen()[-1])
+        self.press("y")
+        self.assertEqual(self.board.errand, Errand(Deed.LEAVE, "a"))
+
+    def test_reach(self) -> None:
+        """The command that reaches a service is seen and can be changed; no id is more than one."""
+        self.see(*rowsOf(record("a")))
+        self.press("down", "o", "enter")
+        self.assertEqual(
+            self.board.errand, Errand(Deed.REACH, "a", "ssh -o ProxyCommand='thing reach %h ssh' a")
+        )
+        for id in ("-oProxyCommand=x", "$(reboot)", "a b", "SHA256:x", "';x"):
+            self.assertEqual(shlex.split(reachCommand(id)), ["thing", "reach", "--", id, "ssh"])
 
     def test_helpAndQuit(self) -> None:
         """The help tells the keys and goes at any; q ends it."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyte
 from rich.cells import cell_len
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessExitedAlready
 from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
@@ -262,6 +262,50 @@ class ScreenTests(TopCase):
         await terminal.shows("the other way round")
         terminal.press("?")
         await terminal.shows("^099 ")
+        terminal.press("q")
+        await self.assertEnds(terminal)
+
+    async def test_oneThing(self) -> None:
+        """A thing is chosen, looked at, written to, asked to leave, all by keys or by the mouse."""
+        self.fleet.add(thing("bell"), thing("lamp"))
+        self.fleet.delivering = lambda message: message.upper() + CLEAR.encode()
+        asked: list[str] = []
+        self.patch(self.fleet, "dismiss", lambda id: asked.append(id) or succeed(None))
+        self.serveFleet()
+        terminal = self.top()
+        await terminal.shows("^lamp ")
+        line = next(n for n, text in enumerate(terminal.lines, 1) if text.startswith("lamp "))
+        terminal.press(f"\x1b[<0;3;{line}M\x1b[<0;3;{line}m\r")
+        await terminal.shows("^cipher +X25519MLKEM768")
+        self.assertRegex(terminal.text, "(?m)^id +lamp$")
+        terminal.press("sligths\x1b[D\x7f\x7fht\r")
+        await terminal.shows("lamp answers: LIGHTS\ufffd")
+        terminal.press("xy")
+        await terminal.shows("lamp was asked to leave")
+        self.assertEqual(asked, ["lamp"])
+        terminal.press("\x1b")
+        await terminal.shows("^bell ")
+        terminal.press("q")
+        await self.assertEnds(terminal)
+        self.assertIn(b"\x1b[?1000l\x1b[?1006l", terminal.out)
+
+    async def test_reach(self) -> None:
+        """What reaches a thing has the terminal, and Ctrl-C and Ctrl-Z, until it ends."""
+        self.fleet.add(thing("lamp"))
+        self.serveFleet()
+        terminal = self.top()
+        await terminal.shows("^lamp ")
+        terminal.press("\x1b[Bo")
+        await terminal.shows(r"^\$ ssh -o ProxyCommand='thing reach %h ssh' lamp█")
+        terminal.press("\x15echo it is here; cat; echo it is over\r")
+        await terminal.until(lambda: terminal.out.endswith(b"it is here\r\n"))
+        self.assertTrue(terminal.restored)
+        terminal.press("\x1a")
+        await terminal.until(lambda: b"it is here\r\n^Z" in terminal.out)
+        terminal.press("\x04")
+        await terminal.until(lambda: b"^Zit is over\r\n" in terminal.out)
+        terminal.press("\n")
+        await terminal.until(lambda: b"lamp" in b"".join(terminal.out.split(ENTER_SCREEN)[2:]))
         terminal.press("q")
         await self.assertEnds(terminal)
 

@@ -147,6 +147,10 @@ class Api:
         """Close it."""
         self.close()
 
+    def another(self) -> Api:
+        """:return: the same server over another connection, such as for another thread."""
+        return Api(self.address, self._token)
+
     def close(self) -> None:
         """Close the connection; the next request makes a new one."""
         if self._reading is not None:

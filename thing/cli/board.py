@@ -4,39 +4,49 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
-from thing.cli.formats import (
-    causeName,
-    formatCount,
-    formatRoundTrip,
-    formatSpan,
-    formatTime,
-    visible,
-)
-from thing.cli.nodelist import HEADINGS, RIGHT, nodeCells
-from thing.cli.records import LATELY, Node, Row
+from thing.cli.boardview import drawLine, drawNodes, drawPrompt, drawThings
+from thing.cli.errands import Deed, Errand, Outcome, reachCommand
+from thing.cli.formats import causeName, formatCount, formatTime, visible
+from thing.cli.lineedit import LineEdit
+from thing.cli.records import LATELY, Row
 from thing.cli.watching import Snapshot
 
 MOST_TYPED = 100
 """The longest text to search for, characters."""
 
+LONGEST = 4000
+"""The longest message, or command, that is typed, characters."""
+
 HELP = """\
  n  r  l  m      sort by name, round trip, last heartbeat, messages
  R               the other way round
  /               search: type, Enter to keep, Esc to drop
- arrows, PgUp, PgDn, Home, End
+ arrows, PgUp, PgDn, Home, End, or the mouse: choose a thing
+ Enter           its details, and back
+ s               send it a message
+ x               ask it to leave
+ o               open a service of it: thing reach, on this terminal
+ Esc             back; then drop the search, and the choice
  space           look again now
  ?               this help, and back
  q               quit
 
  Ended in the last 10 minutes: sessions and handshakes of all nodes, by cause.
- LAG: how late a node's latest timer came.  BEAT: since the last heartbeat."""
+ LAG: how late a node's latest timer came.  BEAT: since the last heartbeat.
+ To mark text with the mouse, hold the Shift key."""
 
-_FOOTER = "q quit  / search  n r l m sort  R reverse  arrows scroll  ? help"
+_FOOTER = "q quit  / search  Enter details  s send  x leave  o reach  ? help"
+
+_IN_DETAILS = "Esc back  s send  x leave  o reach  arrows scroll"
+
+_UNCHOSEN = "choose a thing first: with the arrows, or the mouse"
+
+_MOVES = ("up", "down", "pageUp", "pageDown", "home", "end", "wheelUp", "wheelDown")
 
 _SORTED_BY = {"n": "name", "r": "trip", "l": "beat", "m": "messages"}
 
@@ -45,29 +55,6 @@ _MEASURES: dict[str, Callable[[Row], float | None]] = {
     "beat": lambda row: row.silence,
     "messages": lambda row: row.messages,
 }
-
-_STYLES = {
-    "late": "yellow",
-    "gone": "dim",
-    "stopped": "dim",
-    "lost": "bold red",
-    "draining": "yellow",
-}
-
-_COLUMNS: tuple[tuple[str, str, int, Callable[[Row], str]], ...] = (
-    ("STATUS", "", 7, lambda row: visible(row.status, 20)),
-    ("NODE", "", 16, lambda row: visible(row.node, 60)),
-    ("UP FOR", "", 7, lambda row: formatSpan(row.up)),
-    ("BEAT", "beat", 7, lambda row: formatSpan(row.silence)),
-    ("TRIP", "trip", 7, lambda row: formatRoundTrip(row.roundTripTime)),
-    ("MSGS", "messages", 6, lambda row: formatCount(row.messages)),
-    ("ADDRESS", "", 24, lambda row: visible(row.address, 60)),
-)
-"""The heading, what it sorts by, the width and the cells of the columns after the first."""
-
-_LEFT = ("STATUS", "NODE", "ADDRESS")
-_NARROW, _WIDE = 72, 104
-"""Below so many cells a row has no node; below so many, no address."""
 
 
 def ordered(rows: Iterable[Row], sort: str, reverse: bool) -> list[Row]:
@@ -127,14 +114,27 @@ def endings(snapshot: Snapshot) -> str:
     return f"Ended in the last {LATELY / 60:.0f} minutes: {counts or 'none'}"
 
 
+@dataclass(slots=True)
+class _Prompt:
+    """Something that is typed, or asked, on the last line."""
+
+    label: str
+    line: LineEdit
+    deed: Deed | None
+    """What becomes of it; None for a search."""
+    id: str = ""
+    """With which thing."""
+
+
 class Board:
     """
     What is on the screen.
 
     :ivar search: what the things must have in their names.
-    :ivar typing: whether a text to search for is being typed.
     :ivar over: whether the user has seen enough.
     :ivar hurried: whether the user wants to see what is now.
+    :ivar errand: what the user wants to be done; None for nothing.
+    :ivar detailed: the id of the thing whose details are shown; None for none.
     """
 
     def __init__(self, server: str, sort: str, reverse: bool, search: str) -> None:
@@ -147,15 +147,28 @@ class Board:
         self.sort = sort
         self.reverse = reverse
         self.search = search
-        self.typing = False
         self.over = False
         self.hurried = False
+        self.errand: Errand | None = None
+        self.detailed: str | None = None
         self.snapshot: Snapshot | None = None
         self._server = server
         self._trouble = ""
+        self._said: Text | None = None
         self._helping = False
+        self._prompt: _Prompt | None = None
+        self._details: list[str] = []
+        self._chosen: str | None = None
         self._offset = 0
         self._page = 1
+        self._top = 0
+
+    @property
+    def typing(self) -> bool:
+        """Whether a text to search for is being typed."""
+        return self._prompt is not None and self._prompt.deed is None
+
+    # What is told.
 
     def see(self, snapshot: Snapshot) -> None:
         """
@@ -174,6 +187,18 @@ class Board:
         """
         self._trouble = trouble
 
+    def done(self, outcome: Outcome) -> None:
+        """
+        Show what came of an errand.
+
+        :param outcome: what came of it.
+        """
+        if outcome.errand.deed is not Deed.SHOW:
+            style = "bold red" if outcome.failed else "bold"
+            self._said = drawLine("; ".join(outcome.lines), style)
+        elif outcome.errand.id == self.detailed:
+            self._details = outcome.lines
+
     def rows(self) -> list[Row]:
         """:return: the things that are shown, sorted."""
         if self.snapshot is None:
@@ -188,17 +213,21 @@ class Board:
         """
         Do what a key is for.
 
-        :param key: a character, or the name of a key.
+        :param key: a character, or the name of a key; ``click N`` for the line that was clicked.
         """
-        self.hurried = False
-        if self.typing:
-            self._type(key)
+        self.hurried, self.errand, self._said = False, None, None
+        if self._prompt is not None:
+            self._type(self._prompt, key)
         elif self._helping or key == "?":
             self._helping = not self._helping
+        elif self.detailed is not None:
+            self._inDetails(self.detailed, key)
         elif key in _SORTED_BY:
             self.sort, self._offset = _SORTED_BY[key], 0
-        elif key in ("up", "down", "pageUp", "pageDown", "home", "end"):
-            self._scroll(key)
+        elif key in _MOVES:
+            self._choose(self._moved(key))
+        elif key.startswith("click "):
+            self._click(int(key[6:]))
         else:
             self._command(key)
 
@@ -209,33 +238,96 @@ class Board:
             case "R":
                 self.reverse = not self.reverse
             case "/":
-                self.typing = True
-            case "escape":
+                self._prompt = _Prompt("/", LineEdit(MOST_TYPED, self.search), None)
+            case "escape" if self.search:
                 self.search = ""
+            case "escape":
+                self._chosen = None
             case " ":
                 self.hurried = True
+            case "enter" | "s" | "x" | "o" if self._chosen is None:
+                self._said = drawLine(_UNCHOSEN, "bold")
+            case "enter" if self._chosen is not None:
+                self._open(self._chosen)
+            case "s" | "x" | "o" if self._chosen is not None:
+                self._ask(key, self._chosen)
 
-    def _type(self, key: str) -> None:
-        self._offset = 0
-        if key == "enter":
-            self.typing = False
-        elif key == "escape":
-            self.typing, self.search = False, ""
-        elif key == "backspace":
-            self.search = self.search[:-1]
-        elif len(key) == 1 and key.isprintable() and len(self.search) < MOST_TYPED:
-            self.search += key
+    def _ask(self, key: str, id: str) -> None:
+        """Have the user say what is to be done with a thing."""
+        name = visible(id, 40)
+        if key == "s":
+            self._prompt = _Prompt(f"Send {name}: ", LineEdit(LONGEST), Deed.SEND, id)
+        elif key == "x":
+            self._prompt = _Prompt(f"Ask {name} to leave? [y/N] ", LineEdit(1), Deed.LEAVE, id)
+        else:
+            line = LineEdit(LONGEST, reachCommand(id))
+            self._prompt = _Prompt("$ ", line, Deed.REACH, id)
 
-    def _scroll(self, key: str) -> None:
-        steps = {
-            "up": -1,
-            "down": 1,
-            "pageUp": -self._page,
-            "pageDown": self._page,
-            "home": -self._offset,
-            "end": len(self.rows()),
-        }
-        self._offset = max(0, self._offset + steps[key])  # The end is minded when it is drawn.
+    def _type(self, prompt: _Prompt, key: str) -> None:
+        prompt.line.press(key)
+        text = prompt.line.text
+        if prompt.deed is None:
+            self._offset = 0
+            self.search = "" if key == "escape" else text
+        if key == "escape" or (key == "enter" and prompt.deed is None):
+            self._prompt = None
+        elif prompt.deed is Deed.LEAVE and (text or key == "enter"):
+            self._prompt = None
+            if text in ("y", "Y"):
+                self._wish(Deed.LEAVE, prompt.id)
+        elif key == "enter" and prompt.deed is not None:
+            self._prompt = None
+            if text.strip():
+                self._wish(prompt.deed, prompt.id, text)
+
+    def _wish(self, deed: Deed, id: str, text: str = "") -> None:
+        self.errand = Errand(deed, id, text)
+        if deed is Deed.SEND:
+            self._said = drawLine(f"sending it to {visible(id)}", "dim")
+
+    def _open(self, id: str) -> None:
+        self.detailed, self._details, self._offset = id, ["asking the status server"], 0
+        self.errand = Errand(Deed.SHOW, id)
+
+    def _inDetails(self, id: str, key: str) -> None:
+        if key in ("escape", "enter", "q", "left"):
+            self.detailed, self._offset = None, 0
+        elif key in ("s", "x", "o"):
+            self._ask(key, id)
+        elif key in _MOVES:
+            self._offset = self._moved(key, self._offset, len(self._details))
+
+    # Which thing is chosen.
+
+    def _moved(self, key: str, at: int | None = None, total: int | None = None) -> int:
+        """The place that a key leads to: from the chosen thing, or from another place."""
+        rows = self.rows()
+        if total is None:
+            total = len(rows)
+            at = next((n for n, row in enumerate(rows) if row.id == self._chosen), None)
+        if at is None:
+            at = self._offset
+            if key in ("up", "down"):
+                return at  # The first one that is seen.
+        steps = {"up": -1, "down": 1, "pageUp": -self._page, "pageDown": self._page}
+        steps |= {"home": -at, "end": total, "wheelUp": -3, "wheelDown": 3}
+        return max(0, min(total - 1, at + steps[key]))
+
+    def _choose(self, at: int) -> None:
+        rows = self.rows()
+        if not 0 <= at < len(rows):
+            return
+        self._chosen = rows[at].id
+        if not self._offset <= at < self._offset + self._page:
+            self._offset = at if at < self._offset else at - self._page + 1
+
+    def _click(self, line: int) -> None:
+        """Choose a thing, or open the one that is chosen."""
+        at, before = self._offset + line - self._top, self._chosen
+        if self._top <= line < self._top + self._page:
+            self._choose(at)
+            if self._chosen is not None and self._chosen == before and at < len(self.rows()):
+                self._open(self._chosen)
 
     # What is shown.
 
@@ -249,86 +341,55 @@ class Board:
         """
         if self._helping:
             return Text(HELP, no_wrap=True, overflow="crop")
+        if self.detailed is not None:
+            return self._renderDetails(width, height)
         rows = self.rows()
         nodes = self.snapshot.nodes if self.snapshot is not None else []
         if len(nodes) > max(1, height // 6):  # Those that are well may be left out.
             nodes = sorted(nodes, key=lambda node: node.status in ("up", "stopped"))
         shown = nodes[: max(1, height // 6)]
-        head = [self._title(len(rows)), self._state(), *self._nodes(shown, len(nodes))]
+        head = [self._title(len(rows)), self._state(), *drawNodes(shown, len(nodes))]
         lines = 2 + (len(shown) + 1 + (len(nodes) > len(shown)) if nodes else 0)
-        self._page = max(1, height - lines - 3)
+        self._page, self._top = max(1, height - lines - 3), lines + 2
         self._offset = min(self._offset, max(0, len(rows) - self._page))
         page = rows[self._offset : self._offset + self._page]
+        table = drawThings(page, self._chosen, self.sort, width)
         blanks = [Text("")] * (self._page - len(page))
-        return Group(*head, Text(""), self._table(page, width), *blanks, self._footer(len(rows)))
+        return Group(*head, Text(""), table, *blanks, self._footer(len(rows), width))
 
-    def _title(self, shown: int) -> Text:
+    def _renderDetails(self, width: int, height: int) -> RenderableType:
+        self._page = max(1, height - 4)
+        self._offset = min(self._offset, max(0, len(self._details) - self._page))
+        page = self._details[self._offset : self._offset + self._page]
+        lines = [drawLine(line) for line in page]
+        blanks = [Text("")] * (self._page - len(page))
+        last = self._last(width) or drawLine(_IN_DETAILS, "dim")
+        return Group(self._title(None), self._state(), Text(""), *lines, *blanks, last)
+
+    def _title(self, shown: int | None) -> Text:
         text = Text("thing top  ", style="bold", no_wrap=True, overflow="ellipsis")
         if self.snapshot is not None:
-            text.append(summary(self.snapshot, shown))
+            total = len(self.snapshot.rows) if shown is None else shown
+            text.append(summary(self.snapshot, total))
         return text.append(f"  {visible(self._server)}", style="not bold dim")
 
     def _state(self) -> Text:
         if self._trouble:
-            return _line(f"{visible(self._trouble)}; trying again", "bold red")
+            return drawLine(f"{visible(self._trouble)}; trying again", "bold red")
         if self.snapshot is None:
-            return _line("asking the status server")
-        return _line(endings(self.snapshot))
+            return drawLine("asking the status server")
+        return drawLine(endings(self.snapshot))
 
-    def _nodes(self, nodes: list[Node], total: int) -> Iterable[RenderableType]:
-        if not nodes:
-            return
-        table = _grid()
-        for heading in HEADINGS:
-            name = heading == "NODE"
-            table.add_column(
-                heading,
-                no_wrap=True,
-                overflow="ellipsis",
-                min_width=8,
-                ratio=1 if name else None,
-                justify="right" if heading in RIGHT else "left",
-            )
-        for node in nodes:
-            style = _STYLES.get(node.status, "")
-            table.add_row(*(Text(cell) for cell in nodeCells(node)), style=style)
-        yield table
-        if total > len(nodes):
-            yield _line(f"and {total - len(nodes)} more")
+    def _last(self, width: int) -> Text | None:
+        """What the last line has in place of the keys."""
+        if self._prompt is not None:
+            return drawPrompt(self._prompt.label, self._prompt.line, width)
+        return self._said
 
-    def _table(self, rows: list[Row], width: int) -> Table:
-        without = {"NODE"} if width < _NARROW else set()
-        without |= {"ADDRESS"} if width < _WIDE else set()
-        columns = [column for column in _COLUMNS if column[0] not in without]
-        table = _grid()
-        table.add_column(self._heading("ID", "name"), no_wrap=True, overflow="ellipsis", ratio=1)
-        for heading, sort, size, _ in columns:
-            table.add_column(
-                self._heading(heading, sort),
-                width=size,
-                no_wrap=True,
-                overflow="ellipsis",
-                justify="left" if heading in _LEFT else "right",
-            )
-        for row in rows:
-            cells = [visible(row.id) or "?", *(cell(row) for *_, cell in columns)]
-            table.add_row(*map(Text, cells), style=_STYLES.get(row.status, ""))
-        return table
-
-    def _heading(self, heading: str, sort: str) -> Text:
-        return Text(heading, style="underline" if sort == self.sort else "")
-
-    def _footer(self, total: int) -> Text:
-        if self.typing:
-            return _line(f"/{visible(self.search)}█")
+    def _footer(self, total: int, width: int) -> Text:
+        last = self._last(width)
+        if last is not None:
+            return last
         where = f"{self._offset + 1}-{min(self._offset + self._page, total)} of {total}  "
         filtered = f"search: {visible(self.search)}  " if self.search else ""
-        return _line(f"{where if total > self._page else ''}{filtered}{_FOOTER}", "dim")
-
-
-def _grid() -> Table:
-    return Table(box=None, expand=True, padding=(0, 1, 0, 0), pad_edge=False, header_style="bold")
-
-
-def _line(text: str, style: str = "") -> Text:
-    return Text(text, style=style, no_wrap=True, overflow="ellipsis")
+        return drawLine(f"{where if total > self._page else ''}{filtered}{_FOOTER}", "dim")

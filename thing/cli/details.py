@@ -53,13 +53,24 @@ def dismissThing(api: Api, id: str) -> None:
     :raises CommandError: if it was not asked.
     """
     with endingQuietly(ExitCode.INTERRUPTED):
-        answer = api.ask("DELETE", "/thing", {"id": id})
-        if answer.status == 404:
-            raise _about(id, answer, ExitCode.NOT_HERE)
-        if answer.status == 504:
-            raise Unreachable(f"{visible(id)}: {answer.title.rstrip('.')}")
-        if answer.status != 202:
-            raise api.failed(answer)
+        askToLeave(api, id)
+
+
+def askToLeave(api: Api, id: str) -> None:
+    """
+    Ask a thing to leave, whatever signals come.
+
+    :param api: the server.
+    :param id: which thing.
+    :raises CommandError: if it was not asked.
+    """
+    answer = api.ask("DELETE", "/thing", {"id": id})
+    if answer.status == 404:
+        raise _about(id, answer, ExitCode.NOT_HERE)
+    if answer.status == 504:
+        raise Unreachable(f"{visible(id)}: {answer.title.rstrip('.')}")
+    if answer.status != 202:
+        raise api.failed(answer)
 
 
 def lookAt(api: Api, id: str) -> Answer:

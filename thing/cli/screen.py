@@ -8,6 +8,7 @@ import os
 import re
 import select
 import signal
+import subprocess
 import sys
 import termios
 import tty
@@ -24,19 +25,24 @@ from rich.live import Live
 from thing.cli.answers import Unreachable
 from thing.cli.api import Api
 from thing.cli.board import Board
+from thing.cli.errands import Deed, Errand, Outcome, start
 from thing.cli.exits import CommandError
+from thing.cli.formats import visible
 from thing.cli.watching import News, Snapshot, Watcher, takeSnapshot
 
 __all__ = ["Keys", "Screen"]
 
-_SEQUENCE = re.compile(r"\x1b[\[O]([0-9;]*)([A-Za-z~])")
+_SEQUENCE = re.compile(r"\x1b[\[O]([<0-9;]*)([A-Za-z~])")
 
 _NAMED = {
     "A": "up",
     "B": "down",
+    "C": "right",
+    "D": "left",
     "H": "home",
     "F": "end",
     "1~": "home",
+    "3~": "delete",
     "4~": "end",
     "5~": "pageUp",
     "6~": "pageDown",
@@ -47,11 +53,16 @@ _NAMED = {
 
 _CONTROLS = {"\r": "enter", "\n": "enter", "\x7f": "backspace", "\x08": "backspace"}
 
+_MOUSE = "\x1b[?1000{0}\x1b[?1006{0}"
+"""Has a terminal report its mouse, with ``h``, and no more, with ``l``."""
+
 _NEWS = 0
 """What the watcher writes to the pipe that signals are written to; no signal has this number."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _HANDLED = (*_ENDING, signal.SIGWINCH, signal.SIGTSTP, signal.SIGCONT)
+_FOR_COMMANDS = (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP)
+"""What a key sends to whatever is on the terminal."""
 
 
 class Keys:
@@ -74,6 +85,9 @@ class Keys:
             if found is not None:
                 text = text[found.end() :]
                 final = found[2]
+                if found[1].startswith("<"):
+                    yield _mouse(found[1][1:], final)
+                    continue
                 yield _NAMED.get(f"{found[1]}~" if final == "~" else final, "unknown")
                 continue
             character, text = text[0], text[1:]
@@ -82,6 +96,14 @@ class Keys:
                 yield "escape"
             else:
                 yield _CONTROLS.get(character, character)
+
+
+def _mouse(what: str, final: str) -> str:
+    """The name of what the mouse did: ``click N`` with the line, or a turn of its wheel."""
+    button, line = what.partition(";")[0], what.rpartition(";")[2]
+    if final == "M" and button == "0" and line.isdecimal():
+        return f"click {int(line) - 1}"
+    return {"64M": "wheelUp", "65M": "wheelDown"}.get(button + final, "unknown")
 
 
 class Screen:
@@ -93,11 +115,14 @@ class Screen:
         :param board: what is shown.
         :param delay: the time from one look to the next, seconds.
         """
+        self._api = api
         self._board = board
         self._input = sys.stdin.fileno()
         self._output = sys.stdout.fileno()
         self._keys = Keys()
         self._news: deque[News] = deque(maxlen=1)
+        self._outcomes: deque[Outcome | Exception] = deque()
+        self._looking: str | None = None
         self._live: Live | None = None
         self._console = Console(force_terminal=True, force_interactive=True, highlight=False)
         self._watcher = Watcher(
@@ -144,12 +169,17 @@ class Screen:
             board.press(key)
             if board.hurried:
                 watcher.hurry()
+            if board.errand is not None:
+                self._do(board.errand)
         if not board.typing and board.search != watcher.text:
             watcher.search(board.search)
 
     def _tell(self, news: News) -> None:
         """Called in the watcher's thread."""
         self._news.append(news)
+        self._wake()
+
+    def _wake(self) -> None:
         with suppress(BlockingIOError):  # Full, so that it is read soon.
             os.write(self._writer, bytes([_NEWS]))
 
@@ -165,10 +195,40 @@ class Screen:
             self._leave()
             self._enter()
 
+    def _do(self, errand: Errand) -> None:
+        if errand.deed is Deed.REACH:
+            self._runCommand(errand.text)
+            return
+        if errand.deed is Deed.SHOW:
+            self._looking = errand.id
+        start(self._api, errand, self._tellOutcome)
+
+    def _tellOutcome(self, outcome: Outcome | Exception) -> None:
+        """Have the main thread look at what came of an errand."""
+        self._outcomes.append(outcome)
+        self._wake()
+
+    def _lookAgain(self) -> None:
+        """Keep the details that are shown up to date, one question at a time."""
+        id = self._board.detailed
+        if id is not None and self._looking is None:
+            self._do(Errand(Deed.SHOW, id))
+
+    def _takeOutcomes(self) -> None:
+        while self._outcomes:
+            outcome = self._outcomes.popleft()
+            if isinstance(outcome, Exception):
+                raise outcome
+            if outcome.errand.deed is Deed.SHOW:
+                self._looking = None
+            self._board.done(outcome)
+
     def _take(self) -> None:
+        self._takeOutcomes()
         if not self._news:
             return
         news = self._news.pop()
+        self._lookAgain()
         if isinstance(news, Snapshot):
             self._board.see(news)
             return
@@ -178,6 +238,33 @@ class Screen:
         if not isinstance(news, CommandError):
             raise news
         self._board.complain(str(news))
+
+    def _runCommand(self, command: str) -> None:
+        """Give the terminal to a command until that ends, and the user has seen what it left."""
+        self._leave()
+        self._say(f"$ {visible(command, len(command))}\n")
+        # Were it stopped, nobody could continue it.
+        words = ["/bin/sh", "-c", f"trap '' TSTP\n{command}"]
+        with suppress(OSError):
+            subprocess.run(words, check=False)  # noqa: S603 - the user's own line
+        self._say("[Enter] goes back to thing top ")
+        happened: list[int] = []
+        while select.select([self._reader], [], [], 0)[0]:
+            happened += os.read(self._reader, 1024)
+        happened = [number for number in happened if number not in _FOR_COMMANDS]
+        while not set(happened) & set(_ENDING):
+            ready, _, _ = select.select([self._input, self._reader], [], [])
+            if self._input in ready:
+                os.read(self._input, 1024)
+                break
+            happened += os.read(self._reader, 1024)
+        self._enter()
+        for number in happened:
+            self._happened(number)
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError):
+            os.write(self._output, text.encode(errors="replace"))
 
     # The terminal.
 
@@ -193,12 +280,14 @@ class Screen:
         )
         self._live = live
         live.start()
+        self._say(_MOUSE.format("h"))
 
     def _leave(self) -> None:
         """Give the terminal back as it was."""
         live, self._live = self._live, None
         with suppress(termios.error, OSError):
             if live is not None:
+                self._say(_MOUSE.format("l"))
                 live.stop()
         with suppress(termios.error, OSError):
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)

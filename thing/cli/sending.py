@@ -63,19 +63,38 @@ def sendMessage(api: Api, id: str, message: bytes, timeout: float, asJson: bool)
     :raises CommandError: if the thing did not acknowledge it.
     """
     with endingQuietly(ExitCode.INTERRUPTED):
-        answer = _ask(api, id, message, timeout)
-        code = _ENDS.get(answer.status)
-        if code is not None:
-            raise CommandError(f"{visible(id)}: {answer.title.rstrip('.')}", code)
-        if answer.status != 200:
-            raise api.failed(answer)
+        answer = _acknowledged(api, id, message, timeout)
         reply = _replyOf(answer)
         if asJson:
             write([asLine(answer.found)])
         elif sys.stdout.isatty():
-            write(_lines(reply))
+            write(readable(reply))
         else:
             writeOctets(reply)
+
+
+def deliver(api: Api, id: str, message: bytes, timeout: float) -> bytes:
+    """
+    Send a message, whatever signals come.
+
+    :param api: the server.
+    :param id: to which thing.
+    :param message: the octets.
+    :param timeout: how long the thing may take to answer, seconds.
+    :return: what it answered.
+    :raises CommandError: if the thing did not acknowledge it.
+    """
+    return _replyOf(_acknowledged(api, id, message, timeout))
+
+
+def _acknowledged(api: Api, id: str, message: bytes, timeout: float) -> Answer:
+    answer = _ask(api, id, message, timeout)
+    code = _ENDS.get(answer.status)
+    if code is not None:
+        raise CommandError(f"{visible(id)}: {answer.title.rstrip('.')}", code)
+    if answer.status != 200:
+        raise api.failed(answer)
+    return answer
 
 
 def _ask(api: Api, id: str, message: bytes, timeout: float) -> Answer:
@@ -102,8 +121,13 @@ def _replyOf(answer: Answer) -> bytes:
     raise wrong("reply")
 
 
-def _lines(reply: bytes) -> list[str]:
-    """An answer as it may go to a terminal."""
+def readable(reply: bytes) -> list[str]:
+    """
+    Make an answer fit for a terminal.
+
+    :param reply: what a thing answered.
+    :return: its lines, without what could steer the terminal.
+    """
     if not reply:
         return []
     lines = reply.decode("utf-8", "replace").removesuffix("\n").split("\n")
