@@ -18,7 +18,17 @@ from tests.fleet.inmemory import WALL, PresenceCase
 from tests.pairs import Pair
 from thing import EndReason, ErrorCode, IdentityKey
 from thing.events import Cause
-from thing.fleet import Filter, Kind, MemoryPresence, NotLost, NotPresent, Status, Twins, directory
+from thing.fleet import (
+    Filter,
+    Kind,
+    MemoryPresence,
+    NotGone,
+    NotLost,
+    NotPresent,
+    Status,
+    Twins,
+    directory,
+)
 from thing.fleet.damper import FIRST_WAIT, TAKEOVERS
 from thing.fleet.directory import MOST_ENDINGS
 from thing.fleet.searching import SEARCH_TIME
@@ -648,6 +658,21 @@ class NodeTests(PresenceCase):
         presence = self.presence()
         self.failureResultOf(presence.forget("node"), NotLost)
         self.failureResultOf(presence.forget("other"), NotPresent)
+
+    def test_thingForgotten(self) -> None:
+        """A thing that is gone is forgotten, and one that is here is not; it may come back."""
+        presence = self.presence()
+        pair = self.connect(presence, "lamp")
+        self.failureResultOf(presence.forgetThing("lamp"), NotGone)
+        pair.client.abort()
+        pair.pump()
+        self.assertIsNone(self.successResultOf(presence.forgetThing("lamp")))
+        self.assertIsNone(self.successResultOf(presence.thing("lamp")))
+        self.failureResultOf(presence.forgetThing("lamp"), NotPresent)
+        gone = presence.things("", 10, Filter(status=Status.GONE))
+        self.assertEqual(self.successResultOf(gone).things, ())
+        self.connect(presence, "lamp").client.abort()
+        self.assertIsNotNone(self.successResultOf(presence.thing("lamp")))
 
     def test_clockIsSet(self) -> None:
         """Nothing that ended is yet to come, and the node is up for as long as it was."""

@@ -12,7 +12,16 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from thing.fleet.model import Ending, Filter, Page, Status, ThingRecord, searchText
+from thing.fleet.model import (
+    Ending,
+    Filter,
+    NotGone,
+    NotPresent,
+    Page,
+    Status,
+    ThingRecord,
+    searchText,
+)
 from thing.fleet.order import idAt, placeOf
 from thing.fleet.sessions import LocalSession
 
@@ -198,6 +207,21 @@ class Directory:
 
     def _forget(self, id: str) -> None:
         _takeOut(self._places, self._known.pop(id).place)
+
+    def forget(self, id: str) -> None:
+        """
+        Remember a thing no more that is gone.
+
+        :param id: which.
+        :raises NotPresent: if it is not known, or :class:`NotGone` while it is here.
+        """
+        known = self._known.get(id)
+        if known is None:
+            raise NotPresent(f"nobody has heard of {id}")
+        if known.here is not None:
+            raise NotGone(f"{id} is here")
+        del self._gone[id]
+        self._forget(id)
 
     # Records.
 

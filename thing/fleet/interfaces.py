@@ -88,6 +88,15 @@ class IPresence(Interface):
             nobody has heard of it, with ``NotLost`` while it is up, or with ``Undelivered``.
         """
 
+    def forgetThing(id):  # type: ignore[no-untyped-def]
+        """
+        Remember a thing no more that is gone; if it comes back, it is a new one.
+
+        :param id: which thing.
+        :return: a Deferred of None, fired once it is forgotten. It fails with ``NotPresent`` if
+            nobody has heard of it, with ``NotGone`` while it is here, or with ``Undelivered``.
+        """
+
     def subscribe(receiver, after=None, room=None):  # type: ignore[no-untyped-def]
         """
         Make a subscription, which is told what happens, in order.

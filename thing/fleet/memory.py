@@ -136,6 +136,15 @@ class MemoryPresence:
         """
         return fail(notForgotten(node, node == self.node))
 
+    def forgetThing(self, id: str) -> Deferred[None]:
+        """
+        Remember a thing no more that is gone.
+
+        :param id: which thing.
+        :return: fires once it is forgotten; fails with ``NotPresent`` or ``NotGone``.
+        """
+        return execute(self.local.directory.forget, id)
+
     def subscribe(
         self,
         receiver: Receiver,

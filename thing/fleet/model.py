@@ -354,6 +354,10 @@ class NotLost(ThingError):
     """The node is up, and cannot be forgotten."""
 
 
+class NotGone(ThingError):
+    """The thing is here, and cannot be forgotten."""
+
+
 class Undelivered(ThingError):
     """A message may or may not have reached the thing: there was no answer."""
 

@@ -390,6 +390,27 @@ class ForgetTests(ApiCase):
             forget.assert_called_once_with("n/1")
 
 
+class ForgetThingTests(ApiCase):
+    """``DELETE /thing/record?id=ID``."""
+
+    def test_answers(self) -> None:
+        """A thing is forgotten unless it is here, unknown, or nobody can tell."""
+        pair = self.connect(self.home, "lamp")
+        path = pathOf("lamp", "/record")
+        self.assertEqual(self.ask(path, "DELETE").title, "The thing is here.")
+        pair.client.abort()
+        pair.pump()
+        self.assertEqual(self.ask(pathOf("lamp")).status, 200)
+        self.assertEqual(self.ask(path, "DELETE").json, {})
+        found = self.ask(path, "DELETE")
+        self.assertEqual((found.status, found.json["id"]), (404, "lamp"))
+        self.assertEqual(self.ask(pathOf("lamp")).status, 404)
+        self.assertEqual(self.ask("/thing/record", "DELETE").status, 400)
+        away = fail(Undelivered("away"))
+        with mock.patch.object(self.home, "forgetThing", return_value=away):
+            self.assertEqual(self.ask(path, "DELETE").status, 504)
+
+
 class ServerTests(ApiCase):
     """The rest of the paths, and what all of them have in common."""
 

@@ -68,8 +68,8 @@ class ManyTests(FleetCase):
 
     async def test_bulk(self) -> None:
         """
-        Things are chosen with the mouse and the keyboard, are sent a message, and are asked to
-        leave once that is confirmed; how it went is told of each.
+        Things are chosen with the mouse and the keyboard, are sent a message, are asked to leave
+        once that is confirmed, and are forgotten when they are gone; how it went is told of each.
         """
         for name in ("<b>door</b>", "gate", "lamp"):
             await self.connect(name)
@@ -95,6 +95,14 @@ class ManyTests(FleetCase):
         await self.browser.press(Keys.ESCAPE)
         await self.browser.until("return seen.hides('bulk')")
         await self.untilStatus("gate", "left")
+        choose = "const list = document.querySelector('#status'); list.value = 'gone';"
+        await self.browser.run(f"{choose} list.dispatchEvent(new Event('change'))")
+        await self.untilNames("<b>door</b>", "gate", "lamp", "pipe")
+        await self.click("#pick-all")
+        await self.click("#bulk-forget")
+        await self.click("#bulk-yes")
+        await self.untilText("bulk-answer", "4 of 4 things: done")
+        await self.untilText("empty-title", "No thing matches")
 
     async def test_columns(self) -> None:
         """Columns are left out as the user likes, and are again when the page is opened again."""

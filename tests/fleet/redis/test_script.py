@@ -28,6 +28,7 @@ from thing.fleet.redis.operations import (
     Disown,
     Find,
     Forget,
+    ForgetThing,
     Held,
     Join,
     LastWord,
@@ -785,6 +786,19 @@ class SweepTests(ScriptCase):
         self.registry.sweep()
         until = float(self.registry.client.ask("ZSCORE", "thing:leases", "a"))
         self.assertLess(abs(until - int(now[0]) * 1000 - LONG), PATIENCE * 1000)
+
+    def test_thingForgotten(self) -> None:
+        """A thing that is gone is remembered no more when somebody says so; one that is here is."""
+        forget = partial(self.registry.run, ForgetThing(id="lamp"))
+        self.assertEqual(forget(), [b"unknown"])
+        self.registry.join("a", "s1")
+        self.assertEqual(forget(), [b"here"])
+        self.registry.leave("s1", 2)
+        self.assertEqual(forget(), [b"done"])
+        self.assertIsNone(self.registry.record())
+        for name, ask in (("ids", "ZCARD"), ("gone", "ZCARD"), ("texts", "HLEN")):
+            self.assertEqual(self.registry.client.ask(ask, f"{PREFIX}{name}"), 0, name)
+        self.assertEqual(self.registry.join("a", "s2")[0], b"joined")
 
     def test_nodeForgotten(self) -> None:
         """A node that was lost is shown no more when somebody says so; one that is up is."""

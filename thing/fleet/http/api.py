@@ -36,7 +36,15 @@ from thing.fleet.http.queries import pathOf
 from thing.fleet.http.reaches import ReachApi
 from thing.fleet.http.routes import Call, Route, Routes
 from thing.fleet.http.sse import MAX_READERS, EventStream, EventWriter, eventFilter
-from thing.fleet.model import Filter, NotLost, NotPresent, Status, Undelivered, messageData
+from thing.fleet.model import (
+    Filter,
+    NotGone,
+    NotLost,
+    NotPresent,
+    Status,
+    Undelivered,
+    messageData,
+)
 from thing.fleet.positions import parsePosition
 from thing.logger import Logger
 from thing.session.failures import Failures
@@ -209,6 +217,19 @@ class FleetApi:
         self._log.info("Over HTTP {id!r} was asked to leave", id=id)
         return jsonAnswer({}, 202)
 
+    async def _deleteRecord(self, call: Call) -> Answer:
+        id, _ = call.thing()
+        try:
+            await self._presence.forgetThing(id)  # type: ignore[no-untyped-call]
+        except NotPresent:
+            raise Problem(404, "Nobody has heard of this thing.", id=id) from None
+        except NotGone:
+            raise Problem(409, "The thing is here.") from None
+        except Undelivered:
+            raise Problem(504, "The shared registry did not answer.") from None
+        self._log.info("Over HTTP the thing {id!r} was forgotten", id=id)
+        return jsonAnswer({})
+
     async def _deleteNode(self, call: Call) -> Answer:
         node = call.query("name").one("name")
         if not node:
@@ -293,6 +314,7 @@ class FleetApi:
             "/things": Route({b"GET": self._getThings}),
             # Which thing is said in the query: proxies decode a slash in a path, or refuse it.
             "/thing": Route({b"GET": self._getThing, b"DELETE": self._deleteThing}),
+            "/thing/record": Route({b"DELETE": self._deleteRecord}),
             "/thing/messages": Route({b"POST": self._postMessage}),
             "/nodes": Route({b"GET": self._getNodes}),
             "/node": Route({b"DELETE": self._deleteNode}),

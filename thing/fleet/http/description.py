@@ -116,6 +116,18 @@ _PATHS: Json = {
             [404, 504],
         ),
     },
+    "/thing/record": {
+        "parameters": [_ID],
+        "delete": operation(
+            "forgetThing",
+            "Remember a thing no more that is gone; if it comes back, it is a new one",
+            {
+                200: good("It is forgotten.", {"type": "object"}),
+                409: problem(409, "The thing is here."),
+            },
+            [404, 504],
+        ),
+    },
     "/thing/messages": {
         "parameters": [_ID],
         "post": operation(

@@ -27,6 +27,12 @@ const ACTIONS = {
       await api.request('DELETE', pathOf(id));
       return 'is asked';
     }},
+  forget: {title: (things) => `Forget ${things}`, yes: 'Yes, forget them',
+    note: 'Those that are gone are remembered no more. Those that are here stay as they are.',
+    ask: async (id) => {
+      await api.request('DELETE', pathOf(id, '/record'));
+      return 'is forgotten';
+    }},
 };
 
 let action = null; // What is to be done; null while nothing is.

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList
 
 from thing.fleet.local import LocalRegistry
-from thing.fleet.model import NotPresent, Status, ThingRecord, Undelivered, notForgotten
+from thing.fleet.model import NotGone, NotPresent, Status, ThingRecord, Undelivered, notForgotten
 from thing.fleet.redis.connection import RegistryAway, RegistryRefused
 from thing.fleet.redis.inbox import Inbox
 from thing.fleet.redis.keeper import Keeper
-from thing.fleet.redis.operations import Forget
+from thing.fleet.redis.operations import Forget, ForgetThing
 from thing.fleet.redis.queries import Queries
 from thing.fleet.redis.script import outcomeOf
 
@@ -82,6 +83,22 @@ class Errands:
         answer = await self._orUndelivered(self._keeper.ask(Forget(node=node)))
         if outcomeOf(answer).word != "done":
             raise notForgotten(node, outcomeOf(answer).word == "alive")
+
+    async def forgetThing(self, id: str) -> None:
+        """
+        Remember a thing no more that is gone.
+
+        :param id: which.
+        :raises ThingError: as ``IPresence`` says.
+        """
+        answer = await self._orUndelivered(self._keeper.ask(ForgetThing(id=id)))
+        word = outcomeOf(answer).word
+        if word == "here":
+            raise NotGone(f"{id} is here")
+        with suppress(NotPresent, NotGone):  # What this node remembers by itself.
+            self._local.directory.forget(id)
+        if word != "done":
+            raise NotPresent(f"nobody has heard of {id}")
 
     async def locate(self, id: str) -> ThingRecord | None:
         """

@@ -392,5 +392,17 @@ class Forget(Operation):
     node: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class ForgetThing(Operation):
+    """
+    A thing that is gone is to be remembered no more.
+
+    :ivar id: which.
+    """
+
+    op = "forgetThing"
+    id: str
+
+
 Change = Held | Tell | Leave | LastWord
 """What is to be written of a session; one that is held is joined or restored."""

@@ -376,6 +376,15 @@ class RedisPresence(Service):
         """
         return Deferred.fromCoroutine(self._errands.forget(node))
 
+    def forgetThing(self, id: str) -> Deferred[None]:
+        """
+        Remember a thing no more that is gone.
+
+        :param id: which thing.
+        :return: fires once it is forgotten; fails as ``IPresence`` says.
+        """
+        return Deferred.fromCoroutine(self._errands.forgetThing(id))
+
     def subscribe(
         self,
         receiver: Receiver,

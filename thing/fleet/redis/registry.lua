@@ -704,6 +704,18 @@ function OPS.forget(o)
   return { 'done' }
 end
 
+-- Remember a thing no more that is gone. Says whether it is.
+function OPS.forgetThing(o)
+  local thing = load(o.id)
+  if not thing then
+    return { 'unknown' }
+  elseif thing.here then
+    return { 'here' }
+  end
+  forget(o.id)
+  return { 'done' }
+end
+
 local answer = OPS[ARGV[1]](cjson.decode(ARGV[2]))
 commit()
 return answer
