@@ -22,7 +22,7 @@ from zope.interface.verify import verifyObject
 
 from tests import PROJECT
 from thing.session import clock as clockModule
-from thing.session.clock import FORGET_ABOVE, SteadyClock, steadySeconds
+from thing.session.clock import FORGET_ABOVE, LEAST_WATCH_INTERVAL, SteadyClock, steadySeconds
 
 HOUR = 3600.0
 
@@ -449,6 +449,25 @@ class WatchTests(SynchronousTestCase):
         self.assertWakes()
         self.endWatch(call)
 
+    def test_shortCalls(self) -> None:
+        """The shortest call decides how often the thread looks, until none is pending."""
+        self.patch(clockModule, "WATCH_INTERVAL", 1.0)
+        clock = SteadyClock(WallReactor(), lambda: 0.0)
+        self.assertEqual(clock.watchInterval, 1.0)
+        for delay, interval in ((10.0, 1.0), (1 / 3, 1 / 12), (2.0, 1 / 12), (0.03, 0.01)):
+            clock.callLater(delay, lambda: None)
+            self.assertEqual(clock.watchInterval, interval)
+        for delay in (0.0, LEAST_WATCH_INTERVAL):  # What comes at once says nothing of sessions.
+            again = SteadyClock(WallReactor(), lambda: 0.0)
+            again.callLater(delay, lambda: None)
+            self.assertEqual(again.watchInterval, 1.0)
+
+    def test_longAgain(self) -> None:
+        """What was short once, and is over with all others, says no more."""
+        self.patch(clockModule, "WATCH_INTERVAL", 1.0)
+        self.endWatch(self.clock.callLater(0.04, lambda: None))
+        self.assertEqual(self.clock.watchInterval, 1.0)
+
     def test_oneThread(self) -> None:
         """However many calls are pending, there is one thread; it ends with the last of them."""
         calls = [self.clock.callLater(60, lambda: None) for _ in range(100)]
@@ -468,7 +487,7 @@ class WatchTests(SynchronousTestCase):
 STEPPED = """
 import sys, time
 from twisted.internet import reactor
-from thing.session.clock import SteadyClock
+from thing.session.clock import LEAST_WATCH_INTERVAL, SteadyClock
 
 wall = 0.0
 reactor.seconds = lambda: time.time() + wall

@@ -10,6 +10,7 @@ changes the reactor's clock, since others rely on it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Callable
@@ -22,7 +23,10 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReac
 from zope.interface import implementer
 
 WATCH_INTERVAL = 1.0
-"""How often the wall clock is compared with the steady one, seconds."""
+"""How often the wall clock is compared with the steady one, seconds; oftener for short calls."""
+
+LEAST_WATCH_INTERVAL = 0.01
+"""How often at most, seconds: the shortest TTL is ten times as long."""
 
 STEP_TOLERANCE = 0.1
 """A difference that grew by more than this is a step, seconds."""
@@ -147,8 +151,9 @@ class SteadyClock:
 
     It keeps its calls itself, in the order of their times, and is woken by the reactor for
     the first of them. While calls are pending a small thread compares the reactor's clock
-    with the steady one, once a second, because a reactor whose clock was set back
-    sleeps on and no timer of its own can wake it.
+    with the steady one, because a reactor whose clock was set back sleeps on and no timer of its
+    own can wake it. It does so once a second; while there are calls of less than four, four times
+    in the shortest, so that a step puts none off for longer than its session can bear.
 
     :ivar reactor: the reactor that wakes this clock.
     """
@@ -166,6 +171,7 @@ class SteadyClock:
         self._entries: list[tuple[float, int, SteadyCall]] = []
         self._entered = 0
         self._active = 0
+        self._shortest = math.inf
         self._wake: IDelayedCall | None = None
         self._wakesAt = 0.0
         self._lock = threading.Lock()
@@ -195,6 +201,8 @@ class SteadyClock:
         """
         call = SteadyCall(self, self.seconds() + delay, callable, args, kwargs)
         self._active += 1
+        if LEAST_WATCH_INTERVAL < delay < self._shortest:
+            self._shortest = delay
         self.enter(call)
         self._watch()
         return cast(IDelayedCall, call)
@@ -285,15 +293,20 @@ class SteadyClock:
         now = self.seconds()
         return self.reactor.seconds() - now, time.monotonic() - now
 
+    @property
+    def watchInterval(self) -> float:
+        """How long the thread sleeps, seconds; by the shortest call since none was pending."""
+        return min(WATCH_INTERVAL, max(LEAST_WATCH_INTERVAL, self._shortest / 4))
+
     def _watchForSteps(self) -> None:
         """The thread: wake the reactor after a step or a sleep; end when nothing is pending."""
         before = self._offsets()
-        pause = threading.Event()
         while True:
-            pause.wait(WATCH_INTERVAL)
+            # Not a lock: without sem_clockwait, as in musl, Python waits for one by the wall clock.
+            time.sleep(self.watchInterval)
             with self._lock:
                 if not self._active:
-                    self._watcher = None
+                    self._watcher, self._shortest = None, math.inf
                     return
             after = self._offsets()
             if any(abs(a - b) > STEP_TOLERANCE for a, b in zip(before, after, strict=True)):
