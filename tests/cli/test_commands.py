@@ -110,6 +110,20 @@ class HomeTests(SynchronousTestCase):
         for none in ("", "relative"):
             self.assertEqual(self.homeWith(XDG_DATA_HOME=none), "/home/me/.local/share/thing")
 
+    def test_homeless(self) -> None:
+        """A user without a home is told what to set; nothing is made of a tilde."""
+        self.patch(os.path, "expanduser", lambda path: path)
+        self.assertEqual(self.homeWith(XDG_DATA_HOME="/data"), "/data/thing")
+        with mock.patch.dict(os.environ, {"THING_HOME": "", "XDG_DATA_HOME": ""}):
+            invoke = CliRunner().invoke
+            result = invoke(commands, ["keygen"])
+            self.assertEqual(result.exit_code, ExitCode.FAILED)
+            self.assertIn("set THING_HOME", result.output)
+        said = clientOptions(trust={"serverKey": IdentityKey.generate().fingerprint})
+        with mock.patch.dict(os.environ, {"THING_HOME": "", "XDG_DATA_HOME": ""}):
+            self.assertEqual(said.trustWithDefaults.keys(), {"serverKey", "resumption"})
+        self.assertFalse(os.path.lexists("~"))
+
     def test_own(self) -> None:
         """``THING_HOME`` is the directory itself."""
         self.assertEqual(self.homeWith(THING_HOME="/own", XDG_DATA_HOME="/data"), "/own")

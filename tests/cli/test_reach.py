@@ -551,8 +551,10 @@ class ArgumentTests(HomeCase):
 
     def test_noServer(self) -> None:
         """Without a server it is said how to name one."""
-        said = "give --server, or set THING_SERVER"
-        self.assertExit(self.invoke("reach", "lamp", "ssh"), ExitCode.USAGE, said)
+        said = "known_servers; give --server, or set THING_SERVER"
+        result = self.invoke("reach", "lamp", "ssh")
+        self.assertExit(result, ExitCode.USAGE, said)
+        self.assertIn("no server is known, as there is no ", result.output)
 
     def test_mistakes(self) -> None:
         """A service that none can be is a mistake in the command line."""

@@ -23,7 +23,12 @@ FILE = click.Path(dir_okay=False)
 
 
 def defaultKeyFile() -> str:
-    """:return: the private key that a user has by default."""
+    """
+    Find the private key that a user has by default.
+
+    :return: its file, which may not exist.
+    :raises CredentialError: if the user has no home.
+    """
     return os.path.join(homeDirectory(), "id_ed25519")
 
 

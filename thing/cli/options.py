@@ -11,6 +11,7 @@ import functools
 import math
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,8 +94,10 @@ class ClientOptions:
         if not self.decided:
             trust["knownServers"] = defaultKnownServers()
         named = {"identity", "certificate", "presharedKey"} & trust.keys()
-        if not (named or self.anonymous) and os.path.lexists(defaultKeyFile()):
-            trust["identity"] = defaultKeyFile()
+        if not (named or self.anonymous):
+            with suppress(CredentialError):  # Who has no home has no key there.
+                if os.path.lexists(defaultKeyFile()):
+                    trust["identity"] = defaultKeyFile()
         return trust
 
 
@@ -249,7 +252,10 @@ def _onlyServer(trust: Mapping[str, str]) -> list[Target]:
     from thing.trust.onlyserver import onlyServer
 
     try:
-        found = onlyServer(trust.get("knownServers", defaultKnownServers()))
+        path = trust.get("knownServers") or defaultKnownServers()
+        if not os.path.lexists(path):
+            raise CredentialError(f"no server is known, as there is no {path}")
+        found = onlyServer(path)
         return [serverTarget(*address) for address in found]
     except (CredentialError, ValueError) as error:
         raise click.UsageError(f"{error}; give --server, or set THING_SERVER") from None

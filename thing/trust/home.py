@@ -14,13 +14,17 @@ def homeDirectory() -> str:
     :return: ``$THING_HOME``, else ``$XDG_DATA_HOME/thing``, else
         ``~/.local/share/thing``; an empty variable, or a relative
         ``XDG_DATA_HOME``, counts as unset.
+    :raises CredentialError: if the user has no home.
     """
     own = os.environ.get("THING_HOME")
     if own:
         return os.path.abspath(own)
     data = os.environ.get("XDG_DATA_HOME", "")
     if not os.path.isabs(data):
-        data = os.path.join(os.path.expanduser("~"), ".local", "share")
+        home = os.path.expanduser("~")
+        if not os.path.isabs(home):  # Neither $HOME nor the system's list of users says one.
+            raise CredentialError("this user has no home directory; set THING_HOME to another")
+        data = os.path.join(home, ".local", "share")
     return os.path.join(data, "thing")
 
 
