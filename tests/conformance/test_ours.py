@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar
+from unittest import mock
+
+from twisted.internet.defer import Deferred
 
 from tests.conformance.examining import ExaminingCase
 from thing import Limits
 from thing.conformance.bench import Terms
+from thing.conformance.catalogue import checksFor
 from thing.conformance.check import Outcome, Profile
+from thing.conformance.line import Line
 from thing.core.capacity import Capacity
 from thing.core.groups import GroupName
+from thing.core.messages import Role
 from thing.core.records import Aead
 from thing.identity import CredentialKind
 from thing.trust import PresharedKey, TicketKeys
@@ -94,3 +100,24 @@ class SmallTests(ExaminingCase):
         """A client that takes the least."""
         found = await self.outcomes(self.clientBench(**self.LEAST), without=self.TIMED)
         self.assertNotIn(Outcome.FAILS, found.values(), self.whys)
+
+
+class TwinsTests(ExaminingCase):
+    """A server that has one session for each key at a time, as it is by default."""
+
+    async def test_oneAtATime(self) -> None:
+        """No check connects a second time before its first session is over."""
+        bench = self.serverBench(tickets=TicketKeys())
+        most = []
+        make = bench._connect
+
+        def connect() -> Deferred[Line]:
+            most.append(sum(each.line.connected for each in bench._peers))
+            return make()
+
+        for name in ("handshake.fresh", "handshake.first-aead", "tickets.accepted"):
+            with mock.patch.object(bench, "_connect", connect):
+                (row,) = (each for each in checksFor(Role.SERVER) if each.name == name)
+                await row.run(bench)
+                bench.clear()
+        self.assertEqual(most, [0] * 6)

@@ -48,6 +48,9 @@ task.react(main, sys.argv[1:])
 """
 """A client that comes back as soon as a session is over, eight times at once."""
 
+PIN = f"SHA256:{'A' * 43}"
+"""No server's key."""
+
 NEEDS = {"retry.unsolved", "retry.differs", "retry.solved"}
 """What is tried only with a server that asks for retries."""
 
@@ -123,3 +126,18 @@ class ProcessTests(TwistdCase):
         self.assertEqual(await process.ended, ExitCode.GOODBYE, process.output)
         self.assertHolds(process, Role.CLIENT, {"preshared.accepted", "preshared.not-taken"})
         self.assertNotIn("Unhandled", client.output)
+
+    async def test_nobody(self) -> None:
+        """Without a peer the run ends soon, in one line."""
+        process = self.conformance("--anonymous", "--server-key", PIN, f"127.0.0.1:{freePort()}")
+        self.assertEqual(await process.ended, ExitCode.NOT_CONNECTED, process.output)
+        self.assertIn("thing: no peer at", process.lines[-1])
+        self.assertClean(process)
+
+    async def test_readerGone(self) -> None:
+        """If nobody reads what it prints, it ends without a word."""
+        words = f"conformance --anonymous --server-key {PIN} 127.0.0.1:{freePort()}"
+        process = Process()
+        self.begin(process, "/bin/sh", "-c", f"{sys.executable} -m thing.cli {words} | head -n 1")
+        self.assertEqual(await process.ended, 0)
+        self.assertEqual(process.output, "Introduction and model:")

@@ -15,7 +15,7 @@ from twisted.internet.task import react
 from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.formats import Columns, colourWanted, visible
 from thing.cli.options import ClientOptions
-from thing.cli.output import asLine, write
+from thing.cli.output import ReaderGone, asLine, write
 from thing.cli.servers import choiceOf
 from thing.cli.session import blockingRestored, catchSignals, warningsTold
 from thing.conformance.asclient import ClientChoice
@@ -135,6 +135,16 @@ class Conforming:
             react(lambda reactor: ensureDeferred(self._run(reactor, bench, parallel)))
 
     async def _run(self, reactor: Any, bench: Bench[Any], parallel: int) -> None:
+        try:
+            code = await self._examine(reactor, bench, parallel)
+        except ReaderGone:
+            code = ExitCode.GOODBYE
+        except CommandError as trouble:
+            trouble.show()
+            code = ExitCode(trouble.exit_code)
+        raise SystemExit(int(code))
+
+    async def _examine(self, reactor: Any, bench: Bench[Any], parallel: int) -> ExitCode:
         examination = Examination(bench, self._checks, self._tell)
         running: Deferred[list[Result]] = ensureDeferred(examination.run(parallel))
         catchSignals(reactor, lambda number: running.cancel())
@@ -143,12 +153,11 @@ class Conforming:
         except NotReached as problem:
             raise CommandError(str(problem), ExitCode.NOT_CONNECTED) from None
         except CancelledError:
-            complain("interrupted")
-            raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+            raise CommandError("interrupted", ExitCode.INTERRUPTED) from None
         self._sum(results)
         if not examination.reached:
             raise CommandError(f"no peer at {self._options.target.text}", ExitCode.NOT_CONNECTED)
-        raise SystemExit(int(ExitCode.GOODBYE if passed(results) else ExitCode.NOT_CONFORMING))
+        return ExitCode.GOODBYE if passed(results) else ExitCode.NOT_CONFORMING
 
     # The two ways.
 

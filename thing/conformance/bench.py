@@ -70,13 +70,16 @@ class Bench(Generic[P]):
 
     async def peer(self, twists: Twists = NO_TWISTS, **choice: Any) -> P:
         """
-        Have a new connection, on which nothing was said.
+        Have a new connection, on which nothing was said; those of the check before it are cut.
+
+        A peer may have one session for each key, and a client no more than one at all.
 
         :param twists: what of this side's handshake is to be wrong.
         :param choice: what of this side is to be otherwise.
         :return: the peer.
         :raises NotReached: if there is none.
         """
+        self.clear()
         connecting = self._connect()
         connecting.addTimeout(self.terms.patience, self.terms.clock)
         try:

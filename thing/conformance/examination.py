@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet.defer import (
     CancelledError,
     Deferred,
+    FirstError,
     ensureDeferred,
     gatherResults,
 )
@@ -75,7 +76,10 @@ class Examination:
         """
         await self._bench.ready()
         workers = [ensureDeferred(self._work()) for _ in range(parallel)]
-        await gatherResults(workers, consumeErrors=True)
+        try:
+            await gatherResults(workers, consumeErrors=True)
+        except FirstError as first:  # Of whoever is told.
+            first.subFailure.raiseException()
         return self.results
 
     async def _work(self) -> None:

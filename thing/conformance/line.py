@@ -14,6 +14,9 @@ from zope.interface import implementer
 from thing.core.messages import Role
 from thing.core.wire import MessageReader
 
+MOST_UNREAD = 1 << 20
+"""How many octets may wait to be read, about; a peer that sends more must wait."""
+
 
 @implementer(IHalfCloseableProtocol)
 class Line(Protocol):
@@ -36,26 +39,28 @@ class Line(Protocol):
         self._made = made
         self._waiter: Deferred[bool] | None = None
 
+    @property
+    def _transport(self) -> Any:
+        return self.transport
+
     def send(self, octets: bytes) -> None:
         """
         Send octets; they are dropped if there is no stream any more.
 
         :param octets: the octets.
         """
-        if self.transport is not None and self.connected:
-            self.transport.write(octets)
+        if self.connected:
+            self._transport.write(octets)
 
     def finish(self) -> None:
         """Send nothing more, and go on reading."""
-        transport: Any = self.transport
-        if transport is not None and self.connected:
-            transport.loseWriteConnection()
+        if self.connected:
+            self._transport.loseWriteConnection()
 
     def cut(self) -> None:
         """Close both directions at once."""
-        transport: Any = self.transport
-        if transport is not None and self.connected:
-            transport.abortConnection()
+        if self.connected:
+            self._transport.abortConnection()
 
     def changed(self, clock: Any, until: float) -> Deferred[bool]:
         """
@@ -69,6 +74,8 @@ class Line(Protocol):
         timer = clock.callLater(max(0.0, until - clock.seconds()), self._wake, False)
         waiter.addBoth(self._stopped, timer)
         self._waiter = waiter
+        if self.connected:
+            self._transport.resumeProducing()
         return waiter
 
     def _stop(self, timer: Any) -> None:
@@ -97,6 +104,8 @@ class Line(Protocol):
         :param data: the octets.
         """
         self.reader.feed(data)
+        if self.reader.buffered > MOST_UNREAD:
+            self._transport.pauseProducing()
         self._wake()
 
     def readConnectionLost(self) -> None:

@@ -90,7 +90,6 @@ async def _offer(bench: ClientBench) -> None:
 async def _fresh(bench: ClientBench) -> None:
     one = await bench.peer()
     before = (await one.hear()).random
-    one.line.cut()
     other = await bench.peer()
     if before == (await other.hear()).random:
         raise Failed("two connections have the same random")
