@@ -263,7 +263,7 @@ class LifeTests(AgentCase):
         """Nor does it that nobody is there."""
         agent = self.agent("127.0.0.1:1")
         await agent.wrote(b"No session: ")
-        self.assertIn(b"Connection was refused", agent.err)
+        self.assertIn(b"Connection refused", agent.err)
         agent.signal(signal.SIGINT)
         await self.assertExit(agent, ExitCode.GOODBYE)
 
@@ -322,7 +322,7 @@ class LifeTests(AgentCase):
         ours.close()
         while b"No session" not in log.received:
             await deferLater(reactor, 0.05)
-        self.assertRegex(log.received, rb"(?m)^<4>.*No session: Connection was refused")
+        self.assertRegex(log.received, rb"(?m)^<4>.*No session: Connection refused")
         agent.signal(signal.SIGTERM)
         self.assertEqual(await agent.ended, ExitCode.GOODBYE)
 

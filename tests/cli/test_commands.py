@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -17,7 +18,12 @@ from unittest import mock
 import click
 from click.testing import CliRunner, Result
 from twisted.internet.defer import Deferred, ensureDeferred, fail
-from twisted.internet.error import ConnectionRefusedError, DNSLookupError
+from twisted.internet.error import (
+    ConnectError,
+    ConnectionRefusedError,
+    DNSLookupError,
+    NoRouteError,
+)
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -40,7 +46,7 @@ from thing import (
 )
 from thing.cli.commands import commands
 from thing.cli.connect import connect
-from thing.cli.endings import codeOf
+from thing.cli.endings import codeOf, plain
 from thing.cli.exits import ExitCode
 from thing.cli.options import ClientOptions
 from thing.cli.ping import ping
@@ -358,6 +364,24 @@ class FingerprintTests(HomeCase):
         )
         public = Path(f"{self.path}.pub").read_text()
         self.assertEqual(derived.stdout.split()[:2], public.split()[:2])
+
+
+class PlainTests(SynchronousTestCase):
+    """How errors are told."""
+
+    def test_plain(self) -> None:
+        """Why there is no connection is said once; all else in one line, without a full stop."""
+        for error, text in (
+            (
+                ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+                "Connection refused",
+            ),
+            (NoRouteError(errno.EHOSTUNREACH, "No route to host"), "No route to host"),
+            (ConnectError(), "An error occurred while connecting"),
+            (ValueError("one\n two."), "one two"),
+            (ValueError(), "ValueError"),
+        ):
+            self.assertEqual(plain(error), text)
 
 
 class TargetTests(SynchronousTestCase):

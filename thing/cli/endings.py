@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.error import ConnectError, ConnectingCancelledError
 
 from thing.cli.exits import ExitCode, complain
 from thing.cli.options import ClientOptions
@@ -112,6 +113,9 @@ def plain(error: BaseException | None) -> str:
     Write an error for a line that goes on.
 
     :param error: the error.
-    :return: its text on one line, without the full stop.
+    :return: its text on one line, without the full stop; of a connection that did not come about
+        what the system says.
     """
+    if isinstance(error, ConnectError) and isinstance(error.osError, int):
+        return os.strerror(error.osError)
     return " ".join(str(error).split()).rstrip(".") or type(error).__name__

@@ -44,7 +44,8 @@ def send(status: StatusOptions, id: str, message: str | None, timeout: float, as
 
     The thing has the message when its program has answered: the exit code
     says so, and says what went wrong if it has not. An answer goes to
-    standard output as it is; to a terminal, without what could steer it.
+    standard output as it is; to a terminal, line by line, without what could
+    steer it.
     """
     from thing.cli.sending import readMessage, sendMessage
 
