@@ -376,6 +376,15 @@ class IndexPageTests(TestCase):
             self.assertTrue(urls[name].startswith(self.HOME), name)
 
 
+class NewsTests(TestCase):
+    """The changelog, and what is to come into it."""
+
+    def test_plain(self) -> None:
+        """It is read where Sphinx is not: nothing in it is a role that only Sphinx knows."""
+        for file in (PROJECT / "CHANGELOG.rst", *(PROJECT / "newsfragments").iterdir()):
+            self.assertNotRegex(file.read_text("utf-8"), r":[a-z]+:`", file.name)
+
+
 class NameTests(TestCase):
     """The name of the distribution: on the package index ``thing`` is another project's."""
 
