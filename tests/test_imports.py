@@ -39,7 +39,7 @@ FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     },
     {"core": ("thing.core",)},
     {"trust": ("thing.trust",)},
-    {"session": ("thing.session",)},
+    {"session": ("thing.session",), "asyncio": ("thing.asyncio",)},
     {
         "endpoints": ("thing.endpoints",),
         "fleet": ("thing.fleet",),
@@ -263,7 +263,7 @@ class RoomTests(TestCase):
 
     def test_withoutTwisted(self) -> None:
         """Who brings other input and output than Twisted's has not to load Twisted."""
-        for name in ("core", "trust.authorized", "trust.keys", "trust.servers"):
+        for name in ("asyncio", "core", "trust.authorized", "trust.keys", "trust.servers"):
             loaded = loadedBy(f"import sys, thing.{name}\nprint(*sys.modules, sep='\\n')")
             self.assertIn(f"thing.{name}", loaded)
             self.assertEqual({each for each in loaded if isIn(each, "twisted")}, set(), name)

@@ -8,6 +8,7 @@ import re
 from twisted.trial.unittest import TestCase
 
 import thing
+import thing.asyncio
 import thing.core
 from tests import PROJECT
 
@@ -23,17 +24,23 @@ class ApiTests(TestCase):
 
     def test_names(self) -> None:
         """Each public name, once, and where it is defined."""
-        names = [name for name in self.listed if name.split(".")[-1] in thing.__all__]
+        others = "thing.asyncio."  # It has its own of some.
+        names = [
+            name
+            for name in self.listed
+            if name.split(".")[-1] in thing.__all__ and not name.startswith(others)
+        ]
         values = [getattr(thing, name) for name in thing.__all__]
         self.assertEqual(
             sorted(names), sorted(f"{value.__module__}.{value.__name__}" for value in values)
         )
 
-    def test_core(self) -> None:
-        """Each name that :mod:`thing.core` keeps, for those who bring their own I/O."""
-        values = [getattr(thing.core, name) for name in thing.core.__all__]
-        where = {f"{value.__module__}.{value.__name__}" for value in values}
-        self.assertLessEqual(where, set(self.listed))
+    def test_otherLoops(self) -> None:
+        """Each name that is kept for asyncio, and for those who bring their own I/O."""
+        for package in (thing.asyncio, thing.core):
+            values = [getattr(package, name) for name in package.__all__]
+            where = {f"{value.__module__}.{value.__name__}" for value in values}
+            self.assertLessEqual(where, set(self.listed))
 
     def test_rooms(self) -> None:
         """Each package."""

@@ -31,6 +31,23 @@ def contentOf(data: bytes, most: int = REQUEST_LIMIT) -> bytes:
     return content
 
 
+def checkedAnswer(answer: object) -> bytes:
+    """
+    Check what a program answered to a request.
+
+    :param answer: what it gave.
+    :return: what can be sent; None is an empty answer.
+    :raises TypeError: unless it is bytes or None.
+    :raises ValueError: if it is too long.
+    """
+    content = b"" if answer is None else answer
+    if not isinstance(content, bytes):
+        raise TypeError(f"a request was answered with a {type(answer).__name__}")
+    if len(content) > REQUEST_LIMIT:
+        raise ValueError(f"an answer of {len(content)} octets, {REQUEST_LIMIT} at most")
+    return content
+
+
 class RequestLedger:
     """Keeps the numbers of both directions, at most 64 unanswered requests in each."""
 

@@ -415,6 +415,16 @@ class Streams:
         self._peerOpen = 0
 
 
+def keysOf(label: str) -> tuple[str, str]:
+    """
+    Tell by what is looked for whatever serves a label.
+
+    :param label: what a stream is for.
+    :return: the label itself, then its family: up to its first colon.
+    """
+    return label, label[: label.find(":") + 1]
+
+
 _STOPPING = frozenset({int(MessageType.CST), int(MessageType.SST)})
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.internet.address import UNIXAddress
 from twisted.internet.interfaces import IAddress
 
-from thing.session.addresses import plainHost
+from thing.core.networks import plainHost
 from thing.session.protocol import ThingProtocol
 
 _SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"

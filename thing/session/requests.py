@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.python.failure import Failure
 
-from thing.core.messages import REQUEST_LIMIT
+from thing.core.requests import checkedAnswer
 from thing.errors import (
     ErrorCode,
     LocalProtocolError,
@@ -136,9 +136,4 @@ def _timedOut(result: object, timeout: float) -> object:
 
 def _checked(answer: object) -> tuple[ReplyStatus, bytes]:
     """What a handler gave, if it can be sent."""
-    content = b"" if answer is None else answer
-    if not isinstance(content, bytes):
-        raise TypeError(f"a request was answered with a {type(answer).__name__}")
-    if len(content) > REQUEST_LIMIT:
-        raise ValueError(f"an answer of {len(content)} octets, {REQUEST_LIMIT} at most")
-    return ReplyStatus.DONE, content
+    return ReplyStatus.DONE, checkedAnswer(answer)

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClie
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from thing.core.streams import keysOf
 from thing.errors import SessionEnded, StopCode, StreamRefused
 from thing.events import Session, StreamRequested, StreamStopped, Termination
 from thing.session.interfaces import IStreamServer
@@ -224,9 +225,8 @@ class SessionStreams:
         deciding.addCallback(self._decided, event).addErrback(self._refuse, event)
 
     def _decide(self, label: str) -> Any:
-        family = label[: label.find(":") + 1]
         for served in (self._served, self._owner.served):
-            for known in (label, family):
+            for known in keysOf(label):
                 if known in served:
                     factory = served[known]
                     if IStreamServer.providedBy(factory):

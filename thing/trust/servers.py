@@ -82,7 +82,8 @@ class ServersFile:
     Which keys of a server a file of the known_hosts kind has, for one host and port.
 
     An authorizer asks it, and waits where another process has locked the file: on the reactor
-    that is :class:`~thing.trust.known.KnownServers`.
+    that is :class:`~thing.trust.known.KnownServers`, on asyncio
+    :class:`~thing.asyncio.known.KnownServers`.
 
     The file is of ssh's known_hosts format, and may be shared with ssh: a
     server is written ``[host]:port``, whatever its port. Lists, patterns,

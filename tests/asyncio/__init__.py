@@ -1,0 +1,1 @@
+"""Tests of :mod:`thing.asyncio`, the adapter for asyncio."""

@@ -1,0 +1,375 @@
+"""Servers: who comes in, within which limits, and what each session is for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from thing.asyncio.link import Authorizer, Link, log
+from thing.asyncio.session import RequestHandler, Session
+from thing.asyncio.streams import StreamHandler
+from thing.core.chance import chance
+from thing.core.door import Displace, Door, Go, Verdict, Wait
+from thing.core.limits import Limits
+from thing.core.networks import networkOfHost
+from thing.core.rates import RecentCount
+from thing.core.server import ServerConnection
+from thing.core.settings import ServerSettings
+from thing.core.states import State
+from thing.errors import EndReason, ErrorCode, SessionEnded
+from thing.events import Event, HandshakeCompleted, Terminated
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+EXPIRED_GRACE = 2.0
+"""How long a session whose credential has expired may take to say goodbye, seconds."""
+
+LOOK_INTERVAL = 60.0
+"""How often the wall clock is looked at for that, seconds: it can be set."""
+
+Handler = Callable[[Session], Awaitable[object]]
+"""Has one session; it is closed when this returns."""
+
+
+class ServerSession(Session):
+    """
+    A session of a server.
+
+    :ivar network: by what network it is counted.
+    :ivar up: whether its session counts as up, at the door.
+    """
+
+    def __init__(self, server: Server) -> None:
+        """:param server: whose it is."""
+        settings = server.settings
+        core = ServerConnection(settings, server.grant, server.ask_puzzle, server.count_exchange)
+        super().__init__(settings, core, server.authorizer, server.on_request, server.streams)
+        self.network = ""
+        self.up = False
+        self._server = server
+        self._expiring: asyncio.TimerHandle | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether the peer has proved who it is; it may not be admitted yet."""
+        return self._core.state is State.AUTHORIZING or self._core.session is not None
+
+    def connected(self, link: Link) -> None:
+        """:param link: which has its transport now."""
+        where = self.remote_address
+        self.network = networkOfHost(where[0]) if isinstance(where, tuple) else ""
+        self._server.entered(self)
+
+    def admitted(self, link: Link) -> None:
+        """:param link: whose peer was admitted."""
+        self._server.carry_out(self._server.door.admit(), self)
+
+    def disconnected(self) -> None:
+        """The stream is gone."""
+        self._server.left(self)
+        super().disconnected()
+
+    def deliver(self, event: Event) -> None:
+        """
+        Deal with what the core tells.
+
+        :param event: what happened.
+        """
+        if isinstance(event, HandshakeCompleted):
+            self._server.established(self)
+            expires = event.session.peer.expires
+            if expires is not None:
+                self._look(expires)
+        elif isinstance(event, Terminated):
+            self._server.ended(self)
+            if self._expiring is not None:
+                self._expiring.cancel()
+        super().deliver(event)
+
+    def _look(self, expires: float) -> None:
+        """Whether the credential has expired, by a wall clock that can be set."""
+        left = expires - time.time()
+        if left > 0:
+            loop = asyncio.get_running_loop()
+            self._expiring = loop.call_later(min(left, LOOK_INTERVAL), self._look, expires)
+        elif self.termination is None:
+            self.go_away(EndReason.EXPIRED, EXPIRED_GRACE)
+
+    def cut_off(self, detail: str) -> None:
+        """
+        End the connection as a busy server, at once: the peer sees its stream end.
+
+        :param detail: why, for this side's log only.
+        """
+        self.link.reject(ErrorCode.SERVER_BUSY, detail)
+        self.link.cut()
+
+
+class Server:
+    """
+    A server that listens.
+
+    :ivar settings: what the server chose; may be replaced, and counts for sessions to come.
+    :ivar authorizer: whom to believe; likewise.
+    :ivar on_request: answers requests; likewise.
+    :ivar streams: what serves streams that clients open, by label; likewise.
+    :ivar door: counts who is here, and judges newcomers by its ``limits``.
+    :ivar sessions: the sessions that are up.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        settings: ServerSettings,
+        authorizer: Authorizer,
+        limits: Limits | None,
+        on_request: RequestHandler | None,
+        streams: Mapping[str, StreamHandler],
+    ) -> None:
+        """
+        :param handler: has each session.
+        :param settings: what the server chose.
+        :param authorizer: whom to believe.
+        :param limits: how much the server takes on.
+        :param on_request: answers requests; without, they are taken as messages.
+        :param streams: what serves streams that clients open, by label.
+        """
+        self.settings = settings
+        self.authorizer = authorizer
+        self.on_request = on_request
+        self.streams = streams
+        self.door: Door[ServerSession] = Door(limits or Limits(), chance)
+        self.sessions: set[Session] = set()
+        self._handler = handler
+        self._loop = asyncio.get_running_loop()
+        self._exchanges = RecentCount()
+        self._handling: set[asyncio.Task[None]] = set()
+        self._connected: set[ServerSession] = set()
+        self._empty = asyncio.Event()
+        self._empty.set()
+        self._listening: asyncio.Server | None = None
+
+    # What a program does with it.
+
+    async def listen(self, host: str | None, port: int | None, **listening: Any) -> None:
+        """
+        Begin to listen.
+
+        :param host: where.
+        :param port: the port.
+        :param listening: what else ``loop.create_server`` takes.
+        """
+        self._listening = await self._loop.create_server(self._build, host, port, **listening)
+
+    @property
+    def sockets(self) -> tuple[Any, ...]:
+        """The sockets that it listens on."""
+        return () if self._listening is None else tuple(self._listening.sockets)
+
+    async def serve_forever(self) -> None:
+        """Serve until it is cancelled."""
+        await self._loop.create_future()
+
+    def close(
+        self,
+        grace: float | None = None,
+        reason: EndReason = EndReason.SHUTDOWN,
+        retry_after: float = 0.0,
+    ) -> None:
+        """
+        Listen no more, and ask every client to leave; :meth:`wait_closed` waits for the last.
+
+        :param grace: how long each may take to say goodbye, seconds; None for ``closeTimeout``.
+        :param reason: what they are told.
+        :param retry_after: how long they should stay away, seconds, and at random up to
+            :meth:`~thing.core.limits.Limits.spread` longer; zero gives no advice.
+        """
+        self.door.draining = True
+        if self._listening is not None:
+            self._listening.close()
+        limits = self.door.limits
+        spread = limits.spread(len(self._connected), retry_after) if retry_after else 0.0
+        for session in list(self._connected):
+            away = retry_after + spread * chance()
+            if session.termination is not None:
+                continue
+            if session.agreed is None:
+                session.link.reject(ErrorCode.SERVER_BUSY, "draining", away)
+            else:
+                session.go_away(reason, grace, away)
+
+    async def wait_closed(self) -> None:
+        """Wait until the last connection is gone, and its handler has returned."""
+        await self._empty.wait()
+        while self._handling:
+            await asyncio.wait(set(self._handling))
+
+    async def __aenter__(self) -> Self:
+        """:return: the server."""
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ask every client to leave, and wait for the last; cancelled then, end all at once."""
+        self.close()
+        try:
+            await self.wait_closed()
+        except asyncio.CancelledError:
+            for session in list(self._connected):
+                session.abort()
+            raise
+
+    # What its sessions ask and tell.
+
+    def _build(self) -> asyncio.BaseProtocol:
+        return ServerSession(self).link
+
+    def grant(self, requested: float | None) -> float:
+        """
+        Decide a TTL.
+
+        :param requested: what the client asked for, seconds, or None.
+        :return: the TTL, seconds.
+        """
+        return self.settings.ttl.grant(requested, len(self.sessions))
+
+    def ask_puzzle(self) -> int:
+        """:return: how hard a puzzle to ask of a client, bits; zero for none."""
+        return self.door.limits.difficulty(self._exchanges.count(self._loop.time()))
+
+    def count_exchange(self) -> None:
+        """Count a key exchange, in vain until there is a session."""
+        self._exchanges.add(1, self._loop.time())
+
+    def entered(self, session: ServerSession) -> None:
+        """:param session: whose stream is there; it may be one too many."""
+        self._connected.add(session)
+        self._empty.clear()
+        verdict = self.door.knock()
+        self.door.enter(session, self._loop.time())
+        self.carry_out(verdict or self.door.judge(session), session)
+
+    def carry_out(self, verdict: Verdict[ServerSession], session: ServerSession) -> None:
+        """
+        Do what was decided about a newcomer.
+
+        :param verdict: what was decided.
+        :param session: the newcomer.
+        """
+        match verdict:
+            case Displace():
+                verdict.displaced.cut_off(verdict.detail)
+            case Go():
+                session.cut_off(verdict.detail)
+            case Wait():
+                session.link.reject(ErrorCode.SERVER_BUSY, verdict.detail, verdict.retryAfter)
+            case None:
+                pass
+
+    def established(self, session: ServerSession) -> None:
+        """:param session: which is up now."""
+        self.door.establish(session)
+        self._exchanges.add(-1, self._loop.time())
+        self.sessions.add(session)
+        handling = self._loop.create_task(self._handle(session))
+        self._handling.add(handling)
+        handling.add_done_callback(self._handling.discard)
+
+    async def _handle(self, session: ServerSession) -> None:
+        try:
+            await self._handler(session)
+        except SessionEnded:
+            pass  # A handler need not mind.
+        except Exception:
+            log.exception("The handler of a session failed; its session ends")
+            session.link.reject(ErrorCode.INTERNAL_ERROR, "a failed handler")
+        finally:
+            session.close()
+
+    def ended(self, session: ServerSession) -> None:
+        """:param session: which is over; its stream may still be there."""
+        self.door.end(session)
+        self.sessions.discard(session)
+
+    def left(self, session: ServerSession) -> None:
+        """:param session: whose stream is gone."""
+        self.door.leave(session)
+        self._connected.discard(session)
+        if not self._connected:
+            self._empty.set()
+
+
+class serve:
+    """
+    Listen for clients, and have a handler for each session.
+
+    ::
+
+        async with serve(handler, "localhost", 9000, settings, authorizer) as server:
+            await server.serve_forever()
+
+    asks every client to leave in the end; ``server = await serve(...)`` leaves that to you.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        host: str | None,
+        port: int | None,
+        settings: ServerSettings,
+        authorizer: Authorizer,
+        *,
+        limits: Limits | None = None,
+        on_request: RequestHandler | None = None,
+        streams: Mapping[str, StreamHandler] | None = None,
+        **listening: Any,
+    ) -> None:
+        """
+        :param handler: a coroutine function that has each session; the session is closed when it
+            returns.
+        :param host: where to listen.
+        :param port: the port.
+        :param settings: what the server chose.
+        :param authorizer: whom to believe.
+        :param limits: how much the server takes on.
+        :param on_request: answers requests; without, they are taken as messages.
+        :param streams: what serves streams that clients open, by label; a label that ends in a
+            colon stands for all that begin so.
+        :param listening: what else ``loop.create_server`` takes, as ``sock`` or ``reuse_port``.
+        """
+        self._choices = (handler, settings, authorizer, limits, on_request, streams or {})
+        self._where = (host, port)
+        self._listening = listening
+        self._server: Server | None = None
+
+    def __await__(self) -> Generator[Any, None, Server]:
+        """:return: the server, which listens."""
+        return self._listen().__await__()
+
+    async def _listen(self) -> Server:
+        server = Server(*self._choices)
+        await server.listen(*self._where, **self._listening)
+        return server
+
+    async def __aenter__(self) -> Server:
+        """:return: the server, which listens."""
+        self._server = await self._listen()
+        return self._server
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Ask every client to leave, and wait for the last."""
+        assert self._server is not None, "it was entered"
+        await self._server.__aexit__(kind, error, traceback)
