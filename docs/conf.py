@@ -38,7 +38,10 @@ exclude_patterns = ["_build"]
 
 # One page per module, from its docstrings; a package's page lists its public names.
 autosummary_context = {"publicNames": publicNames}
-suppress_warnings = ["config.cache"]  # a function among the settings cannot be cached
+suppress_warnings = [
+    "config.cache",  # A function among the settings cannot be cached.
+    "autosummary.import_cycle",  # A package's page names what it offers in full.
+]
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"

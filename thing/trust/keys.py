@@ -261,7 +261,7 @@ def readPassphrase(path: StrPath) -> bytes:
 
 def parsePublicKey(text: str) -> bytes:
     """
-    Read one line ``ssh-ed25519 AAAA... comment``.
+    Read one line of a file of public keys, as ``ssh-ed25519 AAAA… comment``.
 
     :param text: the line.
     :return: the 32 raw bytes of the key.
