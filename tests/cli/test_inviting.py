@@ -158,6 +158,7 @@ class UsageTests(HomeCase):
         for arguments in (
             ("invite",),
             ("invite", "lamp"),
+            ("invite", "", *SERVER),
             ("invite", "lamp", "--server", "a:0"),
             ("invite", "lamp", "--server", "unix:/run/thing"),
             ("invite", "lamp", "--server", "tcp:a:1"),

@@ -97,6 +97,8 @@ def invite(
     """
     from thing.cli.inviting import Wish, inviteThing
 
+    if not name.strip():
+        raise click.BadParameter("it is empty", param_hint="NAME")
     wish = Wish(name, servers, life, confirm, replace)
     with status.api() as api:
         inviteThing(api, wish, code)
