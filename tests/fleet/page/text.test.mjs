@@ -104,3 +104,11 @@ test('a time of day has two digits each, midnight is 00, and what is not known i
   assert.equal(dateAndTime(midnight), '29 Feb 2024, 00:00:07');
   written(timeOfDay, [[NaN, '–'], [undefined, '–'], [null, '–']]);
 });
+
+test('what is no time of day, or none that there is, has no words', () => {
+  for (const seconds of [NaN, undefined, null, Infinity, 1e20, -1e20]) {
+    assert.equal(timeOfDay(seconds), '–', String(seconds));
+    assert.equal(dateAndTime(seconds), '–', String(seconds));
+  }
+  assert.match(timeOfDay(8.64e12), /^[0-9:]{8}$/);
+});

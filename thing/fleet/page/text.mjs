@@ -28,7 +28,9 @@ export function shortened(text, most) {
   return `${beginning} … (${count(characters)} characters)`;
 }
 
-export const count = (number) => Number(number ?? 0).toLocaleString('en');
+const NUMBER = new Intl.NumberFormat('en');
+
+export const count = (number) => NUMBER.format(Number(number ?? 0));
 export const counted = (number, word) => `${count(number)} ${word}${number === 1 ? '' : 's'}`;
 
 export function duration(seconds) {
@@ -56,14 +58,15 @@ export function octets(number) {
   return `${rest.toFixed(unit && rest < 9.95 ? 1 : 0)} ${['B', 'kB', 'MB', 'GB', 'TB'][unit]}`;
 }
 
-const CLOCK = {hour: '2-digit', minute: '2-digit', second: '2-digit'};
+const LATEST = 8.64e12; // Of what JavaScript takes for a time of day, seconds.
 
-export function timeOfDay(seconds, options = CLOCK) {
-  return Number.isFinite(seconds)
-    ? new Date(seconds * 1000).toLocaleString('en-GB', {hour12: false, ...options}) : '–';
-}
+// To make one takes longer than all that it does.
+const times = (options) => {
+  const format = new Intl.DateTimeFormat('en-GB', {hour12: false, ...options});
+  const isTime = (seconds) => Number.isFinite(seconds) && Math.abs(seconds) <= LATEST;
+  return (seconds) => isTime(seconds) ? format.format(seconds * 1000) : '–';
+};
 
-export const hourAndMinute = (seconds) => timeOfDay(seconds, {hour: '2-digit', minute: '2-digit'});
-
-export const dateAndTime = (seconds) =>
-  timeOfDay(seconds, {dateStyle: 'medium', timeStyle: 'medium'});
+export const timeOfDay = times({hour: '2-digit', minute: '2-digit', second: '2-digit'});
+export const hourAndMinute = times({hour: '2-digit', minute: '2-digit'});
+export const dateAndTime = times({dateStyle: 'medium', timeStyle: 'medium'});
