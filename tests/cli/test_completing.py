@@ -15,6 +15,7 @@ from twisted.internet.utils import getProcessOutputAndValue
 
 from tests import PROJECT
 from tests.cli.madeup import CLEAR, NOW, OWN, FleetCase, answer, thing
+from tests.cli.test_fleet_process import reach
 from thing.cli import completing
 from thing.cli.commands import commands
 from thing.fleet import NodeRecord
@@ -85,6 +86,16 @@ class CompletionTests(FleetCase):
         self.serveFleet()
         self.assertEqual(await self.offered("ls", "--node", ""), ["north", "south"])
         self.assertEqual(await self.offered("nodes", "--forget", "s"), ["south"])
+
+    async def test_ids(self) -> None:
+        """So are the ids of what is reached, and of invitations."""
+        self.reaches.open = [reach(1), reach(2)]
+        self.serveFleet()
+        self.assertEqual(await self.offered("end", ""), [f"{1:016x}", f"{2:016x}"])
+        invited, _ = await self.inviter.invite("kettle", ["localhost:9000"], 60.0, True, False)
+        for option in ("--withdraw", "--confirm"):
+            found = await self.offered("invitations", option, "")
+            self.assertEqual(found, [invited.id])
 
     async def test_servers(self) -> None:
         """The server is asked that the line names; its token is shown to it."""

@@ -1,5 +1,5 @@
 """
-Completes ids of things and names of nodes in a shell, by asking the status server.
+Completes ids and names in a shell, by asking the status server.
 
 Whoever presses Tab waits for it, and wants no line on the terminal: what does not come soon, for
 whatever reason, is no completion.
@@ -72,6 +72,47 @@ def completeNodes(context: click.Context, parameter: click.Parameter, incomplete
 
         told, _ = nodes(api)
         found += _fitting((node.name for node in told), incomplete)
+
+    return _soon(context, ask)
+
+
+def completeReaches(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """
+    Complete the id of what is reached.
+
+    :param context: what was typed so far.
+    :param parameter: what is typed.
+    :param incomplete: the beginning of the id.
+    :return: the ids that begin so; none if the server does not tell soon.
+    """
+    return _listed(context, "reaches", incomplete)
+
+
+def completeInvitations(
+    context: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[str]:
+    """
+    Complete the id of an invitation.
+
+    :param context: what was typed so far.
+    :param parameter: what is typed.
+    :param incomplete: the beginning of the id.
+    :return: the ids that begin so; none if the server does not tell soon.
+    """
+    return _listed(context, "invitations", incomplete)
+
+
+def _listed(context: click.Context, what: str, incomplete: str) -> list[str]:
+    """The ids in a list that the status server tells whole."""
+
+    def ask(api: Api, found: list[str]) -> None:
+        from thing.cli.answers import listIn
+
+        told = listIn(api.get(f"/{what}").found, what)
+        ids = (each.get("id") for each in told if isinstance(each, dict))
+        found += _fitting((id for id in ids if isinstance(id, str)), incomplete)
 
     return _soon(context, ask)
 

@@ -6,6 +6,7 @@ import re
 
 import click
 
+from thing.cli.completing import completeReaches
 from thing.cli.exits import ASKING, ExitCode, guide
 from thing.cli.status import StatusOptions, statusOptions
 
@@ -19,7 +20,7 @@ def _checkId(context: click.Context, parameter: click.Parameter, id: str) -> str
 
 
 @click.command(epilog=guide("thing end 0123456789abcdef", codes=(*ASKING, ExitCode.UNKNOWN)))
-@click.argument("id", callback=_checkId)
+@click.argument("id", callback=_checkId, shell_complete=completeReaches)
 @statusOptions
 def end(status: StatusOptions, id: str) -> None:
     """

@@ -6,6 +6,7 @@ import re
 
 import click
 
+from thing.cli.completing import completeInvitations
 from thing.cli.exits import ASKING, ExitCode, guide
 from thing.cli.status import StatusOptions, statusOptions
 from thing.cli.target import parseTarget
@@ -111,8 +112,18 @@ def invite(
         codes=(*ASKING, *_ENDS),
     )
 )
-@click.option("--withdraw", metavar="ID", help="Have this one count no more.")
-@click.option("--confirm", metavar="ID", help="Say yes to the key that has come with this one.")
+@click.option(
+    "--withdraw",
+    metavar="ID",
+    shell_complete=completeInvitations,
+    help="Have this one count no more.",
+)
+@click.option(
+    "--confirm",
+    metavar="ID",
+    shell_complete=completeInvitations,
+    help="Say yes to the key that has come with this one.",
+)
 @click.option(
     "--key",
     "fingerprint",
