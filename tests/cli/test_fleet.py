@@ -595,6 +595,22 @@ class KeyTests(SynchronousTestCase):
         keys = Keys()
         self.assertEqual([*keys.feed(b"\xc3"), *keys.feed(b"\xa4\xff")], ["ä"])
 
+    def test_paste(self) -> None:
+        """What is pasted is no command, and ends no line."""
+        keys = [*Keys().feed(b"\x1b[200~a\nq\x1b[201~q")]
+        self.assertEqual(keys, ["paste a", "paste  ", "paste q", "q"])
+
+    def test_brokenUp(self) -> None:
+        """A sequence that comes in pieces, as a slow line cuts it, is one key."""
+        keys = Keys()
+        for pieces, names in (
+            ((b"q\x1b[", b"B", b"s"), ["q", "down", "s"]),
+            ((b"\x1b[<0;1", b"2;7M"), ["click 6"]),
+            ((b"\x1b[", b"q"), ["unknown"]),
+            ((b"\x1b", b"s"), ["escape", "s"]),
+        ):
+            self.assertEqual([key for piece in pieces for key in keys.feed(piece)], names)
+
 
 class BoardCase(SynchronousTestCase):
     """Tests with a board."""
@@ -859,6 +875,15 @@ class ScreenTests(BoardCase):
             self.assertIsNone(self.board.errand)
         self.press("s", *("x" * 300))
         self.assertEqual(max(map(cell_len, self.screen())), 80)
+
+    def test_paste(self) -> None:
+        """What is pasted goes into a line that is typed, and nowhere else."""
+        self.see(*rowsOf(record("a")))
+        self.press("down", "paste q", "paste s", "s", "paste x", "paste  ", "paste y")
+        self.assertIn("Send a: x y", self.screen()[-1])
+        self.press("escape", "x", "paste y")
+        self.assertIsNone(self.board.errand)
+        self.assertFalse(self.board.over)
 
     def test_leave(self) -> None:
         """A thing is asked to leave if the user says yes to that, and at nothing else."""

@@ -213,7 +213,8 @@ class Board:
         """
         Do what a key is for.
 
-        :param key: a character, or the name of a key; ``click N`` for the line that was clicked.
+        :param key: a character, or the name of a key; ``click N`` for the line that was clicked,
+            ``paste C`` for a character that was pasted.
         """
         self.hurried, self.errand, self._said = False, None, None
         if self._prompt is not None:
@@ -264,6 +265,8 @@ class Board:
             self._prompt = _Prompt("$ ", line, Deed.REACH, id)
 
     def _type(self, prompt: _Prompt, key: str) -> None:
+        if key.startswith("paste "):  # No pasted line sends itself, nor says yes.
+            key = "" if prompt.deed is Deed.LEAVE else key[6:]
         prompt.line.press(key)
         text = prompt.line.text
         if prompt.deed is None:

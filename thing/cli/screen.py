@@ -34,6 +34,9 @@ __all__ = ["Keys", "Screen"]
 
 _SEQUENCE = re.compile(r"\x1b[\[O]([<0-9;]*)([A-Za-z~])")
 
+_BEGUN = re.compile(r"\x1b[\[O][<0-9;]{0,20}")
+"""The beginning of one; Esc alone is a key."""
+
 _NAMED = {
     "A": "up",
     "B": "down",
@@ -53,8 +56,8 @@ _NAMED = {
 
 _CONTROLS = {"\r": "enter", "\n": "enter", "\x7f": "backspace", "\x08": "backspace"}
 
-_MOUSE = "\x1b[?1000{0}\x1b[?1006{0}"
-"""Has a terminal report its mouse, with ``h``, and no more, with ``l``."""
+_MODES = "\x1b[?1000{0}\x1b[?1006{0}\x1b[?2004{0}"
+"""Has a terminal report its mouse, and mark what is pasted, with ``h``, and no more, with ``l``."""
 
 _NEWS = 0
 """What the watcher writes to the pipe that signals are written to; no signal has this number."""
@@ -71,6 +74,8 @@ class Keys:
     def __init__(self) -> None:
         """Begin with nothing."""
         self._decoder = codecs.getincrementaldecoder("utf-8")("ignore")
+        self._begun = ""
+        self._pasting = False
 
     def feed(self, octets: bytes) -> Iterator[str]:
         """
@@ -79,12 +84,19 @@ class Keys:
         :param octets: what came.
         :return: characters, and names of keys.
         """
-        text = self._decoder.decode(octets)
+        text = self._begun + self._decoder.decode(octets)
+        self._begun = ""
         while text:
+            if _BEGUN.fullmatch(text):
+                self._begun = text  # The rest is still on its way.
+                return
             found = _SEQUENCE.match(text)
             if found is not None:
                 text = text[found.end() :]
                 final = found[2]
+                if final == "~" and found[1] in ("200", "201"):
+                    self._pasting = found[1] == "200"
+                    continue
                 if found[1].startswith("<"):
                     yield _mouse(found[1][1:], final)
                     continue
@@ -92,7 +104,9 @@ class Keys:
                 continue
             character, text = text[0], text[1:]
             # Before another character it is that of a combination that has no use here.
-            if character == "\x1b":
+            if self._pasting:
+                yield f"paste {character if character.isprintable() else ' '}"
+            elif character == "\x1b":
                 yield "escape"
             else:
                 yield _CONTROLS.get(character, character)
@@ -280,14 +294,14 @@ class Screen:
         )
         self._live = live
         live.start()
-        self._say(_MOUSE.format("h"))
+        self._say(_MODES.format("h"))
 
     def _leave(self) -> None:
         """Give the terminal back as it was."""
         live, self._live = self._live, None
         with suppress(termios.error, OSError):
             if live is not None:
-                self._say(_MOUSE.format("l"))
+                self._say(_MODES.format("l"))
                 live.stop()
         with suppress(termios.error, OSError):
             termios.tcsetattr(self._input, termios.TCSADRAIN, self._before)
