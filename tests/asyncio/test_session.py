@@ -10,7 +10,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.asyncio.loops import run, serving
-from thing.asyncio import KnownServers, Session
+from thing.asyncio import KnownServers, Session, connect, serve
 from thing.asyncio.session import READ_HIGH
 from thing.core.heartbeat import TtlPolicy
 from thing.errors import (
@@ -27,6 +27,8 @@ from thing.errors import (
 from thing.events import Cause, Event, HeartbeatAcknowledged, HeartbeatReceived
 from thing.identity import Identity, Purpose
 from thing.testing import Keys
+from thing.trust.authorized import Anyone
+from thing.trust.known import KnownServers as TwistedKnown
 
 
 async def echo(session: Session) -> None:
@@ -409,6 +411,20 @@ class TrustTests(AsyncCase):
         keys = Keys()
         self.refused(ErrorCode.NOT_AUTHORIZED, authorizer=keys.servers)
         self.refused(ErrorCode.NOT_AUTHORIZED, things=keys.things)
+
+    def test_misuse(self) -> None:
+        """What is no authorizer, or one for the reactor, is refused before anything is done."""
+        keys = Keys()
+        settings, server = keys.clientSettings(), keys.serverSettings()
+        for wrong in (Anyone, "known_hosts", None, TwistedKnown(self.mktemp(), "a", 1, True)):
+            with self.assertRaises(TypeError):
+                connect("a:1", settings, wrong)  # type: ignore[arg-type]
+            with self.assertRaises(TypeError):
+                serve(echo, None, 0, server, wrong)  # type: ignore[arg-type]
+        with self.assertRaises(TypeError):
+            connect("a:1", server, keys.servers)  # type: ignore[arg-type]
+        with self.assertRaises(TypeError):
+            serve(echo, None, 0, settings, keys.things)  # type: ignore[arg-type]
 
     def test_oddAuthorizers(self) -> None:
         """One that fails, waits, answers nonsense or admits what is no thing admits nobody."""

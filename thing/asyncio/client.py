@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from thing.asyncio.link import Authorizer, log
+from thing.asyncio.link import Authorizer, check_parts, log
 from thing.asyncio.session import RequestHandler, Session
 from thing.asyncio.streams import StreamHandler
 from thing.core.backoff import Backoff, isHopeless
@@ -64,7 +64,9 @@ class connect:
         :param connecting: what else ``loop.create_connection`` takes, as ``local_addr`` or
             ``sock``.
         :raises ValueError: if ``server`` is no host and port.
+        :raises TypeError: if settings or authorizer are of another kind.
         """
+        check_parts(settings, ClientSettings, authorizer)
         self._host, self._port = parse_address(server)
         self._settings = settings
         self._authorizer = authorizer

@@ -19,6 +19,7 @@ from typing import Protocol, cast
 from thing.core.client import ClientConnection
 from thing.core.connection import WRITE_BATCH
 from thing.core.server import ServerConnection
+from thing.core.settings import Settings
 from thing.core.states import State
 from thing.errors import ErrorCode, NotAuthorized
 from thing.events import Event, PeerProved, Terminated, Termination
@@ -41,6 +42,24 @@ class Authorizer(Protocol):
         :return: the identity with the name that this side knows it by, or an awaitable of that.
         :raises NotAuthorized: if the peer is refused.
         """
+
+
+def check_parts(settings: object, kind: type[Settings], authorizer: object) -> None:
+    """
+    Refuse at once what would fail later, or silently.
+
+    :param settings: what a program gave as settings.
+    :param kind: what they are to be.
+    :param authorizer: what it gave as authorizer.
+    :raises TypeError: if one is of another kind.
+    """
+    if not isinstance(settings, kind):
+        raise TypeError(f"settings must be {kind.__name__}(...), not {settings!r:.80}")
+    if isinstance(authorizer, type) or not callable(getattr(authorizer, "authorize", None)):
+        raise TypeError(f"an authorizer is an object with authorize(), not {authorizer!r:.80}")
+    if hasattr(authorizer, "keysAnnounced") and not hasattr(authorizer, "keys_announced"):
+        name = type(authorizer).__name__
+        raise TypeError(f"{name} waits on the reactor: thing.asyncio.KnownServers is for asyncio")
 
 
 class Owner(Protocol):

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from thing.asyncio.link import Authorizer, Link, log
+from thing.asyncio.link import Authorizer, Link, check_parts, log
 from thing.asyncio.session import RequestHandler, Session
 from thing.asyncio.streams import StreamHandler
 from thing.core.chance import chance
@@ -344,7 +344,11 @@ class serve:
         :param streams: what serves streams that clients open, by label; a label that ends in a
             colon stands for all that begin so.
         :param listening: what else ``loop.create_server`` takes, as ``sock`` or ``reuse_port``.
+        :raises TypeError: if handler, settings or authorizer are of another kind.
         """
+        if not callable(handler):
+            raise TypeError(f"a handler is a coroutine function, not {handler!r:.80}")
+        check_parts(settings, ServerSettings, authorizer)
         self._choices = (handler, settings, authorizer, limits, on_request, streams or {})
         self._where = (host, port)
         self._listening = listening
