@@ -92,6 +92,29 @@ class StreamTests(AsyncCase):
 
         run(main())
 
+    def test_together(self) -> None:
+        """What is written piece by piece in one turn goes together, and before a goodbye."""
+
+        async def count(reader: Reader, writer: Writer) -> None:
+            counts.append(len(await reader.read()))
+
+        counts: list[int] = []
+
+        async def main() -> None:
+            streams = {"count": count}
+            async with serving(streams=streams) as pair, pair.client() as session:
+                _, writer = await session.open_stream("count")
+                before = session._core.octetsSent
+                for _ in range(1000):
+                    writer.write(b"x")
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                self.assertLess(session._core.octetsSent - before, 2000)
+                writer.write(b"last")
+
+        run(main())
+        self.assertEqual(counts, [1004])
+
     def test_lateReader(self) -> None:
         """What came before it is read waits, and reading makes room for more."""
 

@@ -86,6 +86,9 @@ class Owner(Protocol):
         :param event: what happened.
         """
 
+    def hand_over(self) -> None:
+        """Give the core what the program has written and the core has not: the end may come."""
+
     def sent(self) -> None:
         """Octets were handed to the transport: less waits than before."""
 
@@ -147,6 +150,7 @@ class Link(asyncio.Protocol):
 
         :param data: the octets.
         """
+        self._owner.hand_over()
         self.follow(self.core.receiveData(data, self.now))
 
     def eof_received(self) -> bool:
@@ -250,6 +254,7 @@ class Link(asyncio.Protocol):
 
     def _flush(self) -> None:
         self._flushing = None
+        self._owner.hand_over()
         self._send()
         self._set_timer()
 

@@ -291,10 +291,9 @@ class Session:
         Calling it again is harmless. :meth:`wait_closed` waits until it is done.
         """
         self._closing = True
-        if self.termination is not None:
-            return
+        self.hand_over()
         if self._core.state not in ESTABLISHED_STATES:
-            self.abort()
+            self.abort()  # Of one that is over nothing comes.
             return
         if isinstance(self._core, ClientConnection):
             self.link.follow(self._core.goodbye(self.link.now))
@@ -366,6 +365,10 @@ class Session:
     def admitted(self, link: Link) -> None:
         """:param link: whose peer was admitted."""
 
+    def hand_over(self) -> None:
+        """Give the core what was written in streams."""
+        self._streams.hand_over()
+
     def sent(self) -> None:
         """Less waits to be sent."""
         if self._core.queued <= WRITE_BATCH:
@@ -386,9 +389,6 @@ class Session:
         handler = _DELIVERIES.get(type(event))
         if handler is not None:
             handler(self, event)
-
-    def _establish(self) -> None:
-        self._up.set_result(None)
 
     def _end_reading(self) -> None:
         self._ended = True
@@ -415,14 +415,14 @@ class Session:
 
     def _keep(self, event: KeysAnnounced) -> None:
         if isinstance(self._authorizer, KeyContinuity):
-            keeping = asyncio.get_running_loop().create_task(self._keep_keys(event))
+            work = self._keep_keys(self._authorizer, event)
+            keeping = asyncio.get_running_loop().create_task(work)
             self._keeping.add(keeping)
             keeping.add_done_callback(self._keeping.discard)
 
-    async def _keep_keys(self, event: KeysAnnounced) -> None:
-        assert isinstance(self._authorizer, KeyContinuity), "it was asked before"
+    async def _keep_keys(self, authorizer: KeyContinuity, event: KeysAnnounced) -> None:
         try:
-            await self._authorizer.keys_announced(event.current, event.following)
+            await authorizer.keys_announced(event.current, event.following)
         except ThingError as error:
             log.warning("The server's keys are not kept: %s", visible(str(error)))
 
@@ -437,7 +437,7 @@ class Session:
 
 
 _DELIVERIES: dict[type[Any], Callable[[Session, Any], None]] = {
-    HandshakeCompleted: lambda session, e: session._establish(),
+    HandshakeCompleted: lambda session, e: session._up.set_result(None),
     MessageReceived: lambda session, e: session._take(e.data),
     DataEnded: lambda session, e: session._end_reading(),
     RequestReceived: Session._answer,

@@ -74,6 +74,8 @@ class StreamTransport(asyncio.Transport):
         self._protocol: Any = None
         self._full = self._ended = self._peer_ended = self._closing = self._over = False
         self._watching: asyncio.TimerHandle | None = None
+        self._written: list[bytes] = []
+        self._size = 0
 
     def begin(self, protocol: asyncio.Protocol) -> None:
         """
@@ -128,16 +130,24 @@ class StreamTransport(asyncio.Transport):
         """
         if self._over or self._ended or self._closing or not data:
             return
-        self._core.sendStream(self._number, bytes(data), limited=False)
-        self._link.flush()
+        self._written.append(bytes(data))
+        self._size += len(data)
+        self._streams.written(self._number, self)
         if self.get_write_buffer_size() > WRITE_HIGH and not self._full:
             self._full = True
+            self.hand_over()
             self._core.wantStream(self._number, WRITE_LOW)
             self._protocol.pause_writing()
 
+    def hand_over(self) -> None:
+        """Give the session what was written: what is written in one turn goes together."""
+        written, self._written, self._size = self._written, [], 0
+        if written:
+            self._core.sendStream(self._number, b"".join(written), limited=False)
+
     def get_write_buffer_size(self) -> int:
         """:return: how many octets wait to be sent."""
-        return self._core.streamQueued(self._number)
+        return self._size + self._core.streamQueued(self._number)
 
     def get_write_buffer_limits(self) -> tuple[int, int]:
         """:return: with how much waiting writers go on, and wait, octets."""
@@ -151,6 +161,7 @@ class StreamTransport(asyncio.Transport):
         """End this half, behind what waits."""
         if not self._ended and not self._over:
             self._ended = True
+            self.hand_over()
             self._core.endStream(self._number)
             self._link.flush()
             self._settle()
@@ -163,6 +174,7 @@ class StreamTransport(asyncio.Transport):
         """Close in order: what was written arrives, and what comes is of no use."""
         if not self.is_closing():
             self._closing = True
+            self.hand_over()
             self._watch()
             self._link.follow(self._core.closeStream(self._number, self._link.now))
 
@@ -228,6 +240,7 @@ class StreamTransport(asyncio.Transport):
         if self._over:
             return
         self._over = True
+        self._written.clear()
         if self._watching is not None:
             self._watching.cancel()
         self._streams.forget(self._number)
@@ -268,6 +281,7 @@ class Streams:
         self._open: dict[int, StreamTransport] = {}
         self._opening: dict[int, asyncio.Future[None]] = {}
         self._serving: set[asyncio.Task[None]] = set()
+        self._unsent: dict[int, StreamTransport] = {}
 
     async def open(
         self, label: str, timeout: float, limit: int
@@ -314,9 +328,26 @@ class Streams:
         self.link.core.stopStream(number, code)
         self.link.flush()
 
+    def written(self, number: int, stream: StreamTransport) -> None:
+        """
+        Something was written that the session is given in the loop's next turn.
+
+        :param number: the stream's number.
+        :param stream: the stream.
+        """
+        self._unsent[number] = stream
+        self.link.flush()
+
+    def hand_over(self) -> None:
+        """Give the session all that was written."""
+        unsent, self._unsent = self._unsent, {}
+        for stream in unsent.values():
+            stream.hand_over()
+
     def forget(self, number: int) -> None:
         """:param number: of a stream that is over."""
         self._open.pop(number, None)
+        self._unsent.pop(number, None)
 
     # What the session tells.
 
