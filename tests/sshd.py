@@ -32,10 +32,13 @@ class Sshd:
     :ivar config: what to give ssh with ``-F``.
     """
 
-    def __init__(self, directory: Path) -> None:
-        """:param directory: where its files go; it exists."""
+    def __init__(self, directory: Path, port: int = 0) -> None:
+        """
+        :param directory: where its files go; it exists.
+        :param port: where it is to listen; 0 for any that is free.
+        """
         self.user = getpass.getuser()
-        with socket.create_server(("127.0.0.1", 0)) as free:
+        with socket.create_server(("127.0.0.1", port)) as free:
             self.port = free.getsockname()[1]
         self.config = directory / "ssh_config"
         self._directory = directory

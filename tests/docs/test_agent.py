@@ -1,59 +1,26 @@
-"""docs/howto-agent.rst: its commands work, and answer what it shows."""
+"""docs/howto-agent.rst: what it says of the agent is so."""
 
 from __future__ import annotations
 
 import re
-import shlex
-import subprocess
 import textwrap
 
 import click
+from twisted.trial.unittest import TestCase
 
-from tests.docs.test_docs import EXAMPLES, GOODBYE, TWISTD, StatusPrograms
+from tests.docs.test_docs import DOCS
 from thing import ThingFactory
 from thing.cli.commands import commands
 from thing.endpoints import Backend
 from thing.testing.keys import Keys
 
 
-class AgentPageTests(StatusPrograms):
+class AgentPageTests(TestCase):
     """docs/howto-agent.rst"""
 
-    page = "howto-agent.rst"
-
-    def thing(self, command: str, *others: str) -> list[str]:
-        """The words of a command of ``thing``."""
-        program, *words = shlex.split(self.moved(command))
-        self.assertEqual(program, "thing")
-        return ["-m", "thing.cli", *words, *others]
-
-    async def test_byHand(self) -> None:
-        """A server, an agent whose requests a program answers, and what it is asked."""
-        section = self.text.partition("\nBy hand\n---")[2].partition("\n---")[0]
-        section = re.sub(r" \\\n +", " ", section)
-        keygen, copying, start, agent, *sends = re.findall(r"(?m)^    \$ (.+)$", section)
-        program = self.directory / "lamp.sh"
-        program.write_text((EXAMPLES / "lamp.sh").read_text())
-        program.chmod(0o755)
-        self.assertEqual(await self.run_(*self.thing(keygen)).exits(), 0)
-        subprocess.run(copying.split(), cwd=self.directory, check=True)
-        server = self.run_("-c", TWISTD, *shlex.split(self.moved(start))[1:])
-        await server.says("Status is told at")
-        lamp = self.run_(*self.thing(agent))
-        await server.says("with lamp at .* is established")
-        where = ("--status", f"http://127.0.0.1:{self.status}")
-        answers = re.findall(r"(?m)^    \$ thing send .+\n    (.+)$", section)
-        for send, answer in zip(sends, answers, strict=True):
-            sending = self.run_(*self.thing(send, *where))
-            self.assertEqual(await sending.exits(), 0, sending.output)
-            self.assertEqual(sending.output.splitlines(), [answer])
-        wrong = self.run_(*self.thing("thing send lamp dance", *where))
-        await wrong.exits()
-        await lamp.says("no lamp does this: dance")
-        await lamp.says("The program for requests failed: its exit status was 1")
-        lamp.signal("INT")
-        self.assertEqual(await lamp.exits(), 0, lamp.output)
-        await server.says(GOODBYE)
+    def setUp(self) -> None:
+        """Read it."""
+        self.text = (DOCS / "howto-agent.rst").read_text()
 
     def test_expose(self) -> None:
         """The piece of Python has a factory serve what it says."""

@@ -12,7 +12,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from twisted.web.iweb import IAgentEndpointFactory
 from zope.interface import implementer
 
 from tests import PROJECT
+from tests.docs.pages import stepsOf
 from thing import IdentityKey
 from thing.cli.exits import ExitCode
 
@@ -172,25 +172,6 @@ class DocumentedPrograms(TestCase):
         await program.exits()
 
 
-class StatusPrograms(DocumentedPrograms):
-    """
-    Those of a page about the status server, which is on a free port in place of 9001.
-
-    :cvar page: the page's file.
-    """
-
-    page: str
-
-    def setUp(self) -> None:
-        super().setUp()
-        self.text = (DOCS / self.page).read_text()
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.status = str(free.getsockname()[1])
-
-    def moved(self, text: str) -> str:
-        return re.sub(r"\b9001\b", self.status, super().moved(text))
-
-
 class ReadmeTests(DocumentedPrograms):
     """README.rst"""
 
@@ -198,123 +179,26 @@ class ReadmeTests(DocumentedPrograms):
         super().setUp()
         self.text = README.read_text()
 
-    async def test_programs(self) -> None:
-        """The server and the client of the README hold the conversation that it tells of."""
-        pattern = r"^\.\. code-block:: python\n\n((?:    .*\n|\n)+)"
-        blocks = re.findall(pattern, self.text, re.MULTILINE)
-        for name, block in zip(("server.py", "client.py"), blocks, strict=True):
-            self.assertIn(f"(``{name}``)", self.text)
-            self.write(name, textwrap.dedent(block))
-        server = self.run_("server.py")
-        client = self.run_("client.py", await server.says(FINGERPRINT))
-        await client.says("IS ANYBODY THERE\\?")
-        self.assertEqual(await client.exits(), 0, client.output)
-        self.assertIn(GOODBYE, client.output)
-        await server.says(f"anonymous: {GOODBYE}")
-
     def test_commands(self) -> None:
         """It has one command to start the server and one to run the tests, each on one line."""
-        prefix = r"^    python3 -m venv \.venv && \.venv/bin/pip install --quiet .*&& "
+        prefix = r"^    \$ python3 -m venv \.venv && \.venv/bin/pip install --quiet .*&& "
         for command in (
             r"\.venv/bin/twistd -n thing --demo --port 9000$",
             r"\.venv/bin/trial -j 2 tests$",
         ):
             self.assertEqual(len(re.findall(prefix + command, self.text, re.MULTILINE)), 1, command)
 
-    async def test_daemon(self) -> None:
-        """The server prints the command for a client, which works, as the README promises."""
-        (start,) = re.findall(r"&& \.venv/bin/twistd (.+)$", self.text, re.MULTILINE)
-        words = shlex.split(start.replace("9000", self.moved("tcp:9000")))
-        server = self.run_("-c", TWISTD, *words)
-        command = await server.says(rf"thing connect \S+ --server-key {FINGERPRINT}")
-        shown, _ = re.findall(r"^    \.venv/bin/(thing connect .+)$", self.text, re.MULTILINE)
-        self.assertEqual(
-            sorted(self.moved(shown).replace("--verbose ", "").split()[:-1]),
-            sorted(command.replace("127.0.0.1", "localhost").split()[:-1]),
-        )
-        client = self.run_("-m", "thing.cli", *shlex.split(command)[1:], "--verbose")
-        client.transport.write(b"help\n")  # type: ignore[union-attr]
-        client.transport.closeStdin()  # type: ignore[union-attr]
-        self.assertEqual(await client.exits(), 0, client.output)
-        self.assertIn("status", client.output)
-        self.assertIn("goodbye", client.output)
-        server.signal("TERM")
-        await server.exits()
-
-    async def test_fleet(self) -> None:
-        """The server tells who is here, and a word reaches a thing from the terminal."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            status = free.getsockname()[1]
-        section = self.text.partition("\nSee your fleet\n---")[2].partition("\n---")[0]
-        lines = re.findall(r"(?m)^    \.venv/bin/(.+)$", section)
-        twistd, connect, ls, send, events, top = (shlex.split(line) for line in lines)
-        for name in ("server_key", "my_key"):
-            IdentityKey.generate().save(self.directory / name)
-        key = IdentityKey.load(self.directory / "my_key")
-        self.write("things", f"{key.publicLine('lamp')}\n")
-        words = [word if word != "9001" else str(status) for word in twistd[1:]]
-        port = ("--port", self.moved("tcp:9000"))
-        server = self.run_("-c", TWISTD, *words, *port)
-        fingerprint = await server.says(FINGERPRINT)
-        await server.says("Listening")
-        words = [word.replace("SHA256:...", fingerprint) for word in connect[1:]]
-        thing = self.run_("-m", "thing.cli", *map(self.moved, words), "--verbose")
-        await server.says("with lamp at .* is established")
-
-        where = ("--status", f"http://127.0.0.1:{status}")
-        listing = self.run_("-m", "thing.cli", *ls[1:], *where)
-        self.assertEqual(await listing.exits(), 0, listing.output)
-        self.assertRegex(listing.output, r"(?m)^lamp +present ")
-        following = self.run_("-m", "thing.cli", *events[1:], *where, "--after", "0-0")
-        self.assertEqual(await following.exits(), 0, following.output)
-        self.assertRegex(following.output, r"joined +lamp")
-        sending = self.run_("-m", "thing.cli", *send[1:], *where)
-        self.assertEqual(await sending.exits(), 0, sending.output)
-        await thing.says("lights on")
-        watching = self.run_("-m", "thing.cli", *top[1:], *where, "--once")
-        self.assertEqual(await watching.exits(), 0, watching.output)
-        self.assertIn("lamp", watching.output)
-        thing.signal("INT")
-        await thing.exits()
-        server.signal("TERM")
-        await server.exits()
-
-    async def test_join(self) -> None:
-        """A device is in by two commands: what the first one prints is the second."""
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            status = free.getsockname()[1]
-        self.environment["THING_STATUS"] = f"http://127.0.0.1:{status}"
-        before, _, section = self.text.partition("\nA device in two commands\n---")
-        section = section.partition("\n---")[0]
-        invite, join = re.findall(r"(?m)^    \.venv/bin/thing (.+)$", section)
-        (start,) = re.findall(r"(?m)^    \.venv/bin/twistd (.*--status.*)$", before)
-        IdentityKey.generate().save(self.directory / "server_key")
-        self.write("things", "# things\n")
-        words = start.replace("9001", str(status)).split()
-        server = self.run_("-c", TWISTD, *words, "--port", self.moved("tcp:9000"))
-        await server.says("Listening")
-        inviting = self.run_("-m", "thing.cli", *self.moved(invite).split())
-        self.assertEqual(await inviting.exits(), 0, inviting.output)
-        typed = inviting.output.split()
-        self.assertEqual((typed[:2], len(typed)), (["thing", *join.split()[:1]], 3))
-        joining = self.run_("-m", "thing.cli", *typed[1:])
-        self.assertEqual(await joining.exits(), 0, joining.output)
-        self.assertIn("as kettle", joining.output)
-        server.signal("TERM")
-        await server.exits()
-
     async def test_anyProtocol(self) -> None:
         """Twisted's web server runs in sessions, for things that have its files' trust only."""
         from twisted.internet import reactor
 
-        for words in re.findall(r"(?m)^    \.venv/bin/thing (keygen .+)$", self.text):
-            self.assertEqual(await self.run_("-m", "thing.cli", *words.split()).exits(), 0)
-        (copying,) = re.findall(r"(?m)^    (cp .+)$", self.text)
-        subprocess.run(copying.split(), cwd=self.directory, check=True)
-        server = IdentityKey.load(self.directory / "server_key")
+        server, thing = IdentityKey.generate(), IdentityKey.generate()
+        server.save(self.directory / "server_key")
+        thing.save(self.directory / "my_key")
+        self.write("things", thing.publicLine("lamp"))
         (self.directory / "docs").mkdir()
         (self.directory / "docs" / "hello").write_text("hello, thing")
-        (start,) = re.findall(r"(?m)^    \.venv/bin/twistd (-n web .+)$", self.text)
+        (start,) = re.findall(r"(?m)^    \$ \.venv/bin/twistd (-n web .+)$", self.text)
         web = self.run_(
             "-c", TWISTD, *shlex.split(start.replace("9000", f"{self.port}:interface=127.0.0.1"))
         )
@@ -335,13 +219,20 @@ class ExampleTests(DocumentedPrograms):
     """docs/examples"""
 
     def test_all(self) -> None:
-        """Every example is on a page, and is run by a test here."""
+        """Every example is on a page, and is run by a test here, or by the walk there."""
         pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
+        typed = "".join(
+            step.text
+            for page in [*DOCS.glob("howto-*.rst"), *DOCS.glob("tutorial*.rst")]
+            for step in stepsOf(page.read_text())
+            if step.language == "console"
+        )
         folder = PROJECT / "tests"
         tests = "".join(path.read_text() for path in sorted(folder.rglob("test_*.py")))
         for example in sorted(path.name for path in EXAMPLES.iterdir() if path.suffix == ".py"):
             self.assertIn(f".. literalinclude:: examples/{example}\n", pages)
-            self.assertRegex(tests, rf'(example|trial|write)\(\s*"{example}"')
+            if f"python {example}" not in typed:
+                self.assertRegex(tests, rf'(?:(?:example|trial|write)\(|EXAMPLES /)\s*"{example}"')
 
     async def test_portTaken(self) -> None:
         """A server whose port is taken says so in one line, and exits."""
@@ -366,14 +257,6 @@ class ExampleTests(DocumentedPrograms):
         self.assertEqual(await client.exits(), 1, client.output)
         self.assertRegex(client.output, r"^Connection was refused by other side.*\n$")
 
-    async def test_first(self) -> None:
-        """The tutorial's first server answers its first client in capitals."""
-        server = self.example("server.py")
-        client = self.example("client.py", await server.says(FINGERPRINT))
-        self.assertEqual(await client.exits(), 0, client.output)
-        self.assertEqual(client.output, f"IS ANYBODY THERE?\n{GOODBYE}\n")
-        await server.says(f"anonymous is here, TTL 30 s\nanonymous: {GOODBYE}")
-
     async def test_anotherFingerprint(self) -> None:
         """The first client refuses a server with another key than it was told of."""
         server = self.example("server.py")
@@ -382,49 +265,6 @@ class ExampleTests(DocumentedPrograms):
         self.assertEqual(await client.exits(), 1, client.output)
         self.assertIn("the server's key is SHA256:", client.output)
         await server.says("None: ")
-
-    async def test_keys(self) -> None:
-        """With keys on both sides a thing is refused, then admitted. A new server key is not."""
-        (self.directory / "authorized_things").touch()
-        server = self.example("keyserver.py")
-        fingerprint = await server.says(FINGERPRINT)
-        stranger = self.example("keyclient.py")
-        self.assertEqual(await stranger.exits(), 1, stranger.output)
-        self.assertIn(f"for the first time: {fingerprint}\n", stranger.output)
-        self.assertIn("NOT_AUTHORIZED", stranger.output)
-        line = await server.says("ssh-ed25519 [A-Za-z0-9+/]+ NAME\n")
-        server.signal("KILL")
-        await server.exits()
-
-        (self.directory / "authorized_things").write_text(line.replace("NAME", "lamp"))
-        server = self.example("keyserver.py")
-        await server.says(FINGERPRINT)
-        thing = self.example("keyclient.py")
-        self.assertEqual(await thing.exits(), 0, thing.output)
-        self.assertEqual(thing.output, f"HELLO, lamp!\n{GOODBYE}\n")
-        server.signal("KILL")
-        await server.exits()
-
-        for name in ("server_key", "server_key.pub"):
-            (self.directory / name).unlink()
-        server = self.example("keyserver.py")
-        await server.says(FINGERPRINT)
-        thing = self.example("keyclient.py")
-        self.assertEqual(await thing.exits(), 1, thing.output)
-        self.assertRegex(thing.output, r"THE KEY OF \[localhost\]:\d+ HAS CHANGED")
-
-    async def test_flatLine(self) -> None:
-        """A client that is stopped is late, then flat-lined, and reads so when it goes on."""
-        server = self.example("watchserver.py")
-        client = self.example("watchclient.py", await server.says(FINGERPRINT))
-        await client.says(r"TTL 3 s, a heartbeat every 1 s\nheartbeat 1: [\d.]+ ms")
-        await server.says(r"heartbeat 2, round trip [\d.]+ ms")
-        client.signal("STOP")
-        await server.says(r"late: silent for 1\.\d s")
-        await server.says("flat-lined the session; HEARTBEAT_MISSED")
-        client.signal("CONT")
-        await client.says(r"flat-lined the session; HEARTBEAT_MISSED: .* \(told by the peer\)")
-        self.assertEqual(await client.exits(), 0, client.output)
 
     async def test_authorizer(self) -> None:
         """The asynchronous authorizer admits a key once the database has a name for it."""
@@ -493,19 +333,6 @@ class ExampleTests(DocumentedPrograms):
         await client.exits()
         self.assertNotIn("Traceback", client.output)
 
-    async def test_factory(self) -> None:
-        """The daemon serves a protocol of one's own."""
-        self.write("shout.py", (EXAMPLES / "shout.py").read_text())
-        command = r"^    \$ PYTHONPATH=\. twistd (.+)$"
-        (start,) = re.findall(command, (DOCS / "tutorial.rst").read_text(), re.MULTILINE)
-        words = shlex.split(start.replace("9000", self.moved("tcp:9000")))
-        server = self.run_("-c", f"import sys; sys.path.insert(0, '.'); {TWISTD}", *words)
-        client = self.example("client.py", await server.says(FINGERPRINT))
-        self.assertEqual(await client.exits(), 0, client.output)
-        self.assertEqual(client.output, f"IS ANYBODY THERE?\n{GOODBYE}\n")
-        server.signal("TERM")
-        await server.exits()
-
     async def test_tests(self) -> None:
         """The examples of tests pass, by the command that the page gives."""
         command = r"^    \$ PYTHONPATH=\. trial (.+)$"
@@ -538,108 +365,10 @@ class OperatingTests(DocumentedPrograms):
         named = re.findall(r"``--([a-z-]+)", "\n".join(rows))
         self.assertEqual(sorted(named), sorted(["port", "serve", *parameters, *flags]))
 
-    async def test_rotation(self) -> None:
-        """A client with a file of known servers follows a server from key to key."""
-        for name in ("current", "next"):
-            self.assertEqual(await self.command("keygen", "-f", name).exits(), 0)
-        where = self.moved("tcp:9000")
-        keys = ("--identity", "current", "--next-identity", "next")
-        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, *keys)
-        await server.says("Try it")
-        ping = ("ping", "-c", "1", f"127.0.0.1:{self.port}")
-        first = self.command(*ping, "--trust-on-first-use")
-        self.assertEqual(await first.exits(), 0, first.output)
-        known = self.directory / "home" / "known_servers"
-        retired, _ = known.read_text().splitlines()
-
-        following = IdentityKey.load(self.directory / "next").fingerprint
-        for suffix in ("", ".pub"):
-            (self.directory / f"next{suffix}").rename(self.directory / f"current{suffix}")
-        self.assertEqual(await self.command("keygen", "-f", "next").exits(), 0)
-        server.signal("HUP")
-        await server.says(re.escape(f"Reloaded: the server's key is {following}"))
-        second = self.command(*ping)
-        self.assertEqual(await second.exits(), 0, second.output)
-        self.assertIn(following, second.output)
-        self.assertEqual(len(known.read_text().splitlines()), 2)
-        self.assertNotIn(retired, known.read_text())
-        server.signal("TERM")
-        self.assertEqual(await server.exits(), -signal.SIGTERM)
-
-    def command(self, *arguments: str) -> Program:
-        """Run the thing command."""
-        return self.run_("-m", "thing.cli", *arguments)
-
     def test_exitCodes(self) -> None:
         """It has every exit code of the command, with the meaning that its help gives."""
         codes = "".join(f"{code.value:<3} {code.sentence}\n" for code in ExitCode)
         self.assertIn(f"=\n{codes}=", self.text)
-
-
-class KeysTests(DocumentedPrograms):
-    """docs/howto-revoke.rst and docs/howto-rotate.rst"""
-
-    def commands(self, name: str, first: str) -> list[str]:
-        """The commands of the page's block that begins with a word, as one would type them."""
-        text = (DOCS / name).read_text()
-        blocks = re.findall(r"(?m)^((?:    .+\n)+)", text)
-        (found,) = [block for block in blocks if block.strip().startswith(first)]
-        thing = f"{shlex.quote(sys.executable)} -m thing.cli"
-        return [re.sub(r"^thing ", f"{thing} ", line.strip()) for line in found.splitlines()]
-
-    def type_(self, commands: list[str]) -> None:
-        """Have a shell do it."""
-        for command in commands:
-            subprocess.run(
-                command,
-                shell=True,
-                cwd=self.directory,
-                check=True,
-                env={**os.environ, "PYTHONPATH": str(PROJECT)},
-            )
-
-    async def test_revoke(self) -> None:
-        """A line that is removed ends the session of its thing, and keeps it out."""
-        for name in ("lamp", "door"):
-            key = IdentityKey.generate()
-            key.save(self.directory / name)
-            with open(self.directory / "things", "a") as things:
-                print(key.publicLine(name), file=things)
-        where = self.moved("tcp:9000")
-        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, "--authorized", "things")
-        fingerprint = await server.says(FINGERPRINT)
-        await server.says("Listening")
-        ping = ("-m", "thing.cli", "ping", f"127.0.0.1:{self.port}", "--server-key", fingerprint)
-        lamp = self.run_(*ping, "--identity", "lamp")
-        door = self.run_(*ping, "--identity", "door", "-c", "3")
-        await server.says("with lamp at .* is established")
-        self.type_(self.commands("howto-revoke.rst", "grep"))
-        await server.says("Session [0-9a-f]+ with lamp must end")
-        self.assertEqual(await lamp.exits(), int(ExitCode.SENT_AWAY), lamp.output)
-        self.assertIn("credential was revoked", lamp.output)
-        again = self.run_(*ping, "--identity", "lamp")
-        self.assertEqual(await again.exits(), int(ExitCode.REJECTED), again.output)
-        self.assertEqual(await door.exits(), 0, door.output)
-        server.signal("TERM")
-        await server.exits()
-
-    async def test_rotateAThing(self) -> None:
-        """A thing's new key is let in before the old one goes, under the same name."""
-        (self.directory / "things").touch()
-        where = self.moved("tcp:9000")
-        server = self.run_("-c", TWISTD, "-n", "thing", "--port", where, "--authorized", "things")
-        fingerprint = await server.says(FINGERPRINT)
-        await server.says("Listening")
-        self.type_(self.commands("howto-rotate.rst", "thing keygen -f new_key"))
-        await server.says("Reloaded")
-        client = self.run_(
-            *("-m", "thing.cli", "ping", "-c", "1", f"127.0.0.1:{self.port}"),
-            *("--server-key", fingerprint, "--identity", "new_key"),
-        )
-        self.assertEqual(await client.exits(), 0, client.output)
-        await server.says("with lamp at .* is established")
-        server.signal("TERM")
-        await server.exits()
 
 
 class HowtoTests(DocumentedPrograms):
@@ -662,26 +391,6 @@ class HowtoTests(DocumentedPrograms):
             self.assertGreater(len(options), 2)
             for option in options:
                 self.assertIn(option, known, page)
-
-    async def test_firstServer(self) -> None:
-        """The commands for a first server make one that admits its one thing."""
-        text = (DOCS / "howto-first-server.rst").read_text()
-        commands = re.findall(r"(?m)^    (\w.+)$", text.replace("=9000", "=tcp:9000"))
-        *making, copying, start, writing, ping = (self.moved(each) for each in commands)
-        for command in making:
-            program, *words = shlex.split(command)
-            self.assertEqual(program, "thing")
-            self.assertEqual(await self.run_("-m", "thing.cli", *words).exits(), 0)
-        for command in (copying, writing):
-            subprocess.run(command, shell=True, cwd=self.directory, check=True)
-        server = self.run_("-c", TWISTD, *shlex.split(start)[1:])
-        await server.says("Try it")
-        thing = self.run_("-m", "thing.cli", *shlex.split(ping)[1:])
-        self.assertEqual(await thing.exits(), 0, thing.output)
-        self.assertIn("3 acknowledged", thing.output)
-        await server.says("lamp at .* is established")
-        server.signal("TERM")
-        await server.exits()
 
     def test_files(self) -> None:
         """Every example for operators is on a page."""
