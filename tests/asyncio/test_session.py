@@ -6,6 +6,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from typing import Any
+from unittest.mock import Mock
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -353,6 +354,23 @@ class LivenessTests(AsyncCase):
                 with self.assertRaises(SessionEnded) as caught:
                     await session.recv()
                 self.assertIs(caught.exception.termination.cause, Cause.TRUNCATED)
+
+        run(main())
+
+    def test_resetMeanwhile(self) -> None:
+        """A final word to a peer that has reset its stream ends in order here, too."""
+
+        async def main() -> None:
+            async with serving() as pair, pair.client() as session:
+                server = await pair.arrived.get()
+                assert server.link.transport is not None
+                self.patch(
+                    server.link.transport, "write_eof", Mock(side_effect=OSError(107, "gone"))
+                )
+                server.link.reject(ErrorCode.INTERNAL_ERROR)
+                self.assertIs((await server.wait_closed()).cause, Cause.ABORTED)
+                await session.wait_closed()
+                self.assertEqual(pair.server.sessions, set())
 
         run(main())
 

@@ -321,7 +321,10 @@ class Link(asyncio.Protocol):
             return
         self._linger = self._loop.call_later(LINGER, transport.abort)
         if final_word and transport.can_write_eof() and not transport.is_closing():
-            transport.write_eof()  # To close with octets unread would reset the stream.
+            try:
+                transport.write_eof()  # To close with octets unread would reset the stream.
+            except OSError:  # The peer has done that already.
+                transport.abort()
         else:
             transport.close()
 
