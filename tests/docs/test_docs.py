@@ -225,7 +225,7 @@ class ExampleTests(DocumentedPrograms):
             step.text
             for page in [*DOCS.glob("howto-*.rst"), *DOCS.glob("tutorial*.rst")]
             for step in stepsOf(page.read_text())
-            if step.language == "console"
+            if step.language == "console" or step.word == "given"
         )
         folder = PROJECT / "tests"
         tests = "".join(path.read_text() for path in sorted(folder.rglob("test_*.py")))
