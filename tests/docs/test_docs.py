@@ -223,7 +223,7 @@ class ExampleTests(DocumentedPrograms):
         pages = "".join(page.read_text() for page in DOCS.glob("*.rst"))
         typed = "".join(
             step.text
-            for page in [*DOCS.glob("howto-*.rst"), *DOCS.glob("tutorial*.rst")]
+            for page in DOCS.glob("*.rst")
             for step in stepsOf(page.read_text())
             if step.language == "console" or step.word == "given"
         )

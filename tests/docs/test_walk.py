@@ -34,10 +34,13 @@ def canBeAlone() -> bool:
     return subprocess.run([*ALONE, "ip", "link"], capture_output=True, check=False).returncode == 0
 
 
+OTHERS = ("docs/bring-your-own-io.rst", "docs/implementing.rst")
+
+
 def pages() -> set[str]:
     """The pages that are walked."""
     found = [*PROJECT.glob("docs/howto-*.rst"), *PROJECT.glob("docs/tutorial*.rst")]
-    return {"README.rst", *(f"docs/{page.name}" for page in found)}
+    return {"README.rst", *OTHERS, *(f"docs/{page.name}" for page in found)}
 
 
 class Walks(TestCase):
@@ -91,6 +94,10 @@ class WalkTests(Walks):
             *("docs/howto-test.rst", "docs/howto-agent.rst", "docs/howto-asyncio.rst"),
         )
 
+    def test_others(self) -> Deferred[None]:
+        """How to do without Twisted, or without this implementation."""
+        return self.walk(*OTHERS)
+
 
 class ReachWalkTests(Walks):
     """Pages on which ssh goes to a device, whose sshd has port 22."""
@@ -130,7 +137,11 @@ class PagesTests(TestCase):
         for page in pages():
             for step in stepsOf((PROJECT / page).read_text()):
                 where = f"{page}:{step.line}"
-                if step.word == "block" and step.language in ("text", "sh", "bash", "shell"):
+                if step.word == "block" and step.language in (
+                    "text",
+                    "bash",
+                    "shell",
+                ):  # Scripts are in sh.
                     self.assertNotRegex(step.text, COMMAND, where)
                 if isTyped(step):
                     self.assertTrue(commandsOf(step.text), where)

@@ -215,6 +215,7 @@ class Walk:
                 "NO_COLOR": "1",
                 "PATH": f"{self.directory / 'bin'}:{os.environ['PATH']}",
                 "PYTHONUNBUFFERED": "1",
+                "SOURCE": str(PROJECT),
             },
         )
 
