@@ -251,6 +251,22 @@ class RequestTests(AsyncCase):
         run(main())
         self.assertEqual(len(self.records.lines), 3)
 
+    def test_unread(self) -> None:
+        """A reply does not wait behind messages that nobody reads."""
+
+        async def answer(session: Session, data: bytes) -> bytes:
+            return data
+
+        async def main() -> None:
+            async with serving(on_request=answer) as pair, pair.client() as session:
+                server = await pair.arrived.get()
+                while not session._held:
+                    await server.send(bytes(1000))
+                    await asyncio.sleep(0)
+                self.assertEqual(await session.request(b"now"), b"now")
+
+        run(main())
+
     def test_inVain(self) -> None:
         """Nobody waits longer than he likes, or than there is a session."""
         cancelled: list[bytes] = []

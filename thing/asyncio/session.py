@@ -402,7 +402,7 @@ class Session:
         self._stirred.set()
         if self._unread > READ_HIGH and not self._held and self.termination is None:
             self._held = True
-            self._core.hold()
+            self._core.hold(replies=False)
 
     def _answer(self, event: RequestReceived) -> None:
         handler = self._on_request
