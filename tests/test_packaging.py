@@ -382,7 +382,7 @@ class NewsTests(TestCase):
     def test_plain(self) -> None:
         """It is read where Sphinx is not: nothing in it is a role that only Sphinx knows."""
         for file in (PROJECT / "CHANGELOG.rst", *(PROJECT / "newsfragments").iterdir()):
-            self.assertNotRegex(file.read_text("utf-8"), r":[a-z]+:`", file.name)
+            self.assertIsNone(re.search(r":[a-z]+:`", file.read_text("utf-8")), file.name)
 
 
 class NameTests(TestCase):
