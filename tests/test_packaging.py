@@ -379,6 +379,12 @@ class IndexPageTests(TestCase):
 class NewsTests(TestCase):
     """The changelog, and what is to come into it."""
 
+    def test_release(self) -> None:
+        """Where no tag is known, a tree is past the newest release of the changelog."""
+        text = (PROJECT / "CHANGELOG.rst").read_text("utf-8")
+        newest, last = re.findall(r"(?m)^Thing (\d+\.\d+)\.(\d+) \(", text)[0]
+        self.assertEqual(UNRELEASED, f"{newest}.{int(last) + 1}.dev")
+
     def test_plain(self) -> None:
         """It is read where Sphinx is not: nothing in it is a role that only Sphinx knows."""
         for file in (PROJECT / "CHANGELOG.rst", *(PROJECT / "newsfragments").iterdir()):
