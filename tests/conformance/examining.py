@@ -115,9 +115,9 @@ class ExaminingCase(TestCase):
             settings |= {"credential": shared, "peerKinds": (CredentialKind.PRESHARED,)}
 
         async def comeBack() -> None:
+            factory = ThingFactory(ClientSettings(handshakeTimeout=2.0, **settings), servers)
+            factory.protocol = Peer
             while not over:
-                factory = ThingFactory(ClientSettings(handshakeTimeout=2.0, **settings), servers)
-                factory.protocol = Peer
                 session = await endpoint.connect(factory)
                 sessions.append(session)
                 await session.whenTerminated()

@@ -62,9 +62,10 @@ class ClientTests(ExaminingCase):
     """Clients."""
 
     async def test_tickets(self) -> None:
-        """One that asks for tickets."""
-        names = ("tickets.layout", "tickets.too-long")
-        found = await self.outcomes(self.clientBench(resumption=True), names)
+        """One that asks for tickets, and offers them."""
+        bench = self.clientBench(1, resumption=True)
+        found = await self.outcomes(bench, ("tickets.layout", "tickets.too-long"))
+        found |= await self.outcomes(bench, ["tickets.offered"])
         self.assertEqual(set(found.values()), {Outcome.HOLDS}, self.whys)
 
     async def test_preshared(self) -> None:

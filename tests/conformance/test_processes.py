@@ -124,7 +124,10 @@ class ProcessTests(TwistdCase):
             file.write(textwrap.dedent(PROGRAM))
         client = self.spawn(program, str(port), line.split()[-1])
         self.assertEqual(await process.ended, ExitCode.GOODBYE, process.output)
-        self.assertHolds(process, Role.CLIENT, {"preshared.accepted", "preshared.not-taken"})
+        untried = {"preshared.accepted", "preshared.not-taken"}
+        if "it does not offer its ticket" in process.output:  # Another of the programs came first.
+            untried.add("tickets.offered")
+        self.assertHolds(process, Role.CLIENT, untried)
         self.assertNotIn("Unhandled", client.output)
 
     async def test_nobody(self) -> None:

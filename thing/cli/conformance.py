@@ -58,7 +58,7 @@ _EPILOG = guide(
     type=click.IntRange(1, 64),
     default=1,
     show_default=True,
-    help="Make so many checks at once; a peer must not take one session for another then.",
+    help="Make so many checks at once; a server must let a key have so many sessions then.",
 )
 @click.option("--json", "asJson", is_flag=True, help="Print each as a JSON object on a line.")
 @click.option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import replace
 from typing import Any
 
@@ -174,6 +175,25 @@ async def _ticketsLayout(bench: ClientBench) -> None:
     peer.prove()
     await peer.finish()
     await peer.refused(ErrorCode.MALFORMED_MESSAGE)
+
+
+@CLIENT_SECRETS.row(
+    "tickets.offered",
+    CLIENT,
+    "Resumption",
+    "In a later handshake the client MAY offer the ticket by PRESHARED_KEY, ``form`` 2, with a "
+    "binder; the secret is the resumption secret.",
+)
+async def _ticketOffered(bench: ClientBench) -> None:
+    ticket = secrets.token_bytes(32)
+    peer = await bench.session(ticket=GivenTicket(3600, ticket).encode())
+    if find(peer.chi.extensions, ExtensionType.TICKET) is None:
+        raise NotTried("it asks for no tickets")
+    await peer.alive()  # It has the ticket now.
+    peer = await bench.session(tickets={ticket: peer.resumption})
+    if peer.preshared is None:
+        raise NotTried("it does not offer its ticket, as a client may")
+    await peer.alive()
 
 
 @CLIENT_SECRETS.row(
