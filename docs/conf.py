@@ -50,7 +50,12 @@ add_module_names = False
 # Python is marked, and so is what a terminal shows.
 highlight_language = "text"
 
+# Messages stand as programs say them, with their own quotation marks.
+smartquotes = False
+
 graphviz_output_format = "svg"
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["thing.css"]
 html_title = f"Thing {release}"
