@@ -51,7 +51,7 @@ class TwoNodesTests(DocumentedPrograms):
     async def test_commands(self) -> None:
         """A thing is found from both nodes, and on the other one when its own is stopped."""
         block = self.text.replace("\\\n", "")
-        commands = re.findall(r"(?m)^ +twistd (thing .+)$", block)
+        commands = re.findall(r"(?m)^ +[$] twistd (thing .+)$", block)
         more = re.findall(r"(?m)^ +(--nodes .+)$", block)  # They may reach each other's things.
         line = next(line for line in block.splitlines() if line.endswith(" fleet"))
         server = IdentityKey.load(self.directory / "server_key")
@@ -60,7 +60,9 @@ class TwoNodesTests(DocumentedPrograms):
             await self.node(shlex.split(f"{command} {options}"))
             for command, options in zip(commands, more, strict=True)
         ]
-        shown = [shlex.split(line) for line in re.findall(r"(?m)^ +thing ((?:ls|top).*)$", block)]
+        shown = [
+            shlex.split(line) for line in re.findall(r"(?m)^ +[$] thing ((?:ls|top).*)$", block)
+        ]
         self.assertEqual(len(shown), 2)
         connect = ("-m", "thing.cli", "connect", "-v", "--identity", "lamp_key", "--server-key")
         lamp = self.run_(*connect, await north.says(FINGERPRINT), at)

@@ -4,7 +4,7 @@ Walk through pages as a reader does: type what they say, and see that what they 
 ``unshare --net --pid --fork --kill-child python -m tests.docs.walk README.rst docs/howto-join.rst``
 walks two, in a network of their own, since ports are those of the pages. The console blocks of a
 page are typed one after the other, in a directory that is empty but for the programs that the page
-has shown. What a line does not begin with ``$`` is what the command answers (:mod:`.shown`). What a
+has shown. A line without ``$`` is what the command answers (:mod:`.shown`). What a
 reader does besides is said in comments, stage directions:
 
 - ``.. walk: given COMMAND``: was done on another page; ``.. walk: include FILE``: is there;
