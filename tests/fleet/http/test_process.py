@@ -36,6 +36,7 @@ from thing.fleet.meter import Meter
 from thing.trust import Anyone
 
 TOKEN = "correct-horse-battery-staple"
+VIEW_TOKEN = "only-for-the-screen-on-the-wall"
 
 
 class Stream(Protocol):
@@ -177,13 +178,18 @@ class StatusTests(AskMixin, TwistdCase):
     async def test_token(self) -> None:
         """With a token it may listen anywhere; the token never shows."""
         path = write(os.path.join(self.cwd, "token"), f"{TOKEN}\n".encode())
-        choices = (f"--status-token={path}",)
+        view = write(os.path.join(self.cwd, "view"), VIEW_TOKEN.encode())
+        choices = (f"--status-token={path}", f"--status-view-token={view}")
         process, _, where = await self.serving(*choices, where="tcp:0:interface=0.0.0.0")
         where = where.replace("0.0.0.0", "127.0.0.1")
         response = await self.ask(where, "/things")
         self.assertEqual(response.code, 401)
         await readBody(response)
         self.assertEqual((await self.json(where, "/things", token=TOKEN))["things"], [])
+        refused = await self.ask(where, "/thing?id=x", "DELETE", token=VIEW_TOKEN)
+        self.assertEqual(refused.code, 403)
+        await readBody(refused)
+        self.assertEqual((await self.json(where, "/things", token=VIEW_TOKEN))["things"], [])
         write(path, b"another-token-altogether")
         self.assertEqual((await self.ask(where, "/healthz")).code, 200)
         again = await self.json(where, "/things", token="another-token-altogether")
@@ -191,6 +197,7 @@ class StatusTests(AskMixin, TwistdCase):
         await self.stop(process)
         self.assertNotIn(TOKEN, process.output)
         self.assertNotIn("another-token", process.output)
+        self.assertNotIn(VIEW_TOKEN, process.output)
 
     async def test_crowd(self) -> None:
         """Strangers who hold all connections that they can get keep nobody out."""

@@ -71,9 +71,11 @@ async function begin(event) {
     }
   };
   await Promise.all(Array.from({length: AT_ONCE}, work));
-  running = null;
+  const isOpen = mine === running; // Else the user has closed it.
+  if (isOpen) running = null;
+  if (isOpen && done === all.length) $('bulk-message').value = '';
   const words = `${done} of ${counted(all.length, 'thing')}: done`;
-  if ($('bulk-dialog').open) say('bulk-answer', done === all.length ? 'good' : 'bad', words);
+  if (isOpen) say('bulk-answer', done === all.length ? 'good' : 'bad', words);
   else announce(words);
   repaint();
 }
@@ -101,6 +103,7 @@ export function listenToBulk() {
   on('bulk-close', 'click', () => $('bulk-dialog').close());
   on('bulk-dialog', 'close', () => {
     running?.abort(); // What was asked is asked; nothing more is.
+    running = null;
     $(picks.size ? 'bulk-none' : 'scroll').focus();
   });
 }

@@ -8,7 +8,8 @@ import {pick, reachByTab} from './table.mjs';
 
 function moveInTable(step) {
   const opens = [...$('things').tBodies[0].querySelectorAll('.open')];
-  const at = opens.indexOf(document.activeElement);
+  const row = document.activeElement.closest('tr');
+  const at = opens.findIndex((one) => one.closest('tr') === row);
   const next = at < 0 ? opens.find((one) => one.tabIndex === 0) ?? opens[0]
     : opens[Math.max(0, Math.min(opens.length - 1, at + step))];
   next?.focus();
@@ -40,7 +41,7 @@ function keyPressed(event) {
     else stepBack(event);
     return;
   }
-  if (event.target.closest('input, textarea, select')) return;
+  if (event.target.closest('input:not([type=checkbox]), textarea, select')) return;
   const inTable = event.target.closest('#things tbody');
   const free = inTable || event.target === document.body || event.target === $('scroll');
   const keys = {'/': () => $('search').focus()};
