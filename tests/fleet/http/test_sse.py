@@ -621,7 +621,7 @@ class AnswerTests(EventsCase):
         self.follow()
         self.ask("/events?after=x")
         self.ask("/events", "HEAD")
-        self.assertEqual(self.site.api.answers, {200: 2, 400: 1})
+        self.assertEqual(+self.site.api.answers, {200: 2, 400: 1})
 
     def test_parse(self) -> None:
         """What the tests read of an ordinary answer is what it says."""
