@@ -21,6 +21,7 @@ from twisted.internet.protocol import ProcessProtocol, Protocol
 from twisted.internet.stdio import StandardIO
 
 from tests import PROJECT
+from tests.anypeer import AnyPeer
 from tests.helpers import CLIENT_CREDENTIAL
 from thing.core.groups import GroupName
 from thing.core.heartbeat import Watch
@@ -29,7 +30,6 @@ from thing.errors import LocalProtocolError
 from thing.events import Cause, Termination
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol, linkOf
-from thing.trust.authorized import Anyone
 
 """Where the tests package is importable from."""
 
@@ -96,7 +96,7 @@ class LoadFactory(ThingFactory):
 
     def __init__(self, choices: Choices, reactor: Any) -> None:
         settings = ClientSettings(credential=CLIENT_CREDENTIAL, groups=(GroupName.X25519,))
-        super().__init__(settings, Anyone())
+        super().__init__(settings, AnyPeer())
         self.choices = choices
         self.reactor = reactor
         self.random = random.Random(choices.seed)

@@ -11,6 +11,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.anypeer import AnyPeer
 from tests.helpers import clientSettings, serverSettings
 from thing import testing
 from thing.core.limits import Limits
@@ -146,7 +147,7 @@ class Pair(testing.Pair):
         if clientFactory is None:
             clientFactory = ThingFactory(
                 client or freshClient(),
-                clientAuthorizer or Anyone(),
+                clientAuthorizer or AnyPeer(),
                 clock=clientClock,
                 jitter=jitter,
             )

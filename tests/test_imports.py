@@ -28,6 +28,7 @@ from tests import PROJECT
 FLOORS: tuple[dict[str, tuple[str, ...]], ...] = (
     {
         "ground": (
+            "thing.arguments",
             "thing.errors",
             "thing.events",
             "thing.identity",

@@ -173,6 +173,14 @@ class LocalProtocolError(ProtocolError):
     """The caller asked for something that the protocol does not allow now."""
 
 
+class BadArgument(LocalProtocolError, ValueError):
+    """What a program has chosen is out of bounds; the detail is one sentence about it."""
+
+    def __init__(self, detail: str) -> None:
+        """:param detail: what is out of which bounds."""
+        super().__init__(ErrorCode.BAD_ARGUMENT, detail)
+
+
 class RemoteProtocolError(ProtocolError):
     """The peer broke a rule of the protocol; the connection cannot go on."""
 

@@ -29,10 +29,10 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import thing
 from tests import PROJECT
+from tests.anypeer import AnyPeer
 from tests.helpers import clientSettings
 from tests.pairs import Pair, PairCase
 from thing import (
-    Anyone,
     Cause,
     ClientSettings,
     CredentialKind,
@@ -934,7 +934,7 @@ class ConversationTests(TalkCase):
 
     def conversation(self, connecting: Deferred[Any]) -> Deferred[None]:
         """Begin to talk."""
-        factory = ThingFactory(ClientSettings(), Anyone(), clock=self.reactor)
+        factory = ThingFactory(ClientSettings(), AnyPeer(), clock=self.reactor)
         options = clientOptions(timeout=5.0)
         talk = Conversation(options, factory, Unreachable(connecting))
         return ensureDeferred(talk.run(self.reactor))

@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
+from tests.anypeer import AnyPeer
 from tests.helpers import serverSettings
 from tests.pairs import Pair, firings
 from thing import (
@@ -240,7 +241,7 @@ class ForwardCase(TestCase):
         """A client with a session."""
         from twisted.internet import reactor
 
-        factory = ThingFactory(ClientSettings(stream=True), Anyone())
+        factory = ThingFactory(ClientSettings(stream=True), AnyPeer())
         factory.protocol = Client
         endpoint = clientFromString(reactor, f"tcp:127.0.0.1:{self.port}")
         client = await endpoint.connect(factory)

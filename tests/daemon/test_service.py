@@ -19,6 +19,7 @@ from twisted.internet.protocol import Protocol
 from twisted.logger import FileLogObserver, ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
+from tests.anypeer import AnyPeer
 from tests.certificates import writeCertificate
 from tests.helpers import SERVER_CREDENTIAL
 from tests.trust.test_keys import DirectoryMixin
@@ -152,7 +153,7 @@ class ServiceCase(DirectoryMixin, TestCase):
         from twisted.internet import reactor
 
         settings = ClientSettings(**({"credential": credential} if credential else {}))
-        factory = ThingFactory(settings, Anyone())
+        factory = ThingFactory(settings, AnyPeer())
         factory.protocol = kind
         protocol = await clientFromString(reactor, description).connect(factory)
         assert isinstance(protocol, kind)
@@ -250,7 +251,7 @@ class EndpointTests(ServiceCase):
                 transport.write(line)
                 super().makeConnection(transport)
 
-        factory = ThingFactory(ClientSettings(), Anyone())
+        factory = ThingFactory(ClientSettings(), AnyPeer())
         factory.protocol = Balanced
         description = f"tcp:127.0.0.1:{port}"
         protocol = await clientFromString(reactor, description).connect(factory)

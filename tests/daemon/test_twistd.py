@@ -22,11 +22,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import TestCase
 
 from tests import PROJECT
+from tests.anypeer import AnyPeer
 from tests.certificates import writeCertificate
 from tests.helpers import silentResolver
 from tests.trust.test_keys import DirectoryMixin, write
 from thing import (
-    Anyone,
     Cause,
     ClientSettings,
     EndReason,
@@ -63,13 +63,14 @@ CLIENT = """
 import sys
 from twisted.internet import reactor
 from twisted.internet.endpoints import clientFromString
-from thing import Anyone, ClientSettings, ThingFactory, ThingProtocol
+from tests.anypeer import AnyPeer
+from thing import ClientSettings, ThingFactory, ThingProtocol
 
 class Client(ThingProtocol):
     def heartbeatAcknowledged(self, sequence, roundTripTime):
         print("acknowledged", sequence, flush=True)
 
-factory = ThingFactory(ClientSettings(), Anyone())
+factory = ThingFactory(ClientSettings(), AnyPeer())
 factory.protocol = Client
 clientFromString(reactor, sys.argv[1]).connect(factory)
 reactor.run()
@@ -281,7 +282,7 @@ class TwistdCase(DirectoryMixin, TestCase):
         from twisted.internet import reactor
 
         settings = ClientSettings(**({"credential": credential} if credential else {}))
-        factory = ThingFactory(settings, authorizer or Anyone())
+        factory = ThingFactory(settings, authorizer or AnyPeer())
         factory.protocol = kind
         client = await clientFromString(reactor, description).connect(factory)
         assert isinstance(client, kind)

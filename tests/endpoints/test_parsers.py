@@ -12,6 +12,7 @@ from collections.abc import Generator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from cryptography import x509
 from twisted.internet.address import UNIXAddress
@@ -279,7 +280,8 @@ class ClientParserTests(ParserCase):
             "thing:192.0.2.1:port=9000:timeout=3:bindAddress=127.0.0.2",
         )
         made: list[tuple[Any, ...]] = []
-        self.patch(parsers, "HostEndpoint", lambda *args: made.append(args[1:]))
+        endpoint = mock.Mock()
+        self.patch(parsers, "HostEndpoint", lambda *args: made.append(args[1:]) or endpoint)
         for description in descriptions:
             self.client(before=description)
         self.assertEqual(made[:3], [("192.0.2.1", 9000, 30.0, None)] * 3)

@@ -52,6 +52,7 @@ from thing.events import Cause, Termination
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
 from thing.testing import FakeThingTransport, Pair
+from thing.testing.keys import Keys
 from thing.trust.authorized import AuthorizedThings
 from thing.trust.keys import IdentityKey
 from thing.trust.servers import PinnedServers
@@ -983,7 +984,7 @@ class FactoryTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """A handshake that the server refuses is a failed try, and counts as hopeless."""
-        self.endpoint.keys.things = PinnedServers([IdentityKey.generate().fingerprint])
+        self.endpoint.keys.things = Keys().things
         waiting = self.service.whenConnected(1)
         self.begin().advance(1.0)
         failure = self.failureResultOf(waiting, HandshakeFailed)

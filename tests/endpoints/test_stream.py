@@ -26,6 +26,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from tests.anypeer import AnyPeer
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from tests.pairs import firings, freshClient, freshServer
 from thing import testing
@@ -151,7 +152,7 @@ class StreamPair(testing.Pair):
         sessions = (
             StreamFactory(freshServer(**serverChoices or {}), authorizer or Anyone(), clock=clock),
             StreamFactory(
-                freshClient(**clientChoices or {}), Anyone(), clock=clock, jitter=lambda: 0.5
+                freshClient(**clientChoices or {}), AnyPeer(), clock=clock, jitter=lambda: 0.5
             ),
         )
         super().__init__(

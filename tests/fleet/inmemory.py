@@ -7,8 +7,9 @@ from typing import Any
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from tests.anypeer import AnyPeer
 from tests.pairs import Pair, PairCase, Recorder, freshClient, freshServer
-from thing import Anonymous, Anyone, Identity, IdentityKey, NotAuthorized, ThingFactory
+from thing import Anonymous, Identity, IdentityKey, NotAuthorized, ThingFactory
 from thing.events import Cause
 from thing.fleet import FedEvent, Kind, MemoryPresence, Twins
 from thing.trust.interfaces import IAuthorizer
@@ -81,7 +82,7 @@ class PresenceCase(PairCase):
         pair = self.pair(
             client=freshClient(credential=credential),
             serverFactory=presence.local.factory,
-            clientAuthorizer=Anyone(),
+            clientAuthorizer=AnyPeer(),
             clock=self.clock,
         )
         pair.connect().pump()

@@ -11,11 +11,12 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.logger import capturedLogs, formatEvent
 
+from tests.anypeer import AnyPeer
 from tests.fleet.relaying import TwoNodesCase
 from tests.fleet.test_reaches import Source
 from tests.pairs import Pair, firings, freshServer
 from tests.session.test_streams import HalfTalk, Maker, doing
-from thing import Anyone, IdentityKey, RequestFailed, StopCode, StreamRefused, ThingFactory
+from thing import IdentityKey, RequestFailed, StopCode, StreamRefused, ThingFactory
 from thing.core.settings import ClientSettings
 from thing.core.window import MAX_WINDOW
 from thing.fleet import Kind
@@ -483,7 +484,7 @@ class NeighbourTests(TwoNodesCase):
     def wild(self) -> Pair:
         """A session with the second node as the first node would have it."""
         factory = ThingFactory(
-            ClientSettings(credential=self.nodeKey), Anyone(), clock=self.clock, jitter=lambda: 0.5
+            ClientSettings(credential=self.nodeKey), AnyPeer(), clock=self.clock, jitter=lambda: 0.5
         )
         self.dialed.append(("far.example", 9000))
         self.connected(factory)

@@ -18,11 +18,11 @@ from cryptography.x509 import DNSName
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from tests.anypeer import AnyPeer
 from tests.certificates import NOW, authority, issue
 from tests.pairs import Pair, PairCase, Recorder, freshClient, freshServer
 from tests.trust.test_keys import DirectoryMixin, read, write
 from thing import (
-    Anyone,
     CredentialKind,
     EndReason,
     ErrorCode,
@@ -88,7 +88,7 @@ class ExpiryTests(DirectoryMixin, PairCase):
         """A thing that shows this; by default a key."""
         client = freshClient(credential=credential or IdentityKey.generate())
         return self.pair(
-            client=client, serverFactory=factory, clientAuthorizer=Anyone(), clock=self.clock
+            client=client, serverFactory=factory, clientAuthorizer=AnyPeer(), clock=self.clock
         )
 
     def until(self, expires: Any) -> Pair:

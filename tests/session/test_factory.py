@@ -14,6 +14,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
+from tests.anypeer import AnyPeer
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from tests.pairs import Pair, PairCase, Recorder, firings, freshClient, freshServer
 from thing.core.endings import MAX_RETRY_AFTER
@@ -40,7 +41,7 @@ class FleetCase(PairCase):
         self.clock = Clock()
         settings = named.pop("settings", None) or freshServer()
         named.setdefault("jitter", lambda: 0.5)
-        factory = ThingFactory(settings, Anyone(), clock=self.clock, **named)
+        factory = ThingFactory(settings, AnyPeer(), clock=self.clock, **named)
         factory.protocol = Recorder
         return factory
 
@@ -84,7 +85,7 @@ class FactoryTests(FleetCase):
     def test_role(self) -> None:
         """The settings decide the role."""
         for settings, role in ((freshServer(), Role.SERVER), (freshClient(), Role.CLIENT)):
-            factory = ThingFactory(settings, Anyone(), clock=Clock())
+            factory = ThingFactory(settings, AnyPeer(), clock=Clock())
             protocol = factory.buildProtocol(None)
             assert protocol is not None
             self.assertIs(linkOf(protocol).core.role, role)
@@ -587,7 +588,7 @@ class SocketTests(TestCase):
         self.addCleanup(port.stopListening)
         ends = []
         for most in (8, 7):
-            client = ThingFactory(freshClient(maxDifficulty=most), Anyone())
+            client = ThingFactory(freshClient(maxDifficulty=most), AnyPeer())
             endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
             protocol = yield endpoint.connect(client)
             yield protocol.whenEstablished().addErrback(lambda why: why.trap(HandshakeFailed))

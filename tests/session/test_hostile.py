@@ -13,6 +13,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
 from twisted.trial.unittest import TestCase
 
+from tests.anypeer import AnyPeer
 from tests.helpers import splitRecords
 from tests.pairs import (
     Pair,
@@ -639,7 +640,7 @@ class SocketTests(TestCase):
         self.addCleanup(self.checkServer)  # Before the port is closed.
 
     def makeFactory(self, settings: Any, **named: Any) -> ThingFactory:
-        factory = ThingFactory(settings, Anyone(), clock=self.clock, **named)
+        factory = ThingFactory(settings, AnyPeer(), clock=self.clock, **named)
         factory.protocol = Recorder
         return factory
 
@@ -844,7 +845,7 @@ class SocketTests(TestCase):
         while server.queued < 1 << 20:
             server.sendMessage(bytes(65536))
             yield deferLater(self.reactor, 0)
-        transport = server.transport
+        transport = server.transport.below
         waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
         self.assertLess(waiting, 65536 + WRITE_BATCH + 20_000)
         yield self.assertServes()

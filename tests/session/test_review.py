@@ -10,6 +10,7 @@ from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
+from tests.anypeer import AnyPeer
 from tests.fleet.inmemory import Book
 from tests.pairs import Pair, PairCase, Recorder, freshClient, freshServer
 from thing import (
@@ -113,7 +114,7 @@ class ReviewTests(ReviewCase):
         pair = self.pair(
             client=freshClient(credential=key),
             serverFactory=self.factory,
-            clientAuthorizer=Anyone(),
+            clientAuthorizer=AnyPeer(),
             clock=self.clock,
         )
         if self.factory.admission is None:

@@ -25,6 +25,7 @@ from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from tests import PROJECT
+from tests.anypeer import AnyPeer
 from tests.clients import Choices, ClientProcess
 from tests.pairs import Recorder, freshClient, freshServer
 from thing.core.client import ClientConnection
@@ -63,7 +64,7 @@ class SocketCase(TestCase):
         return factory
 
     def clientFactory(self) -> ThingFactory:
-        factory = ThingFactory(freshClient(), Anyone())
+        factory = ThingFactory(freshClient(), AnyPeer())
         factory.protocol = Recorder
         return factory
 
@@ -209,11 +210,12 @@ wall = 0.0
 reactor.seconds = lambda: time.time() + wall
 
 from twisted.internet.endpoints import HostnameEndpoint
+from tests.anypeer import AnyPeer
 from tests.pairs import Recorder, freshClient, freshServer
-from thing import Anyone, ThingFactory, TtlPolicy
+from thing import ThingFactory, TtlPolicy
 
-server = ThingFactory(freshServer(ttl=TtlPolicy(default=1.5)), Anyone())
-client = ThingFactory(freshClient(), Anyone())
+server = ThingFactory(freshServer(ttl=TtlPolicy(default=1.5)), AnyPeer())
+client = ThingFactory(freshClient(), AnyPeer())
 server.protocol = client.protocol = Recorder
 port = reactor.listenTCP(0, server, interface="127.0.0.1").getHost().port
 HostnameEndpoint(reactor, "127.0.0.1", port).connect(client)

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from thing.asyncio.link import Authorizer, check_parts, log
+from thing.asyncio.link import check_parts, log
 from thing.asyncio.session import RequestHandler, Session
 from thing.asyncio.streams import StreamHandler
 from thing.core.backoff import Backoff, isHopeless
@@ -17,6 +17,7 @@ from thing.core.settings import ClientSettings
 from thing.errors import HandshakeFailed
 from thing.events import Event, Termination, TicketReceived
 from thing.text import visible
+from thing.trust.interfaces import ServerAuthorizer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -43,7 +44,7 @@ class connect:
         self,
         server: str,
         settings: ClientSettings,
-        authorizer: Authorizer,
+        authorizer: ServerAuthorizer,
         *,
         on_request: RequestHandler | None = None,
         streams: Mapping[str, StreamHandler] | None = None,
@@ -145,7 +146,7 @@ class reconnect:
         self,
         server: str,
         settings: ClientSettings,
-        authorizer: Authorizer,
+        authorizer: ServerAuthorizer,
         *,
         backoff: Backoff | None = None,
         give_up: bool = False,

@@ -18,12 +18,14 @@ from typing import Protocol, cast
 
 from thing.core.client import ClientConnection
 from thing.core.connection import WRITE_BATCH
+from thing.core.messages import Role
 from thing.core.server import ServerConnection
-from thing.core.settings import Settings
+from thing.core.settings import ServerSettings, Settings
 from thing.core.states import State
 from thing.errors import ErrorCode, NotAuthorized
 from thing.events import Event, PeerProved, Terminated, Termination
 from thing.identity import Identity, Purpose
+from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer, checkRole
 
 LINGER = 2.0
 """How long the transport may take to carry a final word to the peer, seconds."""
@@ -32,7 +34,7 @@ log = logging.getLogger("thing.asyncio")
 
 
 class Authorizer(Protocol):
-    """Whom to believe, as :class:`thing.trust.interfaces.IAuthorizer` says."""
+    """Whom to believe, client or server, as :class:`thing.trust.interfaces.IAuthorizer` says."""
 
     def authorize(self, identity: Identity, /) -> Identity | Awaitable[Identity]:
         """
@@ -57,6 +59,7 @@ def check_parts(settings: object, kind: type[Settings], authorizer: object) -> N
         raise TypeError(f"settings must be {kind.__name__}(...), not {settings!r:.80}")
     if isinstance(authorizer, type) or not callable(getattr(authorizer, "authorize", None)):
         raise TypeError(f"an authorizer is an object with authorize(), not {authorizer!r:.80}")
+    checkRole(authorizer, Role.SERVER if kind is ServerSettings else Role.CLIENT)
     if hasattr(authorizer, "keysAnnounced") and not hasattr(authorizer, "keys_announced"):
         name = type(authorizer).__name__
         raise TypeError(f"{name} waits on the reactor: thing.asyncio.KnownServers is for asyncio")
@@ -105,7 +108,10 @@ class Link(asyncio.Protocol):
     """
 
     def __init__(
-        self, core: ClientConnection | ServerConnection, authorizer: Authorizer, owner: Owner
+        self,
+        core: ClientConnection | ServerConnection,
+        authorizer: ThingAuthorizer | ServerAuthorizer,
+        owner: Owner,
     ) -> None:
         """
         :param core: the Connection, not started.
@@ -114,7 +120,7 @@ class Link(asyncio.Protocol):
         """
         self.core = core
         self.transport: asyncio.Transport | None = None
-        self._authorizer = authorizer
+        self._authorizer = cast(Authorizer, authorizer)
         self._owner = owner
         self._loop = asyncio.get_running_loop()
         self._pending: list[Iterator[Event]] = []

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from thing.asyncio.link import Authorizer, Link, check_parts, log
+from thing.asyncio.link import Link, check_parts, log
 from thing.asyncio.session import RequestHandler, Session
 from thing.asyncio.streams import StreamHandler
 from thing.core.chance import chance
@@ -21,6 +21,7 @@ from thing.core.settings import ServerSettings
 from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, SessionEnded
 from thing.events import Event, HandshakeCompleted, Terminated
+from thing.trust.interfaces import ThingAuthorizer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -125,7 +126,7 @@ class Server:
         self,
         handler: Handler,
         settings: ServerSettings,
-        authorizer: Authorizer,
+        authorizer: ThingAuthorizer,
         limits: Limits | None,
         on_request: RequestHandler | None,
         streams: Mapping[str, StreamHandler],
@@ -325,7 +326,7 @@ class serve:
         host: str | None,
         port: int | None,
         settings: ServerSettings,
-        authorizer: Authorizer,
+        authorizer: ThingAuthorizer,
         *,
         limits: Limits | None = None,
         on_request: RequestHandler | None = None,

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 
 from thing.asyncio.known import KeyContinuity
-from thing.asyncio.link import Authorizer, Link, log
+from thing.asyncio.link import Link, log
 from thing.asyncio.requests import Requests
 from thing.asyncio.streams import READ_LIMIT, StreamEvent, StreamHandler, Streams
 from thing.core.client import ClientConnection
@@ -41,6 +41,7 @@ from thing.events import (
 from thing.events import Session as Agreed
 from thing.identity import Identity
 from thing.text import visible
+from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -76,7 +77,7 @@ class Session:
         self,
         settings: ClientSettings | ServerSettings,
         core: ClientConnection | ServerConnection,
-        authorizer: Authorizer,
+        authorizer: ThingAuthorizer | ServerAuthorizer,
         on_request: RequestHandler | None,
         streams: Mapping[str, StreamHandler],
     ) -> None:

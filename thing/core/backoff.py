@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from thing.arguments import checkCallable, checkNumber
 from thing.core.chance import chance
-from thing.errors import EndReason, ErrorCode, LocalProtocolError
+from thing.errors import EndReason, ErrorCode
 from thing.events import Cause, Termination
 
 BASE = 10.0
@@ -162,12 +163,16 @@ class Backoff:
     _provenAt: float = field(default=math.inf, init=False)
 
     def __post_init__(self) -> None:
-        """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a duration out of bounds."""
-        durations = [self.base, self.cap, self.seldom]
+        """
+        :raises TypeError: for what is no duration.
+        :raises BadArgument: for a duration out of bounds.
+        """
+        checkNumber("base", self.base)
+        checkNumber("cap", self.cap)
+        checkNumber("seldom", self.seldom)
         if self.stableAfter is not None:
-            durations.append(self.stableAfter)
-        if not all(0 < duration < math.inf for duration in durations):
-            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "durations must be positive")
+            checkNumber("stableAfter", self.stableAfter)
+        checkCallable("jitter", self.jitter)
 
     def reset(self) -> None:
         """Forget all failures."""

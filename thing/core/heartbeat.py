@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 
+from thing.arguments import checkNumber
 from thing.core.messages import CHB, MAX_TTL, MIN_INTERVAL, MIN_TTL, SUU, UNKNOWN_RTT
-from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
+from thing.errors import BadArgument, ErrorCode, RemoteProtocolError
 
 BEATS_PER_TTL = 3
 """How many beats a client sends in one TTL: two may be lost, the third renews."""
@@ -46,14 +47,18 @@ class TtlPolicy:
     """How many heartbeats the server is willing to take from its whole fleet."""
 
     def __post_init__(self) -> None:
-        """:raises LocalProtocolError: ``BAD_ARGUMENT`` if the numbers do not fit together."""
+        """
+        :raises TypeError: if one is no number.
+        :raises BadArgument: if the numbers do not fit together.
+        """
+        for name in ("default", "minimum", "maximum"):
+            checkNumber(f"TTL: {name}", getattr(self, name))
+        checkNumber("TTL: beatsPerSecond", self.beatsPerSecond, "heartbeats a second")
         legal = MIN_TTL / 1000 <= self.minimum <= self.default <= self.maximum <= MAX_TTL / 1000
-        if not (legal and self.beatsPerSecond > 0):
-            raise LocalProtocolError(
-                ErrorCode.BAD_ARGUMENT,
+        if not legal:
+            raise BadArgument(
                 f"TTL: {MIN_TTL / 1000:g} <= minimum {self.minimum:g} <= default {self.default:g}"
-                f" <= maximum {self.maximum:g} <= {MAX_TTL / 1000:g} seconds must hold,"
-                f" and beats per second be positive",
+                f" <= maximum {self.maximum:g} <= {MAX_TTL / 1000:g} seconds must hold"
             )
 
     def grant(self, requested: float | None, sessions: int) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from thing.arguments import checkCount, checkNumber
 from thing.core.endings import MAX_RETRY_AFTER
 
 LIMITS_HIT = (
@@ -51,6 +52,20 @@ class Limits:
 
     maxPuzzleBits: int = 18
     """How hard it gets at most; clients refuse more than 20 by default."""
+
+    def __post_init__(self) -> None:
+        """
+        :raises TypeError: for a limit that is no number.
+        :raises BadArgument: for one out of bounds.
+        """
+        for name in (
+            *("sessions", "sessionsPerAddress", "handshakes", "handshakesPerAddress"),
+            *("puzzleAfter", "puzzleBits", "maxPuzzleBits"),
+        ):
+            checkCount(name, getattr(self, name), 0)
+        checkCount("returnsPerSecond", self.returnsPerSecond)
+        if self.retryAfter != 0:
+            checkNumber("retryAfter", self.retryAfter)
 
     def difficulty(self, exchanges: float) -> int:
         """

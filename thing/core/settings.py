@@ -7,11 +7,11 @@ All durations are in seconds, all sizes in octets.
 from __future__ import annotations
 
 import hmac
-import math
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from thing.arguments import checkCount, checkFlag, checkKind, checkMethods, checkNumber
 from thing.core.capacity import Capacity
 from thing.core.credentials import Anonymous, Credential
 from thing.core.groups import GROUPS, Group, GroupName, Random
@@ -20,7 +20,7 @@ from thing.core.messages import LAST_WORD_LIMIT, MAX_TTL, MIN_TTL, Role
 from thing.core.preshared import TicketSealer, digestOf, showing
 from thing.core.records import RECORD_LIMIT, Aead
 from thing.core.window import MAX_WINDOW, Budget
-from thing.errors import ErrorCode, LocalProtocolError
+from thing.errors import BadArgument
 from thing.identity import CredentialKind, Identity
 
 BUDGET = 256 << 20
@@ -71,20 +71,33 @@ class Settings:
     """The implementations of the groups."""
 
     def __post_init__(self) -> None:
-        """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
-        durations = (self.handshakeTimeout, self.closeTimeout)
-        lists = (self.groups, self.aeads, self.peerKinds)
-        sizes = (self.maxMessage, self.maxBuffered, *map(len, lists))
-        if not all(0 < duration < math.inf for duration in durations) or min(sizes) <= 0:
-            raise LocalProtocolError(
-                ErrorCode.BAD_ARGUMENT, "durations and sizes must be positive, lists not empty"
-            )
+        """
+        :raises TypeError: for a setting of another type.
+        :raises BadArgument: for one out of bounds.
+        """
+        checkNumber("handshakeTimeout", self.handshakeTimeout)
+        checkNumber("closeTimeout", self.closeTimeout)
+        for name, size in (
+            ("maxMessage", self.maxMessage),
+            ("maxBuffered", self.maxBuffered),
+            ("maxWindow", self.maxWindow),
+        ):
+            checkCount(name, size)
+        checkFlag("stream", self.stream)
+        checkKind("capacity", self.capacity, Capacity, "a Capacity")
+        checkKind("budget", self.budget, Budget, "a Budget")
+        for name, chosen, kind in (
+            ("peerKinds", self.peerKinds, CredentialKind),
+            ("groups", self.groups, GroupName),
+            ("aeads", self.aeads, Aead),
+        ):
+            _checkList(name, chosen, kind)
         if self.capacity.problem:
-            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, self.capacity.problem)
+            raise BadArgument(self.capacity.problem)
         if not set(self.groups) <= set(self.groupTable):
-            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "a group is not in the group table")
+            raise BadArgument("a group is not in the group table")
         if CredentialKind.NONE in self.peerKinds:
-            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, "nobody is no kind of peer")
+            raise BadArgument("nobody is no kind of peer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +124,31 @@ class ServerSettings(Settings):
 
     ttl: TtlPolicy = TtlPolicy()
     """What TTL is granted."""
+
+    def __post_init__(self) -> None:
+        """
+        :raises TypeError: for a setting of another type.
+        :raises BadArgument: for one out of bounds.
+        """
+        Settings.__post_init__(self)
+        _checkCredential("credential", self.credential)
+        if self.credential.kind is CredentialKind.NONE:
+            raise BadArgument("credential is Anonymous(), but a server must be known by something")
+        checkKind("otherCredentials", self.otherCredentials, tuple, "a tuple of credentials")
+        for other in self.otherCredentials:
+            _checkCredential("each of otherCredentials", other)
+        if self.nextCredential is not None:
+            _checkCredential("nextCredential", self.nextCredential)
+        checkFlag("allowAnonymous", self.allowAnonymous)
+        checkKind("ttl", self.ttl, TtlPolicy, "a TtlPolicy, as TtlPolicy(default=30)")
+        if self.tickets is not None:
+            checkMethods(
+                "tickets", self.tickets, ("seal", "open"), "what seals them, as TicketKeys"
+            )
+        checkKind("presharedKeys", self.presharedKeys, Mapping, "a mapping of bytes to bytes")
+        for pair in self.presharedKeys.items():
+            for each in pair:
+                checkKind("each of presharedKeys", each, bytes, "bytes, both identity and key")
 
     @property
     def role(self) -> Role:
@@ -175,21 +213,42 @@ class ClientSettings(Settings):
         return kind is not CredentialKind.NONE if resumption is None else resumption
 
     def __post_init__(self) -> None:
-        """:raises LocalProtocolError: ``BAD_ARGUMENT`` for a setting out of bounds."""
+        """
+        :raises TypeError: for a setting of another type.
+        :raises BadArgument: for one out of bounds.
+        """
         Settings.__post_init__(self)
+        _checkCredential("credential", self.credential)
+        checkCount("maxDifficulty", self.maxDifficulty, 0)
+        checkKind("lastWord", self.lastWord, bytes, "bytes")
+        if self.resumption is not None:
+            checkFlag("resumption", self.resumption)
         if len(self.lastWord) > LAST_WORD_LIMIT:
-            raise LocalProtocolError(
-                ErrorCode.BAD_ARGUMENT, f"a last word has {LAST_WORD_LIMIT} octets at most"
-            )
+            raise BadArgument(f"a last word has {LAST_WORD_LIMIT} octets at most")
         if self.credential.kind is CredentialKind.PRESHARED and self.peerKinds != (
             CredentialKind.PRESHARED,
         ):
-            raise LocalProtocolError(
-                ErrorCode.BAD_ARGUMENT, "with a pre-shared key, the peer can be of no other kind"
-            )
-        ttl = self.requestedTtl
-        if ttl is not None and not MIN_TTL / 1000 <= ttl <= MAX_TTL / 1000:
-            raise LocalProtocolError(
-                ErrorCode.BAD_ARGUMENT,
-                f"a TTL of {ttl:g} s is not within {MIN_TTL / 1000:g} s to {MAX_TTL / 1000:g} s",
-            )
+            raise BadArgument("with a pre-shared key, the peer can be of no other kind")
+        if self.requestedTtl is not None:
+            least, most = MIN_TTL / 1000, MAX_TTL / 1000
+            checkNumber("requestedTtl", self.requestedTtl)
+            if not least <= self.requestedTtl <= most:
+                raise BadArgument(
+                    f"a TTL of {self.requestedTtl:g} s is not within {least:g} s to {most:g} s"
+                )
+
+
+def _checkCredential(name: str, credential: object) -> None:
+    """Refuse what nobody can be known by: a path, the class, nothing."""
+    wanted = "a credential, as IdentityKey.load(path)"
+    checkMethods(name, credential, ("kind", "data", "scheme", "sign"), wanted)
+
+
+def _checkList(name: str, chosen: object, kind: type) -> None:
+    """Refuse what is no list of a kind of things, or empty."""
+    checkKind(name, chosen, (tuple, list), f"a tuple of {kind.__name__}")
+    assert isinstance(chosen, tuple | list), "it was looked at"
+    for each in chosen:
+        checkKind(f"each of {name}", each, int, f"of {kind.__name__}")
+    if not chosen:
+        raise BadArgument(f"{name} is empty")

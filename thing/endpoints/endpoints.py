@@ -16,8 +16,11 @@ from twisted.internet.interfaces import (
 from zope.interface import implementer
 
 from thing.core.limits import Limits
+from thing.core.messages import Role
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints.stream import ApplicationFactory, StreamFactory, StreamProtocol
+from thing.session.checks import checkApplication, checkEndpoint, roleOf
+from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer
 
 
 @implementer(IStreamServerEndpoint)
@@ -32,7 +35,7 @@ class ThingServerEndpoint:
         self,
         endpoint: IStreamServerEndpoint,
         settings: ServerSettings,
-        authorizer: Any,
+        authorizer: ThingAuthorizer,
         *,
         limits: Limits | None = None,
         clock: IReactorTime | None = None,
@@ -43,7 +46,10 @@ class ThingServerEndpoint:
         :param authorizer: whom to admit.
         :param limits: how much the server takes on.
         :param clock: measures time; by default a steady clock over the reactor.
+        :raises TypeError: if one of them is something else, or for a client.
         """
+        checkEndpoint(endpoint, "listen")
+        roleOf(settings, Role.SERVER)
         self.factory = StreamFactory(settings, authorizer, limits=limits, clock=clock)
         self._endpoint = endpoint
 
@@ -54,7 +60,9 @@ class ThingServerEndpoint:
         :param protocolFactory: builds a protocol for each session, once it is up.
         :return: fires with the port; ``stopListening`` ends no session, and who is revoked later
             loses it all the same.
+        :raises TypeError: if the factory is something else.
         """
+        checkApplication(protocolFactory)
         listening: Deferred[IListeningPort] = self._endpoint.listen(
             ApplicationFactory(self.factory, protocolFactory)
         )
@@ -75,7 +83,7 @@ class ThingClientEndpoint:
         self,
         endpoint: IStreamClientEndpoint,
         settings: ClientSettings,
-        authorizer: Any,
+        authorizer: ServerAuthorizer,
         *,
         clock: IReactorTime | None = None,
     ) -> None:
@@ -84,7 +92,10 @@ class ThingClientEndpoint:
         :param settings: the client's settings; ``stream`` and ``maxBuffered`` do not count.
         :param authorizer: which server to believe.
         :param clock: measures time; by default a steady clock over the reactor.
+        :raises TypeError: if one of them is something else, or for a server.
         """
+        checkEndpoint(endpoint, "connect")
+        roleOf(settings, Role.CLIENT)
         self.factory = StreamFactory(settings, authorizer, clock=clock)
         self._endpoint = endpoint
 
@@ -96,7 +107,9 @@ class ThingClientEndpoint:
         :return: fires with the protocol when both sides have proved themselves and
             its ``connectionMade`` is done; fails with what the endpoint below failed with, or
             with :class:`~thing.errors.HandshakeFailed`, which tells how. It may be cancelled.
+        :raises TypeError: if the factory is something else.
         """
+        checkApplication(protocolFactory)
         connecting: Deferred[Any] = self._endpoint.connect(
             ApplicationFactory(self.factory, protocolFactory)
         )

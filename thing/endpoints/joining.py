@@ -29,6 +29,7 @@ from thing.session.factory import ThingFactory
 from thing.session.joinmessages import JoinReply, JoinRequest, Refusal, parseReply
 from thing.session.protocol import ThingProtocol
 from thing.trust.files import StrPath
+from thing.trust.interfaces import ServerIdentity
 from thing.trust.invitations import MAX_LIFE
 from thing.trust.joiners import InvitingServer
 from thing.trust.jointoken import JoinToken
@@ -259,7 +260,7 @@ class Joining:
     async def _store(self, serverKey: bytes) -> None:
         """Write the server's key to the file of known servers, for each of its addresses."""
         for known in self._known.values():
-            stored = known.authorize(Identity(CredentialKind.ED25519, serverKey))
+            stored = known.authorize(ServerIdentity(Identity(CredentialKind.ED25519, serverKey)))
             if isinstance(stored, Deferred):
                 await stored
 

@@ -28,10 +28,12 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from thing.arguments import checkCallable, checkFlag, checkKind
 from thing.core.backoff import BASE, CAP, Backoff, isHopeless
 from thing.core.chance import chance
 from thing.events import Termination
 from thing.logger import Logger
+from thing.session.checks import checkApplication, checkEndpoint
 from thing.session.clock import SteadyClock
 from thing.session.factory import ThingFactory
 from thing.session.interfaces import IThingTransport
@@ -125,6 +127,12 @@ class ThingClientService(ClientService):
 
             clock = SteadyClock.of(reactor)
         self._backoff = Backoff() if backoff is None else backoff
+        checkEndpoint(endpoint, "connect")
+        checkApplication(factory)
+        checkKind("backoff", self._backoff, Backoff, "Backoff(...)")
+        checkFlag("giveUp", giveUp)
+        for name, told in (("onUp", onUp), ("onDown", onDown), ("onRejected", onRejected)):
+            checkCallable(name, told)
         self._givesUp = giveUp
         self._onUp, self._onDown, self._onRejected = onUp, onDown, onRejected
         self._time = clock

@@ -22,6 +22,7 @@ from twisted.python.log import callWithContext
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import HandshakeFailed
 from thing.session.carried import StreamTransport, prefixOf
+from thing.session.checks import roleOf
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol, linkOf
 from thing.session.reasons import reasonOf
@@ -211,6 +212,7 @@ class StreamFactory(ThingFactory):
         :param authorizer: whom to believe.
         :param others: as for :class:`~thing.session.factory.ThingFactory`.
         """
+        roleOf(settings)
         settings = replace(settings, stream=True, maxBuffered=sys.maxsize)
         super().__init__(settings, authorizer, **others)
 

@@ -47,7 +47,7 @@ from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import IServerAuthorizer
 from thing.trust.keywords import server
 
 IDLE_TIME = 60.0
@@ -79,7 +79,7 @@ class NoWay(ThingError):
     """A node cannot be reached; why, in one plain line."""
 
 
-@implementer(IAuthorizer)
+@implementer(IServerAuthorizer)
 class OneNode:
     """
     Believes a node by the key that the registry tells, if this server's own files admit that key.

@@ -11,7 +11,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict, overload
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.interfaces import IAddress, IProtocolFactory, IReactorTime
@@ -22,6 +22,7 @@ from thing.core.credentials import Credential
 from thing.core.door import Door
 from thing.core.kept import KeptTicket
 from thing.core.limits import Limits
+from thing.core.messages import Role
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import EndReason, ErrorCode, NotAuthorized
@@ -29,6 +30,7 @@ from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity, Purpose
 from thing.logger import Logger
 from thing.session.attendant import Attendant
+from thing.session.checks import checkParts, checkProtocol, roleOf
 from thing.session.clock import SteadyClock
 from thing.session.expiry import Expiry
 from thing.session.failures import Failures
@@ -38,16 +40,26 @@ from thing.session.link import Link
 from thing.session.protocol import ThingProtocol, join, linkOf
 from thing.session.reception import Reception
 from thing.session.review import Review
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer, checkRole
 
 if TYPE_CHECKING:  # Users with a factory of their own need none of these.
     from twisted.internet.defer import _DeferredListResultListT
+    from typing_extensions import Unpack
 
     from thing.trust.chosen import ServerChoice
     from thing.trust.live import LiveTrust
 
 Observer = Callable[[ThingProtocol, Event], None]
 """Is told an event of a protocol; what it raises is logged."""
+
+
+class _Others(TypedDict, total=False):
+    """What a factory may be given besides; see there."""
+
+    limits: Limits | None
+    clock: IReactorTime | None
+    jitter: Callable[[], float]
+    wallClock: Callable[[], float]
 
 
 class ThingFactory(Factory):
@@ -59,7 +71,6 @@ class ThingFactory(Factory):
     replaced at any time; sessions that are up keep what they have.
 
     :ivar settings: the server's settings or the client's.
-    :ivar authorizer: an :class:`~thing.trust.interfaces.IAuthorizer`: whom to believe.
     :ivar sessions: the protocols whose session is up, of peers that are things.
     :ivar guests: likewise of those that are none; attendants see to them.
     :ivar attendants: what sees to the sessions of peers that are no things, by purpose; without
@@ -80,6 +91,16 @@ class ThingFactory(Factory):
     noisy = False
     _log = Logger()
 
+    @overload
+    def __init__(
+        self, settings: ServerSettings, authorizer: ThingAuthorizer, **others: Unpack[_Others]
+    ) -> None: ...
+
+    @overload
+    def __init__(
+        self, settings: ClientSettings, authorizer: ServerAuthorizer, **others: Unpack[_Others]
+    ) -> None: ...
+
     def __init__(
         self,
         settings: ServerSettings | ClientSettings,
@@ -98,13 +119,17 @@ class ThingFactory(Factory):
         :param clock: measures time; by default a steady clock over the reactor.
         :param jitter: gives random numbers from 0 up to 1.
         :param wallClock: tells when credentials expire, seconds since 1970.
+        :raises TypeError: if one of them is something else, or the authorizer one for the other
+            role.
         """
+        self._role = roleOf(settings)
+        checkParts(authorizer, self._role, limits, clock=clock, jitter=jitter, wallClock=wallClock)
         if clock is None:
             from twisted.internet import reactor
 
             clock = SteadyClock.of(reactor)
         self.settings = settings
-        self.authorizer: Any = IAuthorizer(authorizer)
+        self._authorizer = authorizer
         self.clock = clock
         self.sessions: set[ThingProtocol] = set()
         self.guests: set[ThingProtocol] = set()
@@ -117,7 +142,7 @@ class ThingFactory(Factory):
         self._trust: LiveTrust | None = None
         self._ticket = KeptTicket()
         door: Door[Link[ThingProtocol]] = Door(limits or Limits(), jitter)
-        judges = isinstance(settings, ServerSettings)
+        judges = self._role is Role.SERVER
         self.failures = Failures(self._log, clock.seconds)
         journal = Journal(self._log, clock.seconds)
         expiry: Expiry[Link[ThingProtocol]] = Expiry(clock, wallClock)
@@ -126,6 +151,16 @@ class ThingFactory(Factory):
         self.limitsHit: Counter[str] = self._reception.limitsHit
 
     # What can be set and asked.
+
+    @property
+    def authorizer(self) -> Any:
+        """Whom to believe; may be replaced by one for the same role."""
+        return self._authorizer
+
+    @authorizer.setter
+    def authorizer(self, authorizer: ThingAuthorizer | ServerAuthorizer) -> None:
+        checkRole(authorizer, self._role)
+        self._authorizer = authorizer
 
     @property
     def door(self) -> Door[Link[ThingProtocol]]:
@@ -225,7 +260,12 @@ class ThingFactory(Factory):
     # Building.
 
     def startFactory(self) -> None:
-        """Take connections again after a drain; called when the first port begins to listen."""
+        """
+        Take connections again after a drain; called when the first port begins to listen.
+
+        :raises TypeError: if :attr:`protocol` is no class of sessions.
+        """
+        checkProtocol(self.protocol)
         self.door.draining = False
         for served in self.served.values():
             served.doStart()
@@ -258,6 +298,7 @@ class ThingFactory(Factory):
         else:
             ticket = self._ticket.take(settings, self.clock.seconds())
             core = ClientConnection(settings, ticket, self.jitter)
+        checkProtocol(self.protocol)
         protocol = self.protocol()
         protocol.factory = self
         join(protocol, Link(protocol, core, self, reception, addr))

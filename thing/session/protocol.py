@@ -7,7 +7,9 @@ it. All of that is delegated: the session itself is in its link (:mod:`thing.ses
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Awaitable
+from types import FunctionType
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -46,6 +48,14 @@ class ThingProtocol(SessionCallbacks):
     factory: SessionFactory[Any]
     transport: SessionTransport
     __link: Link[Any]
+
+    def __init_subclass__(cls, **others: Any) -> None:
+        super().__init_subclass__(**others)
+        own = vars(cls).get("dataReceived")
+        # Who takes the octets away from the session overrides it without to call it.
+        if isinstance(own, FunctionType) and "dataReceived" not in own.__code__.co_names:
+            told = f"{cls.__name__}.dataReceived takes the session's octets: use messageReceived"
+            warnings.warn(told, stacklevel=2)
 
     def requestReceived(self, data: bytes) -> bytes | Awaitable[bytes | None] | None:
         """

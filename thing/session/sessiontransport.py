@@ -15,6 +15,8 @@ from weakref import proxy
 from twisted.internet.interfaces import IAddress, IPushProducer, ITransport
 from zope.interface import implementer
 
+from thing.session.transports import abort
+
 
 class OwnSession(Protocol):
     """The session, as its transport knows it."""
@@ -103,8 +105,9 @@ class SessionTransport:
         self._session.endData()
 
     def abortConnection(self) -> None:
-        """End the session at once; the peer sees a truncated stream."""
+        """End the session at once, and its stream: the peer sees that truncated."""
         self._session.abort()
+        abort(self.below)  # It may be over, and its stream linger.
 
     def pauseProducing(self) -> None:
         """Stop delivering messages; heartbeats go on (``IPushProducer``)."""

@@ -10,10 +10,11 @@ from zope.interface import implementer
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.errors import NotAuthorized
 from thing.identity import Identity
-from thing.trust import IAuthorizer, IdentityKey, PinnedServers
+from thing.trust import IdentityKey, PinnedServers
+from thing.trust.interfaces import IThingAuthorizer, ThingIdentity
 
 
-@implementer(IAuthorizer)
+@implementer(IThingAuthorizer)
 class OnlyThing:
     """Admits one key, by a name."""
 
@@ -25,7 +26,7 @@ class OnlyThing:
         self._publicKey = key.data
         self._name = name
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ThingIdentity) -> Identity:
         """
         Admit the one.
 

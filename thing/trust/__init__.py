@@ -21,7 +21,16 @@ if TYPE_CHECKING:
     from thing.trust.certificates import CertificateChain, ServerCertificates, ThingCertificates
     from thing.trust.checker import CheckedThings, IThingCredentials, ThingCredentials
     from thing.trust.chosen import ClientChoice, ServerChoice
-    from thing.trust.interfaces import IAuthorizer, IKeyContinuity
+    from thing.trust.interfaces import (
+        IAuthorizer,
+        IKeyContinuity,
+        IServerAuthorizer,
+        IThingAuthorizer,
+        ServerAuthorizer,
+        ServerIdentity,
+        ThingAuthorizer,
+        ThingIdentity,
+    )
     from thing.trust.keys import (
         IdentityKey,
         formatPublicKey,
@@ -49,6 +58,8 @@ __all__ = [
     "ClientChoice",
     "IAuthorizer",
     "IKeyContinuity",
+    "IServerAuthorizer",
+    "IThingAuthorizer",
     "IThingCredentials",
     "IdentityKey",
     "KnownServers",
@@ -58,10 +69,14 @@ __all__ = [
     "PresharedServer",
     "PresharedThings",
     "RevokedKeys",
+    "ServerAuthorizer",
     "ServerCertificates",
     "ServerChoice",
+    "ServerIdentity",
+    "ThingAuthorizer",
     "ThingCertificates",
     "ThingCredentials",
+    "ThingIdentity",
     "TicketKeys",
     "formatPublicKey",
     "loadPublicKey",
@@ -93,6 +108,12 @@ _HOMES = {
     "thing.trust.interfaces": (
         "IAuthorizer",
         "IKeyContinuity",
+        "IServerAuthorizer",
+        "IThingAuthorizer",
+        "ServerAuthorizer",
+        "ServerIdentity",
+        "ThingAuthorizer",
+        "ThingIdentity",
     ),
     "thing.trust.keys": (
         "IdentityKey",

@@ -12,7 +12,7 @@ from zope.interface import implementer
 from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity, Purpose
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import IThingAuthorizer, ThingIdentity
 from thing.trust.keys import KEY_TYPE, checkName, formatPublicKey, parsePublicKey
 from thing.trust.permits import checkPermit
 
@@ -33,11 +33,11 @@ class NotListed(NotAuthorized):
     """A key is in no line of the file: nothing else is said against it."""
 
 
-@implementer(IAuthorizer)
+@implementer(IThingAuthorizer)
 class Anyone:
     """Admits whoever proves any key, nameless; and who proves none, if the settings let it."""
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ThingIdentity) -> Identity:
         """
         Admit a peer.
 
@@ -47,7 +47,7 @@ class Anyone:
         return identity
 
 
-@implementer(IAuthorizer)
+@implementer(IThingAuthorizer)
 class AuthorizedThings:
     """
     Admits the keys that are in a file, and knows things by the names there.
@@ -83,7 +83,7 @@ class AuthorizedThings:
         """How many keys are admitted."""
         return len(self._lines)
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ThingIdentity) -> Identity:
         """
         Admit a client whose key is in the file, or one without a key, if the settings let it.
 

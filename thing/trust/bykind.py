@@ -12,9 +12,16 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from zope.interface import implementer
 
+from thing.arguments import checkKind
 from thing.errors import NotAuthorized
 from thing.identity import CredentialKind, Identity
-from thing.trust.interfaces import IAuthorizer, IKeyContinuity
+from thing.trust.interfaces import (
+    IAuthorizer,
+    IKeyContinuity,
+    ServerAuthorizer,
+    ThingAuthorizer,
+    judgeAs,
+)
 
 
 @implementer(IAuthorizer, IKeyContinuity)
@@ -23,13 +30,16 @@ class ByKind:
     Asks the authorizer of the kind of credential that was proved.
 
     :param authorizers: for each kind that is judged at all, an :class:`IAuthorizer`.
+    :raises TypeError: if one is none, or some judge things and others servers.
     :ivar authorizers: the same.
     """
 
-    def __init__(self, authorizers: Mapping[CredentialKind, Any]) -> None:
-        self.authorizers: dict[CredentialKind, Any] = {
-            kind: IAuthorizer(each) for kind, each in authorizers.items()
-        }
+    def __init__(
+        self, authorizers: Mapping[CredentialKind, ThingAuthorizer | ServerAuthorizer]
+    ) -> None:
+        checkKind("authorizers", authorizers, Mapping, "a mapping of kinds to authorizers")
+        judgeAs(self, *authorizers.values())
+        self.authorizers: dict[CredentialKind, Any] = dict(authorizers)
 
     @property
     def peerKinds(self) -> tuple[CredentialKind, ...]:

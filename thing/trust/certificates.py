@@ -36,7 +36,11 @@ from thing.errors import CredentialError, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
 from thing.trust.authorities import Authorities, checkChain
 from thing.trust.files import StrPath, readFile
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import (
+    IServerAuthorizer,
+    IThingAuthorizer,
+    ThingIdentity,
+)
 from thing.trust.keys import ENCRYPTED, MAX_KEY_FILE, checkName, unusable
 from thing.trust.x509text import UNREADABLE, plain, subjectOf
 
@@ -228,7 +232,7 @@ class _Certificates:
         self.authorities.reload()
 
 
-@implementer(IAuthorizer)
+@implementer(IServerAuthorizer)
 class ServerCertificates(_Certificates):
     """
     Believes a server whose certificate is for its host, and of a root that we believe.
@@ -291,7 +295,7 @@ class ServerCertificates(_Certificates):
         return self.host
 
 
-@implementer(IAuthorizer)
+@implementer(IThingAuthorizer)
 class ThingCertificates(_Certificates):
     """
     Admits the things that have a certificate of a root that we believe, by the names in it.
@@ -319,7 +323,7 @@ class ThingCertificates(_Certificates):
     ) -> None:
         super().__init__(roots, revoked, wallClock, before)
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ThingIdentity) -> Identity:
         """
         Admit a thing whose certificate is verified.
 

@@ -45,7 +45,7 @@ from zope.interface import Attribute, implementer
 
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import Identity
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import IThingAuthorizer, ThingIdentity
 from thing.trust.keys import checkName
 
 
@@ -70,7 +70,7 @@ class ThingCredentials:
     identity: Identity
 
 
-@implementer(IAuthorizer)
+@implementer(IThingAuthorizer)
 class CheckedThings:
     """
     Admits whom a checker admits, by the avatar ID as the name.
@@ -107,7 +107,7 @@ class CheckedThings:
         self.timeout = timeout
         self._clock = clock
 
-    def authorize(self, identity: Identity) -> Deferred[Identity]:
+    def authorize(self, identity: ThingIdentity) -> Deferred[Identity]:
         """
         Ask the checker about a peer.
 

@@ -1,15 +1,44 @@
-"""Who decides whether a peer that has proved its key is let in."""
+"""
+Who decides whether a peer that has proved its key is let in.
+
+The interfaces are zope's. Beside them stand the same for type checkers: a server takes a
+:class:`ThingAuthorizer`, a client a :class:`ServerAuthorizer`. Who can judge both has an
+``authorize`` that takes any :class:`~thing.identity.Identity`.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, NewType, Protocol
 
-from zope.interface import Interface
+from zope.interface import Interface, alsoProvides
 
+from thing.arguments import checkMethods, described
+from thing.core.messages import Role
 from thing.identity import Identity
 
 if TYPE_CHECKING:  # Programs without Twisted have authorizers, too.
     from twisted.internet.defer import Deferred
+
+ThingIdentity = NewType("ThingIdentity", Identity)
+"""What a client has proved, to the one who judges clients."""
+
+ServerIdentity = NewType("ServerIdentity", Identity)
+"""What a server has proved, to the one who judges servers."""
+
+
+class ThingAuthorizer(Protocol):
+    """What a server takes: judges things, as :class:`IAuthorizer` says."""
+
+    def authorize(self, identity: ThingIdentity, /) -> Identity | Awaitable[Identity]:
+        """Decide whether to go on with a client."""
+
+
+class ServerAuthorizer(Protocol):
+    """What a client takes: judges servers, as :class:`IAuthorizer` says."""
+
+    def authorize(self, identity: ServerIdentity, /) -> Identity | Awaitable[Identity]:
+        """Decide whether to go on with a server."""
 
 
 class IAuthorizer(Interface):
@@ -19,7 +48,7 @@ class IAuthorizer(Interface):
     Both roles ask it: the server about a client, the client about a server.
     """
 
-    def authorize(identity: Identity) -> Identity | Deferred[Identity]:
+    def authorize(identity: Any) -> Identity | Awaitable[Identity]:
         """
         Decide whether to go on with a peer.
 
@@ -30,12 +59,78 @@ class IAuthorizer(Interface):
         the handshake has failed, and the answer changes nothing. A refused peer
         learns the code of the refusal and no more.
 
-        :param identity: what the peer has proved; it has no name yet.
+        :param identity: the :class:`~thing.identity.Identity` that the peer has proved; it has no
+            name yet.
         :return: the identity with the name that this side knows it by, or a
             Deferred or a coroutine of that.
         :raises NotAuthorized: if the peer is refused; a Deferred may fail with
             the same.
         """
+
+
+class IThingAuthorizer(IAuthorizer):
+    """What judges things and no servers: a client that has it would believe anybody, or nobody."""
+
+
+class IServerAuthorizer(IAuthorizer):
+    """What judges servers and no things."""
+
+
+def judgeAs(judge: object, *authorizers: object) -> None:
+    """
+    Have one who asks others judge whom they judge.
+
+    :param judge: asks them.
+    :param authorizers: are asked.
+    :raises TypeError: if one is no authorizer, or one judges things and another servers.
+    """
+    for each in authorizers:
+        checkAuthorizer(each, None)
+        for interface in (IThingAuthorizer, IServerAuthorizer):
+            if interface.providedBy(each):
+                alsoProvides(judge, interface)
+    if IThingAuthorizer.providedBy(judge) and IServerAuthorizer.providedBy(judge):
+        names = " and ".join(type(each).__name__ for each in authorizers)
+        raise TypeError(f"{names} do not judge the same: one does things, another servers")
+
+
+def checkAuthorizer(authorizer: object, role: Role | None) -> None:
+    """
+    Refuse what cannot judge the peers of a role.
+
+    :param authorizer: whom a program has chosen.
+    :param role: the role of the program's side; None for either.
+    :raises TypeError: if it is no authorizer, or one for the other role.
+    """
+    if not IAuthorizer.providedBy(authorizer):
+        raise TypeError(
+            f"authorizer is what provides IAuthorizer, as PinnedServers([...]) and"
+            f" AuthorizedThings(path) do, not {described(authorizer)}"
+        )
+    if role is not None:
+        checkRole(authorizer, role)
+
+
+def checkRole(authorizer: object, role: Role) -> None:
+    """
+    Refuse what judges the wrong side.
+
+    :param authorizer: whom a program has chosen, whatever it provides.
+    :param role: the role of the program's side.
+    :raises TypeError: if it is for the other role, or judges nobody.
+    """
+    checkMethods("authorizer", authorizer, ("authorize",), "what provides IAuthorizer")
+    name = type(authorizer).__name__
+    if role is Role.CLIENT and IThingAuthorizer.providedBy(authorizer):
+        raise TypeError(
+            f"authorizer is a {name}, which judges things: a client needs what judges servers,"
+            " as PinnedServers or KnownServers does"
+        )
+    if role is Role.SERVER and IServerAuthorizer.providedBy(authorizer):
+        raise TypeError(
+            f"authorizer is a {name}, which judges servers: a server needs what judges things,"
+            " as AuthorizedThings or Anyone does"
+        )
 
 
 class IKeyContinuity(Interface):

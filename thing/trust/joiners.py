@@ -17,7 +17,11 @@ from zope.interface import implementer
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import CredentialKind, Identity, Purpose
 from thing.logger import Logger
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import (
+    IServerAuthorizer,
+    IThingAuthorizer,
+    ThingIdentity,
+)
 from thing.trust.invitations import Invitation, Invitations
 from thing.trust.jointoken import JoinToken, invitationOf, joinIdentity
 
@@ -81,7 +85,7 @@ class JoinKeys(Mapping[bytes, bytes]):
         return f"<JoinKeys {self._invitations.path}>"
 
 
-@implementer(IAuthorizer)
+@implementer(IThingAuthorizer)
 class Joiners:
     """
     Admits who comes by an invitation, to join; about other pre-shared keys another one decides.
@@ -94,7 +98,7 @@ class Joiners:
         self._invitations = invitations
         self._others = others
 
-    def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:
+    def authorize(self, identity: ThingIdentity) -> Identity | Deferred[Identity]:
         """
         Admit a joiner.
 
@@ -123,7 +127,7 @@ class Joiners:
         )
 
 
-@implementer(IAuthorizer)
+@implementer(IServerAuthorizer)
 class InvitingServer:
     """
     Believes the server that has a token's secret.

@@ -14,7 +14,7 @@ from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import Identity
 from thing.logger import Logger
 from thing.trust.files import StrPath
-from thing.trust.interfaces import IAuthorizer, IKeyContinuity
+from thing.trust.interfaces import IKeyContinuity, IServerAuthorizer, ServerIdentity
 from thing.trust.servers import ServersFile
 from thing.trust.unlocking import onceUnlocked
 
@@ -25,7 +25,7 @@ def _refuse(failure: Failure) -> Identity:
     raise NotAuthorized(str(failure.value), ErrorCode.UNDECIDED) from failure.value
 
 
-@implementer(IAuthorizer, IKeyContinuity)
+@implementer(IServerAuthorizer, IKeyContinuity)
 class KnownServers(ServersFile):
     """
     Believes the keys that a file has for one host and port.
@@ -62,7 +62,7 @@ class KnownServers(ServersFile):
     def _warn(self, text: str) -> None:
         self._log.warn("{text}", text=text)
 
-    def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:
+    def authorize(self, identity: ServerIdentity) -> Identity | Deferred[Identity]:
         """
         Admit the server if the file has its key, or on first use.
 

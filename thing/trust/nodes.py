@@ -13,12 +13,12 @@ from typing import Any
 from zope.interface import implementer
 
 from thing.errors import NotAuthorized
-from thing.identity import Identity, Purpose
+from thing.identity import Purpose
 from thing.trust.authorized import AuthorizedThings
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import IThingAuthorizer, ThingIdentity
 
 
-@implementer(IAuthorizer)
+@implementer(IThingAuthorizer)
 class NodesFirst:
     """
     Admits the nodes in a file as such, and has another authorizer decide about all others.
@@ -34,7 +34,7 @@ class NodesFirst:
         self._keys = keys
         self._others = others
 
-    def authorize(self, identity: Identity) -> Any:
+    def authorize(self, identity: ThingIdentity) -> Any:
         """
         Admit a node, or whom the other authorizer admits.
 

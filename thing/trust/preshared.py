@@ -17,13 +17,18 @@ from typing import Any
 
 from zope.interface import implementer
 
+from thing.arguments import checkKind
 from thing.core.credentials import Unsigned
 from thing.core.preshared import MIN_KEY
 from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity
 from thing.text import isName
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
-from thing.trust.interfaces import IAuthorizer
+from thing.trust.interfaces import (
+    IServerAuthorizer,
+    IThingAuthorizer,
+    ThingIdentity,
+)
 
 IDENTITY_SIZES = range(1, 129)
 """How many octets an identity may have."""
@@ -50,7 +55,12 @@ class PresharedKey(Unsigned):
     """The secret, 16 to 64 octets."""
 
     def __post_init__(self) -> None:
-        """:raises CredentialError: if the identity or the key cannot be one."""
+        """
+        :raises TypeError: if they are not bytes.
+        :raises CredentialError: if the identity or the key cannot be one.
+        """
+        checkKind("identity", self.identity, bytes, "bytes")
+        checkKind("key", self.key, bytes, "bytes, 16 to 64 of them")
         _checkIdentity(self.identity)
         if len(self.key) < KEY_SIZES.start:
             raise CredentialError(
@@ -143,7 +153,7 @@ class PresharedKeys(Mapping[bytes, bytes]):
         return f"<PresharedKeys {self.path}: {len(self)}>"
 
 
-@implementer(IAuthorizer)
+@implementer(IThingAuthorizer)
 class PresharedThings:
     """
     Admits the things that have proved a pre-shared key, named by its identity.
@@ -155,9 +165,10 @@ class PresharedThings:
     """
 
     def __init__(self, keys: Mapping[bytes, bytes]) -> None:
+        checkKind("keys", keys, Mapping, "a mapping of bytes to bytes, as PresharedKeys(path)")
         self.keys = keys
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ThingIdentity) -> Identity:
         """
         Admit a thing whose key is among the keys.
 
@@ -172,7 +183,7 @@ class PresharedThings:
         return named
 
 
-@implementer(IAuthorizer)
+@implementer(IServerAuthorizer)
 class PresharedServer:
     """
     Believes the server that has proved our own pre-shared key.
@@ -181,6 +192,7 @@ class PresharedServer:
     """
 
     def __init__(self, key: PresharedKey) -> None:
+        checkKind("key", key, PresharedKey, "a PresharedKey")
         self.key = key
 
     def authorize(self, identity: Identity) -> Identity:

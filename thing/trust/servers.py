@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from zope.interface import implementer
 
+from thing.arguments import checkKind, described
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import CredentialKind, Identity, fingerprint
 from thing.trust.files import (
@@ -18,7 +19,7 @@ from thing.trust.files import (
     lockedFile,
     readFile,
 )
-from thing.trust.interfaces import IAuthorizer, IRevocations
+from thing.trust.interfaces import IRevocations, IServerAuthorizer, ServerIdentity
 from thing.trust.keys import KEY_TYPE, formatPublicKey, parseFingerprint
 from thing.trust.knownhosts import AUTHORITY, REVOKED, HostLine, HostsFile, nameOfServer
 from thing.trust.sshkeys import keysOf
@@ -34,21 +35,29 @@ def _requireKey(identity: Identity) -> None:
         raise NotAuthorized(f"the server proved no raw key, but {identity.kind.name}")
 
 
-@implementer(IAuthorizer)
+@implementer(IServerAuthorizer)
 class PinnedServers:
     """
     Believes a server whose key has one of the given fingerprints.
 
     :param fingerprints: what the key's may be, as ssh prints them.
+    :raises TypeError: if it is one string, or of something else.
     :raises CredentialError: if one is not a fingerprint, or if there are none.
     """
 
     def __init__(self, fingerprints: Iterable[str]) -> None:
+        wanted = 'a list of fingerprints, as ["SHA256:..."]'
+        checkKind("fingerprints", fingerprints, Iterable, wanted)
+        if isinstance(fingerprints, str | bytes):
+            raise TypeError(f"fingerprints is {wanted}, not {described(fingerprints)}")
+        fingerprints = list(fingerprints)
+        for each in fingerprints:
+            checkKind("each of fingerprints", each, str, 'a str, as "SHA256:..."')
         self.fingerprints = frozenset(map(parseFingerprint, fingerprints))
         if not self.fingerprints:
             raise CredentialError("no fingerprint is given, so no server could be believed")
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ServerIdentity) -> Identity:
         """
         Admit a server with a pinned key.
 

@@ -33,7 +33,13 @@ from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
 from thing.logger import Logger
 from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
-from thing.trust.interfaces import IAuthorizer, IRevocations
+from thing.trust.interfaces import (
+    IRevocations,
+    IServerAuthorizer,
+    IThingAuthorizer,
+    ServerIdentity,
+    ThingIdentity,
+)
 from thing.trust.keys import KEY_TYPE, MAX_KEY_FILE, MAX_NAME, IdentityKey, checkName
 from thing.trust.knownhosts import AUTHORITY, HostsFile
 from thing.trust.revocation import RevokedKeys
@@ -141,7 +147,6 @@ class CertifiedKey:
         return f"<CertifiedKey {self.fingerprint}>"
 
 
-@implementer(IAuthorizer)
 class _Certified(ABC):
     """What is judged alike about the certificates of things and of servers."""
 
@@ -167,14 +172,8 @@ class _Certified(ABC):
             self.revoked.reload()
         self._authorities = authorities
 
-    def authorize(self, identity: Identity) -> Identity:
-        """
-        Admit a peer whose certificate an authority has signed, and that is valid now.
-
-        :param identity: what the peer has proved.
-        :return: the identity with a name that the certificate gives it, and when it is over.
-        :raises NotAuthorized: if the peer has no certificate or it does not admit the peer.
-        """
+    def _judged(self, identity: Identity) -> Identity:
+        """The identity as a certificate has it that an authority has signed."""
         if identity.kind is not CredentialKind.SSH_CERTIFICATE:
             raise NotAuthorized(f"no OpenSSH certificate was proved, but {identity.kind.name}")
         about = f"the certificate of {identity.fingerprint}"
@@ -189,8 +188,8 @@ class _Certified(ABC):
             self._checkTime(about, certificate)
         except (CredentialError, RemoteProtocolError) as error:
             raise NotAuthorized(f"{about}: {error}") from None
-        ends = certificate.valid_before
-        return replace(identity, name=name, expires=None if ends == _FOREVER else float(ends))
+        ends = None if certificate.valid_before == _FOREVER else float(certificate.valid_before)
+        return replace(identity, name=name, expires=ends)
 
     def _read(self) -> set[bytes]:
         """The authorities in the file, of which there must be one."""
@@ -248,6 +247,7 @@ class _Certified(ABC):
             raise CredentialError(why)
 
 
+@implementer(IThingAuthorizer)
 class CertifiedThings(_Certified):
     """
     Admits the things whose user certificate an authority has signed, by its principals.
@@ -285,6 +285,16 @@ class CertifiedThings(_Certified):
             raise CredentialError("no principal is given, so nobody could be admitted")
         super().__init__(authorities, revoked, wallClock)
 
+    def authorize(self, identity: ThingIdentity) -> Identity:
+        """
+        Admit a thing whose certificate an authority has signed, and that is valid now.
+
+        :param identity: what it has proved.
+        :return: the same, with a name that the certificate gives it, and its end.
+        :raises NotAuthorized: if it has no certificate, or is not admitted by it.
+        """
+        return self._judged(identity)
+
     def _readLines(self, authorities: set[bytes], content: bytes) -> None:
         marked: set[bool] = set()
         for number, text in textLines(self.path, content):
@@ -307,7 +317,7 @@ class CertifiedThings(_Certified):
         raise CredentialError(f"none of its principals is admitted here: {_list(principals)}")
 
 
-@implementer(IRevocations)
+@implementer(IServerAuthorizer, IRevocations)
 class CertifiedServers(_Certified):
     """
     Believes a server whose host certificate an authority has signed for the host's name.
@@ -370,6 +380,16 @@ class CertifiedServers(_Certified):
         if why := self.whyRevoked(identity):
             raise CredentialError(why)
         super()._checkRevoked(identity)
+
+    def authorize(self, identity: ServerIdentity) -> Identity:
+        """
+        Admit a server whose certificate an authority has signed, and that is valid now.
+
+        :param identity: what it has proved.
+        :return: the same, with a name that the certificate gives it, and its end.
+        :raises NotAuthorized: if it has no certificate, or is not admitted by it.
+        """
+        return self._judged(identity)
 
     def _readLines(self, authorities: set[bytes], content: bytes) -> None:
         for line in self._hosts.linesIn(content):

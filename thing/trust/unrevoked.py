@@ -15,7 +15,14 @@ from zope.interface import implementer
 from thing.core.credentials import readSshCertificate
 from thing.errors import NotAuthorized
 from thing.identity import CredentialKind, Identity
-from thing.trust.interfaces import IAuthorizer, IKeyContinuity, IRevocations
+from thing.trust.interfaces import (
+    IAuthorizer,
+    IKeyContinuity,
+    IRevocations,
+    ServerAuthorizer,
+    ThingAuthorizer,
+    judgeAs,
+)
 from thing.trust.sshkeys import describeCertificate
 
 
@@ -30,8 +37,9 @@ class Unrevoked:
     :ivar revoked: the same.
     """
 
-    def __init__(self, authorizer: Any, revoked: Any) -> None:
-        self.authorizer = IAuthorizer(authorizer)
+    def __init__(self, authorizer: ThingAuthorizer | ServerAuthorizer, revoked: Any) -> None:
+        judgeAs(self, authorizer)
+        self.authorizer: Any = authorizer
         self.revoked = IRevocations(revoked)
 
     def authorize(self, identity: Identity) -> Identity | Deferred[Identity]:

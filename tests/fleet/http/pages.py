@@ -12,10 +12,11 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 from twisted.internet.task import Clock, LoopingCall
 from twisted.trial.unittest import TestCase
 
+from tests.anypeer import AnyPeer
 from tests.fleet.http.browser import MISSING, Browser
 from tests.fleet.inmemory import Book
 from tests.pairs import freshClient, freshServer
-from thing import Anyone, IdentityKey, ThingFactory, ThingProtocol
+from thing import IdentityKey, ThingFactory, ThingProtocol
 from thing.core.heartbeat import TtlPolicy
 from thing.fleet import (
     FedEvent,
@@ -254,7 +255,7 @@ class PageCase(TestCase):
         time = ThingTime()
         self.addCleanup(time.stop)
         settings = freshClient(credential=key, requestedTtl=ttl)
-        factory = ThingFactory(settings, Anyone(), clock=time, jitter=lambda: 0.5)
+        factory = ThingFactory(settings, AnyPeer(), clock=time, jitter=lambda: 0.5)
         factory.protocol = Lamp
         endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", self.things.getHost().port)
         lamp: Lamp = await endpoint.connect(factory)

@@ -9,11 +9,12 @@ from typing import Any
 
 from twisted.internet.endpoints import TCP4ClientEndpoint
 
+from tests.anypeer import AnyPeer
 from tests.daemon.test_twistd import PROJECT, TWISTD, Process
 from tests.fleet.http.test_process import AskMixin
 from tests.fleet.redis.redises import Client, FleetCase
 from tests.pairs import freshClient
-from thing import Anyone, IdentityKey, ThingFactory
+from thing import IdentityKey, ThingFactory
 
 
 class ProcessCase(AskMixin, FleetCase):
@@ -61,7 +62,7 @@ class ProcessCase(AskMixin, FleetCase):
         """Things come to a port, with these keys or new ones; each is called by its fingerprint."""
         clients: list[Client] = []
         for key in keys or [IdentityKey.generate() for _ in range(count)]:
-            factory = ThingFactory(freshClient(credential=key), Anyone())
+            factory = ThingFactory(freshClient(credential=key), AnyPeer())
             factory.protocol = Client
             endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
             client: Any = await endpoint.connect(factory)

@@ -25,9 +25,10 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SkipTest, TestCase
 
+from tests.anypeer import AnyPeer
 from tests.fleet.inmemory import Book
 from tests.pairs import freshClient, freshServer
-from thing import Anonymous, Anyone, IdentityKey, ThingFactory, ThingProtocol
+from thing import Anonymous, IdentityKey, ThingFactory, ThingProtocol
 from thing.fleet import FedEvent, Filter, Kind
 from thing.fleet.redis import RedisPresence, parseAddress
 from thing.fleet.redis.script import pairsOf
@@ -365,7 +366,7 @@ class FleetCase(TestCase):
     async def dial(self, node: Node, name: str | None, **choices: Any) -> Client:
         """A thing connects to a node; whether it is let in is still to be seen."""
         credential = choices.pop("key", None) or (Anonymous() if name is None else self.key(name))
-        factory = ThingFactory(freshClient(credential=credential, **choices), Anyone())
+        factory = ThingFactory(freshClient(credential=credential, **choices), AnyPeer())
         factory.protocol = Client
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", node.port.getHost().port)
         client: Any = await endpoint.connect(factory)

@@ -16,11 +16,12 @@ from twisted.internet.endpoints import TCP4ClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
+from tests.anypeer import AnyPeer
 from tests.daemon.test_twistd import Process
 from tests.fleet.redis.processes import ProcessCase
 from tests.fleet.redis.redises import Client
 from tests.pairs import freshClient
-from thing import Anyone, IdentityKey, StopCode, StreamRefused, ThingFactory
+from thing import IdentityKey, StopCode, StreamRefused, ThingFactory
 from thing.core.capacity import Capacity
 from thing.core.records import RECORD_LIMIT
 from thing.fleet.nodes import TTL
@@ -128,7 +129,7 @@ class RelayTests(ProcessCase):
     async def client(self, key: IdentityKey, port: int) -> Client:
         """Somebody has a session with a node."""
         settings = freshClient(credential=key, capacity=Capacity(RECORD_LIMIT, 32768, 16384, 300))
-        factory = ThingFactory(settings, Anyone())
+        factory = ThingFactory(settings, AnyPeer())
         factory.protocol = Client
         factory.serve("reach:ssh", self.services)
         endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", port)
