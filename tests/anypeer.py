@@ -1,9 +1,10 @@
-"""An authorizer for tests that are not about whom to believe."""
+"""Authorizers for tests that are not about whom to believe."""
 
 from __future__ import annotations
 
 from zope.interface import implementer
 
+from thing.errors import NotAuthorized
 from thing.identity import Identity
 from thing.trust.interfaces import IAuthorizer
 
@@ -15,3 +16,16 @@ class AnyPeer:
     def authorize(self, identity: Identity) -> Identity:
         """Believe it."""
         return identity
+
+
+@implementer(IAuthorizer)
+class NoPeer:
+    """Believes nobody."""
+
+    def authorize(self, identity: Identity) -> Identity:
+        """
+        Refuse it.
+
+        :raises NotAuthorized: always.
+        """
+        raise NotAuthorized("nobody is admitted")

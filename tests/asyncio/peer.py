@@ -13,6 +13,8 @@ import sys
 
 from thing.asyncio import Session, connect, serve
 from thing.core import ClientSettings, ServerSettings
+from thing.errors import NotAuthorized
+from thing.identity import Identity
 from thing.trust.keys import IdentityKey
 from thing.trust.servers import PinnedServers
 
@@ -79,6 +81,19 @@ async def converse(session: Session) -> None:
     assert await session.recv() == DONE
 
 
+class Only:
+    """Admits one thing."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+
+    def authorize(self, identity: Identity) -> Identity:
+        """Admit it, and nobody else."""
+        if identity.fingerprint != self._fingerprint:
+            raise NotAuthorized(identity.fingerprint)
+        return identity
+
+
 async def client(port: int, key: IdentityKey, other: str) -> None:
     """Have a session with a server."""
     settings = ClientSettings(credential=key)
@@ -99,8 +114,7 @@ async def server(port: int, key: IdentityKey, other: str) -> None:
 
     settings = ServerSettings(credential=key)
     choices = {"on_request": reverse, "streams": {"echo": echo}}
-    pins = PinnedServers([other])  # Of a client here: it proves a key, too.
-    async with serve(handle, "127.0.0.1", port, settings, pins, **choices) as listening:
+    async with serve(handle, "127.0.0.1", port, settings, Only(other), **choices) as listening:
         say(f"port {listening.sockets[0].getsockname()[1]}")
         say(await over)
 

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from tests import PROJECT
+from tests.anypeer import NoPeer
 from tests.daemon.test_systemd import Manager
 from tests.pairs import PairedEndpoint
 from thing.cli.attending import REACHES, Choices, renew, sessionOf
@@ -799,7 +800,7 @@ class AgentTests(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """A refusal that somebody must act for is an error, and it goes on, seldom."""
-        self.endpoint.keys.things = PinnedServers([IdentityKey.generate().fingerprint])
+        self.endpoint.keys.things = NoPeer()
         ((level, line),) = self.logged(lambda: self.begin().advance(1.0))
         self.assertIs(level, LogLevel.error)
         self.assertRegex(line, "NOT_AUTHORIZED.*; somebody must act; next try in 600 s$")

@@ -18,15 +18,15 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
+from tests.anypeer import NoPeer
 from tests.cli.test_commands import HomeCase
 from tests.cli.test_process import Command
 from tests.cli.test_reach import ECHOES, GREETING, ReachCase, Refusing, Service
 from tests.helpers import socketDirectory
-from thing import Identity, NotAuthorized, StopCode, StreamCut
+from thing import StopCode, StreamCut
 from thing.cli.exits import ExitCode
 from thing.cli.forwarding import MOST
 from thing.cli.listenaddress import ListenAddress, parseListen
-from thing.trust.interfaces import IAuthorizer
 
 reactor: Any = installedReactor
 
@@ -258,18 +258,12 @@ class ForwardTests(ForwardCase):
 
     async def test_notAdmittedAnyMore(self) -> None:
         """When the server admits it no more it ends."""
-
-        @implementer(IAuthorizer)
-        class Nobody:
-            def authorize(self, identity: Identity) -> Identity:
-                raise NotAuthorized("revoked")
-
         factory = self.serverFactory({})
         server = f"127.0.0.1:{self.listen(factory)}"
         believed = ("--server", server, "--server-key", self.key.fingerprint)
         command = self.run_("reach", *believed, "--listen", "0", "lamp", "it")
         await self.portOf(command)
-        factory.authorizer = Nobody()
+        factory.authorizer = NoPeer()
         (session,) = factory.sessions
         session.abort()
         await self.assertExit(command, ExitCode.REJECTED)

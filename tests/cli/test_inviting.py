@@ -104,7 +104,7 @@ class InviteTests(ProcessCase):
         self.serveFleet()
         for name in ("", f"a{CLEAR}", "a" * 256, b"\xff"):
             await self.output("invite", name, *SERVER, code=ExitCode.USAGE)  # type: ignore[arg-type]
-            self.assertIn("name: ", self.said)
+            self.assertIn("name: " if name else "NAME: it is empty", self.said)
         self.assertEqual(self.inviter.list(), [])
 
     async def test_nobodyInvites(self) -> None:

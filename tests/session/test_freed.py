@@ -9,11 +9,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
-from zope.interface import implementer
 
+from tests.anypeer import NoPeer
 from tests.leftovers import collectorOff
-from thing import EndReason, ErrorCode, Identity, NotAuthorized, ThingProtocol, testing
-from thing.trust.interfaces import IAuthorizer
+from thing import EndReason, ErrorCode, ThingProtocol, testing
 
 
 class Quiet(ThingProtocol):
@@ -40,14 +39,6 @@ class Echo(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.reason = reason
-
-
-@implementer(IAuthorizer)
-class Nobody:
-    """Admits nobody."""
-
-    def authorize(self, identity: Identity) -> Identity:
-        raise NotAuthorized("nobody")
 
 
 def say(pair: testing.Pair) -> None:
@@ -178,7 +169,7 @@ class FreedTests(SynchronousTestCase):
 
         def refused() -> testing.Pair:
             pair = self.between(Quiet)
-            pair.serverFactory.authorizer = Nobody()
+            pair.serverFactory.authorizer = NoPeer()
             pair.connect().pump()
             pair.advance(15.0)
             return pair
