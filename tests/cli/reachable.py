@@ -25,7 +25,7 @@ LONG = bool(os.environ.get("THING_LONG_TESTS"))
 """Whether tests may take as long as they like."""
 
 WELCOME = "Welcome to Thing"
-"""What a server without a program of its own says first in each session; the agent prints it."""
+"""What the demo says first in each session; the agent prints it."""
 
 PATIENCE = 60.0
 """How long anything may take, seconds."""
@@ -136,7 +136,7 @@ class ReachCase(TwistdCase):
         """Start a server; it is the operator's and the thing's from now on."""
         server = self.twistd(
             *(f"--port={listen}", f"--ttl={self.ttl}", "--identity", self.absolute("server")),
-            *("--authorized", self.absolute("authorized"), *arguments),
+            *("--authorized", self.absolute("authorized"), "--demo", *arguments),
         )
         line = await server.whenLine("Listening on ")
         self.where = self.agentsNode = line.partition("Listening on ")[2].split()[0]
