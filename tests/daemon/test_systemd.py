@@ -361,7 +361,8 @@ class SystemdCase(TwistdCase):
 class RestartTests(SystemdCase):
     """A process that is told to end, and the next one, on one socket."""
 
-    SERVER = ("--nodaemon", "--pidfile=", "thing", "--demo", "--port=systemd:domain=INET:index=0")
+    SERVER = ("--nodaemon", "--pidfile=", "thing", "--port=systemd:domain=INET:index=0")
+    DEMO = (*SERVER, "--demo")
 
     async def test_restart(self) -> None:
         """An always-on client is back after one reconnect, and never refused meanwhile."""
@@ -370,7 +371,7 @@ class RestartTests(SystemdCase):
         held = self.listening()
         key = IdentityKey.generate()
         key.save(os.path.join(self.directory, "key"))
-        words = (*self.SERVER, f"--identity={os.path.abspath(self.path('key'))}", "--retry-after=0")
+        words = (*self.DEMO, f"--identity={os.path.abspath(self.path('key'))}", "--retry-after=0")
         first = self.activated(held, *words)
         await first.whenLine("thing connect")
         told: list[Any] = []
@@ -477,7 +478,7 @@ class RestartTests(SystemdCase):
     async def test_sharedSocket(self) -> None:
         """Two processes on one inherited socket serve it together; one alone serves it, too."""
         held = self.listening()
-        servers = [self.activated(held, *self.SERVER) for _ in range(2)]
+        servers = [self.activated(held, *self.DEMO) for _ in range(2)]
         for server in servers:
             await server.whenLine("thing connect")
         description = f"tcp:127.0.0.1:{held.getsockname()[1]}"

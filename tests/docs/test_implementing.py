@@ -64,7 +64,7 @@ class ImplementingTests(DocumentedPrograms):
 
     async def test_client(self) -> None:
         """So is ``thing connect``, which is started again and again by the lines that are shown."""
-        lines = self.page.partition("until the run is\nover::\n\n")[2].partition("\n\n")[0]
+        lines = self.page.partition(".. code-block:: sh\n\n")[2].partition("\n\n")[0]
         python = f"{sys.executable} -m thing.cli "
         script = self.moved(textwrap.dedent(lines)).replace("thing ", python)
         script = script.replace("--json", "--json --only 'keys.f*' --only keys.repeated")
