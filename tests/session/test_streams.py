@@ -859,7 +859,8 @@ class FlowTests(StreamCase):
         self.assertEqual(pair.clientEnd.kernel, b"")
         self.assertNotEqual(pair.clientEnd.outgoing, b"")
         pair.advance(0.1)
-        linkOf(pair.client).driver._beat()
+        driver = linkOf(pair.client).driver
+        driver.follow(driver.core.beat(pair.clock.seconds()))
         self.assertNotEqual(pair.clientEnd.kernel, b"")
 
     def test_piecesBeforeTheEnd(self) -> None:
