@@ -53,7 +53,7 @@ def machine() -> str:
 def goals() -> str:
     """:return: every goal, and whether it was met."""
     verdicts = {each["goal"]: each for each in read("figures")["goals"]}
-    for name in ("endurance", "reach"):
+    for name in ("endurance", "churn", "processors", "reach"):
         verdicts |= {each["goal"]: each for each in read(name)["goals"]}
     return table(
         ("goal", "figure", "at most", "verdict"),
@@ -96,14 +96,16 @@ def figures(name: str = "figures") -> str:
     return "\n\n".join(parts)
 
 
-def endurance() -> str:
-    """:return: what was counted in the long run."""
+def counted(name: str) -> str:
+    """
+    Lay out what was counted in a long run.
+
+    :param name: of the file, without its ending.
+    :return: a table.
+    """
     return table(
         ("what", "figure"),
-        (
-            (each["peer"], number(each["median"], each["unit"]))
-            for each in read("endurance")["results"]
-        ),
+        ((each["peer"], number(each["median"], each["unit"])) for each in read(name)["results"]),
     )
 
 
@@ -131,7 +133,9 @@ DRAW: dict[str, Callable[[], str]] = {
     "machine": machine,
     "goals": goals,
     "figures": figures,
-    "endurance": endurance,
+    "endurance": lambda: counted("endurance"),
+    "churn": lambda: counted("churn"),
+    "processors": lambda: figures("processors"),
     "instructions": instructions,
     "floor": floor,
     "reach": lambda: figures("reach"),
