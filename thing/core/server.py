@@ -13,12 +13,6 @@ from thing.core.credentials import Credential
 from thing.core.dialogue import Dialogue
 from thing.core.handshakemessages import CCC, CDH, CHI
 from thing.core.heartbeat import BEATS_PER_TTL, scheduleOf, toMilliseconds
-from thing.core.keyschedule import (
-    CURRENT_KEY_CONTEXT,
-    NEXT_KEY_CONTEXT,
-    nextKeyHash,
-    signatureContent,
-)
 from thing.core.messages import (
     CFL,
     CGB,
@@ -28,7 +22,6 @@ from thing.core.messages import (
     SFL,
     SGA,
     SHR,
-    SNK,
     SRP,
     SRQ,
     SUU,
@@ -36,6 +29,7 @@ from thing.core.messages import (
     MessageType,
     Role,
 )
+from thing.core.nextkey import announcement
 from thing.core.records import TAG_LENGTH
 from thing.core.serverhandshake import ServerHandshake
 from thing.core.settings import ServerSettings
@@ -144,17 +138,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
 
     def _announceNextKey(self, current: Credential, following: Credential) -> None:
         assert self.session is not None, "announced inside a session only"
-        hashed = nextKeyHash(
-            self.session.sessionId, current.kind, current.data, following.kind, following.data
-        )
-        message = SNK(
-            following.kind,
-            following.data,
-            current.scheme,
-            current.sign(signatureContent(CURRENT_KEY_CONTEXT, hashed)),
-            following.scheme,
-            following.sign(signatureContent(NEXT_KEY_CONTEXT, hashed)),
-        ).typed()
+        message = announcement(self.session.sessionId, current, following).typed()
         if len(message) + TAG_LENGTH <= self._peerCapacity.recordLimit:
             self._outbox.urgent(message)
 

@@ -16,13 +16,8 @@ from thing.conformance.steps import (
 from thing.conformance.verdict import Failed, NotTried, Over
 from thing.core.extensions import ExtensionType, GivenTicket, Puzzle, Solution, find
 from thing.core.handshakemessages import CHI
-from thing.core.keyschedule import (
-    CURRENT_KEY_CONTEXT,
-    NEXT_KEY_CONTEXT,
-    nextKeyHash,
-    signatureContent,
-)
 from thing.core.messages import SNK, MessageType
+from thing.core.nextkey import announcement
 from thing.core.puzzle import solves
 from thing.errors import ErrorCode
 from thing.trust.keys import IdentityKey
@@ -220,17 +215,7 @@ async def _announcing(bench: ClientBench, **fields: Any) -> tuple[ServerPeer, SN
     if peer.preshared is not None:
         raise NotTried("with a pre-shared key no other is announced")
     current, following = bench.choice.credential, IdentityKey.generate()
-    hashed = nextKeyHash(
-        peer.session.sessionId, current.kind, current.data, following.kind, following.data
-    )
-    snk = SNK(
-        following.kind,
-        following.data,
-        current.scheme,
-        current.sign(signatureContent(CURRENT_KEY_CONTEXT, hashed)),
-        following.scheme,
-        following.sign(signatureContent(NEXT_KEY_CONTEXT, hashed)),
-    )
+    snk = announcement(peer.session.sessionId, current, following)
     return peer, replace(snk, **fields)
 
 
