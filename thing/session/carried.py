@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import (
@@ -21,6 +20,7 @@ from thing.events import Session
 from thing.identity import Identity
 from thing.session.interfaces import IThingTransport
 from thing.session.outflow import Carrier, Outflow
+from thing.session.tcpoptions import TcpOptions
 
 
 class StreamCarrier(Carrier, Protocol):
@@ -66,7 +66,7 @@ class StreamCarrier(Carrier, Protocol):
 
 
 @implementer(IThingTransport, IConsumer, IPushProducer, ILoggingContext)
-class StreamTransport:
+class StreamTransport(TcpOptions):
     """
     One stream of a session, as an ``ITCPTransport`` with half-closes.
 
@@ -302,36 +302,9 @@ class StreamTransport:
         """:return: this side's address."""
         return self._below.getHost()
 
-    def getTcpNoDelay(self) -> bool:
-        """:return: whether small packets are sent at once; false where there is no TCP."""
-        return bool(self._ask("getTcpNoDelay"))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """
-        Send small packets at once or not, where there is TCP; Thing does from the start.
-
-        :param enabled: whether to.
-        """
-        self._ask("setTcpNoDelay", enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        """:return: whether TCP probes idle connections; false where there is no TCP."""
-        return bool(self._ask("getTcpKeepAlive"))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """
-        Let TCP probe idle connections or not, where there is TCP; heartbeats make it needless.
-
-        :param enabled: whether to.
-        """
-        self._ask("setTcpKeepAlive", enabled)
-
-    def _ask(self, name: str, *args: object) -> object:
-        method = getattr(self._below, name, None) if self.connected else None
-        if method is not None:
-            with suppress(OSError):  # Some unix sockets' transports have the methods, too.
-                return method(*args)
-        return None
+    @property
+    def _tcp(self) -> Any:
+        return self._below if self.connected else None
 
     def logPrefix(self) -> str:
         """:return: the name of the protocol over this transport."""

@@ -8,13 +8,13 @@ to do instead, and to close is to end the session.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any, NoReturn, Protocol
 from weakref import proxy
 
 from twisted.internet.interfaces import IAddress, IPushProducer, ITransport
 from zope.interface import implementer
 
+from thing.session.tcpoptions import TcpOptions
 from thing.session.transports import abort
 
 
@@ -38,7 +38,7 @@ class OwnSession(Protocol):
 
 
 @implementer(ITransport, IPushProducer)
-class SessionTransport:
+class SessionTransport(TcpOptions):
     """
     The transport of one session's protocol: where the peer is, and ways to end the session.
 
@@ -143,36 +143,9 @@ class SessionTransport:
         address: IAddress = self.below.getHost()
         return address
 
-    def getTcpNoDelay(self) -> bool:
-        """:return: whether small packets are sent at once; false where there is no TCP."""
-        return bool(self._ask("getTcpNoDelay"))
-
-    def setTcpNoDelay(self, enabled: bool) -> None:
-        """
-        Send small packets at once or not, where there is TCP; Thing does from the start.
-
-        :param enabled: whether to.
-        """
-        self._ask("setTcpNoDelay", enabled)
-
-    def getTcpKeepAlive(self) -> bool:
-        """:return: whether TCP probes idle connections; false where there is no TCP."""
-        return bool(self._ask("getTcpKeepAlive"))
-
-    def setTcpKeepAlive(self, enabled: bool) -> None:
-        """
-        Let TCP probe idle connections or not, where there is TCP; heartbeats make it needless.
-
-        :param enabled: whether to.
-        """
-        self._ask("setTcpKeepAlive", enabled)
-
-    def _ask(self, name: str, *args: object) -> object:
-        method = getattr(self.below, name, None)
-        if method is not None:
-            with suppress(OSError):  # Some unix sockets' transports have the methods, too.
-                return method(*args)
-        return None
+    @property
+    def _tcp(self) -> Any:
+        return self.below if self.connected else None
 
     def __repr__(self) -> str:
         """The stream below."""
