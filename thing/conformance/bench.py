@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -49,7 +50,7 @@ class Terms:
     """The label of the streams that are opened."""
 
 
-class Bench(Generic[P]):
+class Bench(ABC, Generic[P]):
     """
     The place of one check, which has its connections from here.
 
@@ -135,15 +136,17 @@ class Bench(Generic[P]):
             peer.line.cut()
         self._peers.clear()
 
+    @abstractmethod
     def again(self) -> Bench[P]:
         """:return: the place of another check."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _connect(self) -> Deferred[Line]:
-        raise NotImplementedError
+        """Have a connection."""
 
+    @abstractmethod
     def _make(self, line: Line, twists: Twists, choice: dict[str, Any]) -> P:
-        raise NotImplementedError
+        """Be this side on a connection."""
 
 
 class _Caller(Factory):

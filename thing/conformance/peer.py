@@ -8,6 +8,7 @@ otherwise, and refuses what the peer does wrong, as :class:`Failed`.
 from __future__ import annotations
 
 import hmac
+from abc import ABC, abstractmethod
 from typing import Any, TypeVar, cast
 
 from thing.conformance.line import Line
@@ -56,7 +57,7 @@ QUIET = 0.15
 M = TypeVar("M", bound=Message)
 
 
-class Peer:
+class Peer(ABC):
     """
     One connection.
 
@@ -328,13 +329,13 @@ class Peer:
             return
         raise Failed(f"after the end it sent {message.TYPE.name}")
 
+    @abstractmethod
     async def alive(self) -> None:
         """
         See that the peer has read all that was sent, and that the session goes on.
 
         :raises Failed: if it does not.
         """
-        raise NotImplementedError
 
     async def asked(self) -> None:
         """
@@ -439,6 +440,7 @@ class Peer:
         self.limit = self.ours.recordLimit
         self.credit = self.capacity.mainCredit
 
+    @abstractmethod
     async def handshake(self) -> None:
         """
         Go through the handshake.
@@ -446,4 +448,3 @@ class Peer:
         :raises Over: if the peer ends it.
         :raises Failed: if it does something wrong.
         """
-        raise NotImplementedError
