@@ -39,6 +39,7 @@ from thing.trust.files import StrPath, readFile
 from thing.trust.interfaces import (
     IServerAuthorizer,
     IThingAuthorizer,
+    ServerIdentity,
     ThingIdentity,
 )
 from thing.trust.keys import ENCRYPTED, MAX_KEY_FILE, checkName, unusable
@@ -258,7 +259,7 @@ class ServerCertificates(_Certificates):
         self._subject, self._wanted = _readHost(self.host)
         super().__init__(roots, revoked, wallClock)
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ServerIdentity) -> Identity:
         """
         Admit a server whose certificate is verified and for the host.
 

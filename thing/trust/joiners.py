@@ -20,6 +20,7 @@ from thing.logger import Logger
 from thing.trust.interfaces import (
     IServerAuthorizer,
     IThingAuthorizer,
+    ServerIdentity,
     ThingIdentity,
 )
 from thing.trust.invitations import Invitation, Invitations
@@ -138,7 +139,7 @@ class InvitingServer:
     def __init__(self, token: JoinToken) -> None:
         self.token = token
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ServerIdentity) -> Identity:
         """
         Admit the server.
 

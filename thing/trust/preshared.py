@@ -27,6 +27,7 @@ from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
 from thing.trust.interfaces import (
     IServerAuthorizer,
     IThingAuthorizer,
+    ServerIdentity,
     ThingIdentity,
 )
 
@@ -195,7 +196,7 @@ class PresharedServer:
         checkKind("key", key, PresharedKey, "a PresharedKey")
         self.key = key
 
-    def authorize(self, identity: Identity) -> Identity:
+    def authorize(self, identity: ServerIdentity) -> Identity:
         """
         Admit the server that has the key.
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from fnmatch import fnmatchcase
+from typing import Generic, TypeVar
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
@@ -147,7 +148,10 @@ class CertifiedKey:
         return f"<CertifiedKey {self.fingerprint}>"
 
 
-class _Certified(ABC):
+P = TypeVar("P", bound=Identity)
+
+
+class _Certified(ABC, Generic[P]):
     """What is judged alike about the certificates of things and of servers."""
 
     _type: SSHCertificateType
@@ -172,8 +176,14 @@ class _Certified(ABC):
             self.revoked.reload()
         self._authorities = authorities
 
-    def _judged(self, identity: Identity) -> Identity:
-        """The identity as a certificate has it that an authority has signed."""
+    def authorize(self, identity: P) -> Identity:
+        """
+        Admit a peer whose certificate an authority has signed, and that is valid now.
+
+        :param identity: what the peer has proved.
+        :return: the same, with a name that the certificate gives it, and its end.
+        :raises NotAuthorized: if the peer has no certificate, or is not admitted by it.
+        """
         if identity.kind is not CredentialKind.SSH_CERTIFICATE:
             raise NotAuthorized(f"no OpenSSH certificate was proved, but {identity.kind.name}")
         about = f"the certificate of {identity.fingerprint}"
@@ -248,7 +258,7 @@ class _Certified(ABC):
 
 
 @implementer(IThingAuthorizer)
-class CertifiedThings(_Certified):
+class CertifiedThings(_Certified[ThingIdentity]):
     """
     Admits the things whose user certificate an authority has signed, by its principals.
 
@@ -285,16 +295,6 @@ class CertifiedThings(_Certified):
             raise CredentialError("no principal is given, so nobody could be admitted")
         super().__init__(authorities, revoked, wallClock)
 
-    def authorize(self, identity: ThingIdentity) -> Identity:
-        """
-        Admit a thing whose certificate an authority has signed, and that is valid now.
-
-        :param identity: what it has proved.
-        :return: the same, with a name that the certificate gives it, and its end.
-        :raises NotAuthorized: if it has no certificate, or is not admitted by it.
-        """
-        return self._judged(identity)
-
     def _readLines(self, authorities: set[bytes], content: bytes) -> None:
         marked: set[bool] = set()
         for number, text in textLines(self.path, content):
@@ -318,7 +318,7 @@ class CertifiedThings(_Certified):
 
 
 @implementer(IServerAuthorizer, IRevocations)
-class CertifiedServers(_Certified):
+class CertifiedServers(_Certified[ServerIdentity]):
     """
     Believes a server whose host certificate an authority has signed for the host's name.
 
@@ -380,16 +380,6 @@ class CertifiedServers(_Certified):
         if why := self.whyRevoked(identity):
             raise CredentialError(why)
         super()._checkRevoked(identity)
-
-    def authorize(self, identity: ServerIdentity) -> Identity:
-        """
-        Admit a server whose certificate an authority has signed, and that is valid now.
-
-        :param identity: what it has proved.
-        :return: the same, with a name that the certificate gives it, and its end.
-        :raises NotAuthorized: if it has no certificate, or is not admitted by it.
-        """
-        return self._judged(identity)
 
     def _readLines(self, authorities: set[bytes], content: bytes) -> None:
         for line in self._hosts.linesIn(content):
