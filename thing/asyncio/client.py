@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from thing.asyncio.contexts import Opening
 from thing.asyncio.link import check_parts, log
 from thing.asyncio.session import RequestHandler, Session
 from thing.asyncio.streams import StreamHandler
@@ -26,7 +27,7 @@ CONNECT_TIMEOUT = 30.0
 """How long the connection below a session may take by default, seconds."""
 
 
-class connect:
+class connect(Opening[Session]):
     """
     Connect to a server, and have a session.
 
@@ -76,28 +77,8 @@ class connect:
         self._tickets = tickets
         self._timeout = timeout
         self._connecting = connecting
-        self._session: Session | None = None
 
-    def __await__(self) -> Generator[Any, None, Session]:
-        """:return: the session, once it is up."""
-        return self._connect().__await__()
-
-    async def __aenter__(self) -> Session:
-        """:return: the session, once it is up."""
-        self._session = await self._connect()
-        return self._session
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Say goodbye, and wait for the end."""
-        assert self._session is not None, "it was entered"
-        await self._session.__aexit__(kind, error, traceback)
-
-    async def _connect(self) -> Session:
+    async def _open(self) -> Session:
         loop = asyncio.get_running_loop()
         ticket = None
         if self._tickets is not None:

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol, cast
 
+from thing.arguments import checkKind
 from thing.core.client import ClientConnection
 from thing.core.connection import WRITE_BATCH
 from thing.core.messages import Role
@@ -55,10 +56,7 @@ def check_parts(settings: object, kind: type[Settings], authorizer: object) -> N
     :param authorizer: what it gave as authorizer.
     :raises TypeError: if one is of another kind.
     """
-    if not isinstance(settings, kind):
-        raise TypeError(f"settings must be {kind.__name__}(...), not {settings!r:.80}")
-    if isinstance(authorizer, type) or not callable(getattr(authorizer, "authorize", None)):
-        raise TypeError(f"an authorizer is an object with authorize(), not {authorizer!r:.80}")
+    checkKind("settings", settings, kind, f"{kind.__name__}(...)")
     checkRole(authorizer, Role.SERVER if kind is ServerSettings else Role.CLIENT)
     if hasattr(authorizer, "keysAnnounced") and not hasattr(authorizer, "keys_announced"):
         name = type(authorizer).__name__

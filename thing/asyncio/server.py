@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
 
+from thing.asyncio.contexts import Closing, Opening
 from thing.asyncio.link import Link, check_parts, log
 from thing.asyncio.session import RequestHandler, Session
 from thing.asyncio.streams import StreamHandler
@@ -22,9 +22,6 @@ from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, SessionEnded
 from thing.events import Event, HandshakeCompleted, Terminated
 from thing.trust.interfaces import ThingAuthorizer
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
 
 EXPIRED_GRACE = 2.0
 """How long a session whose credential has expired may take to say goodbye, seconds."""
@@ -110,7 +107,7 @@ class ServerSession(Session):
         self.link.cut()
 
 
-class Server:
+class Server(Closing):
     """
     A server that listens.
 
@@ -209,24 +206,9 @@ class Server:
         while self._handling:
             await asyncio.wait(set(self._handling))
 
-    async def __aenter__(self) -> Self:
-        """:return: the server."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Ask every client to leave, and wait for the last; cancelled then, end all at once."""
-        self.close()
-        try:
-            await self.wait_closed()
-        except asyncio.CancelledError:
-            for session in list(self._connected):
-                session.abort()
-            raise
+    def _cut(self) -> None:
+        for session in list(self._connected):
+            session.abort()
 
     # What its sessions ask and tell.
 
@@ -308,7 +290,7 @@ class Server:
             self._empty.set()
 
 
-class serve:
+class serve(Opening[Server]):
     """
     Listen for clients, and have a handler for each session.
 
@@ -353,28 +335,8 @@ class serve:
         self._choices = (handler, settings, authorizer, limits, on_request, streams or {})
         self._where = (host, port)
         self._listening = listening
-        self._server: Server | None = None
 
-    def __await__(self) -> Generator[Any, None, Server]:
-        """:return: the server, which listens."""
-        return self._listen().__await__()
-
-    async def _listen(self) -> Server:
+    async def _open(self) -> Server:
         server = Server(*self._choices)
         await server.listen(*self._where, **self._listening)
         return server
-
-    async def __aenter__(self) -> Server:
-        """:return: the server, which listens."""
-        self._server = await self._listen()
-        return self._server
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Ask every client to leave, and wait for the last."""
-        assert self._server is not None, "it was entered"
-        await self._server.__aexit__(kind, error, traceback)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, get_args
 
+from thing.asyncio.contexts import Closing
 from thing.asyncio.known import KeyContinuity
 from thing.asyncio.link import Link, log
 from thing.asyncio.requests import Requests
@@ -57,7 +57,7 @@ RequestHandler = Callable[["Session", bytes], Awaitable[bytes | None]]
 """Answers a request of the peer's; raises :class:`~thing.errors.RequestFailed` to say no."""
 
 
-class Session:
+class Session(Closing):
     """
     One session, of either role.
 
@@ -340,23 +340,8 @@ class Session:
         """
         await asyncio.shield(self._up)
 
-    async def __aenter__(self) -> Self:
-        """:return: the session."""
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Say goodbye, and wait for the end; cancelled meanwhile, end at once."""
-        self.close()
-        try:
-            await self.wait_closed()
-        except asyncio.CancelledError:
-            self.abort()
-            raise
+    def _cut(self) -> None:
+        self.abort()
 
     # What the link tells.
 
