@@ -460,6 +460,15 @@ class TrustTests(AsyncCase):
         with self.assertRaises(TypeError):
             serve(echo, None, 0, settings, keys.things)  # type: ignore[arg-type]
 
+    def test_otherSide(self) -> None:
+        """A server is refused what knows servers, and a client what knows things."""
+        keys = Keys()
+        servers = KnownServers(self.mktemp(), "server", 1, first_use=True)
+        with self.assertRaises(TypeError):
+            serve(echo, None, 0, keys.serverSettings(), servers)  # type: ignore[arg-type]
+        with self.assertRaises(TypeError):
+            connect("a:1", keys.clientSettings(), Anyone())  # type: ignore[arg-type]
+
     def test_oddAuthorizers(self) -> None:
         """One that fails, waits, answers nonsense or admits what is no thing admits nobody."""
 

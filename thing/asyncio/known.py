@@ -7,11 +7,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Protocol, TypeVar, runtime_checkable
 
+from zope.interface import implementer
+
 from thing.asyncio.link import log
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import Identity
 from thing.text import visible
 from thing.trust.files import LOCK_INTERVAL, LOCK_TRIES, FileLocked, StrPath
+from thing.trust.interfaces import IServerAuthorizer, ServerIdentity
 from thing.trust.servers import ServersFile
 
 T = TypeVar("T")
@@ -30,6 +33,7 @@ class KeyContinuity(Protocol):
         """
 
 
+@implementer(IServerAuthorizer)
 class KnownServers(ServersFile):
     """
     Believes the keys that a file has for one host and port.
@@ -59,7 +63,7 @@ class KnownServers(ServersFile):
     def _warn(self, text: str) -> None:
         log.warning("%s", visible(text))
 
-    async def authorize(self, identity: Identity) -> Identity:
+    async def authorize(self, identity: ServerIdentity) -> Identity:
         """
         Admit the server if the file has its key, or on first use.
 
