@@ -26,17 +26,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 
 # What is measured is the package beside this directory, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 import credentials
 import goals
 import survivors
 from goals import CHURN, LAGS, LOST_IN_CHURN, PAUSES
-from measure import Result, plain
 from processes import freePort, python, untilListening
 from startup import TWISTD
 from survivors import PROCESSES
@@ -177,10 +177,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options = ChurnOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # What it started ends, too.
     plan = Plan(
         options["sessions"] // PROCESSES * PROCESSES,
@@ -189,21 +186,12 @@ def main(arguments: list[str]) -> None:
         options["rate"],
     )
     with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as name:
-        figures = run(plan, Path(name), lambda text: print(text, file=sys.stderr, flush=True))
-    results = [Result.of(CHURN, name, unit, [figure]) for name, (unit, figure) in figures.items()]
+        figures = run(plan, Path(name), command.tell)
+    results = command.counted(CHURN, figures)
     verdicts = [each for each in goals.judge(results) if each.met is not None]
-    for result in results:
-        print(f"{result.peer:<52}{result.median:>12.2f} {result.unit}")
-    print("", goals.report(verdicts), sep="\n")
-    if options["json"]:
-        report = {
-            "plan": asdict(plan),
-            "results": plain(results),
-            "goals": [asdict(verdict) for verdict in verdicts],
-        }
-        Path(options["json"]).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if not all(verdict.met for verdict in verdicts):
-        sys.exit(1)
+    print(command.listing(results), goals.report(verdicts), sep="\n\n")
+    command.write(options["json"], results, verdicts, plan=asdict(plan))
+    command.endBy(verdicts)
 
 
 if __name__ == "__main__":

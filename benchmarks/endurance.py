@@ -23,17 +23,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 
 # What is measured is the package beside this directory, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 import credentials
 import goals
 import survivors
 from goals import ENDURANCE, FOUND_LATE, FOUND_LATE_GRACED, FOUND_LATE_RUNNING, LOST_ALIVE
-from measure import Result, plain
 from processes import HERE, Child
 from survivors import PROCESSES
 
@@ -119,7 +119,7 @@ def run(plan: Plan, directory: Path) -> Outcome:
         for camp in camps:
             camp.tell(json.dumps(["open", {"port": port, "count": share}]))
         opened = sum(camp.answer() for camp in camps)
-        _say(f"{opened} sessions are up")
+        command.tell(f"{opened} sessions are up")
         server.ask("stall")
         begun = time.monotonic()
         for number in range(plan.frozen):
@@ -167,10 +167,6 @@ def judge(
     )
 
 
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
 class EnduranceOptions(Options):
     """The command line."""
 
@@ -193,10 +189,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options = EnduranceOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
     plan = Plan(
         options["sessions"] // PROCESSES * PROCESSES,
         options["minutes"] * 60,
@@ -207,23 +200,11 @@ def main(arguments: list[str]) -> None:
     )
     with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as name:
         outcome = run(plan, Path(name))
-    results = [
-        Result.of(ENDURANCE, name, unit, [figure])
-        for name, (unit, figure) in outcome.figures().items()
-    ]
+    results = command.counted(ENDURANCE, outcome.figures())
     verdicts = [each for each in goals.judge(results) if each.met is not None]
-    for result in results:
-        print(f"{result.peer:<52}{result.median:>12.2f} {result.unit}")
-    print("", goals.report(verdicts), *outcome.lost[:20], sep="\n")
-    if options["json"]:
-        report = {
-            "plan": asdict(plan),
-            "results": plain(results),
-            "goals": [asdict(verdict) for verdict in verdicts],
-        }
-        Path(options["json"]).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if not all(verdict.met for verdict in verdicts):
-        sys.exit(1)
+    print(command.listing(results), "", goals.report(verdicts), *outcome.lost[:20], sep="\n")
+    command.write(options["json"], results, verdicts, plan=asdict(plan))
+    command.endBy(verdicts)
 
 
 if __name__ == "__main__":

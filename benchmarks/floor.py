@@ -26,6 +26,7 @@ from twisted.python.usage import Options, UsageError
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 import credentials
 from broker import Broker
 from peers import BROKERS
@@ -176,10 +177,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options = FloorOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
     with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as name:
         taken = measure(Path(name))
     print(table(taken))

@@ -22,15 +22,16 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 
 # What is measured is the package beside this directory, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 import credentials
 import run
-from measure import Result, plain
+from measure import Result
 from processes import Load, Server
 from workloads import CROWD_THING, TCP, THING, TLS, Peer
 
@@ -173,18 +174,13 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options = LatencyOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
     plan = SMOKE if options["smoke"] else QUICK if options["quick"] else FULL
     about = run.machine()
     with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as name:
-        results = measure(plan, Path(name), lambda text: print(text, file=sys.stderr, flush=True))
+        results = measure(plan, Path(name), command.tell)
     print(run.table(results))
-    if options["json"]:
-        report = {"machine": about, "plan": asdict(plan), "results": plain(results)}
-        Path(options["json"]).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    command.write(options["json"], results, machine=about, plan=asdict(plan))
 
 
 if __name__ == "__main__":

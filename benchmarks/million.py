@@ -18,6 +18,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 from fleetcosts import Costs, calibrate, load
 from fleetmodel import RESOURCES, Plan, first
 from fleetnodes import Storm
@@ -335,10 +336,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options = MillionOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
 
     def tell(message: str) -> None:
         print(message, file=sys.stderr, flush=True)

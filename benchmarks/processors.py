@@ -26,19 +26,20 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 
 # What is measured is the package beside this directory, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 import credentials
 import goals
 import run
 from fleetregistry import Registry
 from goals import Figures, Goal
 from load import THINGS_APART
-from measure import Result, plain
+from measure import Result
 from peers import REDIS_SOCKET
 from processes import Load, awaited, awaitQuiet, cpuOf, freePort, python
 from startup import TWISTD
@@ -209,27 +210,16 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options = ProcessorsOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
     plan = SMOKE if options["smoke"] else QUICK if options["quick"] else FULL
     about = run.machine()
     with tempfile.TemporaryDirectory(prefix="thing-") as name:
-        results = measure(plan, Path(name), lambda text: print(text, file=sys.stderr, flush=True))
+        results = measure(plan, Path(name), command.tell)
     figures = Figures(results)
     verdicts = [goal.judge(figures) for goal in GOALS]
     print(run.table(results), goals.report(verdicts), sep="\n\n")
-    if options["json"]:
-        report = {
-            "machine": about,
-            "plan": asdict(plan),
-            "results": plain(results),
-            "goals": [asdict(verdict) for verdict in verdicts],
-        }
-        Path(options["json"]).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if not all(verdict.met for verdict in verdicts):
-        sys.exit(1)
+    command.write(options["json"], results, verdicts, machine=about, plan=asdict(plan))
+    command.endBy(verdicts)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from twisted.python.usage import Options, UsageError
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 import credentials
 import flames
 from peers import KINDS, RESUMED, THING_KINDS
@@ -163,10 +164,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options: Any = ProfileOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
     options["directory"].mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as name:
         credentials.create(Path(name), 2000)

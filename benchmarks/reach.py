@@ -16,26 +16,25 @@ installed it is left out, and nothing is judged. It takes a minute, or a quarter
 
 from __future__ import annotations
 
-import json
 import signal
 import statistics
 import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict
 from pathlib import Path
 
-from twisted.python.usage import Options, UsageError
+from twisted.python.usage import Options
 
 # What is measured is the package beside this directory, installed or not.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 import goals
 import run
 from goals import Figures, Goal
-from measure import Result, plain
+from measure import Result
 from processes import program
 from ways import MIB, OpenSsh, Way, service, thing
 
@@ -154,10 +153,7 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options = ReachOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
     signal.alarm(LIFETIME)
     signal.signal(signal.SIGALRM, lambda *_: sys.exit("it takes too long"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # What it started ends, too.
@@ -167,20 +163,13 @@ def main(arguments: list[str]) -> None:
     elif options["quick"]:
         size, rounds = 64, 3
     about = run.machine()
-    results = measure(size * MIB, rounds, lambda text: print(text, file=sys.stderr, flush=True))
+    results = measure(size * MIB, rounds, command.tell)
     figures = Figures(results)
     verdicts = [goal.judge(figures) for goal in GOALS]
     print(run.table(results), goals.report(verdicts), sep="\n\n")
-    if options["json"]:
-        report = {
-            "machine": about,
-            "size": {"mib": size, "rounds": rounds},
-            "results": plain(results),
-            "goals": [asdict(verdict) for verdict in verdicts],
-        }
-        Path(options["json"]).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-    if any(verdict.met is False for verdict in verdicts):
-        sys.exit(1)
+    what = {"mib": size, "rounds": rounds}
+    command.write(options["json"], results, verdicts, machine=about, size=what)
+    command.endBy(verdicts)
 
 
 if __name__ == "__main__":

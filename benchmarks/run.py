@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import subprocess
@@ -12,7 +11,6 @@ import time
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from OpenSSL import SSL
 from twisted.python.usage import Options, UsageError
@@ -21,8 +19,9 @@ from twisted.python.usage import Options, UsageError
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import command
 import goals
-from measure import Bench, Result, plain
+from measure import Bench, Result
 from processes import program
 from workloads import BEHIND, FULL, QUICK, SMOKE, START, WORKLOADS
 
@@ -117,32 +116,19 @@ def main(arguments: list[str]) -> None:
     :param arguments: the command line.
     """
     options = BenchmarkOptions()
-    try:
-        options.parseOptions(arguments)
-    except UsageError as error:
-        sys.exit(f"{options}\n{error}")
+    command.parse(options, arguments)
     size = SMOKE if options["smoke"] else QUICK if options["quick"] else FULL
     if options["rounds"]:
         size = replace(size, rounds=options["rounds"])
 
-    def tell(message: str) -> None:
-        print(message, file=sys.stderr, flush=True)
-
     begun, about = time.monotonic(), machine()
     with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as directory:
-        results = Bench(size, Path(directory), options["only"]).run(tell)
-    tell(f"{time.monotonic() - begun:.0f} s")
+        results = Bench(size, Path(directory), options["only"]).run(command.tell)
+    command.tell(f"{time.monotonic() - begun:.0f} s")
     verdicts = goals.judge(results)
     print(", ".join(f"{name} {value}" for name, value in about.items()))
     print(table(results), goals.report(verdicts), sep="\n\n")
-    if options["json"]:
-        report: dict[str, Any] = {
-            "machine": about,
-            "size": asdict(size),
-            "results": plain(results),
-            "goals": [asdict(verdict) for verdict in verdicts],
-        }
-        Path(options["json"]).write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    command.write(options["json"], results, verdicts, machine=about, size=asdict(size))
     if options["plot"]:
         import plot
 
