@@ -53,28 +53,29 @@ async def _notLast(bench: ServerBench) -> None:
     await refusedIn(peer, ErrorCode.MALFORMED_MESSAGE)
 
 
+_IGNORED = (
+    "A server ignores a ticket that it cannot open, that has expired, or whose identity is of a "
+    "kind that it no longer takes: the handshake goes on with signatures."
+)
+
+
+async def _ignored(bench: ServerBench, offer: bytes) -> None:
+    """Offer what the server must pass over: the handshake goes on with signatures."""
+    _signing(bench)
+    peer = await bench.session(_offering((ExtensionType.PRESHARED_KEY, offer)), offer=None)
+    await peer.alive()
+
+
 @SERVER_SECRETS.row(
     "secrets.other-form", SERVER, "Extensions", "A server ignores an offer of another form."
 )
 async def _otherForm(bench: ServerBench) -> None:
-    _signing(bench)
-    offer = (ExtensionType.PRESHARED_KEY, _offer(9, b"what is this"))
-    peer = await bench.session(_offering(offer), offer=None)
-    await peer.alive()
+    await _ignored(bench, _offer(9, b"what is this"))
 
 
-@SERVER_SECRETS.row(
-    "tickets.unknown",
-    SERVER,
-    "Resumption",
-    "A server ignores a ticket that it cannot open, that has expired, or whose identity is of a "
-    "kind that it no longer takes: the handshake goes on with signatures.",
-)
+@SERVER_SECRETS.row("tickets.unknown", SERVER, "Resumption", _IGNORED)
 async def _unknownTicket(bench: ServerBench) -> None:
-    _signing(bench)
-    offer = (ExtensionType.PRESHARED_KEY, _offer(Form.TICKET, secrets.token_bytes(200)))
-    peer = await bench.session(_offering(offer), offer=None)
-    await peer.alive()
+    await _ignored(bench, _offer(Form.TICKET, secrets.token_bytes(200)))
 
 
 @SERVER_SECRETS.row(
@@ -175,13 +176,7 @@ async def _ticketsSecret(bench: ServerBench) -> None:
     await refusedIn(peer, ErrorCode.BAD_MAC)
 
 
-@SERVER_SECRETS.row(
-    "tickets.tampered",
-    SERVER,
-    "Resumption",
-    "A server ignores a ticket that it cannot open, that has expired, or whose identity is of a "
-    "kind that it no longer takes: the handshake goes on with signatures.",
-)
+@SERVER_SECRETS.row("tickets.tampered", SERVER, "Resumption", _IGNORED)
 async def _tamperedTicket(bench: ServerBench) -> None:
     _, offer = await _ticket(bench)
     peer = await bench.session(offer=replace(offer, identity=flipped(offer.identity)))
