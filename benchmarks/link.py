@@ -16,23 +16,16 @@ two processes.
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import random
-import select
 import signal
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections import deque
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -55,16 +48,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import credentials
 from jobs import SIZE_LENGTH
 
+from tests.rig.check import LeftOut
+from tests.rig.network import ADDRESSES, Link, needNetwork, network, within
 from thing.trust.keys import fingerprint, parsePublicKey
 
 KINDS = ("TCP", "TLS", "Thing")
 
-TUN = "/dev/net/tun"
-TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
-ADDRESSES = ("192.0.2.1", "192.0.2.2")
-"""Of the server and of the client; reserved for documentation (RFC 5737), inside namespaces."""
-
-MTU = 1500
 PORT = 9000
 MIB = 1 << 20
 
@@ -76,140 +65,6 @@ DIRECTIONS = {"up": 1, "down": -1}
 
 GOAL = 0.9
 """How much of TLS's throughput Thing's has to reach."""
-
-
-@dataclass(frozen=True)
-class Link:
-    """What the network is like."""
-
-    rate: float
-    """Bits a second, in each direction."""
-    roundTrip: float
-    """Seconds, without a queue."""
-    loss: float = 0.0
-    """How many of the packets are lost in each direction, of one."""
-
-    @property
-    def queue(self) -> int:
-        """How many octets wait at most: as many as are on their way in one round trip."""
-        return max(64 * MTU, int(self.rate / 8 * self.roundTrip))
-
-
-class Direction:
-    """The packets of one direction: those that wait for the link, and those that are on it."""
-
-    def __init__(self, link: Link, source: int, target: int) -> None:
-        """
-        :param link: what it is like.
-        :param source: the descriptor of the device that packets come from.
-        :param target: that of the device that they go to.
-        """
-        self.source, self.target = source, target
-        self._link = link
-        self._chance = random.Random(0)  # The same in every run.
-        self._free = 0.0  # When the link has carried all that it was given.
-        self._arriving: deque[tuple[float, bytes]] = deque()
-
-    def take(self, now: float) -> None:
-        """
-        Take all that the source has; what finds the queue full is lost.
-
-        :param now: the time, seconds.
-        """
-        with suppress(BlockingIOError):
-            while True:
-                packet = os.read(self.source, 65536)
-                begin = max(now, self._free)
-                full = (begin - now) * self._link.rate / 8 > self._link.queue
-                if full or self._chance.random() < self._link.loss:
-                    continue
-                self._free = begin + len(packet) * 8 / self._link.rate
-                self._arriving.append((self._free + self._link.roundTrip / 2, packet))
-
-    def give(self, now: float) -> float | None:
-        """
-        Hand over what has arrived.
-
-        :param now: the time, seconds.
-        :return: when the next packet arrives; None if none is on its way.
-        """
-        arriving = self._arriving
-        while arriving and arriving[0][0] <= now:
-            with suppress(OSError):  # The device may be down already.
-                os.write(self.target, arriving.popleft()[1])
-        return arriving[0][0] if arriving else None
-
-
-class Carrier(threading.Thread):
-    """Carries packets both ways until it is stopped, or this process ends."""
-
-    def __init__(self, link: Link, devices: tuple[int, int]) -> None:
-        """
-        :param link: what the network is like.
-        :param devices: the descriptors of both TUN devices.
-        """
-        super().__init__(daemon=True)
-        self._directions = (Direction(link, *devices), Direction(link, *devices[::-1]))
-        self._devices = devices
-        self._stopped = threading.Event()
-
-    def run(self) -> None:
-        """Carry."""
-        wait: float | None = None
-        while not self._stopped.is_set():
-            readable, _, _ = select.select(self._devices, [], [], 0.1 if wait is None else wait)
-            now = time.monotonic()
-            for direction in self._directions:
-                if direction.source in readable:
-                    direction.take(now)
-            now = time.monotonic()
-            arrivals = [at for each in self._directions if (at := each.give(now)) is not None]
-            wait = max(0.0, min(arrivals) - now) if arrivals else None
-
-    def stop(self) -> None:
-        """Stop, and wait until it has."""
-        self._stopped.set()
-        self.join()
-
-
-def command(*words: str) -> None:
-    """
-    Run a command that has to succeed.
-
-    :param words: the command.
-    """
-    subprocess.run(words, check=True, stdin=subprocess.DEVNULL)
-
-
-@contextmanager
-def network(link: Link) -> Iterator[tuple[str, str]]:
-    """
-    Two hosts with a link between them, gone at the end.
-
-    :param link: what it is like.
-    :return: the names of the namespaces of the server's host and the client's.
-    """
-    names = tuple(f"thing-{os.getpid()}-{side}" for side in ("server", "client"))
-    with ExitStack() as stack:
-        devices = []
-        for name, own, other in zip(names, ADDRESSES, ADDRESSES[::-1], strict=True):
-            device = f"tun{len(devices)}t{os.getpid() % 100000}"
-            command("ip", "netns", "add", name)
-            stack.callback(command, "ip", "netns", "delete", name)
-            descriptor = os.open(TUN, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-            stack.callback(os.close, descriptor)
-            flags = IFF_TUN | IFF_NO_PI
-            fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", device.encode(), flags))
-            devices.append(descriptor)
-            command("ip", "link", "set", device, "netns", name)
-            inside = ("ip", "-netns", name)
-            command(*inside, "link", "set", "lo", "up")
-            command(*inside, "address", "add", own, "peer", other, "dev", device)
-            command(*inside, "link", "set", device, "mtu", str(MTU), "txqueuelen", "1000", "up")
-        carrier = Carrier(link, (devices[0], devices[1]))
-        carrier.start()
-        stack.callback(carrier.stop)
-        yield names[0], names[1]
 
 
 class Taking(Protocol):
@@ -343,18 +198,6 @@ def endpointOf(reactor: Any, kind: str, directory: Path, role: str) -> Any:
     return clientFromString(reactor, f"tcp:{host}:{PORT}")
 
 
-def inside(namespace: str, *arguments: str, program: str = __file__) -> list[str]:
-    """
-    This program again, on another host.
-
-    :param namespace: the host's.
-    :param arguments: the program's.
-    :param program: another one.
-    :return: the command.
-    """
-    return ["ip", "netns", "exec", namespace, sys.executable, program, *arguments]
-
-
 @contextmanager
 def serving(namespace: str, kind: str, directory: str) -> Iterator[None]:
     """
@@ -365,7 +208,7 @@ def serving(namespace: str, kind: str, directory: str) -> Iterator[None]:
     :param directory: the credentials.
     """
     process = subprocess.Popen(
-        inside(namespace, "serve", kind, directory),
+        within(namespace, __file__, "serve", kind, directory),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -395,7 +238,7 @@ def transfer(namespace: str, kind: str, directory: str, size: int) -> float:
     :return: how long it took, seconds.
     """
     done = subprocess.run(
-        inside(namespace, "visit", kind, directory, str(size)),
+        within(namespace, __file__, "visit", kind, directory, str(size)),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         timeout=PATIENCE,
@@ -416,13 +259,13 @@ def measure(link: Link, size: int, rounds: int) -> dict[str, dict[str, list[floa
     found: dict[str, dict[str, list[float]]] = {
         direction: {kind: [] for kind in KINDS} for direction in DIRECTIONS
     }
-    with tempfile.TemporaryDirectory() as directory, network(link) as (host, guest):
+    with tempfile.TemporaryDirectory() as directory, network(link) as hosts:
         credentials.create(Path(directory))
         for _ in range(rounds):
             for kind in KINDS:
-                with serving(host, kind, directory):
+                with serving(hosts.server, kind, directory):
                     for direction, sign in DIRECTIONS.items():
-                        took = transfer(guest, kind, directory, sign * size)
+                        took = transfer(hosts.client, kind, directory, sign * size)
                         found[direction][kind].append(size / took)
     return found
 
@@ -446,25 +289,6 @@ def report(found: dict[str, dict[str, list[float]]]) -> bool:
     return met
 
 
-def canMeasure(options: Options) -> bool:
-    """
-    Read the command line, and see whether a link can be made here.
-
-    :param options: reads it.
-    :return: whether it can; if not, that is printed.
-    :raises SystemExit: if the command line is wrong.
-    """
-    try:
-        options.parseOptions()
-    except UsageError as error:
-        raise SystemExit(f"{error}\n{options}") from None
-    able = os.geteuid() == 0 and os.access(TUN, os.W_OK)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # The namespaces go, however it ends.
-    if not able:
-        print(f"left out: a link of one's own needs root and {TUN}")
-    return able
-
-
 class LinkOptions(Options):
     """The command line."""
 
@@ -477,10 +301,21 @@ class LinkOptions(Options):
 
 
 def main() -> None:
-    """Measure, or say why not."""
+    """
+    Measure, or say why not.
+
+    :raises SystemExit: by whether the goal is met, or if the command line is wrong.
+    """
     options = LinkOptions()
-    if not canMeasure(options):
+    try:
+        options.parseOptions()
+        needNetwork()
+    except UsageError as error:
+        raise SystemExit(f"{error}\n{options}") from None
+    except LeftOut as missing:
+        print(f"left out: {missing}")
         return
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # The namespaces go, however it ends.
     link = Link(options["rate"] * 1e6, options["round-trip"] / 1000)
     size, rounds = (4 * MIB, 1) if options["quick"] else (16 * MIB, 3)
     print(

@@ -1,45 +1,34 @@
 """
-Readers that pause, readers that are slow, and many streams beside one that nobody reads.
-
-Run from anywhere::
-
-    python benchmarks/pauses.py [--quick] [--json FILE]
+A reader that pauses, or is slow, or ignores one stream of many, costs no session and no memory.
 
 Server and client are in one process, over the loopback: nothing here is about speed. First six
 sessions at once, each way over ``thing:``, with messages, and with a stream, are read until their
 windows have grown; then the reader pauses for five TTLs, and goes on. Beside them sessions are
 read at 10 kB/s by pausing and resuming. Then one session has a thousand streams and one more that
-nobody reads. The exit status is 1 if a session is lost, if more is held than the windows allow, if
-a stream does not complete, or if the last takes more than twice as long as the first.
-It takes two minutes, or one with ``--quick``.
+nobody reads. No session may be lost, no more be held than the windows allow, each stream has to
+complete, and the last may take no more than twice as long as the first.
 """
 
 from __future__ import annotations
 
-import json
+import math
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import react
 from twisted.python.failure import Failure
-from twisted.python.usage import Options, UsageError
 
-# What is measured is the package beside this directory, installed or not.
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-import credentials
-from processes import memoryOf
-
+from benchmarks import credentials
+from benchmarks.processes import memoryOf
+from tests.rig import check as rig
 from thing import (
     AuthorizedThings,
     ClientSettings,
@@ -392,41 +381,55 @@ def _building(make: Callable[[], Protocol]) -> Factory:
     return factory
 
 
-async def pause(reactor: Any, site: Site, quick: bool) -> list[dict[str, Any]]:
+def rows() -> list[Row]:
+    """All sessions that there are at once."""
+    kinds = [(kind, up) for kind in ("thing:", "messages", "stream") for up in (True, False)]
+    slow = [(ttl, up) for ttl in (5.0, 30.0) for up in (True, False)]
+    return [
+        *(Row(kind, up, PAUSED_TTL) for kind, up in kinds),
+        *(Row("thing:", up, ttl, 3 * ttl) for ttl, up in slow),
+    ]
+
+
+SHORT_ROWS = [Row("thing:", True, 1.0), Row("stream", False, 1.0)]
+
+
+async def pause(reactor: Any, site: Site, rows: Sequence[Row]) -> list[rig.Row]:
     """
     Have the sessions that are paused and those that are slow.
 
     :param reactor: the reactor.
     :param site: makes them.
-    :param quick: whether to be quick about it.
+    :param rows: the sessions.
     :return: what became of each, and how much memory was taken at most.
     """
-    kinds = [(kind, up) for kind in ("thing:", "messages", "stream") for up in (True, False)]
-    rows = [Row(kind, up, PAUSED_TTL) for kind, up in kinds]
-    for ttl in (5.0, 30.0):
-        rows += [Row("thing:", up, ttl, (1 if quick else 3) * ttl) for up in (True, False)]
     before = memoryOf(os.getpid())
     grown: list[int] = []
     readings = [
         Reading(reactor, row, lambda: grown.append(memoryOf(os.getpid()) - before)) for row in rows
     ]
     sessions = [await site.connect(each.row, each) for each in readings]
-    for reading in await gatherResults([each.ended for each in readings]):
-        print(f"{reading.row.name:<56}{reading.lost or 'lives':>10}", flush=True)
+    await gatherResults([each.ended for each in readings])
     for session in sessions:
         getattr(session, "transport", session).abortConnection()
     most, limit = max(grown, default=0), len(rows) * MAX_WINDOW + SLACK
-    print(f"memory taken: {most / MIB:.0f} MiB, {limit / MIB:.0f} MiB allowed")
-    found = [{**asdict(each.row), "lost": each.lost} for each in readings]
-    return [*found, {"memory": most, "limit": limit, "lost": "" if most <= limit else "memory"}]
+    return [
+        *(rig.Row(each.row.name, each.lost or "lives", not each.lost) for each in readings),
+        rig.Row(
+            f"memory for all {len(rows)}, {limit >> 20} MiB allowed",
+            f"{most / MIB:.0f} MiB",
+            most <= limit,
+        ),
+    ]
 
 
-async def crowd(site: Site, count: int) -> dict[str, Any]:
+async def crowd(site: Site, count: int, fair: float) -> rig.Row:
     """
     Have many streams in one session, and one that nobody reads.
 
     :param site: makes the session.
     :param count: how many streams.
+    :param fair: how many times as long as the first the last may take.
     :return: what became of them.
     """
     server, client = site.factories(30.0, count + 1)
@@ -441,45 +444,31 @@ async def crowd(site: Site, count: int) -> dict[str, Any]:
     await opening
     ends = await gatherResults([each.ended for each in pieces]).addTimeout(LONGEST, site.reactor)
     took = [end - began for end in ends if end]
-    ratio = max(took) / min(took) if len(took) == count else float("inf")
-    lost = str(session.termination or "")
-    print(
-        f"{len(took)} of {count} streams of 1 MiB completed, beside one that nobody reads:"
-        f" the first after {min(took):.1f} s, the last after {max(took):.1f} s ({ratio:.2f})"
-    )
     session.transport.abortConnection()
-    return {"streams": len(took), "of": count, "ratio": ratio, "lost": lost}
+    return rig.Row(
+        f"{count} streams of 1 MiB beside one that nobody reads",
+        f"{len(took)} complete, the first in {min(took):.1f} s, the last in {max(took):.1f} s",
+        len(took) == count and max(took) <= fair * min(took) and session.termination is None,
+    )
 
 
-class PausesOptions(Options):
-    """The command line."""
-
-    optFlags = [["quick", None, "A tenth of the streams, and slow readers for one TTL each."]]
-    optParameters = [["json", None, None, "Write every figure into this file."]]
-
-
-async def main(reactor: Any) -> None:
+async def main(reactor: Any, short: bool) -> list[rig.Row]:
     """
-    Measure.
+    Have all of that.
 
     :param reactor: the reactor.
+    :param short: whether to do the least.
+    :return: what was found.
     """
-    options = PausesOptions()
-    try:
-        options.parseOptions()
-    except UsageError as error:
-        raise SystemExit(f"{error}\n{options}") from None
-    with tempfile.TemporaryDirectory(prefix="thing-benchmark-") as name:
+    with tempfile.TemporaryDirectory(prefix="thing-rig-") as name:
         directory = Path(name)
         credentials.create(directory)
         site = Site(reactor, directory)
-        found = await pause(reactor, site, bool(options["quick"]))
-        many = await crowd(site, STREAMS // 10 if options["quick"] else STREAMS)
-    if options["json"]:
-        Path(options["json"]).write_text(json.dumps([*found, many], indent=1) + "\n")
-    if any(each["lost"] for each in (*found, many)) or not many["ratio"] <= FAIR:
-        raise SystemExit(1)
+        found = await pause(reactor, site, SHORT_ROWS if short else rows())
+        many = await (crowd(site, STREAMS // 50, math.inf) if short else crowd(site, STREAMS, FAIR))
+        return [*found, many]
 
 
-if __name__ == "__main__":
-    react(main)
+def check(short: bool) -> Iterator[rig.Row]:
+    """All kinds of readers, or two of them."""
+    yield from rig.reacting(main, short)
