@@ -233,6 +233,27 @@ class KeygenTests(HomeCase):
         self.assertExit(self.invoke("keygen", "-f", path), ExitCode.FAILED, "exists already")
         self.assertEqual(path.read_text(), "precious")
 
+    def test_publicMissing(self) -> None:
+        """A key that was left without its public file gets it, and is not made anew."""
+        path, key = self.directory / "key", IdentityKey.generate()
+        key.save(path)
+        os.unlink(f"{path}.pub")
+        result = self.invoke("keygen", "-f", path, "-C", "lamp")
+        self.assertExit(result, ExitCode.GOODBYE, f"is in {path} already")
+        self.assertIn(key.fingerprint, result.output)
+        self.assertEqual((self.directory / "key.pub").read_text(), f"{key.publicLine('lamp')}\n")
+
+    def test_publicMissingOfAnother(self) -> None:
+        """A key that is not encrypted as was asked for is not taken for the one that was wanted."""
+        path, secret = self.directory / "key", self.directory / "secret"
+        secret.write_bytes(b"open sesame\n")
+        secret.chmod(0o600)
+        IdentityKey.generate().save(path)
+        os.unlink(f"{path}.pub")
+        result = self.invoke("keygen", "-f", path, "--passphrase-file", secret)
+        self.assertExit(result, ExitCode.FAILED, "exists already")
+        self.assertEqual(sorted(os.listdir(self.directory)), ["key", "secret"])
+
     def test_noDirectory(self) -> None:
         """A per-user directory that cannot be created is said in one line."""
         self.home.write_text("a file")

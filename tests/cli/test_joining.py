@@ -9,14 +9,17 @@ import stat
 from pathlib import Path
 
 from click.testing import CliRunner
+from twisted.trial.unittest import TestCase
 
 from tests.cli.test_commands import HomeCase
 from tests.daemon.test_twistd import Process, TwistdCase
-from tests.trust.test_keys import read, write
+from tests.trust.test_keys import DirectoryMixin, read, write
 from thing import IdentityKey
 from thing.cli.commands import commands
 from thing.cli.exits import ExitCode
+from thing.cli.joining import keyFor
 from thing.trust.jointoken import JoinToken, newId, newSecret
+from thing.trust.keys import loadPublicKey
 
 FINGERPRINT = r"SHA256:[A-Za-z0-9+/]{43}"
 
@@ -92,6 +95,21 @@ class JoinCase(TwistdCase):
     def lines(self) -> list[str]:
         """What the server has written to its file."""
         return read(self.things).decode().splitlines()[1:]
+
+
+class KeyForTests(DirectoryMixin, TestCase):
+    """The key that a thing joins with."""
+
+    def test_publicMissing(self) -> None:
+        """A key that was left without its public file gets it; where it cannot, it joins, too."""
+        key = IdentityKey.generate()
+        key.save(self.path())
+        os.rename(self.path("id_ed25519.pub"), self.path("moved"))
+        os.symlink("nowhere", self.path("id_ed25519.pub"))
+        self.assertEqual(keyFor(self.path(), None).publicKey, key.publicKey)
+        os.unlink(self.path("id_ed25519.pub"))
+        self.assertEqual(keyFor(self.path(), None).publicKey, key.publicKey)
+        self.assertEqual(loadPublicKey(self.path("id_ed25519.pub")), key.publicKey)
 
 
 class WholeTests(JoinCase):

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
 import os
 import stat
+from collections.abc import Callable, Iterator
 from unittest import mock
 
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SkipTest, TestCase
 
+from tests.trust.power import Power, PowerLost, outages
 from tests.trust.test_keys import DirectoryMixin, modeOf, read, write
 from thing.errors import CredentialError
-from thing.trust import IdentityKey, files
+from thing.trust import IdentityKey, files, temporary
 from thing.trust.files import FileLocked, createFile, lockedFile
 from thing.trust.keys import loadPublicKey
 
@@ -60,14 +64,14 @@ class LockedFileTests(DirectoryMixin, TestCase):
 
     def test_replacedWhileWaiting(self) -> None:
         """The lock of a file that was replaced meanwhile does not count for the new file."""
-        flock = files.fcntl.flock
+        flock = fcntl.flock
 
         def replaceFirst(descriptor: int, operation: int) -> None:
-            self.patch(files.fcntl, "flock", flock)
+            self.patch(fcntl, "flock", flock)
             os.rename(write(self.path("next"), b"new"), self.file)
             flock(descriptor, operation)
 
-        self.patch(files.fcntl, "flock", replaceFirst)
+        self.patch(fcntl, "flock", replaceFirst)
         self.assertRaises(FileLocked, self.lock)
         with lockedFile(self.file) as file:
             self.assertEqual(file.read(LIMIT), b"new")
@@ -237,11 +241,11 @@ class ForeignSystemTests(DirectoryMixin, TestCase):
     def test_noLocks(self) -> None:
         """Where files cannot be locked they are changed all the same."""
         for number in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            self.patch(files.fcntl, "flock", refusing(number))
+            self.patch(fcntl, "flock", refusing(number))
             with lockedFile(self.path("keys")) as file:
                 file.replace(b"%d" % number)
             self.assertEqual(read(self.path("keys")), b"%d" % number)
-        self.patch(files.fcntl, "flock", refusing(errno.EIO))
+        self.patch(fcntl, "flock", refusing(errno.EIO))
         with self.assertRaises(CredentialError), lockedFile(self.path("keys")):
             self.fail("it has no lock")
 
@@ -297,6 +301,7 @@ class CreateFileTests(DirectoryMixin, TestCase):
     def test_temporaryNameIsGivenAway(self) -> None:
         """What takes the place of anything that is there for a moment, nothing follows it."""
         secret = write(self.path("secret"), b"secret")
+        self.patch(temporary, "_NAMELESS", 0)
         self.stealFrom("link")
         self.assertTrue(createFile(self.path("key"), b"content", 0o644))
         self.stealFrom("rename")
@@ -322,9 +327,134 @@ class CreateFileTests(DirectoryMixin, TestCase):
 
     def test_exchangedDirectory(self) -> None:
         """A directory that is not ours is not believed to be the one that was made."""
+        self.patch(temporary, "_NAMELESS", 0)
         self.patch(os, "geteuid", lambda: os.getuid() + 1)
         self.assertRaises(CredentialError, createFile, self.path("key"), b"content", 0o644)
         self.assertEqual(os.listdir(self.directory), [])
+
+
+class KilledTests(DirectoryMixin, TestCase):
+    """A process that is killed at any moment leaves a file whole, and nothing that stays."""
+
+    def names(self) -> list[str]:
+        return sorted(os.listdir(self.directory))
+
+    def killedAtEach(self, function: Callable[[], object]) -> Iterator[Power]:
+        """Go through all moments at which it can be killed."""
+        for power in outages():
+            with power, contextlib.suppress(PowerLost):
+                function()
+            yield power
+        self.assertGreater(power.done, 3)
+
+    def test_created(self) -> None:
+        """A file is there or not, and there is nothing beside it, not even for a moment."""
+        try:
+            os.close(os.open(self.directory, os.O_WRONLY | os.O_TMPFILE))
+        except (AttributeError, OSError):
+            raise SkipTest("the file system has no files without a name") from None
+        for power in self.killedAtEach(lambda: createFile(self.path("key"), b"secret", 0o600)):
+            self.assertIn(self.names(), ([], ["key"]))
+            if self.names():
+                self.assertEqual(
+                    (read(self.path("key")), modeOf(self.path("key"))), (b"secret", 0o600)
+                )
+                os.unlink(self.path("key"))
+            else:
+                self.assertTrue(power.lost)
+
+    def test_createdByAnotherName(self) -> None:
+        """Where a file must have another name before, whoever writes there next takes it away."""
+        self.patch(temporary, "_NAMELESS", 0)
+        left = set()
+        for _ in self.killedAtEach(lambda: createFile(self.path("key"), b"secret", 0o600)):
+            left.update(name for name in self.names() if name != "key")
+            createFile(self.path("key"), b"secret", 0o600)
+            self.assertEqual(self.names(), ["key"])
+            self.assertEqual(os.stat(self.path("key")).st_nlink, 1)
+            os.unlink(self.path("key"))
+        self.assertNotEqual(left, set())
+
+    def test_replaced(self) -> None:
+        """A file is the old or the new one; whoever locks it next takes away what was left."""
+        write(self.path("keys"), b"old", 0o640)
+        left = set()
+        for _ in self.killedAtEach(self.replace):
+            left.update(name for name in self.names() if name != "keys")
+            self.assertIn(read(self.path("keys")), (b"old", b"new"))
+            self.assertEqual(modeOf(self.path("keys")), 0o640)
+            with lockedFile(self.path("keys")):
+                self.assertEqual(self.names(), ["keys"])
+            write(self.path("keys"), b"old", 0o640)
+        self.assertNotEqual(left, set())
+
+    def replace(self) -> None:
+        with lockedFile(self.path("keys")) as file:
+            file.replace(b"new")
+
+    def test_overwritten(self) -> None:
+        """A file that cannot be replaced is the old one, or the new one with empty lines behind."""
+        cut = os.ftruncate
+        self.patch(os, "rename", refusing(errno.EBUSY))
+        for kept in (True, False):
+            write(self.path("keys"), b"long\nold\n")
+            self.patch(os, "ftruncate", mock.Mock(side_effect=PowerLost) if kept else cut)
+            with contextlib.suppress(PowerLost):
+                self.replace()
+            self.assertEqual(read(self.path("keys")), b"new\n\n\n\n\n\n" if kept else b"new")
+
+    def test_inUse(self) -> None:
+        """What a living process has there is not taken away by another, nor what is no such."""
+        self.patch(temporary, "_NAMELESS", 0)
+        os.mkdir(self.path(".thing-mine"))
+        link, seen = os.link, []
+
+        def linked(*arguments: object, **others: object) -> None:
+            before = self.names()
+            with lockedFile(self.path("another")):
+                seen.append(self.names() == sorted([*before, "another"]))
+            link(*arguments, **others)
+
+        self.patch(os, "link", linked)
+        self.assertTrue(createFile(self.path("key"), b"secret", 0o600))
+        self.assertEqual(seen, [True])
+        self.assertEqual(self.names(), [".thing-mine", "another", "key"])
+
+    def test_foreign(self) -> None:
+        """What another user has left is not ours to take away."""
+        os.mkdir(self.path(f".thing-{16 * '0'}"))
+        user = os.geteuid()
+        self.patch(os, "geteuid", lambda: user + 1)
+        with lockedFile(self.path("keys")):
+            self.assertEqual(self.names(), [f".thing-{16 * '0'}", "keys"])
+
+    def test_sweptAtOnce(self) -> None:
+        """Whose directory is taken away before it is locked makes another."""
+        self.patch(temporary, "_NAMELESS", 0)
+        mkdir, seen = os.mkdir, []
+
+        def sweptAtOnce(name: str, *more: object, **others: int) -> None:
+            mkdir(name, *more, **others)
+            seen.append(name)
+            if len(seen) < 3:
+                temporary.sweep(others["dir_fd"])
+
+        self.patch(os, "mkdir", sweptAtOnce)
+        self.assertTrue(createFile(self.path("key"), b"secret", 0o600))
+        self.assertEqual((len(seen), self.names()), (3, ["key"]))
+
+    def test_sweptForEver(self) -> None:
+        """Whose directories are always taken away gives up."""
+        self.patch(temporary, "_NAMELESS", 0)
+        mkdir = os.mkdir
+
+        def swept(name: str, *more: object, **others: int) -> None:
+            mkdir(name, *more, **others)
+            os.rmdir(name, dir_fd=others["dir_fd"])
+
+        self.patch(os, "mkdir", swept)
+        message = self.refusal(createFile, self.path("key"), b"secret", 0o600)
+        self.assertIn("others remove files there", message)
 
 
 class SaysNothingTests(TestCase):

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
+from tests.trust.power import PowerLost, outages
 from thing.core.credentials import verifyCredential
 from thing.errors import CredentialError
 from thing.identity import CredentialKind, Identity
@@ -233,7 +234,7 @@ class IdentityKeyTests(DirectoryMixin, TestCase):
     def test_notAKey(self) -> None:
         """An empty file, a text and a public key are refused, each for what it is."""
         for content, reason in (
-            (b"", "is not an OpenSSH private key"),
+            (b"", "is empty"),
             (b"hello\n", "is not an OpenSSH private key"),
             (HEADER + b"AAAA\n" + FOOTER, "is damaged"),
             (IdentityKey.generate().publicLine().encode(), "is a public key"),
@@ -398,11 +399,73 @@ class LoadOrCreateTests(DirectoryMixin, TestCase):
             [loadPublicKey(path + ".pub") for path in paths], [key.publicKey for key in stored]
         )
 
+    def test_publicMissing(self) -> None:
+        """A key that was left without its public file gets it when it is next read."""
+        key = IdentityKey.generate()
+        key.save(self.path())
+        os.unlink(self.path() + ".pub")
+        IdentityKey.loadOrCreate(self.path(), "me@here")
+        self.assertEqual(read(self.path() + ".pub").decode(), key.publicLine("me@here") + "\n")
+        self.assertEqual(modeOf(self.path() + ".pub"), 0o644)
+
+    def test_publicCannotBeWritten(self) -> None:
+        """Where that cannot be written the key is used all the same."""
+        key = IdentityKey.generate()
+        key.save(self.path())
+        os.unlink(self.path() + ".pub")
+        self.patch(os, "fsync", mock.Mock(side_effect=OSError(errno.EROFS, "Read-only")))
+        self.assertEqual(IdentityKey.loadOrCreate(self.path()).publicKey, key.publicKey)
+        self.assertEqual(os.listdir(self.directory), ["id_ed25519"])
+
+    def test_publicOfAnotherFirst(self) -> None:
+        """Whoever reads the key before its maker has written the public file writes it."""
+        link = os.link
+
+        def linked(*arguments: object, **others: object) -> None:
+            link(*arguments, **others)
+            self.patch(os, "link", link)
+            IdentityKey.loadOrCreate(self.path(), "another")
+
+        self.patch(os, "link", linked)
+        key = IdentityKey.loadOrCreate(self.path(), "the maker")
+        self.assertEqual(read(self.path() + ".pub").decode(), key.publicLine("another") + "\n")
+
+    def test_killed(self) -> None:
+        """After a kill at any moment the next call has both files, and nothing else is left."""
+        for power in outages():
+            with power, contextlib.suppress(PowerLost):
+                IdentityKey.loadOrCreate(self.path())
+            key = IdentityKey.loadOrCreate(self.path())
+            self.assertEqual(loadPublicKey(self.path() + ".pub"), key.publicKey)
+            self.assertEqual(sorted(os.listdir(self.directory)), ["id_ed25519", "id_ed25519.pub"])
+            os.unlink(self.path())
+            os.unlink(self.path() + ".pub")
+        self.assertGreater(power.done, 8)
+
     def test_damagedIsNotReplaced(self) -> None:
         """A file that cannot be used is an error, never a reason to make another key."""
         write(self.path(), b"")
-        self.refusal(IdentityKey.loadOrCreate, self.path())
+        self.assertIn("is empty", self.refusal(IdentityKey.loadOrCreate, self.path()))
         self.assertEqual(read(self.path()), b"")
+
+
+class SavePublicTests(DirectoryMixin, TestCase):
+    """The public file alone."""
+
+    def test_there(self) -> None:
+        """One that is there stays as it is, with its comment."""
+        key = IdentityKey.generate()
+        key.save(self.path(), comment="first")
+        key.savePublic(self.path(), "second")
+        self.assertEqual(read(self.path() + ".pub").decode(), key.publicLine("first") + "\n")
+
+    def test_anothers(self) -> None:
+        """The one of another key is an error, and stays, too."""
+        IdentityKey.generate().save(self.path())
+        before = read(self.path() + ".pub")
+        message = self.refusal(IdentityKey.generate().savePublic, self.path())
+        self.assertIn("is not that of", message)
+        self.assertEqual(read(self.path() + ".pub"), before)
 
 
 class PublicKeyTests(DirectoryMixin, TestCase):

@@ -79,9 +79,12 @@ def keyFor(path: str, passphraseFile: str | None) -> IdentityKey:
     :return: the key, which is in the file.
     :raises CredentialError: if a file cannot be used, or nobody can be asked.
     """
-    if os.path.lexists(path):
-        return loadKey(path, passphraseFile)
-    return IdentityKey.loadOrCreate(path, userAtHost())
+    if not os.path.lexists(path):
+        return IdentityKey.loadOrCreate(path, userAtHost())
+    key = loadKey(path, passphraseFile)
+    with suppress(CredentialError):
+        key.savePublic(path, userAtHost())
+    return key
 
 
 def joinServer(

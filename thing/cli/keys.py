@@ -103,7 +103,7 @@ def keygen(
     Create an Ed25519 key pair, as ssh-keygen -t ed25519 does.
 
     The private key goes to FILE, the public one to FILE.pub. No file is
-    overwritten.
+    overwritten; where only FILE is there, FILE.pub is made of it.
 
     With --preshared, FILE gets one line NAME:KEY, which the client's
     --preshared-key takes; the server has the same line in its --preshared-keys.
@@ -125,11 +125,26 @@ def keygen(
     secret = readPassphrase(passphraseFile) if passphraseFile is not None else None
     if passphrase:
         secret = askPassphrase("Passphrase of the new key", confirm=True)
-    key = IdentityKey.generate()
-    key.save(path, secret, comment)
-    click.echo(f"Your identification has been saved in {path}")
+    key = _withoutPublic(path, secret)
+    if key is not None:
+        key.savePublic(path, comment)
+        click.echo(f"Your identification is in {path} already, and is not overwritten")
+    else:
+        key = IdentityKey.generate()
+        key.save(path, secret, comment)
+        click.echo(f"Your identification has been saved in {path}")
     click.echo(f"Your public key has been saved in {path}.pub")
     click.echo(f"The key fingerprint is:\n{key.fingerprint} {comment}".rstrip())
+
+
+def _withoutPublic(path: str, passphrase: bytes | None) -> IdentityKey | None:
+    """The key that is there while its public file is not, as after a kill or on a full disk."""
+    from thing.trust import IdentityKey
+
+    if os.path.lexists(path) and not os.path.lexists(f"{path}.pub"):
+        with suppress(CredentialError):  # Something else is there, or it is encrypted otherwise.
+            return IdentityKey.load(path, passphrase)
+    return None
 
 
 def _makePresharedKey(name: str, path: str | None) -> None:

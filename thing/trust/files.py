@@ -11,15 +11,14 @@ be mistaken for that. Nothing here waits. Every failure is a
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
-import secrets
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
 
 from thing.errors import CredentialError
+from thing.trust.temporary import DIRECTORY, createIn, isLocked, opened, replaceIn, sweep
 
 StrPath = str | os.PathLike[str]
 """What names a file here."""
@@ -41,9 +40,6 @@ LOCK_TRIES = 100
 
 LOCK_INTERVAL = 0.01
 """How long after one try the next one comes, seconds."""
-
-TEMPORARY = "new"
-"""What a file is called until it has its name, in a directory of its own."""
 
 _IRREPLACEABLE = (errno.EACCES, errno.EBUSY, errno.EPERM, errno.EROFS, errno.EXDEV)
 """What the system says where a file cannot be replaced, but perhaps written."""
@@ -144,33 +140,9 @@ def createFile(path: StrPath, content: bytes, mode: int) -> bool:
     """
     path = os.fspath(path)
     directory, name = os.path.split(path)
-    with (
-        _plainErrors("write", path),
-        _opened(directory or ".", os.O_RDONLY | os.O_DIRECTORY) as parent,
-        _temporaryFile(parent, content, mode) as source,
-    ):
-        return _named(source, name, parent)
-
-
-def _named(source: int, name: str, directory: int) -> bool:
-    """Give a temporary file its name, unless that is taken; whether it has it."""
-    between = {"src_dir_fd": source, "dst_dir_fd": directory}
-    try:
-        # Unlike a rename, a link fails if the name is taken.
-        os.link(TEMPORARY, name, follow_symlinks=False, **between)
-    except FileExistsError:
-        return False
-    except OSError:  # Here are no links: of vfat, Android, FUSE, SMB.
-        try:
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory))
-        except FileExistsError:
-            return False
-        try:
-            os.rename(TEMPORARY, name, **between)  # In the place of an empty file of our own.
-        except OSError:
-            os.unlink(name, dir_fd=directory)
-            raise
-    return True
+    with _plainErrors("write", path), opened(directory or ".", DIRECTORY) as parent:
+        sweep(parent)
+        return createIn(parent, name, content, mode)
 
 
 class LockedFile:
@@ -218,9 +190,7 @@ class LockedFile:
         mode, owner = stat.S_IMODE(old.st_mode), (old.st_uid, old.st_gid)
         with _plainErrors("write", self._path):
             try:
-                with _temporaryFile(self._directory, content, mode, owner) as source:
-                    between = {"src_dir_fd": source, "dst_dir_fd": self._directory}
-                    os.rename(TEMPORARY, self._name, **between)
+                replaceIn(self._directory, self._name, content, mode, owner)
             except OSError as error:
                 if error.errno not in _IRREPLACEABLE:
                     raise
@@ -240,12 +210,14 @@ class LockedFile:
 
     def _writeFrom(self, start: int, content: bytes) -> None:
         """Have the file hold this content, of which it has the beginning already."""
-        with open(self._descriptor, "r+b", closefd=False) as file:
-            file.seek(start)
-            file.write(content[start:])
-            file.truncate()
-            file.flush()
-            os.fsync(self._descriptor)
+        size = os.fstat(self._descriptor).st_size
+        # Whoever is killed before it is cut off has left empty lines, and nothing of the old ones.
+        rest = memoryview(content.ljust(size, b"\n"))[start:]
+        while rest:
+            written = os.pwrite(self._descriptor, rest, start)
+            rest, start = rest[written:], start + written
+        os.ftruncate(self._descriptor, len(content))
+        os.fsync(self._descriptor)
 
 
 @contextmanager
@@ -259,103 +231,16 @@ def lockedFile(path: StrPath) -> Iterator[LockedFile]:
     :raises CredentialError: if the file cannot be opened for writing.
     """
     path = os.fspath(path)
-    with ExitStack() as opened:
+    with ExitStack() as stack:
         with _plainErrors("lock", path):
             directory, name = os.path.split(os.path.realpath(path))
-            parent = opened.enter_context(_opened(directory, os.O_RDONLY | os.O_DIRECTORY))
-            descriptor = opened.enter_context(
-                _opened(name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, parent)
-            )
-            if not _isLocked(descriptor, name, parent):
+            parent = stack.enter_context(opened(directory, DIRECTORY))
+            sweep(parent)
+            flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
+            descriptor = stack.enter_context(opened(name, flags, parent))
+            if not isLocked(descriptor, name, parent):
                 raise FileLocked(f"cannot lock {path}: another process holds its lock")
         yield LockedFile(path, name, parent, descriptor)
-
-
-def _isLocked(descriptor: int, name: str, directory: int) -> bool:
-    """Lock an opened file, and see that it still is the one of that name."""
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError as error:
-        # Where there are no locks the later one of two wins, which is better than neither.
-        if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP):
-            raise
-    try:
-        # The holder before us may have replaced the file by another.
-        now = os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(os.fstat(descriptor), now)
-
-
-@contextmanager
-def _opened(path: str, flags: int, directory: int | None = None) -> Iterator[int]:
-    """A descriptor, which is closed in the end; a file that is created has mode 0600."""
-    descriptor = os.open(path, flags | os.O_CLOEXEC, 0o600, dir_fd=directory)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-@contextmanager
-def _temporaryFile(
-    directory: int, content: bytes, mode: int, owner: tuple[int, int] | None = None
-) -> Iterator[int]:
-    """
-    A durable file, for the caller to link or rename.
-
-    It is in a directory of its own, which only we may enter: whoever may write to the one around
-    it, as its owner may where we are root, cannot put another file in its place.
-
-    :return: that directory's descriptor; the file's name in it is :data:`TEMPORARY`.
-    """
-    with _privateDirectory(directory) as source:
-        try:
-            # Mode 0600, and created exclusively: no byte is ever public.
-            with _opened(TEMPORARY, os.O_WRONLY | os.O_CREAT | os.O_EXCL, source) as descriptor:
-                with open(descriptor, "wb", closefd=False) as file:
-                    file.write(content)
-                _setOwnership(descriptor, mode, owner)
-                os.fsync(descriptor)
-            yield source
-            try:
-                os.fsync(directory)
-            except OSError as error:
-                if error.errno != errno.EINVAL:  # Not every file system can do that.
-                    raise
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(TEMPORARY, dir_fd=source)
-
-
-@contextmanager
-def _privateDirectory(around: int) -> Iterator[int]:
-    """The descriptor of a new directory in another; it is empty again in the end, and removed."""
-    name = f".{secrets.token_hex(8)}"
-    os.mkdir(name, 0o700, dir_fd=around)
-    try:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
-        with _opened(name, flags, around) as descriptor:
-            if os.fstat(descriptor).st_uid != os.geteuid():
-                raise PermissionError(errno.EPERM, "others exchange files there")
-            yield descriptor
-    finally:
-        with suppress(OSError):  # Somebody has moved it: it is empty, and theirs to remove.
-            os.rmdir(name, dir_fd=around)
-
-
-def _setOwnership(descriptor: int, mode: int, owner: tuple[int, int] | None) -> None:
-    """Set mode and owner, where files have their own: on vfat, SMB and the like all have one."""
-    now = os.fstat(descriptor)
-    if owner is not None and owner != (now.st_uid, now.st_gid):
-        os.fchown(descriptor, *owner)
-    with suppress(OSError):
-        os.fchmod(descriptor, mode)
-    now = os.fstat(descriptor)
-    if now.st_mode & ~mode & 0o077 and now.st_uid == os.getuid():
-        raise PermissionError(errno.EPERM, "others may access all files there")
 
 
 Stamp = tuple[int, ...] | None

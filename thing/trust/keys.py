@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 import re
+from contextlib import suppress
 
 from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -88,10 +89,11 @@ class IdentityKey:
         """
         Read an unencrypted key file; if there is none, create it first.
 
-        Of processes that start at once, one creates the file and all use it.
+        Of processes that start at once, one creates the file and all use it. A public
+        file that is missing is written, if that can be.
 
         :param path: the file.
-        :param comment: what the public line of a new key ends with.
+        :param comment: what a new public line ends with.
         :return: the key.
         :raises CredentialError: as :meth:`load` and :meth:`save` do.
         """
@@ -99,7 +101,10 @@ class IdentityKey:
             key = cls.generate()
             if key._store(os.fspath(path), None, comment):
                 return key
-        return cls.load(path)
+        key = cls.load(path)
+        with suppress(CredentialError):  # A key that is only to be read needs none.
+            key.savePublic(path, comment)
+        return key
 
     def save(self, path: StrPath, passphrase: bytes | None = None, comment: str = "") -> None:
         """
@@ -119,16 +124,33 @@ class IdentityKey:
 
     def _store(self, path: str, passphrase: bytes | None, comment: str) -> bool:
         """Write both files, unless the private one exists: that is for the caller to judge."""
-        line = self.publicLine(comment) + "\n"
+        checkName(comment)
         public = path + ".pub"
         # The private file comes first, so a public one alone is not of a race.
         if os.path.lexists(public) and not os.path.lexists(path):
             raise CredentialError(f"{public} exists, but {path} does not: move it away")
         if not createFile(path, self._encode(passphrase), 0o600):
             return False
-        if not createFile(public, line.encode(), 0o644):
-            raise CredentialError(f"{public} exists already, but is not that of {path}")
+        self.savePublic(path, comment)
         return True
+
+    def savePublic(self, path: StrPath, comment: str = "") -> None:
+        """
+        Write the key's public line to ``path`` + ``.pub``, unless it is there already.
+
+        So a key gets it whose writer was killed in between, or found the disk full.
+
+        :param path: the file of the private key.
+        :param comment: what the line ends with.
+        :raises CredentialError: if the file cannot be written, if that of another key
+            is there, or if the comment cannot be used.
+        """
+        public = os.fspath(path) + ".pub"
+        line = self.publicLine(comment) + "\n"
+        if not os.path.lexists(public) and createFile(public, line.encode(), 0o644):
+            return
+        if loadPublicKey(public) != self.publicKey:
+            raise CredentialError(f"{public} exists already, but is not that of {path}")
 
     def _encode(self, passphrase: bytes | None) -> bytes:
         """The content of the private key file."""
@@ -197,6 +219,8 @@ def _decode(content: bytes, passphrase: bytes | None) -> Ed25519PrivateKey | str
     """
     if content.startswith((b"ssh-", b"ecdsa-", b"sk-")):
         return "is a public key; the private one is needed"
+    if not content:
+        return "is empty: move it away, and a new key can be made"
     if b"-----BEGIN OPENSSH PRIVATE KEY-----" not in content:
         return "is not an OpenSSH private key, as ssh-keygen -t ed25519 writes it"
     try:
