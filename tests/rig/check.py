@@ -24,8 +24,12 @@ from twisted.internet.task import react
 T = TypeVar("T")
 
 CHECKS: dict[str, float] = {
+    "bulk": 1800.0,
+    "clocks": 1200.0,
     "links": 1800.0,
     "pauses": 600.0,
+    "stalls": 1800.0,
+    "streams": 300.0,
 }
 """The checks, in the order of the alphabet, and how long each may take at most, seconds."""
 

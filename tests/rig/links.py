@@ -1,228 +1,184 @@
 """
-No session on a thin or lossy link is lost to its own bulk data.
+No session on a thin, lossy or broken link is lost to its own bulk data; a cut is known in time.
 
-Each row is one session on a link of its own, with as much as can be sent in both directions, an
-application that takes everything at once, and heartbeats in between; it says how long a heartbeat
-took at worst.
+Each row has one session on a link of its own. The first ones send as much as goes in both
+directions, with heartbeats in between: the figure is the slowest of them. In the others the link
+is cut, in one direction or both, for good or for a while.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
-from twisted.internet.defer import Deferred
-from twisted.internet.endpoints import clientFromString, serverFromString
-from twisted.internet.task import deferLater, react
+from tests.rig.check import Row
+from tests.rig.network import ADDRESSES, Link, Network, needNetwork, network, within
+from tests.rig.peers import TWISTED, Peer, connected, endsOf
 
-from benchmarks import credentials
-from tests.rig import check as rig
-from tests.rig.network import ADDRESSES, Link, needNetwork, network, within
-from thing import (
-    AuthorizedThings,
-    ClientSettings,
-    IdentityKey,
-    PinnedServers,
-    ServerSettings,
-    ThingFactory,
-    ThingProtocol,
-)
-from thing.trust.keys import fingerprint, parsePublicKey
+MANY = 120.0
+"""For how long data are sent, seconds; four TTLs if that is longer."""
 
-PORT = 9000
+TOLERANCE = 1.0
+"""How much later than promised an end may be told, seconds."""
 
-VISIT = ("-m", "tests.rig.links", "visit")
-
-MESSAGE = bytes(4096)
+FAST = Link(10e6, 0.05)
+"""What is cut."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One link, and one session on it."""
+class Load:
+    """A link that is filled, and the TTL of its session, seconds."""
 
-    name: str
-    rate: float
-    """Bits a second."""
-    roundTrip: float
-    """Seconds."""
+    link: Link
     ttl: float
-    """Seconds."""
-    loss: float = 0.0
-    """Of the packets, each way."""
+
+    def __str__(self) -> str:
+        link = self.link
+        parts = [f"{link.rate / 1000:g} kbit/s", f"{link.roundTrip * 1000:g} ms"]
+        if link.loss:
+            parts.append(f"{link.loss:.0%} lost")
+        if link.reordered:
+            parts.append(f"{link.reordered:.0%} reordered")
+        if link.mtu != Link.mtu:
+            parts.append(f"MTU {link.mtu}")
+        return f"{', '.join(parts)}, TTL {self.ttl:g} s"
 
 
-ROWS = (
-    Row("64 kbit/s, TTL 5 s", 64e3, 0.1, 5.0),
-    Row("64 kbit/s, TTL 30 s", 64e3, 0.1, 30.0),
-    Row("32 kbit/s, TTL 30 s", 32e3, 0.1, 30.0),
-    Row("128 kbit/s, TTL 5 s", 128e3, 0.1, 5.0),
-    Row("1 Mbit/s, TTL 2 s", 1e6, 0.05, 2.0),
-    Row("1 Mbit/s, 20 % loss, TTL 10 s", 1e6, 0.05, 10.0, 0.2),
+SMALL = Load(Link(64e3, 0.1), 5.0)
+
+LOADS = (
+    SMALL,
+    replace(SMALL, ttl=30.0),
+    Load(Link(32e3, 0.1), 30.0),
+    Load(Link(128e3, 0.1), 5.0),
+    Load(Link(1e6, 0.05), 2.0),
+    Load(Link(1e6, 0.05, loss=0.2), 10.0),
+    Load(Link(1e6, 0.6), 5.0),
+    Load(Link(2e6, 0.1, reordered=0.3), 5.0),
+    Load(Link(1e6, 0.05, mtu=576), 5.0),
+    Load(Link(64e3, 0.6, loss=0.02, reordered=0.1, mtu=576), 30.0),
 )
 
 
-class Bulk(ThingProtocol):
-    """Sends as much as it may, and takes as much as comes."""
+@dataclass(frozen=True)
+class Cut:
+    """What is lost, for how long, of a session with a TTL of so many seconds."""
 
-    received = 0
-    worst = 0.0
-    beats = 0
+    directions: tuple[str, ...]
+    ttl: float
+    seconds: float | None = None
+    """None for good."""
 
-    def handshakeCompleted(self) -> None:
-        """Begin."""
-        self.registerProducer(self, False)
-
-    def resumeProducing(self) -> None:
-        """Send one more (``IPullProducer``), or go on with what is held (``IPushProducer``)."""
-        self.sendMessage(MESSAGE)
-
-    def stopProducing(self) -> None:
-        """Send no more (``IPullProducer``)."""
-
-    def messageReceived(self, message: bytes) -> None:
-        """
-        Count it.
-
-        :param message: some octets.
-        """
-        self.received += len(message)
-
-    def heartbeatAcknowledged(self, sequence: int, roundTripTime: float) -> None:
-        """
-        Note how long a heartbeat took.
-
-        :param sequence: its number.
-        :param roundTripTime: seconds.
-        """
-        self.beats += 1
-        self.worst = max(self.worst, roundTripTime)
+    def __str__(self) -> str:
+        how = "for good" if self.seconds is None else f"for {self.seconds:g} s"
+        return f"{' and '.join(self.directions)} cut {how}, TTL {self.ttl:g} s"
 
 
-async def serve(reactor: Any, directory: str) -> None:
+BOTH = ("up", "down")
+
+CUTS = tuple(
+    Cut(directions, 5.0, seconds)
+    for seconds in (1.0, None)
+    for directions in (("up",), ("down",), BOTH)
+)
+
+
+def hosts(onto: ExitStack, link: Link, ttl: float) -> tuple[Network, Peer, Peer]:
     """
-    Serve until the standard input ends.
+    Have a session over a link.
 
-    :param reactor: the reactor.
-    :param directory: the credentials.
+    :param onto: ends it.
+    :param link: the link.
+    :param ttl: the TTL, seconds.
+    :return: the network, the server and the client.
     """
-    path = Path(directory)
-    factory = ThingFactory(
-        ServerSettings(credential=IdentityKey.load(path / "thing-server")),
-        AuthorizedThings(path / "authorized"),
+    net = onto.enter_context(network(link))
+    server, client = (
+        Peer(onto, TWISTED, within(namespace)) for namespace in (net.server, net.client)
     )
-    factory.protocol = Bulk
-    await serverFromString(reactor, f"tcp:{PORT}").listen(factory)
-    print("ready", flush=True)
-    ended: Deferred[None] = Deferred()
-    threading.Thread(
-        target=lambda: (sys.stdin.read(), reactor.callFromThread(ended.callback, None)), daemon=True
-    ).start()
-    await ended
+    connected(server, client, [ttl], ADDRESSES[0])
+    return net, server, client
 
 
-async def visit(reactor: Any, directory: str, ttl: str, seconds: str) -> None:
+def filled(load: Load, seconds: float) -> Row:
     """
-    Have one session for some time, and print what became of it.
+    Send as much as goes both ways.
 
-    :param reactor: the reactor.
-    :param directory: the credentials.
-    :param ttl: the TTL to ask for, seconds.
-    :param seconds: how long.
+    :param load: on which link.
+    :param seconds: for how long.
     """
-    path = Path(directory)
-    public = parsePublicKey((path / "thing-server.pub").read_text())
-    factory = ThingFactory(
-        ClientSettings(
-            credential=IdentityKey.load(path / "thing-client"),
-            requestedTtl=float(ttl),
-            handshakeTimeout=60.0,
-        ),
-        PinnedServers([fingerprint(public)]),
-    )
-    factory.protocol = Bulk
-    began = time.monotonic()
-    endpoint = clientFromString(reactor, f"tcp:{ADDRESSES[0]}:{PORT}:timeout=60")
-    client = await endpoint.connect(factory)
-    await client.whenEstablished()
-    ended = client.whenTerminated()
-    await deferLater(reactor, float(seconds))
-    lost = str(client.termination) if client.termination is not None else None
-    print(
-        json.dumps(
-            {
-                "lost": lost,
-                "beats": client.beats,
-                "worst": client.worst,
-                "received": client.received / (time.monotonic() - began),
-            }
-        ),
-        flush=True,
-    )
-    client.abort()
-    await ended
+    with ExitStack() as onto:
+        _, server, client = peers = hosts(onto, load.link, load.ttl)
+        for peer in peers[1:]:
+            peer.do("give", None, 0.0)
+        time.sleep(seconds)
+        (there,), (here,) = server.figures().values(), client.figures().values()
+        ends = server.of("end") + client.of("end")
+        least = min(there["received"], here["received"])
+        figure = f"{least / seconds / 1000:.1f} kB/s, {here['beats']} beats, {here['worst']:.2f} s"
+        lives = not ends and least > 0 and (here["beats"] > 0 or seconds < load.ttl)
+        return Row(str(load), "; ".join(end["text"] for end in ends) or figure, lives)
 
 
-def measure(row: Row, seconds: float) -> dict[str, Any]:
+def broken(cut: Cut, tolerance: float) -> Row:
     """
-    Have one session.
+    Cut a link.
 
-    :param row: on what link.
-    :param seconds: how long.
-    :return: what became of it.
+    :param cut: how.
+    :param tolerance: how much later than promised an end may be told, seconds.
     """
-    with (
-        tempfile.TemporaryDirectory() as directory,
-        network(Link(row.rate, row.roundTrip, row.loss)) as hosts,
-    ):
-        credentials.create(Path(directory))
-        command = within(hosts.server, "-m", "tests.rig.links", "serve", directory)
-        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert server.stdin is not None and server.stdout is not None, "it has pipes"
-        try:
-            server.stdout.readline()
-            done = subprocess.run(
-                within(
-                    hosts.client,
-                    "-m",
-                    "tests.rig.links",
-                    "visit",
-                    directory,
-                    str(row.ttl),
-                    str(seconds),
-                ),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                timeout=seconds + 120,
-                check=True,
-            )
-            found: dict[str, Any] = json.loads(done.stdout)
-            return found
-        finally:
-            server.stdin.close()
-            try:
-                server.wait(20)
-            except subprocess.TimeoutExpired:
-                server.kill()
-                server.wait()
-            server.stdout.close()
+    with ExitStack() as onto:
+        net, *peers = hosts(onto, FAST, cut.ttl)
+        time.sleep(cut.ttl / 2)
+        began = time.monotonic()
+        for name in cut.directions:
+            getattr(net, name).cut = True
+        if cut.seconds is not None:
+            time.sleep(cut.seconds)
+            net.up.cut = net.down.cut = False
+            time.sleep(2 * cut.ttl)
+            return Row(str(cut), *lives(peers))
+        # The client may have been heard a beat's interval after it heard last.
+        limits = (cut.ttl * 4 / 3 + tolerance, cut.ttl + tolerance)
+        for peer, limit in zip(peers, limits, strict=True):
+            left = began + limit + tolerance - time.monotonic()
+            peer.waits(lambda peer=peer: bool(peer.of("end")), left)  # type: ignore[misc]
+        ends = [endsOf(peer).popitem()[1] for peer in peers]
+        said = [
+            f"{name} {end['cause']} {end['at'] - began:.1f} s"
+            for name, all_ in zip(("server", "client"), ends, strict=True)
+            for end in all_
+        ]
+        known = all(
+            len(all_) == 1 and all_[0]["at"] - began <= limit
+            for all_, limit in zip(ends, limits, strict=True)
+        )
+        return Row(str(cut), ", ".join(said), known)
 
 
-def check(short: bool) -> Iterator[rig.Row]:
-    """Each link by turns, for two minutes, or one link for some seconds."""
+def lives(peers: list[Peer]) -> tuple[str, bool]:
+    """
+    See whether a session is up at both sides.
+
+    :param peers: its sides.
+    :return: the figure, and whether it is.
+    """
+    ends = [end["text"] for peer in peers for end in peer.of("end")]
+    for peer in peers:
+        peer.figures()  # The process is there.
+    return "; ".join(ends) or "lives", not ends
+
+
+def check(short: bool) -> Iterator[Row]:
+    """Each link by turns, or one of each kind for a moment."""
     needNetwork()
-    for row in ROWS[:1] if short else ROWS:
-        found = measure(row, 4.0 if short else max(120.0, 4 * row.ttl))
-        figure = f"{found['beats']} beats, {found['worst']:.2f} s at worst"
-        yield rig.Row(row.name, found["lost"] or figure, not found["lost"])
-
-
-if __name__ == "__main__":
-    react({"serve": serve, "visit": visit}[sys.argv[1]], sys.argv[2:])
+    if short:
+        yield filled(SMALL, 4.0)
+        yield broken(Cut(BOTH, 1.0), 3 * TOLERANCE)
+        return
+    for load in LOADS:
+        yield filled(load, max(MANY, 4 * load.ttl))
+    for cut in CUTS:
+        yield broken(cut, TOLERANCE)
