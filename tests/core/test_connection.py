@@ -62,6 +62,7 @@ from thing.events import (
     Event,
     GoingAway,
     GoodbyeReceived,
+    HeartbeatAcknowledged,
     HeartbeatLate,
     HeartbeatReceived,
     HeartbeatSent,
@@ -1013,6 +1014,43 @@ class GoAwayTests(TestCase):
         give(server, client.dataToSend(0.0, PLENTY), 0.0)
         server.goAway(EndReason.SHUTDOWN, 0.0, grace=5.0)
         self.assertEqual(names(Eavesdropper(server).read(server.dataToSend(0.0, PLENTY))), ["SGB"])
+
+    def heldGoodbye(self) -> tuple[ClientConnection, ServerConnection]:
+        """A server whose program has not taken what is in front of the client's goodbye."""
+        client, server = establishedPair()
+        server.hold()
+        client.sendMessage(b"held")
+        client.goodbye(0.0)
+        give(server, client.dataToSend(0.0, PLENTY), 0.0)
+        self.assertIs(server.state, State.ESTABLISHED)
+        return client, server
+
+    def test_heldGoodbyeThenRequest(self) -> None:
+        """Nor is one to a client whose goodbye waits; it beats on, and the close has its time."""
+        client, server = self.heldGoodbye()
+        server.goAway(EndReason.SHUTDOWN, 1.0, grace=2.0)
+        self.assertEqual(server.dataToSend(1.0, PLENTY), b"")
+        client.beat(4.0)
+        give(server, client.dataToSend(4.0, PLENTY), 4.0)
+        acknowledged = give(client, server.dataToSend(4.0, PLENTY), 4.0)
+        self.assertEqual(len(only(HeartbeatAcknowledged, acknowledged)), 1)
+        server.goAway(EndReason.SHUTDOWN, 5.0, grace=2.0)
+        told = list(server.release(30.0))
+        self.assertEqual(received(told), [b"held"])
+        self.assertTrue(ending(told + pump(client, server, 30.0).server).clean)
+
+    def test_heldGoodbyeForEver(self) -> None:
+        """What is held is not waited for longer than any close, and of the revoked not so long."""
+        client, server = self.heldGoodbye()
+        server.goAway(EndReason.SHUTDOWN, 1.0, grace=2.0)
+        client.beat(20.0)
+        give(server, client.dataToSend(20.0, PLENTY), 20.0)
+        self.assertEqual(self.endOf(server, 20.0), (31.0, Cause.ABORTED, None))
+        _, server = self.heldGoodbye()
+        server.goAway(EndReason.SHUTDOWN, 1.0, grace=2.0)
+        server.goAway(EndReason.REVOKED, 1.0, grace=2.0)
+        self.assertEqual(server.dataToSend(1.0, PLENTY), b"")
+        self.assertEqual(self.endOf(server, 1.0), (3.0, Cause.FLAT_LINED, EndReason.REVOKED))
 
     def test_heededSlowly(self) -> None:
         """Once the client has said goodbye, the close has its own time: the grace is over."""

@@ -211,10 +211,12 @@ class ServerConnection(Dialogue[ServerHandshake]):
         """
         self._now = now
         self._machine.step(Step.GO_AWAY)
-        first = self.state is State.GOING_AWAY and self._goingAway is None
-        heeded = not first and (self.state is not State.GOING_AWAY or self._inbox.parting)
-        if heeded and reason not in _UNAUTHORIZED:
+        leaving = self.state is not State.GOING_AWAY or self._inbox.parting
+        if leaving and reason not in _UNAUTHORIZED:
+            if not self._liveness.limited:  # Its goodbye waits behind what is held here.
+                self._beginClose()
             return self._takeEvents()  # The close has its own time.
+        first = not leaving and self._goingAway is None
         if first:
             grace = min(grace, self._liveness.remaining(now))
         sooner = self._liveness.shorten(now, grace, patience=grace)
