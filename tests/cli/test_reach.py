@@ -7,7 +7,6 @@ import os
 import select
 import signal
 from typing import Any
-from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
@@ -23,7 +22,7 @@ from tests.cli.test_standard import MEMORY
 from thing import IdentityKey, StopCode, StreamCut, StreamRefused
 from thing.cli.destination import Destination
 from thing.cli.exits import ExitCode
-from thing.cli.reaching import StandardEnd, keyOf
+from thing.cli.reaching import keyOf
 from thing.core.credentials import Anonymous
 from thing.errors import CredentialError
 from thing.session.interfaces import IStreamServer
@@ -142,21 +141,6 @@ class ReachCase(CommandCase):
 
 
 ECHOES = Factory.forProtocol(Echo)
-
-
-class FullOutputTests(SynchronousTestCase):
-    """What stands between the stream and the standard streams."""
-
-    def test_fullAtTheEnd(self) -> None:
-        """Output that is full when the service has no more to say hides no end of the stream."""
-        end = StandardEnd(lambda reason: None, lambda what: None)
-        end._streams = mock.Mock()
-        end.transport = transport = mock.Mock()
-        end.pauseProducing()  # In the middle of the last octets.
-        end.readConnectionLost()
-        names = [call[0] for call in transport.method_calls]
-        self.assertEqual(names, ["pauseProducing", "resumeProducing"])
-        self.assertEqual([call[0] for call in end._streams.method_calls], ["endOutput"])
 
 
 class OctetsTests(ReachCase):

@@ -730,6 +730,20 @@ class HalfCloseTests(StreamCase):
         pair.pump()
         self.assertEqual(self.server.told[1:], ["dataReceived", "readConnectionLost"])
 
+    def test_nothingToPause(self) -> None:
+        """Behind the half-close there is only the end, which no pause holds back."""
+        self.others()
+        self.server.doing["readConnectionLost"] = lambda it: it.transport.pauseProducing()
+        pair = self.pair()
+        self.client.call("write", b"last")
+        self.client.call("loseWriteConnection")
+        pair.advance(1)
+        self.server.call("pauseProducing")
+        self.client.call("loseConnection")
+        pair.advance(1)
+        told = ["connectionMade", "dataReceived", "readConnectionLost", "connectionLost"]
+        self.assertEqual(self.server.told, told)
+
     def test_bugs(self) -> None:
         """A protocol that fails when it is told loses its session."""
         for name in ("readConnectionLost", "writeConnectionLost"):

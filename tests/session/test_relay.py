@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import socket
 from typing import Any
-from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface import directlyProvides
+from twisted.trial.unittest import TestCase
 
-from thing.session.interfaces import IThingTransport
 from thing.session.relay import RelayEnd, factoryOf
 from thing.session.transports import FULL_READ, LONG_READ
 
@@ -96,21 +93,3 @@ class SocketTests(TestCase):
                 self.assertEqual(await deferToThread(reading.read), b"all")
         await one.gone
         await other.gone
-
-
-class StreamTests(SynchronousTestCase):
-    """An end that is in a stream."""
-
-    def test_pausedAtTheEnd(self) -> None:
-        """One that was paused in the middle of the last octets hears that the stream is stopped."""
-        one, other = RelayEnd(), RelayEnd()
-        for end in (one, other):
-            transport: Any = mock.Mock()
-            directlyProvides(transport, IThingTransport)
-            end.makeConnection(transport)
-        one.join(other)
-        one.pauseProducing()
-        transport = one.transport
-        transport.reset_mock()
-        one.readConnectionLost()
-        transport.resumeProducing.assert_called_once_with()

@@ -937,6 +937,19 @@ class FlowTests(StreamCase):
         self.assertEqual(producer.told, ["pause", "resume"])
         client.transport.unregisterProducer()
 
+    def test_pausedAtTheEnd(self) -> None:
+        """Who was paused by the last octets hears that the stream was stopped behind them."""
+        pair, client, server = self.stream(HalfTalk)
+        server.doing = {"dataReceived": lambda it: it.transport.pauseProducing()}
+        client.transport.write(b"last")
+        client.transport.loseWriteConnection()
+        pair.advance(1)
+        self.assertEqual((server.data, server.halves), (b"last", ["read"]))
+        server.transport.pauseProducing()
+        client.transport.abortConnection()
+        pair.advance(1)
+        self.assertIsInstance(server.reason, StreamCut)
+
     def test_pausedFromTheStart(self) -> None:
         """A protocol that pauses in ``connectionMade`` is given nothing that came before."""
         later: Deferred[Any] = Deferred()

@@ -81,7 +81,6 @@ class StandardEnd(Protocol):
         """The service has no more to say: nor has standard output."""
         self._outputEnded = True
         self._streams.endOutput()
-        self.transport.resumeProducing()  # Output that is full still waits; the end may follow.
 
     def writeConnectionLost(self) -> None:
         """All input has gone, and no more will."""

@@ -197,9 +197,10 @@ class StreamTransport(TcpOptions):
         Deliver no data; heartbeats go on (``IPushProducer``).
 
         What the peer may send meanwhile is bounded; a pause may last for as long as it likes.
+        Once the peer has closed its half only the end of the stream can come, which does not wait.
         """
         self._cancelResuming()
-        if self.connected and not self.outflow.saidGoodbye:
+        if self.connected and not self._peerEnded and not self.outflow.saidGoodbye:
             self._carrier.pauseProducing()
 
     def resumeProducing(self) -> None:
@@ -275,6 +276,7 @@ class StreamTransport(TcpOptions):
         :param protocol: the one over this transport; if it knows of no halves, all is closed.
         """
         self._peerEnded = True
+        self.resumeProducing()  # The last octets may have paused it.
         if IHalfCloseableProtocol.providedBy(protocol):
             self._carrier.guard(protocol.readConnectionLost)
             if self.outflow.ended:

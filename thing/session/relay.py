@@ -79,9 +79,6 @@ class RelayEnd(Protocol):
     def readConnectionLost(self) -> None:
         """Nothing more comes in here: have the other end say so to its peer."""
         self.ended = True
-        inStream: bool = IThingTransport.providedBy(self.transport)
-        if inStream:
-            self.transport.resumeProducing()  # That the peer stops the stream may be next.
         other = self._other
         if other is None:
             self.transport.loseConnection()
