@@ -49,7 +49,7 @@ class Way:
         :param size: how much, octets; negative for what the service sends.
         :return: how long it took, and the server's CPU time, both in seconds.
         """
-        pids = self.server()
+        pids = _resting(self.server)
         before, began = _used(pids), time.monotonic()
         with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
             connection.sendall(size.to_bytes(SIZE_LENGTH, "big", signed=True))
@@ -58,6 +58,22 @@ class Way:
             _take(connection, 1 if size > 0 else -size)
             took = time.monotonic() - began
         return took, _used(pids) - before
+
+
+def _resting(find: Callable[[], list[int]]) -> list[int]:
+    """What is found once it rests: a process that only helped to begin has ended by then."""
+    pids: list[int] = []
+
+    def rests() -> bool:
+        try:
+            pids[:] = find()
+            _used(pids)
+        except OSError:
+            return False
+        return True
+
+    awaited(rests, "the processes in the middle")
+    return pids
 
 
 def _used(pids: list[int]) -> float:

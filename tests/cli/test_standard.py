@@ -18,7 +18,7 @@ from tests import PROJECT
 from tests.cli.madeup import FleetCase, thing
 from tests.cli.test_process import ECHO, CommandCase
 from thing import IdentityKey
-from thing.cli.exits import ExitCode
+from thing.cli.exits import CommandError, ExitCode
 from thing.cli.output import endingQuietly, guardStandardStreams, write
 
 MEMORY = "/proc/self/mem"
@@ -89,6 +89,21 @@ with endingQuietly():
         ignore = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
         self.assertEqual(self.end("SIGTERM", "SIGINT", ignore), (0, b""))
         self.assertEqual(self.end("SIGINT", "SIGINT", ignore), (0, b""))
+
+    def test_disguised(self) -> None:
+        """What a lock makes of a signal that interrupts it is the signal still."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.assertRaises(CommandError) as caught, endingQuietly(ExitCode.INTERRUPTED):
+                try:
+                    signal.raise_signal(number)
+                finally:
+                    threading.Lock().release()
+            self.assertEqual(caught.exception.exit_code, ExitCode.INTERRUPTED)
+
+    def test_mistake(self) -> None:
+        """Without a signal an error is what it is."""
+        with self.assertRaises(RuntimeError), endingQuietly():
+            threading.Lock().release()
 
     def test_restored(self) -> None:
         """Without a signal both are as they were."""

@@ -149,25 +149,31 @@ def endingQuietly(unfinished: ExitCode = ExitCode.GOODBYE) -> Iterator[None]:
     :raises SystemExit: with the exit code.
     """
     before = {}
+    stopped = False
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        nonlocal stopped
+        stopped = True
+        for each in _ENDING:
+            if signal.getsignal(each) is stop:  # A second one, while this unwinds, just kills.
+                signal.signal(each, signal.SIG_DFL)
+        raise Stopped
+
     try:
         for number in _ENDING:
             if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, _stop)
+                before[number] = signal.signal(number, stop)
         yield
     except ReaderGone:
         raise SystemExit(ExitCode.GOODBYE) from None
-    except (KeyboardInterrupt, Stopped):
+    except (Exception, KeyboardInterrupt, Stopped) as error:
+        # A lock that was interrupted may have made something else of it.
+        if not (stopped or isinstance(error, KeyboardInterrupt)):
+            raise
         if unfinished is ExitCode.GOODBYE:
             raise SystemExit(unfinished) from None
         raise CommandError("interrupted", unfinished) from None
     finally:
         for number, handler in before.items():
-            if signal.getsignal(number) is _stop:  # Else the process is about to end.
+            if signal.getsignal(number) is stop:  # Else the process is about to end.
                 signal.signal(number, handler)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    for each in _ENDING:
-        if signal.getsignal(each) is _stop:  # A second one, while this unwinds, just kills.
-            signal.signal(each, signal.SIG_DFL)
-    raise Stopped
