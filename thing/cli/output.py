@@ -139,6 +139,39 @@ def readerIsGone() -> bool:
         return False
 
 
+class _Stopper:
+    """
+    Hears the signals that end a command, and raises :class:`Stopped` at the first.
+
+    :ivar heard: whether one came. What it interrupts may make another error of it, as a lock does.
+    """
+
+    def __init__(self) -> None:
+        self.heard = False
+        self._before: dict[int, Any] = {}
+
+    def listen(self) -> None:
+        """Hear them, but for those that the process was told to ignore."""
+        for number in _ENDING:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self)
+
+    def restore(self) -> None:
+        """Have them do what they did before, unless the process is about to end."""
+        self._replace(self._before)
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Stop; a second one, while that unwinds, just kills."""
+        self.heard = True
+        self._replace(dict.fromkeys(self._before, signal.SIG_DFL))
+        raise Stopped
+
+    def _replace(self, handlers: dict[int, Any]) -> None:
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is self:
+                signal.signal(number, handler)
+
+
 @contextmanager
 def endingQuietly(unfinished: ExitCode = ExitCode.GOODBYE) -> Iterator[None]:
     """
@@ -148,32 +181,17 @@ def endingQuietly(unfinished: ExitCode = ExitCode.GOODBYE) -> Iterator[None]:
     :return: a context manager.
     :raises SystemExit: with the exit code.
     """
-    before = {}
-    stopped = False
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = True
-        for each in _ENDING:
-            if signal.getsignal(each) is stop:  # A second one, while this unwinds, just kills.
-                signal.signal(each, signal.SIG_DFL)
-        raise Stopped
-
+    stopper = _Stopper()
     try:
-        for number in _ENDING:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, stop)
+        stopper.listen()
         yield
     except ReaderGone:
         raise SystemExit(ExitCode.GOODBYE) from None
     except (Exception, KeyboardInterrupt, Stopped) as error:
-        # A lock that was interrupted may have made something else of it.
-        if not (stopped or isinstance(error, KeyboardInterrupt)):
+        if not (stopper.heard or isinstance(error, KeyboardInterrupt)):
             raise
         if unfinished is ExitCode.GOODBYE:
             raise SystemExit(unfinished) from None
         raise CommandError("interrupted", unfinished) from None
     finally:
-        for number, handler in before.items():
-            if signal.getsignal(number) is stop:  # Else the process is about to end.
-                signal.signal(number, handler)
+        stopper.restore()
