@@ -18,6 +18,7 @@ from typing import NamedTuple
 from twisted.trial.unittest import TestCase
 
 import thing
+import thing.endpoints
 import thing.trust
 from tests import PROJECT
 
@@ -271,6 +272,13 @@ class RoomTests(TestCase):
             if name == "core":
                 self.assertEqual({each for each in loaded if isIn(each, "zope")}, set())
 
+    def test_optionsAreQuick(self) -> None:
+        """``twistd thing --help`` does not wait for endpoints, clients or TLS."""
+        loaded = loadedBy("import sys, thing.daemon.tap\nprint(*sys.modules, sep='\\n')")
+        self.assertIn("thing.daemon.tap", loaded)
+        for name in ("twisted.internet.endpoints", "twisted.application.internet", "OpenSSL"):
+            self.assertNotIn(name, loaded)
+
     def test_pluginImportsNothingOfThing(self) -> None:
         """``twistd --help`` stays fast: the plugin names Thing and does not load it."""
         loaded = loadedBy(IMPORT_PLUGIN)
@@ -355,7 +363,7 @@ class FacadeTests(TestCase):
 
     def test_typesAreTheSame(self) -> None:
         """Type checkers are told the same names and homes as are imported."""
-        for package in (thing, thing.trust):
+        for package in (thing, thing.endpoints, thing.trust):
             source = Path(package.__file__ or "").read_text()
             told = [target for target, atOnce in importsIn(source, FACADE) if not atOnce]
             imported = [

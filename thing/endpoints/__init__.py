@@ -8,25 +8,30 @@ settled below; here it is put into Twisted's words. What listens elsewhere and k
 Thing is joined with sessions and streams by connections of its own.
 """
 
-from thing.core.backoff import Backoff, isHopeless
-from thing.endpoints.backend import Backend
-from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
-from thing.endpoints.reconnect import ThingClientService, retryPolicy, terminationOf
-from thing.endpoints.stream import ApplicationFactory, StreamFactory
-from thing.session.interfaces import IStreamServer, IThingTransport
-from thing.session.reasons import (
-    Aborted,
-    FlatLined,
-    Goodbye,
-    Lapsed,
-    RuleBroken,
-    SentAway,
-    SessionAborted,
-    SessionLost,
-    SessionOver,
-    StreamCut,
-    Truncated,
-)
+from typing import TYPE_CHECKING
+
+from thing.lazy import importer
+
+if TYPE_CHECKING:
+    from thing.core.backoff import Backoff, isHopeless
+    from thing.endpoints.backend import Backend
+    from thing.endpoints.endpoints import ThingClientEndpoint, ThingServerEndpoint
+    from thing.endpoints.reconnect import ThingClientService, retryPolicy, terminationOf
+    from thing.endpoints.stream import ApplicationFactory, StreamFactory
+    from thing.session.interfaces import IStreamServer, IThingTransport
+    from thing.session.reasons import (
+        Aborted,
+        FlatLined,
+        Goodbye,
+        Lapsed,
+        RuleBroken,
+        SentAway,
+        SessionAborted,
+        SessionLost,
+        SessionOver,
+        StreamCut,
+        Truncated,
+    )
 
 __all__ = [
     "Aborted",
@@ -53,3 +58,50 @@ __all__ = [
     "retryPolicy",
     "terminationOf",
 ]
+
+_HOMES = {
+    "thing.core.backoff": (
+        "Backoff",
+        "isHopeless",
+    ),
+    "thing.endpoints.backend": ("Backend",),
+    "thing.endpoints.endpoints": (
+        "ThingClientEndpoint",
+        "ThingServerEndpoint",
+    ),
+    "thing.endpoints.reconnect": (
+        "ThingClientService",
+        "retryPolicy",
+        "terminationOf",
+    ),
+    "thing.endpoints.stream": (
+        "ApplicationFactory",
+        "StreamFactory",
+    ),
+    "thing.session.interfaces": (
+        "IStreamServer",
+        "IThingTransport",
+    ),
+    "thing.session.reasons": (
+        "Aborted",
+        "FlatLined",
+        "Goodbye",
+        "Lapsed",
+        "RuleBroken",
+        "SentAway",
+        "SessionAborted",
+        "SessionLost",
+        "SessionOver",
+        "StreamCut",
+        "Truncated",
+    ),
+}
+
+
+def __dir__() -> list[str]:
+    """Tell the names that are not imported yet, too."""
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # Type checkers would believe that any name is there.
+    __getattr__ = importer(__name__, _HOMES)

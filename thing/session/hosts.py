@@ -16,7 +16,6 @@ from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.defer import Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
-from twisted.internet.endpoints import HostnameEndpoint
 from twisted.internet.error import DNSLookupError
 from twisted.internet.interfaces import (
     IAddress,
@@ -93,6 +92,8 @@ class HostEndpoint:
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, protocolFactory: IProtocolFactory) -> Any:
+        from twisted.internet.endpoints import HostnameEndpoint  # It takes long to import.
+
         until = self._clock.seconds() + self._timeout
         addresses = await self._lookUp()
         if not addresses:
