@@ -14,6 +14,7 @@ from zope.interface import implementer
 
 from tests.pairs import PairCase, Recorder
 from tests.trust.test_keys import DirectoryMixin, read, write
+from tests.turning import TurningClock
 from thing import testing
 from thing.core.groups import GroupName
 from thing.core.settings import ClientSettings
@@ -68,7 +69,7 @@ class JoinCase(DirectoryMixin, PairCase):
     def setUp(self) -> None:
         DirectoryMixin.setUp(self)
         PairCase.setUp(self)
-        self.clock = Clock()
+        self.clock = TurningClock()
         self.serverKey = IdentityKey.generate()
         self.serverKey.save(self.path("server"))
         self.things = write(self.path("things"), b"# things\n")
@@ -103,8 +104,7 @@ class JoinCase(DirectoryMixin, PairCase):
 
     def nameOf(self, key: IdentityKey) -> str | None:
         """The name that another process finds for a key; fails if it is not there."""
-        lines = AuthorizedThings(self.things)._lines
-        return lines[key.publicKey].name
+        return AuthorizedThings(self.things).listing.lines[key.publicKey].name
 
     def joiner(self, token: JoinToken, node: Node | None = None) -> testing.Pair:
         """Somebody who comes with a token, and is connected."""

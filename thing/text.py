@@ -41,6 +41,8 @@ def isName(text: str) -> bool:
     :param text: the text.
     :return: whether it may; an empty one may.
     """
+    if text.isascii():
+        return text.isprintable()
     return not any(
         each in _INVISIBLE or not (each.isprintable() or _belongs(text, at))
         for at, each in enumerate(text)

@@ -39,6 +39,7 @@ from thing.core.credentials import Credential
 from thing.daemon.service import CannotStart, ThingService
 from thing.session.addresses import formatAddress
 from thing.trust.live import LiveTrust
+from thing.trust.slices import inOneSlice
 
 TIMEOUT = 20.0
 """How long anything here may take, seconds."""
@@ -368,6 +369,7 @@ class FakeChoice:
     def nextCredential(self) -> Credential | None:
         return self.following
 
+    @inOneSlice
     def again(self) -> FakeChoice:
         self.read()
         return self

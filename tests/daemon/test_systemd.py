@@ -280,6 +280,20 @@ class ServiceTests(ServiceCase):
             end(reviewing)
             self.assertEqual(self.calls, ["reloading", "reloaded"])
 
+    async def test_overlappingReloads(self) -> None:
+        """Of reloads that overlap, the end of the last is told."""
+        service = self.started(supervisor=self.supervisor)
+        await self.whenReady
+        self.calls.clear()
+        reviewing: list[Deferred[int]] = [Deferred(), Deferred()]
+        service.factory.trust = mock.Mock(reload=iter(reviewing).__next__)
+        service.reload()
+        service.reload()
+        reviewing[0].callback(0)
+        self.assertEqual(self.calls, ["reloading", "reloading"])
+        reviewing[1].callback(0)
+        self.assertEqual(self.calls, ["reloading", "reloading", "reloaded"])
+
     async def test_slowPort(self) -> None:
         """It is not ready before its last port listens."""
         from twisted.internet import reactor

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
+from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 
@@ -28,9 +29,9 @@ from thing.events import Cause
 from thing.fleet import MemoryPresence
 from thing.fleet.inviting import MAX_SESSIONS
 from thing.fleet.model import Filter
-from thing.identity import Purpose
+from thing.identity import CredentialKind, Identity, Purpose
 from thing.session.joinmessages import JoinReply, JoinRequest, Refusal, parseReply
-from thing.trust import IdentityKey, PresharedKey, formatPublicKey
+from thing.trust import IdentityKey, PresharedKey, authorized, formatPublicKey
 from thing.trust.invitations import MAX_LIFE, Invitation, NameTaken, State
 from thing.trust.jointoken import JoinToken
 
@@ -146,6 +147,49 @@ class JoinTests(InvitingCase):
         found = self.state(made)
         assert found is not None
         self.assertEqual((found.state, found.fingerprint), (State.USED, self.key.fingerprint))
+
+    def manyLines(self) -> str:
+        return "".join(
+            f"{formatPublicKey(number.to_bytes(32, 'big'), f'thing-{number}')}\n"
+            for number in range(1000)
+        )
+
+    def test_longList(self) -> None:
+        """Of a long list that the server knows, who joins costs the one line that is new."""
+        write(self.things, self.manyLines().encode())
+        assert self.node.factory.trust is not None
+        self.node.factory.trust.reload()
+        while self.clock.isBusy():
+            self.clock.turn()
+        read: list[int] = []
+        parse = authorized.parseLine
+
+        def counting(text: str, number: int) -> Any:
+            read.append(number)
+            return parse(text, number)
+
+        self.patch(authorized, "parseLine", counting)
+        _, token = self.invited()
+        self.assertEqual(read, [])
+        self.assertIsInstance(self.ask(self.joiner(token))[0], JoinReply)
+        self.assertEqual(read, [1001])
+        self.assertEqual(self.thing(self.key).server.peer.name, "lamp")
+
+    def test_changedList(self) -> None:
+        """Of one that has changed, too, nobody is told that it has joined before its key counts."""
+        made, _ = self.invited()
+        write(self.things, ("# changed\n" + self.manyLines()).encode())
+        inviter, key = self.node.inviter, self.key.publicKey
+        made = self.successResultOf(inviter.invitations.claim(made.id, key))
+        admitting = Deferred.fromCoroutine(inviter.admit(made, key))
+        turns = 0
+        while not admitting.called:
+            self.clock.turn()
+            turns += 1
+        self.assertGreater(turns, 8)  # The list is read twice.
+        self.successResultOf(admitting)
+        lamp = self.node.factory.authorizer.authorize(Identity(CredentialKind.ED25519, key))
+        self.assertEqual(lamp.name, "lamp")
 
     def test_nothingElse(self) -> None:
         """It can do nothing but join: no message, no presence, no stream, no other request."""

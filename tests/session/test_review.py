@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.task import Clock
 from zope.interface import implementer
@@ -13,6 +13,7 @@ from zope.interface import implementer
 from tests.anypeer import AnyPeer
 from tests.fleet.inmemory import Book
 from tests.pairs import Pair, PairCase, Recorder, freshClient, freshServer
+from tests.turning import TurningClock
 from thing import (
     Anonymous,
     Anyone,
@@ -26,7 +27,7 @@ from thing import (
 )
 from thing.events import Cause
 from thing.fleet import MemoryPresence, Twins
-from thing.session.review import ANSWER_TIME, AT_ONCE, LEAVE_GRACE, Review
+from thing.session.review import ANSWER_TIME, AT_ONCE, IN_TURN, LEAVE_GRACE, Review
 from thing.trust.interfaces import IAuthorizer
 from thing.trust.preshared import PresharedKey, PresharedServer, PresharedThings
 
@@ -241,6 +242,35 @@ class ReviewTests(ReviewCase):
                 seen += 1
         # Who is admitted without the name it had is asked to come back.
         self.assertEqual((seen, fired), (len(pairs), [len(pairs)]))
+
+    def test_aTurn(self) -> None:
+        """Of an authorizer that answers at once, so many are asked about in a turn, by count."""
+
+        class Session:
+            termination = None
+            provedIdentity = peer = Identity(CredentialKind.ED25519, bytes(32))
+
+        class Sessions:
+            reviews, clock, everybody = 0, TurningClock(), [Session()] * 1000
+            asked = 0
+
+            def judge(self, identity: Identity) -> Deferred[Identity]:
+                self.asked += 1
+                return succeed(identity)
+
+            def readmit(self, session: Any, identity: Identity) -> None:
+                pass
+
+        sessions: Any = Sessions()
+        reviewing = Review(sessions).run()
+        turns = []
+        while sessions.clock.isBusy():
+            before = sessions.asked
+            sessions.clock.turn()
+            turns.append(sessions.asked - before)
+        self.assertEqual(self.successResultOf(reviewing), 0)
+        self.assertEqual(sum(turns), 1000)
+        self.assertLessEqual(max(turns), IN_TURN)
 
     def test_endedMeanwhile(self) -> None:
         """A session that ended before it was asked about, or before the answer, is no matter."""

@@ -44,7 +44,7 @@ from thing.core.credentials import SignatureScheme, joinChain, splitChain, verif
 from thing.errors import CredentialError, ErrorCode, NotAuthorized, RemoteProtocolError
 from thing.events import PeerProved
 from thing.identity import CredentialKind, Identity
-from thing.trust import CertificateChain, IAuthorizer, ServerCertificates, ThingCertificates
+from thing.trust import CertificateChain, IAuthorizer, ServerCertificates, ThingCertificates, crls
 from thing.trust.keys import MAX_KEY_FILE
 
 NO_OPENSSL = None if shutil.which("openssl") else "openssl is not installed"
@@ -929,6 +929,22 @@ class RevocationTests(Rooted, TestCase):
         )
         things.reload()
         self.assertEqual(things.authorities.lists._earlier, [])
+
+    def test_inSlices(self) -> None:
+        """The numbers in a long list are read in slices, and what they come to is another thing."""
+        self.patch(crls, "SERIALS", 2)
+        issued = [self.leaf() for _ in range(5)]
+        self.list(revocations(self.root))
+        things = self.things(revoked=self.lists)
+        self.list(revocations(self.root, *issued))
+        work = things.again()
+        for _ in range(2):
+            next(work)
+            things.authorize(proved(issued[4]))
+        again = self.assertRaises(StopIteration, next, work).value
+        things.authorize(proved(issued[4]))
+        for each in issued:
+            self.assertRaises(NotAuthorized, again.authorize, proved(each))
 
     def test_revokedByOldList(self) -> None:
         """Whom a list names is refused for good, even if it is out of date."""

@@ -49,6 +49,7 @@ from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS
 from thing.trust.keywords import Keyword, asOption, readKeywords, yes
 from thing.trust.makers import unlessRevoked
 from thing.trust.parts import Admits, Binds, Parts, Shows, TrustKeyword, tableOf
+from thing.trust.slices import atOnce, inOneSlice
 from thing.trust.tickets import TicketKeys
 from thing.trust.unrevoked import Unrevoked
 
@@ -302,6 +303,10 @@ class KeywordTests(TestCase):
                 self.assertEqual(keyword.read is yes, keyword.value.startswith("yes"))
 
 
+ITSELF = inOneSlice(lambda value, parts: value)
+WRAPPED = inOneSlice(lambda value, parts: Wrapped)
+
+
 class PartTests(TrustFiles, TestCase):
     """What keywords build, each its part."""
 
@@ -309,13 +314,13 @@ class PartTests(TrustFiles, TestCase):
 
     def build(self, *keywords: TrustKeyword, **chosen: Any) -> Parts:
         """What the keywords of a table build on a server."""
-        return Parts(role=Role.SERVER, chosen=chosen).build(tableOf(*keywords))
+        return atOnce(Parts(role=Role.SERVER, chosen=chosen).build(tableOf(*keywords)))
 
     def test_eachItsPart(self) -> None:
         """A keyword that was chosen adds what it makes of its value; one that was not, nothing."""
         key = IdentityKey.generate()
         shows = TrustKeyword("shows", "X", "", part=Shows(lambda value, parts: value))
-        admits = TrustKeyword("admits", "X", "", part=Admits((RAW, NOBODY), lambda value, _: value))
+        admits = TrustKeyword("admits", "X", "", part=Admits((RAW, NOBODY), ITSELF))
         built = self.build(shows, admits, shows=key)
         self.assertEqual((built.credentials, built.authorizers), ([key], {}))
         anyone = Anyone()
@@ -326,8 +331,8 @@ class PartTests(TrustFiles, TestCase):
 
     def test_bindsLast(self) -> None:
         """What restricts a kind wraps its authorizer wherever the two stand, and no other's."""
-        binds = TrustKeyword("binds", "X", "", part=Binds((RAW,), lambda value: Wrapped))
-        admits = TrustKeyword("admits", "X", "", part=Admits((RAW, NOBODY), lambda value, _: value))
+        binds = TrustKeyword("binds", "X", "", part=Binds((RAW,), WRAPPED))
+        admits = TrustKeyword("admits", "X", "", part=Admits((RAW, NOBODY), ITSELF))
         anyone = Anyone()
         built = self.build(binds, admits, binds="x", admits=anyone)
         self.assertIsInstance(built.authorizers[RAW], Wrapped)
@@ -337,7 +342,7 @@ class PartTests(TrustFiles, TestCase):
     def test_bindsNeeds(self) -> None:
         """What restricts kinds needs a keyword that admits one of them."""
         kinds = (RAW, CredentialKind.PRESHARED)
-        binds = TrustKeyword("binds", "X", "", part=Binds(kinds, lambda value: Wrapped))
+        binds = TrustKeyword("binds", "X", "", part=Binds(kinds, WRAPPED))
         restricting = tableOf(*(each for each in SERVER_KEYWORDS if each.name != "revoked"), binds)[
             -1
         ]
@@ -500,7 +505,7 @@ class ServerChoiceTests(TrustFiles, TestCase):
         os.rename(self.path("moved"), self.path("server"))
         other = IdentityKey.generate()
         self.pem("things", other.publicLine("kettle").encode())
-        now = choice.again()
+        now = atOnce(choice.again())
         applied = now.applied(settings)
         self.assertEqual(applied.handshakeTimeout, 3.0)
         self.assertEqual(applied.credential.data, IdentityKey.load(self.path("server")).data)
@@ -511,19 +516,19 @@ class ServerChoiceTests(TrustFiles, TestCase):
     def test_againTickets(self) -> None:
         """Ticket keys stay; if they are in a file it is read, and no fault of it is the others'."""
         choice = self.server(self.serverOf("raw"))
-        self.assertIs(choice.again().tickets, choice.tickets)
-        self.assertIs(choice.again().again().settings().tickets, choice.tickets)
+        self.assertIs(atOnce(choice.again()).tickets, choice.tickets)
+        self.assertIs(atOnce(atOnce(choice.again()).again()).settings().tickets, choice.tickets)
         filed = self.server({**self.serverOf("raw"), "ticketKeys": self.path("tickets")})
         key = TicketKeys(self.path("other"))
         self.pem("tickets", Path(self.path("other")).read_bytes())
-        again = filed.again().tickets
+        again = atOnce(filed.again()).tickets
         assert again is not None
         self.assertIs(again, filed.tickets)
         given = key.seal(RESUMABLE, b"server")
         assert given is not None
         self.assertIsNotNone(again.open(given.ticket, b"server"))
         self.pem("tickets", b"nonsense")
-        self.assertIs(filed.again().tickets, filed.tickets)
+        self.assertIs(atOnce(filed.again()).tickets, filed.tickets)
         self.assertIsNotNone(again.open(given.ticket, b"server"))
 
     def test_againUnchanged(self) -> None:
@@ -538,7 +543,7 @@ class ServerChoiceTests(TrustFiles, TestCase):
             return os.open(path, flags)
 
         with mock.patch("thing.trust.files._openAtOnce", openAtOnce):
-            now = choice.again()
+            now = atOnce(choice.again())
         self.assertEqual(set(opened) - {self.path("tickets")}, {self.path("things")})
         self.assertEqual(now.things, 1)
         self.assertIs(now.credentials[0], choice.credentials[0])
@@ -558,8 +563,8 @@ class ServerChoiceTests(TrustFiles, TestCase):
             return os.open(path, flags)
 
         with mock.patch("thing.trust.files._openAtOnce", openAtOnce):
-            now = choice.again()
-            later = now.again()
+            now = atOnce(choice.again())
+            later = atOnce(now.again())
         self.assertIs(now.credentials[0], choice.credentials[0])
         now.authorizer.authorize(Identity(CredentialKind.ED25519, kettle.publicKey))
         self.assertEqual(
@@ -575,7 +580,7 @@ class ServerChoiceTests(TrustFiles, TestCase):
         """A file that may not even be looked at any more counts as one that has not changed."""
         choice = self.server(self.serverOf("raw"))
         with mock.patch("thing.trust.files.os.stat", side_effect=PermissionError):
-            self.assertIs(choice.again().authorizedThings, choice.authorizedThings)
+            self.assertIs(atOnce(choice.again()).authorizedThings, choice.authorizedThings)
 
     def test_againEmpty(self) -> None:
         """A file that has lost all its lines is a fault, unless it says that this is meant."""
@@ -586,15 +591,15 @@ class ServerChoiceTests(TrustFiles, TestCase):
             for content in (b"", b"\n \n", b"# a comment\n"):
                 self.pem(name, content)
                 self.assertEqual(
-                    self.refusal(choice.again),
+                    self.refusal(atOnce, choice.again()),
                     f"{self.path(name)} is suddenly empty, which is taken for a fault; "
                     "if it is meant, leave the line '# empty' in it",
                 )
             self.pem(name, b" # empty\r\n")
-            choice.again().again()
+            atOnce(atOnce(choice.again()).again())
             self.pem(name, before)
         self.pem("things", b"")
-        self.assertEqual(self.server(self.serverOf("raw")).again().things, 0)
+        self.assertEqual(atOnce(self.server(self.serverOf("raw")).again()).things, 0)
 
     def test_againAllOrNothing(self) -> None:
         """With any one of the files damaged there is an error, and what there was is as it was."""
@@ -608,10 +613,10 @@ class ServerChoiceTests(TrustFiles, TestCase):
             with open(self.path(name), "rb") as file:
                 before = file.read()
             self.pem(name, b"nonsense\n")
-            self.assertIn(self.path(name), self.refusal(choice.again))
+            self.assertIn(self.path(name), self.refusal(atOnce, choice.again()))
             self.pem(name, before)
             self.assertRaises(NotAuthorized, choice.authorizer.authorize, thing)
-        admitted = choice.again().authorizer.authorize(thing)
+        admitted = atOnce(choice.again()).authorizer.authorize(thing)
         assert isinstance(admitted, Identity)
         self.assertEqual(admitted.name, "kettle")
 
@@ -945,7 +950,7 @@ class KindsTests(TrustFiles, PairCase):
             credential=lamp.data,
         )
         choice.authorizer.authorize(identity)
-        now = choice.again().authorizer
+        now = atOnce(choice.again()).authorizer
         self.assertIn("revoked", str(self.assertRaises(NotAuthorized, now.authorize, identity)))
         pair = self.between(given, client)
         self.assertRefused(pair.server, pair.client, "revoked")

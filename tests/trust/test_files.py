@@ -15,7 +15,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from tests.trust.power import Power, PowerLost, outages
 from tests.trust.test_keys import DirectoryMixin, modeOf, read, write
 from thing.errors import CredentialError
-from thing.trust import IdentityKey, files, temporary
+from thing.trust import IdentityKey, temporary
 from thing.trust.files import FileLocked, createFile, lockedFile
 from thing.trust.keys import loadPublicKey
 
@@ -455,19 +455,3 @@ class KilledTests(DirectoryMixin, TestCase):
         self.patch(os, "mkdir", swept)
         message = self.refusal(createFile, self.path("key"), b"secret", 0o600)
         self.assertIn("others remove files there", message)
-
-
-class SaysNothingTests(TestCase):
-    """Tests for :func:`thing.trust.files.saysNothing`."""
-
-    def test_byteOrderMark(self) -> None:
-        """A byte order mark says nothing, and hides neither a comment nor the line that does."""
-        mark = files.BYTE_ORDER_MARK
-        for content in (b"", b"\r\n", b"# none yet\r\n"):
-            self.assertTrue(files.saysNothing(mark + content), content)
-        for content in (b"# empty\r\n", b"ssh-ed25519 AAAA\n"):
-            self.assertFalse(files.saysNothing(mark + content), content)
-
-    def test_carriageReturn(self) -> None:
-        """A line ends where it does for who reads the keys: a comment goes on after a return."""
-        self.assertTrue(files.saysNothing(b"# none\rssh-ed25519 AAAA\n"))

@@ -18,6 +18,7 @@ from thing.trust.chosen import ServerChoice
 from thing.trust.invitations import Invitation, Invitations
 from thing.trust.joiners import InvitingServer, Joiners, JoinKeys
 from thing.trust.jointoken import JoinToken, joinIdentity
+from thing.trust.slices import atOnce
 
 SECRET = bytes(range(32))
 
@@ -194,7 +195,7 @@ class KeywordTests(StoreCase):
         choice = ServerChoice.read(self.given | {"presharedKeys": path})
         made = self.invited()
         write(path, line.replace("toaster", "radiator").encode())
-        again = choice.again()
+        again = atOnce(choice.again())
         for now, name in ((choice, b"toaster"), (again, b"radiator")):
             self.assertEqual(set(now.presharedKeys), {name, joinIdentity(made.id)})
         self.assertIs(again.invitations, choice.invitations)

@@ -12,21 +12,22 @@ from unittest import mock
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory, Protocol
-from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.pairs import Pair, freshClient
 from tests.trust.test_keys import DirectoryMixin, write
+from tests.turning import TurningClock
 from thing import CredentialKind, EndReason, Identity, IdentityKey, NotAuthorized
 from thing.endpoints.stream import ApplicationFactory, StreamFactory
+from thing.trust import authorized, formatPublicKey
 from thing.trust.chosen import ServerChoice
 from thing.trust.live import INTERVAL, LiveTrust
 
 
-class LiveTests(DirectoryMixin, SynchronousTestCase):
-    """Files that change while a server runs."""
+class LiveCase(DirectoryMixin, SynchronousTestCase):
+    """A server that follows its files."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -34,7 +35,7 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         observe = self.observe
         globalLogPublisher.addObserver(observe)
         self.addCleanup(globalLogPublisher.removeObserver, observe)
-        self.thing, self.clock = IdentityKey.generate(), Clock()
+        self.thing, self.clock = IdentityKey.generate(), TurningClock()
         IdentityKey.generate().save(self.path("key"))
         self.authorize()
         given = {"identity": self.path("key"), "authorized": self.path("things")}
@@ -84,6 +85,10 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         except NotAuthorized:
             return False
         return True
+
+
+class LiveTests(LiveCase):
+    """Files that change while a server runs."""
 
     def test_added(self) -> None:
         """A key that is put into the file is admitted within seconds."""
@@ -304,3 +309,190 @@ class LiveTests(DirectoryMixin, SynchronousTestCase):
         self.factory.trust = None
         self.assertEqual(after.followers, [])
         before.stop()
+
+
+class LongListTests(LiveCase):
+    """Lists that are too long for one turn of the reactor."""
+
+    MANY = 1000
+    """Lines of a file: some 90 KB."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.read: list[int] = []
+        self.trust = self.factory.trust
+        assert self.trust is not None
+        parse = authorized.parseLine
+
+        def counting(text: str, number: int) -> Any:
+            self.read.append(number)
+            return parse(text, number)
+
+        self.patch(authorized, "parseLine", counting)
+        self.many = "".join(
+            f"{formatPublicKey(number.to_bytes(32, 'big'), f'thing-{number}')}\n"
+            for number in range(self.MANY)
+        )
+
+    def write(self, *lines: str) -> None:
+        write(self.path("new"), "".join(lines).encode())
+        os.replace(self.path("new"), self.path("things"))
+
+    def turn(self) -> int:
+        """Let the reactor turn once; how many lines were read in that."""
+        before = len(self.read)
+        self.clock.turn()
+        return len(self.read) - before
+
+    def turns(self) -> list[int]:
+        """Let it turn until nothing is to be done at once; the lines read in each turn."""
+        lines = []
+        while self.clock.isBusy():
+            lines.append(self.turn())
+        return lines
+
+    def reload(self) -> int:
+        """Read the files, to the end; how many sessions were asked to leave for that."""
+        reloading = self.trust.reload()
+        self.turns()
+        return self.successResultOf(reloading)
+
+    def lamp(self) -> str:
+        return f"{self.thing.publicLine('lamp')}\n"
+
+    def test_inSlices(self) -> None:
+        """A turn reads some lines, and nothing of them counts before all are read."""
+        self.write(self.lamp(), self.many)
+        reloading = self.trust.reload()
+        first = len(self.read)
+        self.assertNoResult(reloading)
+        self.assertFalse(self.admits())
+        lines = self.turns()
+        self.assertEqual(first + sum(lines), 1 + self.MANY)
+        self.assertGreater(len(lines), 4)
+        self.assertLess(max(first, *lines), self.MANY / 4)
+        self.assertEqual(self.successResultOf(reloading), 0)
+        self.assertTrue(self.admits())
+
+    def test_otherLists(self) -> None:
+        """Pre-shared keys, what is revoked and the keys of nodes are read so, too."""
+        for keyword, content in (
+            ("presharedKeys", "".join(f"thing-{each}:{each:064x}\n" for each in range(2000))),
+            ("revoked", self.many),
+            ("nodes", self.many),
+        ):
+            path = write(self.path(keyword), b"# empty\n")
+            live = LiveTrust(ServerChoice.read({**self.choice.given, keyword: path}), self.clock)
+            write(path, content.encode())
+            reloading = live.reload()
+            self.assertGreater(len(self.turns()), 4, keyword)
+            self.successResultOf(reloading)
+
+    def test_overlapping(self) -> None:
+        """Who asks while the file is read gets a reading that begins later, one for all."""
+        self.write(self.many)
+        first = self.trust.reload()
+        self.turn()
+        self.write(self.lamp(), self.many)
+        others = [self.trust.reload(), self.trust.reload()]
+        while not first.called:
+            self.turn()
+        self.assertFalse(self.admits())
+        self.assertNoResult(others[0])
+        self.turns()
+        for each in others:
+            self.successResultOf(each)
+        self.assertTrue(self.admits())
+        self.assertEqual(len(self.logged), 2)
+
+    def test_revokedMeanwhile(self) -> None:
+        """A key that is taken out while the file is read is out, and its session ends."""
+        self.write(self.lamp(), self.many)
+        self.reload()
+        pair = self.connect()
+        pair.pump()
+        self.write(self.many, self.lamp())
+        reloading = self.trust.reload()
+        self.write(self.many)
+        self.turns()
+        self.successResultOf(reloading)
+        self.assertTrue(self.admits())
+        pair.advance(3 * INTERVAL)
+        self.assertFalse(self.admits())
+        self.assertIs(pair.client.end.reason, EndReason.REVOKED)
+
+    def test_admittedMeanwhile(self) -> None:
+        """Who was let in by the old list while the new one was read is reviewed with the rest."""
+        self.write(self.lamp())
+        self.reload()
+        self.write(self.many)
+        reloading = self.trust.reload()
+        pair = self.connect()
+        pair.pump()
+        self.assertIsNotNone(pair.client.session)
+        self.turns()
+        self.assertEqual(self.successResultOf(reloading), 1)
+        pair.pump()
+        self.assertIs(pair.client.end.reason, EndReason.REVOKED)
+
+    def test_brokenMeanwhile(self) -> None:
+        """What is read is what the file had when its reading began; then what it has counts."""
+        self.write(self.lamp(), self.many)
+        reloading = self.trust.reload()
+        write(self.path("things"), b"nonsense\n")
+        self.turns()
+        self.successResultOf(reloading)
+        self.assertTrue(self.admits())
+        self.wait()
+        self.assertTrue(self.admits())
+        self.assertIn("Not reloaded, all stays as it was", self.logged[-1])
+        self.write(self.many)
+        self.wait()
+        self.turns()
+        self.assertFalse(self.admits())
+
+    def test_brokenLate(self) -> None:
+        """A fault at the end of a long list leaves all as it was."""
+        self.write(self.lamp(), self.many)
+        self.reload()
+        self.write(self.many, "nonsense\n")
+        self.assertEqual(self.reload(), 0)
+        self.assertTrue(self.admits())
+        self.assertIn(f"things:{self.MANY + 1}: ", self.logged[-1])
+
+    def test_added(self) -> None:
+        """Of a list that has just more lines, those are read: all else is known."""
+        self.write(self.many)
+        self.reload()
+        self.read.clear()
+        self.write(self.many, self.lamp())
+        self.reload()
+        self.assertEqual(self.read, [self.MANY + 1])
+        self.assertTrue(self.admits())
+        self.write(self.many, self.lamp(), self.lamp())
+        self.reload()
+        self.assertIn(
+            f"things:{self.MANY + 2}: the key is already in line {self.MANY + 1}", self.logged[-1]
+        )
+
+    def test_stopped(self) -> None:
+        """Who stops looking gives up a reading; when it starts again, the file is read."""
+        self.write(self.lamp(), self.many)
+        reloading = self.trust.reload()
+        self.turn()
+        self.application.doStop()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        self.assertEqual(self.successResultOf(reloading), 0)
+        self.assertFalse(self.admits())
+        self.application.doStart()
+        self.wait()
+        self.turns()
+        self.assertTrue(self.admits())
+
+    def test_failsForGood(self) -> None:
+        """A reading that ends as none should does not keep the next one from being made."""
+        with mock.patch.object(ServerChoice, "again", side_effect=KeyboardInterrupt):
+            self.failureResultOf(self.trust.reload(), KeyboardInterrupt)
+        self.write(self.lamp())
+        self.reload()
+        self.assertTrue(self.admits())

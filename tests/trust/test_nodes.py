@@ -8,6 +8,7 @@ from tests.trust.test_choice import TrustFiles
 from thing import CredentialError, IdentityKey, NotAuthorized
 from thing.identity import CredentialKind, Identity, Purpose
 from thing.trust.chosen import ServerChoice
+from thing.trust.slices import atOnce
 
 
 def proved(key: IdentityKey) -> Identity:
@@ -100,7 +101,7 @@ class NodeKeyTests(TrustFiles, SynchronousTestCase):
         choice = self.choice()
         self.assertIn(self.path("nodes"), choice.files)
         self.nodes(self.south.publicLine())
-        again = choice.again()
+        again = atOnce(choice.again())
         self.assertRaises(NotAuthorized, again.authorizer.authorize, proved(self.north))
         self.nodes()
         self.assertIn("empty", str(self.assertRaises(CredentialError, again.again)))

@@ -18,8 +18,9 @@ from tests.trust.test_keys import NO_SSH_KEYGEN, DirectoryMixin, read, sshKeygen
 from tests.trust.test_sshcertificates import AuthorityMixin, blobIn, identityOf, string
 from thing.errors import CredentialError
 from thing.identity import CredentialKind, Identity, sshBlob
-from thing.trust import IdentityKey, RevokedKeys, formatPublicKey
-from thing.trust.revocation import MAX_BITMAP, MAX_RANGES
+from thing.trust import IdentityKey, RevokedKeys, formatPublicKey, revocation
+from thing.trust.revocation import ENTRIES, MAX_BITMAP, MAX_RANGES, RANGES, readRevoked
+from thing.trust.slices import atOnce
 
 HEADER = b"SSHKRL\n\0" + bytes((0, 0, 0, 1)) + bytes(3 * 8) + bytes(4 + 4)
 CERTIFICATES, KEYS, SHA1, SIGNATURE, SHA256, EXTENSION = 1, 2, 3, 4, 5, 255
@@ -372,6 +373,41 @@ class ListTests(ListMixin, TestCase):
         )
         numbers = number(7) * (MAX_RANGES + 1)
         self.assertIn("more than", self.whyList(certificates(section(SERIALS, numbers))))
+
+    def test_inSlices(self) -> None:
+        """A long list is read in slices, serial numbers are put in order so, and none is lost."""
+        serials = [each * 2654435761 % 2**32 * 2 + 1 for each in range(3 * RANGES)]
+        keys = [string(sshBlob(each.to_bytes(32, "big"))) for each in range(3 * ENTRIES)]
+        content = (
+            HEADER
+            + certificates(section(SERIALS, *map(number, serials)))
+            + section(KEYS, *keys)
+            + section(SHA256, *(string(number(each) * 4) for each in range(3 * ENTRIES)))
+        )
+        work, slices = readRevoked("list", content), 1
+        while True:
+            try:
+                next(work)
+            except StopIteration as done:
+                revoked = done.value
+                break
+            slices += 1
+        # Read, sorted in parts, put together; and the rest.
+        self.assertGreaterEqual(slices, 3 * 3 - 3 + 2 * 3)
+        self.assertEqual(revoked.serials[b""], [(each, each) for each in sorted(serials)])
+        self.assertEqual(len(revoked.keys), 3 * ENTRIES)
+        self.assertEqual(len(revoked.digests["sha256"]), 3 * ENTRIES)
+
+    @given(st.lists(st.tuples(st.integers(1, 60), st.integers(0, 9)), max_size=12))
+    def test_anyRanges(self, given: list[tuple[int, int]]) -> None:
+        """Ranges that overlap, in whatever order and parts, revoke the numbers that are in one."""
+        self.patch(revocation, "RANGES", 3)
+        ranges = [(first, first + more) for first, more in given]
+        merged = atOnce(revocation._merge(ranges))
+        inRanges = {each for first, last in ranges for each in range(first, last + 1)}
+        self.assertEqual(
+            [each for low, high in merged for each in range(low, high + 1)], sorted(inRanges)
+        )
 
     @given(st.binary(max_size=300))
     def test_anyBytes(self, data: bytes) -> None:

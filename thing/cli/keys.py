@@ -188,8 +188,9 @@ def fingerprint(path: str, passphraseFile: str | None) -> None:
 def _publicKey(path: str) -> tuple[bytes, str] | None:
     """The key and the comment in a public key file; None if it is a private key file."""
     from thing.trust import loadPublicKey
-    from thing.trust.files import readFile, textLines
+    from thing.trust.files import readFile
     from thing.trust.keys import MAX_KEY_FILE
+    from thing.trust.lines import textLines
 
     content = readFile(path, MAX_KEY_FILE)
     if content.lstrip().startswith(b"-----BEGIN "):

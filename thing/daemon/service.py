@@ -110,6 +110,7 @@ class ThingService(Service):
         self._makeObserver = makeObserver
         self._files = files
         self._listened = False
+        self._reloads = 0
         self._answers: list[Deferred[Any]] = []
         self._hurried = False
         self._enough = Deferred[None]()
@@ -255,11 +256,14 @@ class ThingService(Service):
         trust = self.factory.trust
         if trust is None:
             return succeed(0)
+        self._reloads += 1
         self._supervisor.reloading()
         return trust.reload().addBoth(self._reloaded)
 
     def _reloaded(self, result: Any) -> Any:
-        self._supervisor.reloaded()
+        self._reloads -= 1
+        if not self._reloads:  # Else another was asked for meanwhile, and is not over.
+            self._supervisor.reloaded()
         return result
 
     # Stopping.

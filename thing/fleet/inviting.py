@@ -8,6 +8,7 @@ sessions of those who come. Servers that share both files invite together.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -16,7 +17,7 @@ from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 
 from thing.core.settings import ServerSettings
 from thing.errors import (
@@ -35,9 +36,9 @@ from thing.session.attendant import Attendant
 from thing.session.factory import ThingFactory
 from thing.session.joinmessages import JoinReply, JoinRequest, Refusal, encodeRefusal
 from thing.session.review import LEAVE_GRACE
-from thing.trust.authorized import NotListed
+from thing.trust.authorized import Listing, NotListed, readListing
 from thing.trust.authorizing import KeyTaken, authorizeThing, checkFree
-from thing.trust.files import StrPath
+from thing.trust.files import MAX_FILE, StrPath, readFile
 from thing.trust.invitations import (
     LIFE,
     Invitation,
@@ -48,6 +49,7 @@ from thing.trust.invitations import (
     UnknownInvitation,
 )
 from thing.trust.jointoken import JoinToken, invitationOf
+from thing.trust.slices import inTurns
 from thing.trust.unlocking import onceUnlocked
 
 LOOK_INTERVAL = 1.0
@@ -96,7 +98,7 @@ class Inviter:
         self, name: str, servers: Sequence[str], life: float, confirm: bool, replaces: bool
     ) -> tuple[Invitation, JoinToken]:
         draft = JoinToken("0" * 16, bytes(32), self._fingerprints(), tuple(servers))
-        checkFree(self.authorized, name, replaces)
+        checkFree(self.authorized, name, replaces, await self._listing())
         made = await self.invitations.make(name, life, confirm, replaces)
         return made, replace(draft, invitation=made.id, key=made.secret)
 
@@ -235,6 +237,7 @@ class Inviter:
                 publicKey,
                 f"joined {now:%Y-%m-%dT%H:%M:%SZ} by invitation {invitation.id}",
                 invitation.replace,
+                await self._listing(),
             ),
             self.factory.clock,
         )
@@ -243,8 +246,17 @@ class Inviter:
         with suppress(UnknownInvitation):  # Withdrawn this very moment: the line stands.
             await self.invitations.use(invitation.id, publicKey)
         if self.factory.trust is not None:
-            self.factory.trust.reload()
+            await self.factory.trust.refresh()  # The thing comes with its key right away.
         return reply
+
+    async def _listing(self) -> Listing:
+        """What the file of things has now: as a rule what the server knows already."""
+        trust, path = self.factory.trust, os.fspath(self.authorized)
+        things = None if trust is None else trust.choice.authorizedThings
+        return await inTurns(
+            readListing(path, readFile(path, MAX_FILE), None if things is None else things.listing),
+            partial(deferLater, self.factory.clock, 0.0),
+        )
 
 
 class Joiner(Attendant):

@@ -7,8 +7,9 @@ done is decided elsewhere: by whoever replaces the authorizer.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from itertools import count
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, DeferredList
@@ -21,6 +22,9 @@ from thing.events import Termination
 from thing.identity import Identity
 from thing.logger import Logger
 from thing.session.failures import Failures
+
+IN_TURN = 64
+"""How many questions are asked in a turn of the reactor, if they are answered at once."""
 
 AT_ONCE = 16
 """How many questions an authorizer is asked at a time: it may look into a database."""
@@ -118,15 +122,15 @@ class Review:
         self._left = 0
         self._factory.reviews += 1
         clock = self._factory.clock
-        cooperator = Cooperator(scheduler=partial(clock.callLater, 0.0))
+        cooperator = Cooperator(_inTurn, partial(clock.callLater, 0.0))
         work = self._questions(self._factory.everybody)
         tasks = [cooperator.coiterate(work) for _ in range(AT_ONCE)]
 
-        def count(_: object) -> int:
+        def done(_: object) -> int:
             cooperator.stop()
             return self._left
 
-        return DeferredList(tasks).addCallback(count)
+        return DeferredList(tasks).addCallback(done)
 
     def _questions(self, sessions: Sequence[Reviewed]) -> Iterator[Deferred[None]]:
         for session in sessions:
@@ -167,3 +171,9 @@ class Review:
             peer=str(session.peer),
             why=why,
         )
+
+
+def _inTurn() -> Callable[[], bool]:
+    """What ends a turn: by count, as the wall clock, by which a Cooperator does, may step back."""
+    asked = count(1)
+    return lambda: next(asked) >= IN_TURN

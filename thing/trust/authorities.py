@@ -8,6 +8,7 @@ besides keeps its work small and its refusals plain.
 
 from __future__ import annotations
 
+import copy
 import os
 import ssl
 import time
@@ -31,8 +32,9 @@ from cryptography.x509.verification import PolicyBuilder, Store, Subject, Verifi
 from thing.core.credentials import AUTHORITY_RSA_SIZES, MAX_CHAIN, isRsa, splitChain
 from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
-from thing.trust.crls import RevocationLists
+from thing.trust.crls import RevocationLists, readLists
 from thing.trust.files import MAX_FILE, StrPath, readFile
+from thing.trust.slices import Slices, atOnce
 from thing.trust.validity import tooEarly, tooLate, undecided
 from thing.trust.x509text import UNREADABLE, date, nameText, plain, subjectOf
 
@@ -86,7 +88,6 @@ class Authorities:
         and does not name it. A list whose time has not begun is not used yet: until then those
         of the same issuer that were read before count.
     :param wallClock: tells the time, seconds since 1970.
-    :param before: what the same files came to before.
     :raises CredentialError: as :meth:`reload` does.
     :ivar lists: the lists of revoked certificates, if there is a file of them.
     """
@@ -96,12 +97,11 @@ class Authorities:
         roots: StrPath | None,
         revoked: StrPath | None = None,
         wallClock: Callable[[], float] = time.time,
-        before: Authorities | None = None,
     ) -> None:
         self.path = None if roots is None else os.fspath(roots)
         self.revokedPath = None if revoked is None else os.fspath(revoked)
         self._wallClock = wallClock
-        self.lists: RevocationLists | None = None if before is None else before.lists
+        self.lists: RevocationLists | None = None
         self.reload()
 
     def reload(self) -> None:
@@ -111,9 +111,25 @@ class Authorities:
         :raises CredentialError: if one cannot be read or understood, or if there is no root;
             then the last good reading stays in force.
         """
+        atOnce(self._read())
+
+    def again(self) -> Slices[Authorities]:
+        """
+        Read the files again; this stays as it is.
+
+        :return: the slices, which come to what the files are now.
+        :raises CredentialError: as :meth:`reload` does.
+        """
+        found = copy.copy(self)
+        yield from found._read()
+        return found
+
+    def _read(self) -> Slices[None]:
         roots = _platformRoots() if self.path is None else _readRoots(self.path)
         if self.revokedPath is not None:
-            self.lists = RevocationLists(self.revokedPath, roots, self._now(), self.lists)
+            content = readFile(self.revokedPath, MAX_FILE)
+            lists = yield from readLists(self.revokedPath, content, roots)
+            self.lists = RevocationLists(self.revokedPath, lists, self._now(), self.lists)
         self._store = Store(roots)
         self._roots = roots
 

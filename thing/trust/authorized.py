@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 from zope.interface import implementer
 
 from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity, Purpose
-from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
+from thing.trust.files import MAX_FILE, StrPath, readFile
 from thing.trust.interfaces import IThingAuthorizer, ThingIdentity
 from thing.trust.keys import KEY_TYPE, checkName, formatPublicKey, parsePublicKey
+from thing.trust.lines import eachLine
 from thing.trust.permits import checkPermit
+from thing.trust.slices import Slices, atOnce
 
 _OPTION = re.compile(
     r"""
@@ -61,12 +63,18 @@ class AuthorizedThings:
     is an error: to skip it could be to skip a restriction.
 
     :param path: the file; it is read now.
+    :param listing: what it has, if it was read already.
     :raises CredentialError: if the file cannot be read or understood.
+    :ivar listing: what it had when it was read last.
     """
 
-    def __init__(self, path: StrPath) -> None:
+    def __init__(self, path: StrPath, listing: Listing | None = None) -> None:
         self.path = os.fspath(path)
-        self.reload()
+        self.listing: Listing
+        if listing is None:
+            self.reload()
+        else:
+            self.listing = listing
 
     def reload(self) -> None:
         """
@@ -75,13 +83,12 @@ class AuthorizedThings:
         :raises CredentialError: if it cannot be read or understood; then the
             keys of the last good reading stay in force.
         """
-        lines = linesIn(self.path, readFile(self.path, MAX_FILE))
-        self._lines = {key: line for _, key, line in lines}
+        self.listing = atOnce(readListing(self.path, readFile(self.path, MAX_FILE)))
 
     @property
     def count(self) -> int:
         """How many keys are admitted."""
-        return len(self._lines)
+        return len(self.listing.lines)
 
     def authorize(self, identity: ThingIdentity) -> Identity:
         """
@@ -109,7 +116,7 @@ class AuthorizedThings:
         :param identity: what its owner has proved.
         :return: what it says; None if the key is not there.
         """
-        return self._lines.get(identity.publicKey) if identity.kind in _RAW else None
+        return self.listing.lines.get(identity.publicKey) if identity.kind in _RAW else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,33 +129,61 @@ class KeyLine:
     permits: tuple[str, ...] = ()
     """What it may reach; an operator's key if there is anything."""
 
+    number: int = field(default=0, compare=False)
+    """Which line of the file it is, from one."""
 
-def linesIn(path: str, content: bytes) -> Iterator[tuple[int, bytes, KeyLine]]:
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """What a file of authorized things had when it was read."""
+
+    content: bytes = field(repr=False)
+    """All of it."""
+
+    lines: Mapping[bytes, KeyLine] = field(repr=False)
+    """What it says of each key."""
+
+
+def readListing(path: str, content: bytes, before: Listing | None = None) -> Slices[Listing]:
     """
     Read what a file of authorized things holds.
 
     :param path: the file, for errors.
     :param content: what it holds.
-    :return: the number of each line that says something, its key and what it says of that.
+    :param before: what it had before: if it has just more lines, those alone are read.
+    :return: the slices, which come to what it has.
     :raises CredentialError: if a line is not understood, or its key stands twice.
     """
-    numbers: dict[bytes, int] = {}
-    for number, text in textLines(path, content):
+    lines, start = {}, 0
+    if before is not None and _continues(before.content, content):
+        if len(content) == len(before.content):
+            return before
+        lines, start = dict(before.lines), len(before.content)
+
+    def take(number: int, text: str) -> None:
         try:
-            key, line = parseLine(text)
-            if key in numbers:
-                raise CredentialError(f"the key is already in line {numbers[key]}")
+            key, line = parseLine(text, number)
+            if key in lines:
+                raise CredentialError(f"the key is already in line {lines[key].number}")
         except CredentialError as error:
             raise CredentialError(f"{path}:{number}: {error}") from None
-        numbers[key] = number
-        yield number, key, line
+        lines[key] = line
+
+    yield from eachLine(path, content, take, start)
+    return Listing(content, lines)
 
 
-def parseLine(text: str) -> tuple[bytes, KeyLine]:
+def _continues(before: bytes, content: bytes) -> bool:
+    """Whether a file has what it had before, and then perhaps more lines."""
+    return content.startswith(before) and (before.endswith(b"\n") or len(before) == len(content))
+
+
+def parseLine(text: str, number: int = 0) -> tuple[bytes, KeyLine]:
     """
     Read a line.
 
     :param text: the line, which is neither blank nor a comment.
+    :param number: which line of a file it is, from one.
     :return: the key in it, and what is said of that.
     :raises CredentialError: if it is not understood.
     """
@@ -159,7 +194,7 @@ def parseLine(text: str) -> tuple[bytes, KeyLine]:
         raise CredentialError("the option name stands once")
     name = names[0] if names else "".join(re.split(r"[ \t]+", text, maxsplit=2)[2:])
     permits = tuple(checkPermit(value) for option, value in options if option == "permit-reach")
-    return key, KeyLine(checkName(name) or None, permits)
+    return key, KeyLine(checkName(name) or None, permits, number)
 
 
 def _takeOptions(text: str) -> tuple[list[tuple[str, str]], str]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 
 from thing.errors import CredentialError
-from thing.trust.authorized import KeyLine, linesIn, parseLine
-from thing.trust.files import MAX_FILE, MAX_LINE, StrPath, lockedFile, readFile
+from thing.trust.authorized import KeyLine, Listing, parseLine, readListing
+from thing.trust.files import MAX_FILE, StrPath, lockedFile, readFile
 from thing.trust.invitations import NameTaken
 from thing.trust.keys import formatPublicKey
+from thing.trust.lines import MAX_LINE
+from thing.trust.slices import atOnce
 
 
 class KeyTaken(CredentialError):
@@ -32,24 +34,32 @@ def checkThingName(name: str) -> str:
     return name
 
 
-def checkFree(path: StrPath, name: str, replaces: bool = False) -> None:
+def checkFree(
+    path: StrPath, name: str, replaces: bool = False, known: Listing | None = None
+) -> None:
     """
     Check that a thing can be added.
 
     :param path: the file of authorized things.
     :param name: what it will be called.
     :param replaces: whether it takes the place of the things that are called so.
+    :param known: what the file had a moment ago: what it has more is read, or all if it has less.
     :raises NameTaken: if another is called so.
     :raises CredentialError: if the name cannot stand in the file, or the file cannot be read or
         understood.
     """
     path = os.fspath(path)
     checkThingName(name)
-    _others(path, list(linesIn(path, readFile(path, MAX_FILE))), name, replaces)
+    _others(path, atOnce(readListing(path, readFile(path, MAX_FILE), known)), name, replaces)
 
 
 def authorizeThing(
-    path: StrPath, name: str, publicKey: bytes, comment: str, replaces: bool = False
+    path: StrPath,
+    name: str,
+    publicKey: bytes,
+    comment: str,
+    replaces: bool = False,
+    known: Listing | None = None,
 ) -> None:
     """
     Add a thing, at once and durably; one that is there already just so is not added again.
@@ -59,6 +69,7 @@ def authorizeThing(
     :param publicKey: its key, 32 raw octets.
     :param comment: what the line ends with.
     :param replaces: whether it takes the place of the things that are called so.
+    :param known: as for :func:`checkFree`.
     :raises NameTaken: if another is called so, and is not to be replaced or is no thing.
     :raises KeyTaken: if the key stands there for something else.
     :raises FileLocked: if another process has locked the file.
@@ -70,33 +81,32 @@ def authorizeThing(
     readFile(path, MAX_FILE)  # One that is missing must not be made by locking it.
     with lockedFile(path) as file:
         content = file.read(MAX_FILE)
-        lines = list(linesIn(path, content))
-        for number, key, said in lines:
-            if key == publicKey:
-                if said == KeyLine(name):
-                    return
-                raise KeyTaken(f"{path}:{number} has the key already")
-        replaced = _others(path, lines, name, replaces)
-        file.replace(_with(path, content, line, replaced))
+        listing = atOnce(readListing(path, content, known))
+        said = listing.lines.get(publicKey)
+        if said == KeyLine(name):
+            return
+        if said is not None:
+            raise KeyTaken(f"{path}:{said.number} has the key already")
+        file.replace(_with(path, content, line, _others(path, listing, name, replaces)))
 
 
-def _others(
-    path: str, lines: list[tuple[int, bytes, KeyLine]], name: str, replaces: bool
-) -> set[int]:
+def _others(path: str, listing: Listing, name: str, replaces: bool) -> set[int]:
     """The numbers of the lines of that name, which are to be replaced."""
-    others = {number: line for number, _, line in lines if line.name == name}
-    for number, line in others.items():
+    others = [line for line in listing.lines.values() if line.name == name]
+    for line in others:
         if line.permits:
-            raise NameTaken(f"{path}:{number} has the name {name!r}, and is an operator's")
+            raise NameTaken(f"{path}:{line.number} has the name {name!r}, and is an operator's")
         if not replaces:
-            raise NameTaken(f"{path}:{number} has the name {name!r} already")
-    return set(others)
+            raise NameTaken(f"{path}:{line.number} has the name {name!r} already")
+    return {line.number for line in others}
 
 
 def _with(path: str, content: bytes, line: str, replaced: set[int]) -> bytes:
     """The file with one more line, and without some."""
-    rows = content.split(b"\n")
-    kept = b"\n".join(row for number, row in enumerate(rows, 1) if number not in replaced)
+    kept = content
+    if replaced:
+        rows = content.split(b"\n")
+        kept = b"\n".join(row for number, row in enumerate(rows, 1) if number not in replaced)
     if kept and not kept.endswith(b"\n"):
         kept += b"\n"
     changed = kept + line.encode() + b"\n"

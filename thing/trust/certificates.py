@@ -8,6 +8,7 @@ names in the leaf mean.
 
 from __future__ import annotations
 
+import copy
 import ipaddress
 import os
 import re
@@ -43,6 +44,7 @@ from thing.trust.interfaces import (
     ThingIdentity,
 )
 from thing.trust.keys import ENCRYPTED, MAX_KEY_FILE, checkName, unusable
+from thing.trust.slices import Slices
 from thing.trust.x509text import UNREADABLE, plain, subjectOf
 
 MAX_DATA = 6000
@@ -217,11 +219,8 @@ class _Certificates:
         roots: StrPath | None,
         revoked: StrPath | None,
         wallClock: Callable[[], float],
-        before: _Certificates | None = None,
     ) -> None:
-        self.authorities: Authorities = Authorities(
-            roots, revoked, wallClock, None if before is None else before.authorities
-        )
+        self.authorities: Authorities = Authorities(roots, revoked, wallClock)
 
     def reload(self) -> None:
         """
@@ -311,7 +310,6 @@ class ThingCertificates(_Certificates):
     :param revoked: a file of lists of revoked certificates (CRLs), PEM, or None; see
         :class:`~thing.trust.authorities.Authorities`.
     :param wallClock: tells the time, seconds since 1970.
-    :param before: what was made of the same files before.
     :raises CredentialError: if a file cannot be read or understood.
     """
 
@@ -320,9 +318,19 @@ class ThingCertificates(_Certificates):
         roots: StrPath,
         revoked: StrPath | None = None,
         wallClock: Callable[[], float] = time.time,
-        before: ThingCertificates | None = None,
     ) -> None:
-        super().__init__(roots, revoked, wallClock, before)
+        super().__init__(roots, revoked, wallClock)
+
+    def again(self) -> Slices[ThingCertificates]:
+        """
+        Read the files again; this stays as it is.
+
+        :return: the slices, which come to what the files are now.
+        :raises CredentialError: if a file cannot be read or understood.
+        """
+        found = copy.copy(self)
+        found.authorities = yield from self.authorities.again()
+        return found
 
     def authorize(self, identity: ThingIdentity) -> Identity:
         """

@@ -25,6 +25,7 @@ from thing.trust.invitations import Invitations
 from thing.trust.keywords import Server, checkDecided, readKeywords
 from thing.trust.known import KnownServers
 from thing.trust.parts import Ask, Made, Parts
+from thing.trust.slices import Slices, atOnce
 from thing.trust.tickets import DEFAULT_LIFETIME, TicketKeys
 
 if TYPE_CHECKING:  # It takes long to import.
@@ -72,24 +73,26 @@ class ServerChoice:
     """Which files have changed but cannot be read any more, and so are what they were."""
 
     @classmethod
-    def read(cls, given: Mapping[str, str], before: ServerChoice | None = None) -> ServerChoice:
+    def read(cls, given: Mapping[str, str]) -> ServerChoice:
         """
         Read a server's choice, and the files that it names.
 
         :param given: plain strings, by the names in :data:`SERVER_KEYWORDS`.
-        :param before: what the same strings came to before: files that have not changed since
-            are not read again.
         :return: what they come to.
         :raises CredentialError: if they are wrong, leave open whom to admit, or
             name a file that is of no use.
         """
+        return atOnce(cls._read(given, None))
+
+    @classmethod
+    def _read(cls, given: Mapping[str, str], before: ServerChoice | None) -> Slices[ServerChoice]:
+        """The same; files that have not changed since before are not read again."""
         chosen = readKeywords(SERVER_KEYWORDS, given)
         if not ("identity" in chosen or "certificate" in chosen):
             raise CredentialError("identity must be said: the server's private key")
         checkDecided(SERVER_KEYWORDS, chosen, "whom to admit")
-        built = Parts(role=Role.SERVER, chosen=chosen, before=before.made if before else {}).build(
-            SERVER_KEYWORDS
-        )
+        parts = Parts(role=Role.SERVER, chosen=chosen, before=before.made if before else {})
+        built = yield from parts.build(SERVER_KEYWORDS)
         return cls(
             credentials=tuple(built.credentials),
             nextCredential=built.nextCredential,
@@ -105,16 +108,16 @@ class ServerChoice:
             kept=tuple(built.kept),
         )
 
-    def again(self) -> ServerChoice:
+    def again(self) -> Slices[ServerChoice]:
         """
-        Read the same strings and those of their files that have changed.
+        Read the same strings and those of their files that have changed; this stays as it is.
 
         The ticket keys look after their file themselves.
 
-        :return: what they come to now.
+        :return: the slices, which come to what they are now.
         :raises CredentialError: as :meth:`read`, or if a file has lost all its lines.
         """
-        now = ServerChoice.read(self.given, self)
+        now = yield from ServerChoice._read(self.given, self)
         if self.tickets is not None:
             self.tickets.refresh()
         return now
@@ -221,13 +224,14 @@ class ClientChoice:
         chosen = readKeywords(CLIENT_KEYWORDS, given)
         checkDecided(CLIENT_KEYWORDS, chosen, "which server to believe")
         host, port = expectedServer(chosen, server)
-        built = Parts(
+        parts = Parts(
             role=Role.CLIENT,
             chosen=chosen,
             ask=ask and functools.cache(ask),  # A key and its certificate are of one file.
             host=host,
             port=port,
-        ).build(CLIENT_KEYWORDS)
+        )
+        built = atOnce(parts.build(CLIENT_KEYWORDS))
         return cls(
             credential=built.credentials[-1] if built.credentials else Anonymous(),
             authorizer=ByKind(dict(reversed(built.authorizers.items()))),

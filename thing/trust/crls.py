@@ -10,9 +10,12 @@ from itertools import pairwise
 from cryptography import x509
 
 from thing.errors import CredentialError
-from thing.trust.files import MAX_FILE, readFile
+from thing.trust.slices import Slices, eachOf
 from thing.trust.validity import undecided
 from thing.trust.x509text import UNREADABLE, date, nameText, subjectOf
+
+SERIALS = 4096
+"""How many revoked certificates of a list are read in a slice."""
 
 _LIST = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
@@ -25,22 +28,21 @@ class RevocationLists:
     a clock that is a little ahead. Until then the lists of its issuer that were read before
     count.
 
-    :param path: the file, PEM; it is read now.
-    :param roots: the roots that are believed; lists of theirs must be signed by them.
+    :param path: the file, for what is told.
+    :param lists: what it has.
     :param now: the time.
     :param before: what the file came to before.
-    :raises CredentialError: if the file cannot be read or understood, or has no list.
     """
 
     def __init__(
         self,
         path: str,
-        roots: Iterable[x509.Certificate],
+        lists: list[RevocationList],
         now: datetime,
         before: RevocationLists | None = None,
     ) -> None:
         self.path = path
-        self._lists = _readLists(path, roots)
+        self._lists = lists
         known: list[RevocationList] = [] if before is None else before._lists + before._earlier
         pending = {each.issuer for each in self._lists if now < each.begins}
         # By what is signed: the same list may have been read again and again.
@@ -116,7 +118,7 @@ class RevocationLists:
 
 
 class RevocationList:
-    """One issuer's list of revoked certificates."""
+    """One issuer's list of revoked certificates; it counts once it is read."""
 
     def __init__(self, crl: x509.CertificateRevocationList) -> None:
         for extension in crl.extensions:
@@ -130,10 +132,18 @@ class RevocationList:
         self.issuer = crl.issuer
         self.begins = crl.last_update_utc
         self.ends = crl.next_update_utc
-        self.serials = frozenset(each.serial_number for each in crl)
+        self.serials: set[int] = set()
         self.signature = crl.signature
         self._crl = crl
         self._signer: object = None
+
+    def read(self) -> Slices[None]:
+        """
+        Read what it has.
+
+        :return: the slices.
+        """
+        return eachOf(self._crl, lambda each: self.serials.add(each.serial_number), SERIALS)
 
     @property
     def span(self) -> str:
@@ -156,13 +166,24 @@ class RevocationList:
         return True
 
 
-def _readLists(path: str, roots: Iterable[x509.Certificate]) -> list[RevocationList]:
-    """The lists in a file; those of roots must be signed by them."""
+def readLists(
+    path: str, content: bytes, roots: Iterable[x509.Certificate]
+) -> Slices[list[RevocationList]]:
+    """
+    Read the lists in a file.
+
+    :param path: the file, for errors.
+    :param content: what it holds, PEM.
+    :param roots: the roots that are believed; lists of theirs must be signed by them.
+    :return: the slices, which come to the lists. The encoding of a list is read at once.
+    :raises CredentialError: if the file is not understood, or has no list.
+    """
     lists = []
-    for number, pem in enumerate(_LIST.findall(readFile(path, MAX_FILE)), 1):
+    for number, pem in enumerate(_LIST.findall(content), 1):
         about = f"{path}: list {number}"
         try:
             found = RevocationList(x509.load_pem_x509_crl(pem))
+            yield from found.read()
             issuers = [root for root in roots if root.subject == found.issuer]
             if issuers and not any(map(found.isOf, issuers)):
                 raise CredentialError(f"it is not signed by {nameText(found.issuer)}")

@@ -26,15 +26,6 @@ StrPath = str | os.PathLike[str]
 MAX_FILE = 16 * 1024 * 1024
 """The most bytes that a file of public keys may hold: over a hundred thousand keys."""
 
-MAX_LINE = 8 * 1024
-"""The most bytes in one of its lines, as OpenSSH has it; the longest RSA keys fit."""
-
-EMPTY_LINE = b"# empty"
-"""The line by which a file of keys says that it is empty on purpose."""
-
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-"""What some editors begin a file of UTF-8 with; it is no part of the first line."""
-
 LOCK_TRIES = 100
 """How often whoever needs a lock tries to get it before giving up."""
 
@@ -95,37 +86,6 @@ def _content(file: BinaryIO, path: str, limit: int, private: bool) -> bytes:
     if len(content) > limit:
         raise CredentialError(f"cannot read {path}: longer than {limit} bytes")
     return content
-
-
-def textLines(path: StrPath, content: bytes) -> Iterator[tuple[int, str]]:
-    """
-    The lines of a file of public keys that say something.
-
-    :param path: the file, for the error.
-    :param content: what it holds.
-    :return: the number (from 1) and the stripped text of each line that is
-        neither blank nor a comment; bytes that are not UTF-8 become surrogates.
-    :raises CredentialError: if a line is too long.
-    """
-    for number, line in enumerate(content.removeprefix(BYTE_ORDER_MARK).split(b"\n"), 1):
-        if len(line) > MAX_LINE:
-            raise CredentialError(f"{path}:{number}: longer than {MAX_LINE} bytes")
-        text = line.decode("utf-8", "surrogateescape").strip(" \t\r")
-        if text and not text.startswith("#"):
-            yield number, text
-
-
-def saysNothing(content: bytes) -> bool:
-    """
-    Tell whether a file of lines has neither a line that says something nor :data:`EMPTY_LINE`.
-
-    A full disk or a slow copy leaves such a file; who means it says so.
-
-    :param content: what the file holds.
-    :return: whether it says nothing.
-    """
-    lines = [line.strip() for line in content.removeprefix(BYTE_ORDER_MARK).split(b"\n")]
-    return not any(line and (line[:1] != b"#" or line == EMPTY_LINE) for line in lines)
 
 
 def createFile(path: StrPath, content: bytes, mode: int) -> bool:

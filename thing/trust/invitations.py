@@ -24,16 +24,10 @@ from twisted.internet.interfaces import IReactorTime
 
 from thing.errors import CredentialError
 from thing.identity import fingerprint
-from thing.trust.files import (
-    Stamp,
-    StrPath,
-    lockedFile,
-    readFile,
-    stampOf,
-    textLines,
-)
+from thing.trust.files import Stamp, StrPath, lockedFile, readFile, stampOf
 from thing.trust.jointoken import SECRET_SIZE, checkId, newId, newSecret
 from thing.trust.keys import checkName, parseFingerprint
+from thing.trust.lines import textLines
 from thing.trust.unlocking import onceUnlocked
 
 MAX_INVITATIONS = 1000

@@ -27,7 +27,8 @@ from thing.core.credentials import SignatureScheme
 from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind, fingerprint, sshBlob
 from thing.text import isName
-from thing.trust.files import MAX_LINE, StrPath, createFile, readFile, textLines
+from thing.trust.files import StrPath, createFile, readFile
+from thing.trust.lines import MAX_LINE, textLines
 
 MAX_KEY_FILE = 64 * 1024
 """The most bytes that a private key file may hold; one of Ed25519 has about 400."""

@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import SSHCertificate
 
 from thing.core.credentials import PublicKey
 from thing.errors import CredentialError
-from thing.trust.files import BYTE_ORDER_MARK
 from thing.trust.keys import KEY_TYPE, parsePublicKey
+from thing.trust.lines import BYTE_ORDER_MARK
 from thing.trust.permits import matches
 from thing.trust.sshkeys import UNDERSTOOD, blobFingerprint, blobOf, parseAnyKey, plainKey
 

@@ -3,6 +3,7 @@ What each keyword of trust makes of its value, beside the others that were chose
 
 The tables of :mod:`thing.trust.choice` name these. Each is given the keyword's value and the
 choice (:class:`~thing.trust.parts.Parts`), and raises CredentialError if a file is of no use.
+What may be long, and what decides about peers beside it, is made in slices.
 """
 
 from __future__ import annotations
@@ -14,13 +15,20 @@ from typing import Any
 from thing.core.credentials import Credential
 from thing.core.messages import Role
 from thing.errors import CredentialError
-from thing.trust.authorized import Anyone, AuthorizedThings
+from thing.trust.authorized import Anyone, AuthorizedThings, readListing
 from thing.trust.keys import IdentityKey
 from thing.trust.known import KnownServers
 from thing.trust.parts import Parts
-from thing.trust.preshared import PresharedKey, PresharedKeys, PresharedServer, PresharedThings
-from thing.trust.revocation import RevokedKeys
+from thing.trust.preshared import (
+    PresharedKey,
+    PresharedKeys,
+    PresharedServer,
+    PresharedThings,
+    readKeys,
+)
+from thing.trust.revocation import RevokedKeys, readRevoked
 from thing.trust.servers import PinnedServers
+from thing.trust.slices import Slices, inOneSlice
 from thing.trust.sshcertificates import CertifiedKey, CertifiedServers, CertifiedThings
 from thing.trust.unrevoked import Unrevoked
 
@@ -51,6 +59,7 @@ def certificateChain(path: str, parts: Parts) -> Credential:
     return parts.unlocked(key or path, functools.partial(CertificateChain.load, path, key))
 
 
+@inOneSlice
 def sharedKey(path: str, parts: Parts) -> PresharedServer:
     """Who believes the server that has our pre-shared key."""
     return PresharedServer(PresharedKey.load(path))
@@ -61,14 +70,17 @@ def showsKey(made: PresharedServer, parts: Parts) -> None:
     parts.credentials.append(made.key)
 
 
+@inOneSlice
 def everybody(_: bool, parts: Parts) -> Anyone:
     """Who admits whoever comes."""
     return Anyone()
 
 
-def authorizedThings(path: str, parts: Parts) -> AuthorizedThings:
+def authorizedThings(path: str, parts: Parts) -> Slices[AuthorizedThings]:
     """Who admits the keys in a file."""
-    return AuthorizedThings(path)
+    before = parts.before.get("authorized")
+    listing = before.value.listing if before else None
+    return AuthorizedThings(path, (yield from readListing(path, parts.read(path), listing)))
 
 
 def hasThings(made: AuthorizedThings, parts: Parts) -> None:
@@ -76,19 +88,20 @@ def hasThings(made: AuthorizedThings, parts: Parts) -> None:
     parts.authorizedThings = made
 
 
+@inOneSlice
 def certifiedThings(path: str, parts: Parts) -> CertifiedThings:
     """Who admits things by OpenSSH certificates."""
     return CertifiedThings(path, principals=parts.chosen.get("principals"))
 
 
-def thingCertificates(path: str, parts: Parts) -> Any:
+def thingCertificates(path: str, parts: Parts) -> Slices[Any]:
     """Who admits things by X.509 certificates."""
     from thing.trust.certificates import ThingCertificates  # It takes long to import.
 
     before = parts.before.get("trustRoots")
-    return ThingCertificates(
-        path, parts.chosen.get("revocationLists"), before=before.value if before else None
-    )
+    if before is None:
+        return ThingCertificates(path, parts.chosen.get("revocationLists"))
+    return (yield from before.value.again())
 
 
 def hasLists(made: Any, parts: Parts) -> None:
@@ -96,9 +109,10 @@ def hasLists(made: Any, parts: Parts) -> None:
     parts.revocationLists = made.authorities.lists
 
 
-def presharedThings(path: str, parts: Parts) -> PresharedThings:
+def presharedThings(path: str, parts: Parts) -> Slices[PresharedThings]:
     """Who admits things by pre-shared keys."""
-    return PresharedThings(PresharedKeys(path))
+    keys = yield from readKeys(path, parts.read(path, private=True))
+    return PresharedThings(PresharedKeys(path, keys))
 
 
 def hasKeys(made: PresharedThings, parts: Parts) -> None:
@@ -106,11 +120,13 @@ def hasKeys(made: PresharedThings, parts: Parts) -> None:
     parts.presharedKeys = made.keys
 
 
+@inOneSlice
 def pinnedServers(fingerprints: tuple[str, ...], parts: Parts) -> PinnedServers:
     """Who believes servers with these keys."""
     return PinnedServers(fingerprints)
 
 
+@inOneSlice
 def knownServers(path: str, parts: Parts) -> KnownServers:
     """Who believes the servers in a file, or at first use any."""
     return KnownServers(path, parts.host, parts.port, "firstUse" in parts.chosen)
@@ -121,11 +137,13 @@ def hasServers(made: KnownServers, parts: Parts) -> None:
     parts.knownServers = made
 
 
+@inOneSlice
 def certifiedServers(path: str, parts: Parts) -> CertifiedServers:
     """Who believes servers by OpenSSH certificates."""
     return CertifiedServers(path, parts.host, port=parts.port or None)
 
 
+@inOneSlice
 def serverCertificates(path: str, parts: Parts) -> Any:
     """Who believes servers by X.509 certificates."""
     from thing.trust.certificates import ServerCertificates  # It takes long to import.
@@ -134,6 +152,7 @@ def serverCertificates(path: str, parts: Parts) -> Any:
     return ServerCertificates(roots, parts.host, parts.chosen.get("revocationLists"))
 
 
-def unlessRevoked(path: str) -> Callable[[Any], Unrevoked]:
+def unlessRevoked(path: str, parts: Parts) -> Slices[Callable[[Any], Unrevoked]]:
     """What refuses whatever a file revokes, before or after somebody else decides."""
-    return functools.partial(Unrevoked, revoked=RevokedKeys(path))
+    revoked = RevokedKeys(path, (yield from readRevoked(path, parts.read(path))))
+    return functools.partial(Unrevoked, revoked=revoked)

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from thing.errors import CredentialError
-from thing.trust.files import BYTE_ORDER_MARK, MAX_FILE, StrPath, readFile
+from thing.trust.files import MAX_FILE, StrPath, readFile
+from thing.trust.lines import BYTE_ORDER_MARK
 
 _LINE = re.compile(r"(?P<names>[^@#|\s]\S*)[ \t]+(?P<key>ssh-ed25519[ \t]+\S+)")
 _NAME = re.compile(r"\[(?P<host>[\w.:%-]+)\]:(?P<port>[0-9]{1,5})")

@@ -16,15 +16,17 @@ from thing.core.credentials import Credential
 from thing.core.messages import Role
 from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind
-from thing.trust.authorized import AuthorizedThings
-from thing.trust.files import EMPTY_LINE, MAX_FILE, Stamp, readFile, saysNothing, stampOf
+from thing.trust.authorized import AuthorizedThings, readListing
+from thing.trust.files import MAX_FILE, Stamp, readFile, stampOf
 from thing.trust.interfaces import IRevocations
 from thing.trust.invitations import Invitations
 from thing.trust.joiners import Joiners, JoinKeys
 from thing.trust.keys import readPassphrase
 from thing.trust.keywords import Keyword
 from thing.trust.known import KnownServers
+from thing.trust.lines import EMPTY_LINE, saysNothing
 from thing.trust.nodes import NodesFirst
+from thing.trust.slices import Slices, inOneSlice
 from thing.trust.unrevoked import Unrevoked
 
 if TYPE_CHECKING:  # It takes long to import.
@@ -75,6 +77,9 @@ class Parts:
     made: dict[str, Made] = field(default_factory=dict)
     """What is made of them now, by keyword."""
 
+    contents: dict[str, bytes] = field(default_factory=dict, repr=False)
+    """What the files of lines hold that were read, by path."""
+
     kept: list[str] = field(default_factory=list)
     """What was kept though it has changed, as it cannot be read any more: a line for each."""
 
@@ -105,7 +110,7 @@ class Parts:
     knownServers: KnownServers | None = None
     """A client's file of servers, if it has one."""
 
-    def build(self, table: Iterable[TrustKeyword]) -> Parts:
+    def build(self, table: Iterable[TrustKeyword]) -> Slices[Parts]:
         """
         Have each keyword that was chosen build its part; those that wrap others' come last.
 
@@ -113,17 +118,17 @@ class Parts:
         may be in a certificate as well as by itself.
 
         :param table: the keywords.
-        :return: this.
+        :return: the slices, which come to this.
         :raises CredentialError: if a file is of no use.
         """
         chosen = [(each, each.part) for each in table if each.name in self.chosen]
         for keyword, part in chosen:
             if part is not None and not isinstance(part, Binds):
-                part.build(self._make(keyword, part), self)
+                part.build((yield from self._make(keyword, part)), self)
         self.authorizers = dict(map(self._bound, self.authorizers))
         for keyword, part in chosen:
             if isinstance(part, Binds):
-                part.build(self._make(keyword, part), self)
+                part.build((yield from self._make(keyword, part)), self)
         return self
 
     def _bound(self, kind: CredentialKind) -> tuple[CredentialKind, Any]:
@@ -134,24 +139,37 @@ class Parts:
                 bound = Unrevoked(bound, each)
         return kind, bound
 
-    def _make(self, keyword: TrustKeyword, part: Part) -> Any:
+    def read(self, path: str, private: bool = False) -> bytes:
+        """
+        Read a file of lines, once: who asks again is told the same, even if it has changed.
+
+        :param path: the file.
+        :param private: whether to refuse a file of our own that anybody else may access.
+        :return: its content.
+        :raises CredentialError: if it cannot be read, or is too open.
+        """
+        if path not in self.contents:
+            self.contents[path] = readFile(path, MAX_FILE, private)
+        return self.contents[path]
+
+    def _make(self, keyword: TrustKeyword, part: Part) -> Slices[Any]:
         """Have a keyword make its part; or keep what it made, if no file has changed."""
         files = [self.chosen[name] for name in keyword.files if name in self.chosen]
         before = self.before.get(keyword.name)
         known = before.stamps if before else (None,) * len(files)
         stamps = tuple(map(stampOf, files, known))
         if before is None or stamps != known:
-            before = self._read(keyword, part, stamps, before)
+            before = yield from self._read(keyword, part, stamps, before)
         self.made[keyword.name] = before
         return before.value
 
     def _read(
         self, keyword: TrustKeyword, part: Part, stamps: tuple[Stamp, ...], before: Made | None
-    ) -> Made:
+    ) -> Slices[Made]:
         value = self.chosen[keyword.name]
         try:
-            made = part.make(value, self)
-            full = keyword.lines and not saysNothing(readFile(value, MAX_FILE))
+            made = yield from part.make(value, self)
+            full = keyword.lines and not saysNothing(self.read(value))
         except CredentialError as error:
             if before is None or not isinstance(error.__cause__, PermissionError):
                 raise
@@ -187,13 +205,13 @@ class Parts:
 class Part(Protocol):
     """What a keyword makes of its value, and what that is in a choice."""
 
-    def make(self, value: Any, parts: Parts) -> Any:
+    def make(self, value: Any, parts: Parts) -> Slices[Any]:
         """
         Make it.
 
         :param value: the keyword's value.
         :param parts: the choice, with the values of the others.
-        :return: what is made.
+        :return: the slices, which come to what is made.
         :raises CredentialError: if a file is of no use.
         """
 
@@ -213,6 +231,7 @@ class Shows:
     load: Callable[[Any, Parts], Credential]
     """Makes it of the keyword's value."""
 
+    @inOneSlice
     def make(self, value: Any, parts: Parts) -> Credential:
         """Load it."""
         return self.load(value, parts)
@@ -229,6 +248,7 @@ class Announces:
     load: Callable[[Any, Parts], Credential]
     """Makes it of the keyword's value."""
 
+    @inOneSlice
     def make(self, value: Any, parts: Parts) -> Credential:
         """Load it."""
         return self.load(value, parts)
@@ -245,6 +265,7 @@ class Introduces:
     load: Callable[[Any, Parts], Credential]
     """Makes it of the keyword's value."""
 
+    @inOneSlice
     def make(self, value: Any, parts: Parts) -> Credential:
         """Load it."""
         return self.load(value, parts)
@@ -261,7 +282,7 @@ class Admits:
     kinds: tuple[CredentialKind, ...]
     """The kinds."""
 
-    maker: Callable[[Any, Parts], Any]
+    maker: Callable[[Any, Parts], Slices[Any]]
     """Makes it of the keyword's value."""
 
     names: str = ""
@@ -270,7 +291,7 @@ class Admits:
     note: Callable[[Any, Parts], object] | None = None
     """Notes in the choice what else there is to say of it."""
 
-    def make(self, value: Any, parts: Parts) -> Any:
+    def make(self, value: Any, parts: Parts) -> Slices[Any]:
         """Make the authorizer."""
         return self.maker(value, parts)
 
@@ -285,9 +306,11 @@ class Admits:
 class AdmitsNodes:
     """Other nodes with raw keys, before anybody is asked who decides about such keys."""
 
-    def make(self, value: Any, parts: Parts) -> AuthorizedThings:
+    def make(self, value: Any, parts: Parts) -> Slices[AuthorizedThings]:
         """Read their file."""
-        return AuthorizedThings(value)
+        before = parts.before.get("nodes")
+        listing = before.value.listing if before else None
+        return AuthorizedThings(value, (yield from readListing(value, parts.read(value), listing)))
 
     def build(self, made: AuthorizedThings, parts: Parts) -> None:
         """Let nodes be admitted as such."""
@@ -302,12 +325,12 @@ class Binds:
     kinds: tuple[CredentialKind, ...]
     """The kinds."""
 
-    maker: Callable[[Any], Callable[[Any], Any]]
+    maker: Callable[[Any, Parts], Slices[Callable[[Any], Any]]]
     """Makes of the keyword's value what wraps an authorizer."""
 
-    def make(self, value: Any, parts: Parts) -> Callable[[Any], Any]:
+    def make(self, value: Any, parts: Parts) -> Slices[Callable[[Any], Any]]:
         """Make what wraps an authorizer."""
-        return self.maker(value)
+        return self.maker(value, parts)
 
     def build(self, made: Callable[[Any], Any], parts: Parts) -> None:
         """Wrap the authorizers of these kinds."""
@@ -322,6 +345,7 @@ class Binds:
 class Invites:
     """Who may join: a part of a server's choice, beside what else is admitted by such keys."""
 
+    @inOneSlice
     def make(self, value: str, parts: Parts) -> Invitations:
         """Make the invitations."""
         return Invitations(value)

@@ -23,13 +23,15 @@ from thing.core.preshared import MIN_KEY
 from thing.errors import CredentialError, NotAuthorized
 from thing.identity import CredentialKind, Identity
 from thing.text import isName
-from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
+from thing.trust.files import MAX_FILE, StrPath, readFile
 from thing.trust.interfaces import (
     IServerAuthorizer,
     IThingAuthorizer,
     ServerIdentity,
     ThingIdentity,
 )
+from thing.trust.lines import eachLine
+from thing.trust.slices import Slices, atOnce
 
 IDENTITY_SIZES = range(1, 129)
 """How many octets an identity may have."""
@@ -92,10 +94,11 @@ class PresharedKey(Unsigned):
         :raises CredentialError: if it cannot be read, is too open, or does not hold
             just one line ``identity:key``.
         """
-        keys = list(_readKeys(path))
+        path = os.fspath(path)
+        keys = atOnce(readKeys(path, readFile(path, MAX_FILE, private=True)))
         if len(keys) != 1:
-            raise CredentialError(f"{os.fspath(path)}: one key expected, not {len(keys)}")
-        return keys[0]
+            raise CredentialError(f"{path}: one key expected, not {len(keys)}")
+        return cls(*next(iter(keys.items())))
 
     def secretLine(self) -> str:
         """
@@ -114,12 +117,17 @@ class PresharedKeys(Mapping[bytes, bytes]):
     understood is an error.
 
     :param path: the file, which nobody else may read; it is read now.
+    :param keys: what it has, if it was read already.
     :raises CredentialError: as :meth:`reload` does.
     """
 
-    def __init__(self, path: StrPath) -> None:
+    def __init__(self, path: StrPath, keys: Mapping[bytes, bytes] | None = None) -> None:
         self.path = os.fspath(path)
-        self.reload()
+        self._keys: Mapping[bytes, bytes]
+        if keys is None:
+            self.reload()
+        else:
+            self._keys = keys
 
     def reload(self) -> None:
         """
@@ -128,7 +136,7 @@ class PresharedKeys(Mapping[bytes, bytes]):
         :raises CredentialError: if it cannot be read or understood, is too open, or has two
             keys of one identity; then the last good reading stays in force.
         """
-        self._keys = {each.identity: each.key for each in _readKeys(self.path)}
+        self._keys = atOnce(readKeys(self.path, readFile(self.path, MAX_FILE, private=True)))
 
     def __getitem__(self, identity: bytes) -> bytes:
         return self._keys[identity]
@@ -237,18 +245,29 @@ def _checkIdentity(identity: bytes) -> str:
     return text
 
 
-def _readKeys(path: StrPath) -> Iterator[PresharedKey]:
-    """The keys in a file; nothing of a line is told, as it may be a secret."""
+def readKeys(path: str, content: bytes) -> Slices[dict[bytes, bytes]]:
+    """
+    Read what a file of pre-shared keys holds; nothing of a line is told, as it may be a secret.
+
+    :param path: the file, for errors.
+    :param content: what it holds.
+    :return: the slices, which come to the keys by identity.
+    :raises CredentialError: if a line is not understood, or its identity stands twice.
+    """
+    keys: dict[bytes, bytes] = {}
     numbers: dict[bytes, int] = {}
-    path = os.fspath(path)
-    for number, text in textLines(path, readFile(path, MAX_FILE, private=True)):
+
+    def take(number: int, text: str) -> None:
         fault, key = _parse(text)
         if key is not None and key.identity in numbers:
             fault = f"the identity is already in line {numbers[key.identity]}"
         if fault or key is None:
             raise CredentialError(f"{path}:{number}: {fault}")
         numbers[key.identity] = number
-        yield key
+        keys[key.identity] = key.key
+
+    yield from eachLine(path, content, take)
+    return keys
 
 
 def _parse(text: str) -> tuple[str, PresharedKey | None]:

@@ -33,7 +33,7 @@ from thing.core.messages import HANDSHAKE_LIMIT
 from thing.errors import CredentialError, NotAuthorized, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
 from thing.logger import Logger
-from thing.trust.files import MAX_FILE, StrPath, readFile, textLines
+from thing.trust.files import MAX_FILE, StrPath, readFile
 from thing.trust.interfaces import (
     IRevocations,
     IServerAuthorizer,
@@ -43,6 +43,7 @@ from thing.trust.interfaces import (
 )
 from thing.trust.keys import KEY_TYPE, MAX_KEY_FILE, MAX_NAME, IdentityKey, checkName
 from thing.trust.knownhosts import AUTHORITY, HostsFile
+from thing.trust.lines import textLines
 from thing.trust.revocation import RevokedKeys
 from thing.trust.sshkeys import (
     blobFingerprint,

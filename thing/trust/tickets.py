@@ -28,7 +28,8 @@ from thing.core.layout import OCTETS32, OPAQUE16, UINT8, UINT64, Message
 from thing.core.preshared import MAX_TICKET, Resumable
 from thing.errors import CredentialError, RemoteProtocolError
 from thing.logger import Logger
-from thing.trust.files import FileLocked, StrPath, createFile, lockedFile, readFile, textLines
+from thing.trust.files import FileLocked, StrPath, createFile, lockedFile, readFile
+from thing.trust.lines import textLines
 
 VERSION = 1
 """The layout of what is sealed."""
