@@ -214,7 +214,7 @@ def bounded(side: Dialogue) -> bool:
     """
     capacity = side._limits.capacity
     streams = side._streams.open
-    held = side.held + sum(each.inbox.held for each in streams.values())
+    held = side._inbox.held + sum(each.inbox.held for each in streams.values())
     most = 2 * (capacity.mainCredit + capacity.maxStreams * capacity.streamCredit)
     places = 2 * capacity.maxStreams
     return held <= most + side._limits.budget.reserved and len(streams) <= 2 * places + 1

@@ -50,7 +50,7 @@ class ErrorCode(Worded):
     NOT_AUTHORIZED = 0x0C, "the credential is not authorized"
     TTL_OUT_OF_BOUNDS = 0x0D, "the TTL or the beat interval is out of bounds"
     HANDSHAKE_TIMEOUT = 0x0E, "the handshake did not complete in time"
-    SERVER_BUSY = 0x0F, "the server takes no more sessions now"
+    SERVER_BUSY = 0x0F, "the server has no room for the session now"
     PUZZLE_UNSOLVED = 0x10, "the retry does not solve the puzzle, or differs from the first try"
     IDENTITY_IN_USE = 0x11, "a session of the same identity is up, and it stays"
     LIMITS_OUT_OF_BOUNDS = 0x12, "what the peer says that it can take is out of bounds"

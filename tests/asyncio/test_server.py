@@ -86,6 +86,25 @@ class ServerTests(AsyncCase):
 
         run(main())
 
+    def test_held(self) -> None:
+        """When too much waits for all sessions together, the one with the most ends."""
+
+        async def main() -> None:
+            async with serving(limits=Limits(held=70_000)) as pair:
+                large, small = [await pair.client() for _ in range(2)]
+                await large.send(bytes(60_000))
+                await small.send(bytes(20_000))
+                termination = await large.wait_closed()
+                self.assertIs(termination.code, ErrorCode.SERVER_BUSY)
+                self.assertGreater(termination.retryAfter, 0.0)
+                self.assertEqual([len(pair.server.sessions), small.termination], [1, None])
+                session = await pair.arrived.get()
+                session = await pair.arrived.get()
+                self.assertEqual(await session.recv(), bytes(20_000))
+                self.assertLess(pair.server.door.held, 70_000)
+
+        run(main())
+
     def test_silentStrangers(self) -> None:
         """Who connects and says nothing keeps no place: the newest are heard."""
 

@@ -115,7 +115,7 @@ class MessageTests(AsyncCase):
                 before = sent
                 await asyncio.sleep(10.0)
                 self.assertEqual(sent, before)
-                self.assertLess(server._unread, READ_HIGH + 2000)
+                self.assertLess(server.link.aside, READ_HIGH + 2000)
                 self.assertLess(session._core.queued, 1 << 17)
                 for _ in range(before):
                     self.assertEqual(len(await server.recv()), 1000)

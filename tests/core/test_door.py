@@ -71,6 +71,28 @@ class VerdictTests(DoorCase):
         door.leave(self.enter(door))
         self.assertEqual(door.knock(), verdict)
 
+    def test_tooMuchIsHeld(self) -> None:
+        """When too much waits the session with the most goes, of the network with the most."""
+        door = self.door(held=100)
+        one, two, alone = (self.establish(door, network) for network in ("lan", "lan", "away"))
+        for member, octets in ((one, 20), (two, 31), (alone, 49)):
+            door.hold(member, octets)
+            self.assertIsNone(door.relieve())
+        door.hold(one, 21)
+        member, verdict = door.relieve() or (None, None)
+        self.assertIs(member, two)
+        detail = "limit of 100 octets held: 31 for it, 52 for its network"
+        self.assertEqual(verdict, Wait("held", detail, 6.0))
+        self.assertIsNone(door.relieve())
+
+    def test_tooMuchIsHeldByUnknown(self) -> None:
+        """Those of no network are no network together."""
+        door = self.door(held=100)
+        one, two, alone = (self.establish(door, network) for network in ("", "", "away"))
+        for member, octets in ((one, 40), (two, 41), (alone, 42)):
+            door.hold(member, octets)
+        self.assertIs((door.relieve() or [None])[0], alone)
+
     def test_draining(self) -> None:
         """While everybody is asked to leave nobody is taken on."""
         door = self.door()
@@ -302,6 +324,18 @@ class CountTests(DoorCase):
             door.end(somebody)
             door.end(other)
         self.assertCounts(door, 2, 0, 0, lan=2)
+
+    def test_held(self) -> None:
+        """What waits for sessions that are up is counted, and for no other connection."""
+        door = self.door()
+        shaking, first, second = self.enter(door), self.establish(door), self.establish(door)
+        for member, octets in ((shaking, 7), (first, 1), (second, 2), (first, 5)):
+            door.hold(member, octets)
+        self.assertEqual((door.held, door.holding), (7, {second: 2, first: 5}))
+        door.hold(second, 0)
+        door.end(first)
+        door.hold(first, 9)
+        self.assertEqual((door.held, door.holding), (0, {}))
 
     def test_readdressed(self) -> None:
         """What moves to another network is counted there, and leaves from there."""

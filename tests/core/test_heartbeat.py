@@ -637,7 +637,7 @@ class LongPauseTests(TestCase):
         client.setLastWord(b"gone")
         now = self.pause(client, server, now)
         for side in (client, server):
-            self.assertLess(side.held, 2 * side._limits.capacity.mainCredit)
+            self.assertLess(side._inbox.held, 2 * side._limits.capacity.mainCredit)
             self.assertIs(side.state, State.ESTABLISHED)
         got: list[Event] = []
         for _ in range(2):

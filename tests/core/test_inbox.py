@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
 from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
-from thing.core.inbox import Inbox, costOf, streamOf
+from thing.core.inbox import Inbox, Tally, costOf, streamOf
 from thing.core.messages import (
     CCR,
     CDT,
@@ -42,7 +42,7 @@ def fragment(data: bytes, more: bool = False) -> bytes:
 
 def inboxWith(*messages: bytes, stream: bool = False) -> Inbox:
     """An inbox in which messages wait."""
-    inbox = Inbox(MessageType.CGB, None if stream else LIMIT)
+    inbox = Inbox(MessageType.CGB, None if stream else LIMIT, Tally())
     for message in messages:
         inbox.put(message)
     return inbox
@@ -351,7 +351,7 @@ class MirrorTests(TestCase):
                 outbox.whole(MessageType.CRQ, ASK[1:], 1)
             else:
                 outbox.data(outbox.main, message * 1000)
-        inbox = Inbox(MessageType.CGB, None if stream else 1 << 24)
+        inbox = Inbox(MessageType.CGB, None if stream else 1 << 24, Tally())
         got: list[bytes] = []
         step = 0
         while (message := outbox.take()) is not None:

@@ -299,6 +299,18 @@ class Talk(RuleBasedStateMachine):
         assert self.budget.reserved >= 0
 
     @invariant()
+    def counted(self) -> None:
+        """What waits in inboxes and in lanes is counted as it comes and goes."""
+        for side in self.sides.values():
+            core = side.core
+            inboxes = [core._inbox, *(each.inbox for each in core._streams.open.values())]
+            waiting = sum(each.held + len(each._begun or b"") for each in inboxes)
+            assert core._tally.octets == waiting
+            lanes = [core._outbox.main, *(core._outbox._lanes or {}).values()]
+            queued = sum(RECORD_COST * len(each._queue or ()) + each.queued for each in lanes)
+            assert core._outbox.held == sum(each.held for each in lanes) == queued
+
+    @invariant()
     def nobodyBreaksRules(self) -> None:
         """Two sides that run this code find no error in each other, and end by a goodbye."""
         for side in self.sides.values():

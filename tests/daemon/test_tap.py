@@ -190,6 +190,7 @@ class OptionTests(TapCase):
             *("--drain-timeout=0", "--retry-after=0"),
             *("--max-sessions=8", "--max-sessions-per-address=2", "--max-handshakes=3"),
             *("--max-handshakes-per-address=4", "--puzzle-after=6", "--returns-per-second=7"),
+            "--max-held=9000",
             *("--max-message=1000", "--max-buffered=2000"),
         )
         settings, limits = service.factory.settings, service.factory.limits
@@ -207,6 +208,7 @@ class OptionTests(TapCase):
                 sessionsPerAddress=2,
                 handshakes=3,
                 handshakesPerAddress=4,
+                held=9000,
                 puzzleAfter=6,
                 retryAfter=0,
                 returnsPerSecond=7,

@@ -27,6 +27,7 @@ from thing.core import (
     streams,
     window,
 )
+from thing.core.limits import Limits
 from thing.core.messages import Role
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.identity import fingerprint
@@ -72,6 +73,7 @@ LIMITS = {
     },
     streams: {
         "SHARE": "largest windows of one Connection {} (default)",
+        "STREAM_COST": "a stream that is open counts there as {} octets",
         "MAX_CODE": "code of a stop 0 to {}",
         "MAX_STREAM": "numbers of streams 1 to {}",
         "LABEL_LIMIT": "label of a stream 1 to {} octets",
@@ -264,6 +266,8 @@ class SpecificationTests(TestCase):
         for value, phrase in zip(fields["capacity"].default, CAPACITY, strict=True):
             self.assertIn(phrase.format(value), self.words)
         self.assertIn(f"({settings.BUDGET >> 20} MiB are RECOMMENDED for a server)", self.words)
+        held = Limits.__dataclass_fields__["held"].default
+        self.assertIn(f"waiting in memory for all of a server {held} octets (default)", self.words)
         policy = heartbeat.TtlPolicy.__dataclass_fields__
         defaults = {name: round(field.default) for name, field in policy.items()}
         self.assertIn(POLICY.format(**defaults), self.words)

@@ -206,11 +206,11 @@ class ServerParserTests(ParserCase):
         """What the server takes on can be said."""
         limits = self.server(
             ":maxSessions=5:maxSessionsPerAddress=4:maxHandshakes=3:maxHandshakesPerAddress=2"
-            ":retryAfter=0.5"
+            ":retryAfter=0.5:maxHeld=1000"
         ).factory.limits
         self.assertEqual((limits.sessions, limits.sessionsPerAddress), (5, 4))
         self.assertEqual((limits.handshakes, limits.handshakesPerAddress), (3, 2))
-        self.assertEqual(limits.retryAfter, 0.5)
+        self.assertEqual((limits.retryAfter, limits.held), (0.5, 1000))
 
     def test_stream(self) -> None:
         """Whatever is said, data is taken as it comes and any amount may wait."""

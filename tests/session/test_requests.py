@@ -90,18 +90,18 @@ class LedgerTests(TestCase):
         for number in (0xFFFFFFFF, 0, 1):
             self.assertEqual(ledger.next, number)
             ledger.made(number)
-            ledger.take(number, 0)
+            ledger.take(number, 5, 0)
 
     def test_notUsedTwice(self) -> None:
         """A number that is unanswered since the last time round is not used again."""
         ledger = RequestLedger()
         ledger.made(1)
-        ledger.take(1, 0)
+        ledger.take(1, 5, 0)
         ledger._madeLast = ledger._takenLast = 0
         with self.assertRaises(LocalProtocolError) as local:
             ledger.next  # noqa: B018
         self.assertIs(local.exception.code, ErrorCode.BUFFER_FULL)
-        remote = self.assertRaises(RemoteProtocolError, ledger.take, 1, 0)
+        remote = self.assertRaises(RemoteProtocolError, ledger.take, 1, 5, 0)
         self.assertIs(remote.code, ErrorCode.TOO_MANY_REQUESTS)
         ledger.replied(1)
         self.assertEqual(ledger.next, 1)
@@ -441,7 +441,7 @@ class HoldTests(TestCase):
                 ReplyReceived(1, DONE, b"three"),
             ],
         )
-        self.assertEqual(server.held, 0)
+        self.assertEqual(server._inbox.held, 0)
 
     def test_rulesHold(self) -> None:
         """A rule that a held request breaks is seen when it is looked at."""

@@ -90,6 +90,13 @@ class Owner(Protocol):
     def hand_over(self) -> None:
         """Give the core what the program has written and the core has not: the end may come."""
 
+    def holds(self, octets: int) -> None:
+        """
+        Count what waits in the memory for the session; it has changed.
+
+        :param octets: how much waits now.
+        """
+
     def sent(self) -> None:
         """Octets were handed to the transport: less waits than before."""
 
@@ -103,6 +110,7 @@ class Link(asyncio.Protocol):
 
     :ivar core: the Connection.
     :ivar transport: the stream to the peer; None before there is one, and when it is gone.
+    :ivar aside: how many octets wait that the core has told of, and the program has not taken.
     """
 
     def __init__(
@@ -123,6 +131,7 @@ class Link(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._pending: list[Iterator[Event]] = []
         self._following = self._sending = self._paused = False
+        self._held = self.aside = 0
         self._flushing: asyncio.Handle | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._linger: asyncio.TimerHandle | None = None
@@ -276,6 +285,12 @@ class Link(asyncio.Protocol):
                 self._owner.sent()
         finally:
             self._sending = False
+        held = self.core.held + self.aside
+        if self.transport is not None:
+            held += self.transport.get_write_buffer_size()
+        if held != self._held:
+            self._held = held
+            self._owner.holds(held)
 
     # Time.
 

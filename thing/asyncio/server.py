@@ -66,6 +66,10 @@ class ServerSession(Session):
         """:param link: whose peer was admitted."""
         self._server.carry_out(self._server.door.admit(), self)
 
+    def holds(self, octets: int) -> None:
+        """:param octets: how much waits in the memory for this session now."""
+        self._server.hold(self, octets)
+
     def disconnected(self) -> None:
         """The stream is gone."""
         self._server.left(self)
@@ -265,6 +269,18 @@ class Server(Closing):
         handling = self._loop.create_task(self._handle(session))
         self._handling.add(handling)
         handling.add_done_callback(self._handling.discard)
+
+    def hold(self, session: ServerSession, octets: int) -> None:
+        """
+        Count what waits in the memory for a session, and end sessions while that is too much.
+
+        :param session: which.
+        :param octets: how much waits now.
+        """
+        self.door.hold(session, octets)
+        while (judged := self.door.relieve()) is not None:
+            heaviest, verdict = judged
+            self.carry_out(verdict, heaviest)
 
     async def _handle(self, session: ServerSession) -> None:
         try:

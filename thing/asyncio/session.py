@@ -99,7 +99,6 @@ class Session(Closing):
             self.link, self, streams, settings.closeTimeout, 2 * settings.capacity.maxStreams
         )
         self._messages: deque[bytes] = deque()
-        self._unread = 0
         self._held = self._ended = self._closing = False
         self._stirred = asyncio.Event()  # A message came, or none comes any more.
         self._room = asyncio.Event()  # Little waits to be sent, or nothing can be.
@@ -201,8 +200,8 @@ class Session(Closing):
             self._stirred.clear()
             await self._stirred.wait()
         message = self._messages.popleft()
-        self._unread -= len(message) + MESSAGE_COST
-        if self._held and self._unread <= READ_HIGH // 2:
+        self.link.aside -= len(message) + MESSAGE_COST
+        if self._held and self.link.aside <= READ_HIGH // 2:
             self._held = False
             self.link.follow(self._core.release(self.link.now))
         return message
@@ -355,6 +354,9 @@ class Session(Closing):
         """Give the core what was written in streams."""
         self._streams.hand_over()
 
+    def holds(self, octets: int) -> None:
+        """:param octets: how much waits in the memory for this session now."""
+
     def sent(self) -> None:
         """Less waits to be sent."""
         if self._core.queued <= WRITE_BATCH:
@@ -384,9 +386,9 @@ class Session(Closing):
         if self._closing:
             return
         self._messages.append(data)
-        self._unread += len(data) + MESSAGE_COST
+        self.link.aside += len(data) + MESSAGE_COST
         self._stirred.set()
-        if self._unread > READ_HIGH and not self._held and self.termination is None:
+        if self.link.aside > READ_HIGH and not self._held and self.termination is None:
             self._held = True
             self._core.hold(replies=False)
 

@@ -17,6 +17,7 @@ from thing.core.requests import RequestLedger, contentOf
 from thing.core.settings import Settings
 from thing.core.states import WRITABLE_STATES, State
 from thing.core.streaming import Streaming
+from thing.core.streams import STREAM_COST
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, ReplyStatus
 from thing.events import (
     KeyUpdated,
@@ -53,6 +54,19 @@ class Dialogue(Streaming[H]):
         """How many of the application's messages and requests came in."""
         inbox = self._inboxOrNone
         return self._requestsReceived + (0 if inbox is None else inbox.messages)
+
+    @property
+    def held(self) -> int:
+        """
+        How many octets of memory wait here for one of the two programs, or for the rest of what
+        the peer began: of records, messages, requests and streams, with something for each.
+        """
+        held = self._reader.buffered + self._outbox.held
+        if self._tallyOrNone is not None:
+            held += self._tallyOrNone.octets
+        if self._streamsOrNone is not None:
+            held += STREAM_COST * len(self._streamsOrNone.open)
+        return held if self._ledger is None else held + self._ledger.held
 
     def sendMessage(self, data: bytes) -> bool:
         """
@@ -165,7 +179,8 @@ class Dialogue(Streaming[H]):
         request = Request.decode(message[1:])
         if len(request.data) > REQUEST_LIMIT:
             raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a request")
-        self._requests.take(request.number, self._outbox.waiting(self._replyOut.TYPE))
+        waiting = self._outbox.waiting(self._replyOut.TYPE)
+        self._requests.take(request.number, len(request.data), waiting)
         self._requestsReceived += 1
         self._events.append(RequestReceived(request.number, request.data))
 

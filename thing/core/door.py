@@ -1,6 +1,8 @@
 """
 :class:`Door`: who is here of a factory's connections, and whether a newcomer may stay.
 
+And whether all together hold too much of the memory, and whose session ends for it.
+
 It counts and it decides, and no more: it knows no protocol and no transport, has no clock,
 and does nothing to anybody. How much is allowed is in :mod:`thing.core.limits`.
 """
@@ -113,6 +115,18 @@ class Door(Generic[M]):
     less room for sessions than ``handshakes``, half as many may be in progress, or as many as
     there is room for: the other half is for those on their way out.
 
+    What waits in the memory for a session that is up, to be taken or to be sent, is counted by
+    :meth:`hold`. Then :meth:`relieve`:
+
+    ==========================  ===================================  ==========
+    ``held``                    more than ``held`` octets wait for   turned away
+                                all sessions
+    ==========================  ===================================  ==========
+
+    It is a session of the network for whose sessions the most waits, and of these the one for which
+    the most waits: who takes the most is no longer served, however slowly it does, and however
+    many sessions it has for that. A session whose network is empty stands for itself.
+
     When a PROXY header tells where it really comes from, :meth:`readdress`: the two rules of
     its network, anew.
 
@@ -128,6 +142,8 @@ class Door(Generic[M]):
     :ivar up: how many sessions are up.
     :ivar perNetwork: how many streams of each network are there.
     :ivar handshakesPerNetwork: how many of each are in handshakes.
+    :ivar holding: for whom how many octets wait.
+    :ivar held: how many octets wait for all of them.
     """
 
     def __init__(self, limits: Limits, jitter: Callable[[], float]) -> None:
@@ -142,6 +158,8 @@ class Door(Generic[M]):
         self.up = 0
         self.perNetwork: Counter[str] = Counter()
         self.handshakesPerNetwork: Counter[str] = Counter()
+        self.holding: dict[M, int] = {}
+        self.held = 0
         self.jitter = jitter
 
     # Counting.
@@ -178,6 +196,7 @@ class Door(Generic[M]):
         """
         self._endHandshake(member)
         if member.up:
+            self.hold(member, 0)
             member.up = False
             self.up -= 1
 
@@ -189,6 +208,18 @@ class Door(Generic[M]):
         """
         self.connected -= 1
         _countDown(self.perNetwork, member.network)
+
+    def hold(self, member: M, octets: int) -> None:
+        """
+        Count what waits in the memory for a session; of others nothing is counted.
+
+        :param member: whose it is.
+        :param octets: how much waits now.
+        """
+        if member.up:
+            self.held += octets - self.holding.pop(member, 0)
+            if octets:
+                self.holding[member] = octets
 
     def _endHandshake(self, member: M) -> None:
         if member in self.handshakes:
@@ -228,6 +259,27 @@ class Door(Generic[M]):
         :return: the verdict; None to have its session come up.
         """
         return self._judgeSessions()
+
+    def relieve(self) -> tuple[M, Wait | Go] | None:
+        """
+        Decide whose session ends, since more waits for all than may; it is not counted any more.
+
+        :return: who must go, and the verdict; None if nobody must.
+        """
+        most = self.limits.held
+        if self.held <= most:
+            return None
+        shares: Counter[str | M] = Counter()
+        for member, octets in self.holding.items():
+            shares[member.network or member] += octets
+        ((heaviest, share),) = shares.most_common(1)
+        those = [each for each in self.holding if heaviest in (each.network, each)]
+        member = max(those, key=self.holding.__getitem__)
+        detail = (
+            f"limit of {most} octets held: {self.holding[member]} for it, {share} for its network"
+        )
+        self.hold(member, 0)
+        return member, self._turnAway("held", detail)
 
     def readdress(self, member: M, network: str) -> Wait | Go | None:
         """

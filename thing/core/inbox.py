@@ -42,6 +42,20 @@ def costOf(message: bytes) -> int:
     return 0 if at is None else RECORD_COST + len(message) - at
 
 
+class Tally:
+    """
+    Counts what waits in all inboxes of one Connection.
+
+    :ivar octets: how much, with :data:`~thing.core.window.RECORD_COST` for each record.
+    """
+
+    __slots__ = ("octets",)
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self.octets = 0
+
+
 class Inbox:
     """
     One direction's data, what stands among them, and the farewell behind them.
@@ -57,16 +71,18 @@ class Inbox:
     """
 
     __slots__ = (
-        "_begun", "_farewell", "_insideMessage", "_maxMessage", "_over", "_waiting",
+        "_begun", "_farewell", "_insideMessage", "_maxMessage", "_over", "_tally", "_waiting",
         "closed", "consumed", "ended", "held", "holding", "messages", "overtaken", "parting",
     )  # fmt: skip
 
-    def __init__(self, farewell: MessageType, maxMessage: int | None) -> None:
+    def __init__(self, farewell: MessageType, maxMessage: int | None, tally: Tally) -> None:
         """
         :param farewell: what nothing counts behind any more: CGB, SGB, CST or SST.
         :param maxMessage: the longest application message that is taken, octets; None where data
             leave as octets that came together, not message by message.
+        :param tally: counts what waits here, and of a message that is not whole, too.
         """
+        self._tally = tally
         self._farewell = farewell
         self._maxMessage = maxMessage
         self._waiting: deque[bytes] | None = None  # Big: None while empty.
@@ -86,7 +102,7 @@ class Inbox:
         if self._waiting is None:
             self._waiting = deque()
         self._waiting.append(message)
-        self.held += RECORD_COST + len(message)
+        self._hold(RECORD_COST + len(message))
         if message[0] in DATA:
             if message[1] & END:
                 self.closed = True
@@ -163,6 +179,7 @@ class Inbox:
         """Forget all that waits; it counts as consumed."""
         for message in self._waiting or ():
             self.consumed += costOf(message)
+        self._tally.octets -= self.held + len(self._begun or b"")
         self._waiting = self._begun = None
         self.held = 0
 
@@ -172,8 +189,13 @@ class Inbox:
         message = waiting.popleft()
         if not waiting:
             self._waiting = None
-        self.held -= RECORD_COST + len(message)
+        self._hold(-RECORD_COST - len(message))
         return message
+
+    def _hold(self, octets: int) -> None:
+        """So much more waits, or less."""
+        self.held += octets
+        self._tally.octets += octets
 
     def _begin(self, fragment: bytes) -> None:
         """Note what a CDT or SDT says beside its octets."""
@@ -196,15 +218,20 @@ class Inbox:
 
     def _assembled(self, fragment: bytes, most: int) -> bytes | None:
         inside, begun = self._insideMessage, self._begun
+        before, content = len(begun or b""), len(fragment) - DATA_AT
         self._begin(fragment)
-        if len(begun or b"") + len(fragment) - DATA_AT > most:
+        if before + content > most:
             raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, f"limit {most} octets")
         if begun is not None:
             begun += memoryview(fragment)[DATA_AT:]
         elif self._insideMessage:
             self._begun = bytearray(memoryview(fragment)[DATA_AT:])
-        if self._insideMessage or (self.ended and not inside and len(fragment) == DATA_AT):
-            return None  # It goes on; or nothing but the end was said.
+        if self._insideMessage:
+            self._tally.octets += content
+            return None
+        if self.ended and not inside and not content:
+            return None  # Nothing but the end was said.
+        self._tally.octets -= before
         self._begun = None
         self.messages += 1
         return fragment[DATA_AT:] if begun is None else bytes(begun)

@@ -39,6 +39,7 @@ class Lane:
     :ivar number: the stream's.
     :ivar credit: how much the peer granted in all, octets.
     :ivar queued: how many octets of application data wait; an empty message counts as one.
+    :ivar held: the same, with :data:`~thing.core.window.RECORD_COST` for each message.
     :ivar ending: whether END follows, or has.
     :ivar inTurn: whether the outbox has it in its turns.
     :ivar wanted: with less than this waiting, octets, somebody wants to know; None for nobody.
@@ -46,7 +47,7 @@ class Lane:
 
     __slots__ = (
         "_endWaits", "_limit", "_offset", "_queue", "_spent",
-        "credit", "ending", "inTurn", "number", "queued", "wanted",
+        "credit", "ending", "held", "inTurn", "number", "queued", "wanted",
     )  # fmt: skip
 
     def __init__(self, number: int, credit: int, limit: int) -> None:
@@ -64,7 +65,7 @@ class Lane:
         self._offset = 0
         self._endWaits = False
         self.ending = False
-        self.queued = 0
+        self.queued = self.held = 0
         self.inTurn = False
         self.wanted: int | None = None
 
@@ -102,6 +103,7 @@ class Lane:
             self._queue = deque()
         self._queue.append((kind, message, content))
         self.queued += cost
+        self.held += cost + RECORD_COST
 
     def end(self) -> None:
         """Let END follow what waits, once."""
@@ -111,7 +113,7 @@ class Lane:
     def clear(self) -> None:
         """Drop everything that waits."""
         self._queue = None
-        self._offset = self.queued = 0
+        self._offset = self.queued = self.held = 0
         self._endWaits = False
 
     def __bool__(self) -> bool:
@@ -147,8 +149,7 @@ class Lane:
             return _HEADER(dataType, END, self.number)
         kind, message, content = queue[0]
         if kind:
-            self._pop(queue)
-            self.queued -= len(message) or 1
+            self._pop(queue, len(message) or 1)
             self._spent += RECORD_COST + content
             return kind + message
         start = self._offset
@@ -158,17 +159,21 @@ class Lane:
         end = start + min(most, room)
         if end < len(message):
             self._offset, flags = end, MORE if self.number == 0 else 0
+            self.queued -= end - start
+            self.held -= end - start
         else:
             end, self._offset, flags = len(message), 0, 0
-            self._pop(queue)
+            self._pop(queue, end - start or 1)
             if self._endWaits and not queue:
                 self._endWaits, flags = False, END
-        self.queued -= end - start or 1
         self._spent += RECORD_COST + end - start
         header = _HEADER(dataType, flags, self.number)
         return b"".join((header, memoryview(message)[start:end]))
 
-    def _pop(self, queue: deque[tuple[bytes, bytes, int]]) -> None:
+    def _pop(self, queue: deque[tuple[bytes, bytes, int]], left: int) -> None:
+        """Take out the first, of which so many octets were left."""
         queue.popleft()
+        self.queued -= left
+        self.held -= left + RECORD_COST
         if not queue:
             self._queue = None

@@ -14,9 +14,13 @@ LIMITS_HIT = (
     "sessions_per_address",
     "handshakes",
     "handshakes_per_address",
+    "held",
     "connections",
 )
-"""What connections are turned away for; ``connections`` those that not even hear why."""
+"""
+What connections are turned away for, and sessions ended; ``connections`` those that not even
+hear why.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +45,13 @@ class Limits:
     handshakesPerAddress: int = 250
     """How many of them from one network address."""
 
+    held: int = 1 << 30
+    """
+    How many octets may wait in the memory for all sessions together, both ways: of messages that
+    are not whole, data that nobody has taken, requests that are unanswered, and what is to be sent.
+    By default 18,000 main streams may be full, and their windows have grown as far as they may.
+    """
+
     puzzleAfter: int = 200
     """
     With so many key exchanges made in vain lately, in the last second or two, whoever begins
@@ -63,6 +74,7 @@ class Limits:
             *("puzzleAfter", "puzzleBits", "maxPuzzleBits"),
         ):
             checkCount(name, getattr(self, name), 0)
+        checkCount("held", self.held)
         checkCount("returnsPerSecond", self.returnsPerSecond)
         if self.retryAfter != 0:
             checkNumber("retryAfter", self.retryAfter)

@@ -24,6 +24,7 @@ class Outbox:
     All that one side still has to send; it is true while something may go now.
 
     :ivar mainCredit: the peer's first for the main stream, octets.
+    :ivar held: how many octets of data wait in all streams, with something for each message.
     :ivar stalls: how often a stream had to stop for more credit, with something left to send.
     :ivar longest: how many octets of data the peer takes in a record.
     :ivar turns: the streams that have data that may go now, in the order of their turns.
@@ -42,6 +43,7 @@ class Outbox:
         "_urgent",
         "_wholes",
         "drained",
+        "held",
         "longest",
         "mainCredit",
         "stalls",
@@ -68,7 +70,7 @@ class Outbox:
         self._farewell: bytes | None = None
         self._main: Lane | None = None
         self.drained: list[int] | None = None
-        self.mainCredit = self.stalls = 0
+        self.mainCredit = self.stalls = self.held = 0
         self.longest = FRAGMENT_LIMIT
 
     # What goes before data.
@@ -154,6 +156,7 @@ class Outbox:
 
         :param lane: the stream's.
         """
+        self.held -= lane.held
         lane.clear()
         self.release(lane)
         self.retract(lane.number)
@@ -192,7 +195,9 @@ class Outbox:
         :param limited: whether it may be refused; there must be another bound if not.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
         """
+        before = lane.held
         lane.data(message, limited)
+        self.held += lane.held - before
         self.wake(lane)
 
     def whole(self, kind: MessageType, body: bytes, content: int, limited: bool = True) -> None:
@@ -205,11 +210,14 @@ class Outbox:
         :param limited: whether it may be refused; there must be another bound if not.
         :raises LocalProtocolError: ``BUFFER_FULL`` if too much waits already.
         """
-        self.main.whole(kind, body, content, limited)
+        main = self.main
+        before = main.held
+        main.whole(kind, body, content, limited)
+        self.held += main.held - before
         if self._wholes is None:
             self._wholes = {}
         self._wholes[kind] = self.waiting(kind) + 1
-        self.wake(self.main)
+        self.wake(main)
 
     def waiting(self, kind: MessageType) -> int:
         """
@@ -256,9 +264,10 @@ class Outbox:
         self._urgent = None
         self._notices = self._credits = self.turns = self._lanes = self._wholes = None
         self._farewell = None
+        self.held = 0
         if self._main is not None:
             self._main.clear()
-        self.main.inTurn = False
+            self._main.inTurn = False
 
     # What goes next.
 
@@ -300,7 +309,9 @@ class Outbox:
 
     def _takeTurn(self, turns: deque[Lane], longest: int) -> bytes:
         lane = turns[0]
+        before = lane.held
         message = lane.take(self._dataType, longest)
+        self.held += lane.held - before
         if lane.ready:
             turns.rotate(-1)
         else:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from thing.core.connection import Connection
-from thing.core.inbox import CONTENT_AT, Inbox, streamOf
+from thing.core.inbox import CONTENT_AT, Inbox, Tally, streamOf
 from thing.core.messages import MessageType
 from thing.core.settings import Settings
 from thing.core.window import RECORD_COST, Window
@@ -22,22 +22,18 @@ from thing.events import DataEnded, Event
 class Receiving(Connection):
     """A Connection, with what came in the order of its streams."""
 
-    __slots__ = ("_windowOrNone",)
+    __slots__ = ("_tallyOrNone", "_windowOrNone")
 
     def __init__(self, settings: Settings) -> None:
         """:param settings: what this side chose."""
         super().__init__(settings)
         self._windowOrNone: Window | None = None  # Big, and idle sessions have none.
+        self._tallyOrNone: Tally | None = None
 
     @property
     def stream(self) -> bool:
         """Whether received data is told as it comes instead of message by message."""
         return self._limits.stream
-
-    @property
-    def held(self) -> int:
-        """How many octets of the main stream are held, with something for each record."""
-        return 0 if self._inboxOrNone is None else self._inboxOrNone.held
 
     # This side's program.
 
@@ -178,8 +174,15 @@ class Receiving(Connection):
         """What the peer sent in the main stream."""
         if self._inboxOrNone is None:
             most = None if self._limits.stream else self._limits.maxMessage
-            self._inboxOrNone = Inbox(self._farewellIn, most)
+            self._inboxOrNone = Inbox(self._farewellIn, most, self._tally)
         return self._inboxOrNone
+
+    @property
+    def _tally(self) -> Tally:
+        """Counts what waits of all that the peer sent in streams."""
+        if self._tallyOrNone is None:
+            self._tallyOrNone = Tally()
+        return self._tallyOrNone
 
     @property
     def _window(self) -> Window:

@@ -243,8 +243,9 @@ class RecordReader:
     """
     Cuts a stream of octets into records.
 
-    What it holds never exceeds one record and the chunk that was fed last. Records are
-    read where they came: only what a chunk leaves over is copied, in front of the next.
+    What it holds never exceeds one record and the chunk that was fed last, and of that no more
+    than twice what is not read yet. Records are read where they came: only what a chunk leaves
+    over is copied, in front of the next.
     """
 
     __slots__ = ("_buffer", "_first", "_offset")
@@ -284,6 +285,7 @@ class RecordReader:
         buffer, offset = self._buffer, self._offset
         start = offset + HEADER_LENGTH
         if len(buffer) < start:  # As after most of what comes: a record in a piece.
+            self._letGo()
             return None
         header = buffer[offset:start]
         length = int.from_bytes(header, "big")
@@ -293,10 +295,17 @@ class RecordReader:
             raise self._tooLong(length, limit)
         end = start + length
         if len(buffer) < end:
+            self._letGo()
             return None
         self._offset = end
         self._first = False
         return header, memoryview(buffer)[start:end]
+
+    def _letGo(self) -> None:
+        """Keep no chunk for little of it: what follows may not come for long."""
+        if 2 * self._offset > len(self._buffer):
+            self._buffer = self._buffer[self._offset :]
+            self._offset = 0
 
     def _tooLong(self, length: int, limit: int) -> RemoteProtocolError:
         if self._first:  # Most likely this is a stranger.

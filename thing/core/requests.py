@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from thing.core.lane import frozen
 from thing.core.messages import REQUEST_LIMIT, REQUESTS_OUTSTANDING
+from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 
 _NUMBERS = 1 << 32
@@ -49,16 +50,22 @@ def checkedAnswer(answer: object) -> bytes:
 
 
 class RequestLedger:
-    """Keeps the numbers of both directions, at most 64 unanswered requests in each."""
+    """
+    Keeps the numbers of both directions, at most 64 unanswered requests in each.
 
-    __slots__ = ("_made", "_madeLast", "_taken", "_takenLast")
+    :ivar held: how many octets the peer's unanswered requests have, with
+        :data:`~thing.core.window.RECORD_COST` for each.
+    """
+
+    __slots__ = ("_made", "_madeLast", "_taken", "_takenLast", "held")
 
     def __init__(self) -> None:
         """Start before the first request of either side."""
         self._madeLast = 0
         self._made: set[int] = set()
         self._takenLast = 0
-        self._taken: set[int] = set()
+        self._taken: dict[int, int] = {}  # What each costs.
+        self.held = 0
 
     # This side's requests.
 
@@ -98,11 +105,12 @@ class RequestLedger:
 
     # The peer's.
 
-    def take(self, number: int, repliesWaiting: int) -> None:
+    def take(self, number: int, octets: int, repliesWaiting: int) -> None:
         """
         Take the peer's request.
 
         :param number: its number.
+        :param octets: how many it has.
         :param repliesWaiting: how many replies are still to be sent: a peer that does not
             read them must not be owed more and more.
         :raises RemoteProtocolError: ``REQUEST_NUMBER`` if it is not the next,
@@ -113,7 +121,8 @@ class RequestLedger:
         if len(self._taken) + repliesWaiting >= REQUESTS_OUTSTANDING or number in self._taken:
             raise RemoteProtocolError(ErrorCode.TOO_MANY_REQUESTS)
         self._takenLast = number
-        self._taken.add(number)
+        self._taken[number] = RECORD_COST + octets
+        self.held += RECORD_COST + octets
 
     def reply(self, number: int) -> None:
         """
@@ -124,4 +133,4 @@ class RequestLedger:
         """
         if number not in self._taken:
             raise LocalProtocolError(ErrorCode.BAD_ARGUMENT, f"no request {number} is unanswered")
-        self._taken.remove(number)
+        self.held -= self._taken.pop(number)

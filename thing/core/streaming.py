@@ -38,7 +38,9 @@ class Streaming(Opening[H]):
     @property
     def _streams(self) -> Streams:
         if self._streamsOrNone is None:
-            self._streamsOrNone = Streams(self.role, self._outbox, self._limits, self._peerCapacity)
+            self._streamsOrNone = Streams(
+                self.role, self._outbox, self._limits, self._peerCapacity, self._tally
+            )
         return self._streamsOrNone
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from thing.core.capacity import Capacity
-from thing.core.inbox import Inbox, costOf
+from thing.core.inbox import Inbox, Tally, costOf
 from thing.core.messages import CAC, COP, CST, END, SAC, SOP, SST, MessageType, Role
 from thing.core.outbox import Outbox
 from thing.core.settings import Settings
@@ -23,6 +23,9 @@ MAX_STREAM = 0xFFFFFFFF
 
 SHARE = 8
 """How many windows of the largest size the streams of one Connection may have between them."""
+
+STREAM_COST = 4096
+"""About how many octets the objects of a stream take, its label too."""
 
 MAX_CODE = 0xFFFF
 """The largest code that a stop can have."""
@@ -44,16 +47,20 @@ class Streams:
     __slots__ = (
         "_budget", "_nextOwn", "_nextPeer", "_outbox", "_ownPlaces", "_peer", "_peerOpen",
         "_peerPlaces",
-        "_role", "_settings", "closing", "open", "settled", "stirred",
+        "_role", "_settings", "_tally", "closing", "open", "settled", "stirred",
     )  # fmt: skip
 
-    def __init__(self, role: Role, outbox: Outbox, settings: Settings, peer: Capacity) -> None:
+    def __init__(
+        self, role: Role, outbox: Outbox, settings: Settings, peer: Capacity, tally: Tally
+    ) -> None:
         """
         :param role: this side's role.
         :param outbox: takes what is to be sent.
         :param settings: what this side chose.
         :param peer: what the peer can take.
+        :param tally: counts what waits of all that the peer sent.
         """
+        self._tally = tally
         self.open: dict[int, Stream] = {}
         self.stirred: OrderedDict[int, Stream] = OrderedDict()
         self.settled: list[int] = []
@@ -108,7 +115,7 @@ class Streams:
             label,
             state,
             self._outbox.lane(number, self._peer.streamCredit),
-            Inbox(farewell, None),
+            Inbox(farewell, None, self._tally),
             Window(first, now, self._budget, settings.maxWindow),
         )
         stream.inbox.holding = state is StreamState.ASKED  # Nobody takes anything yet.
@@ -409,6 +416,7 @@ class Streams:
     def clear(self) -> None:
         """Forget all of them: the session is over."""
         for stream in self.open.values():
+            stream.inbox.clear()
             stream.window.close()
         self.open.clear()
         self.stirred.clear()

@@ -71,6 +71,13 @@ class Owner(Protocol):
         :param event: what happened; what this raises ends the session.
         """
 
+    def holds(self, octets: int, /) -> None:
+        """
+        Count what waits in the memory for the session; it has changed.
+
+        :param octets: how much waits now.
+        """
+
     def loopLagged(self, seconds: float, /) -> None:
         """
         Note the event loop's lag.
@@ -85,12 +92,13 @@ class Driver:
 
     :ivar core: the Connection.
     :ivar proved: who the peer proved to be, as the authorizer was told.
+    :ivar aside: how many octets wait that the core has told of, and nobody has been given yet.
     """
 
     __slots__ = (
-        "_clock", "_deciding", "_events", "_following", "_linger", "_now",
+        "_clock", "_deciding", "_events", "_following", "_held", "_linger", "_now",
         "_owner", "_producer", "_sending", "_sink", "_timer", "_transport",
-        "core", "proved",
+        "aside", "core", "proved",
     )  # fmt: skip
 
     def __init__(
@@ -112,6 +120,7 @@ class Driver:
         self._sink: Sink | None = None
         self._events: list[Iterator[Event]] = []
         self._following = self._sending = False
+        self._held = self.aside = 0
         self._timer = DeadlineTimer(clock, self._timedOut)
         self._linger: IDelayedCall | None = None
         self._deciding: Deferred[Identity] | None = None
@@ -285,6 +294,10 @@ class Driver:
                     break
         finally:
             self._sending = False
+        held = core.held + sink.unsent + self.aside
+        if held != self._held:
+            self._held = held
+            self._owner.holds(held)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """

@@ -346,6 +346,10 @@ class Link(Generic[P]):
         self._reception.admit(self)
         return identity
 
+    def holds(self, octets: int) -> None:
+        """:param octets: how much waits in the memory for this session now."""
+        self._reception.hold(self, octets)
+
     def loopLagged(self, seconds: float) -> None:
         """
         Tell the factory how late a timer came.

@@ -179,6 +179,18 @@ class Reception(Generic[C]):
             self._expiry.begin(connection, session.peer.expires, self.door.jitter())
         self._changed()
 
+    def hold(self, connection: C, octets: int) -> None:
+        """
+        Count what waits in the memory for a session, and end sessions while that is too much.
+
+        :param connection: whose.
+        :param octets: how much waits now.
+        """
+        self.door.hold(connection, octets)
+        while self._judges and (judged := self.door.relieve()) is not None:
+            heaviest, verdict = judged
+            self._carryOut(verdict, heaviest)
+
     def end(self, connection: C, termination: Termination) -> None:
         """
         Count a session or a handshake that is over.

@@ -117,6 +117,7 @@ SERVER_SETTINGS: tuple[Setting, ...] = (
         handshakesPerAddress=Keyword(
             "maxHandshakesPerAddress", "N", "of them, from one network address", count
         ),
+        held=Keyword("maxHeld", "OCTETS", "waiting, of all sessions", count),
     ),
     *_fieldsOf(
         Limits,

@@ -47,9 +47,10 @@ class Sink(ABC):
 
     :ivar longest: how many octets of data a record has at most: many where the path is quick.
     :ivar room: about how many octets it takes now of what can wait; zero or less for none.
+    :ivar unsent: about how many the transport has, at most.
     """
 
-    __slots__ = ("_more", "_transport", "longest", "room")
+    __slots__ = ("_more", "_transport", "longest", "room", "unsent")
 
     def __init__(self, transport: Any, more: Callable[[], object], room: int = 0) -> None:
         """
@@ -61,6 +62,7 @@ class Sink(ABC):
         self._more = more
         self.longest = FRAGMENT_LIMIT
         self.room = room
+        self.unsent = 0
 
     @abstractmethod
     def send(self, data: bytes, urgent: bool) -> None:
@@ -91,7 +93,7 @@ class Sink(ABC):
     def stopProducing(self) -> None:
         """The transport is gone (``IProducer``)."""
         self._transport = None
-        self.room = 0
+        self.room = self.unsent = 0
 
 
 @implementer(IPushProducer)
@@ -120,12 +122,12 @@ class WritingSink(Sink):
 
     def pauseProducing(self) -> None:
         """The transport has enough for now (``IPushProducer``)."""
-        self.room = 0
+        self.room, self.unsent = 0, WRITE_BATCH
 
     def resumeProducing(self) -> None:
         """The transport takes more (``IPushProducer``)."""
         if self._transport is not None:
-            self.room = WRITE_BATCH
+            self.room, self.unsent = WRITE_BATCH, 0
             self._more()
 
 
@@ -144,7 +146,7 @@ class DirectSink(Sink):
     the kernel may hold unsent: behind that a heartbeat waits.
     """
 
-    __slots__ = ("_batch", "_drained", "_handed", "_seconds", "_unsentLimit", "_writtenAt")
+    __slots__ = ("_batch", "_drained", "_seconds", "_unsentLimit", "_writtenAt")
 
     def __init__(
         self, transport: Any, more: Callable[[], object], seconds: Callable[[], float]
@@ -157,7 +159,7 @@ class DirectSink(Sink):
         super().__init__(transport, more, FIRST_BATCH)
         self._seconds = seconds
         self._batch = FIRST_BATCH
-        self._handed = self._unsentLimit = 0
+        self._unsentLimit = 0
         self._writtenAt = 0.0
         self._limitUnsent()
         sendMore(transport, QUICK_BATCH + LONG_RECORD)  # A batch ends with the record it began.
@@ -186,10 +188,10 @@ class DirectSink(Sink):
         if left:
             transport.write(left)
             self.room -= len(left)
-            if not self._handed:
+            if not self.unsent:
                 self._writtenAt = self._seconds()
             self._drained = False
-            self._handed += len(left)
+            self.unsent += len(left)
 
     def resumeProducing(self) -> None:
         """All is sent (``IPullProducer``)."""
@@ -198,9 +200,9 @@ class DirectSink(Sink):
         if self._transport.disconnecting:
             self._transport.unregisterProducer()  # It waits for that before it closes.
             return
-        if self._handed:
+        if self.unsent:
             self._measure(self._seconds() - self._writtenAt)
-            self._handed = 0
+            self.unsent = 0
         self.room, self._drained = self._batch, True
         self._more()
 
@@ -209,7 +211,7 @@ class DirectSink(Sink):
         if took < QUICK:
             batch = 2 * self._batch
         else:
-            batch = int(self._handed * AHEAD / took)
+            batch = int(self.unsent * AHEAD / took)
         self._batch = max(LEAST_BATCH, min(batch, QUICK_BATCH))
         self.longest = LONG_RECORD if self._batch == QUICK_BATCH else FRAGMENT_LIMIT
         self._limitUnsent()

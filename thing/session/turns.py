@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from thing.core.window import RECORD_COST
 from thing.events import (
     DataEnded,
     Event,
@@ -25,7 +26,7 @@ from thing.events import (
 from thing.session.driver import Driver
 
 MOST_WAITING = 1 << 20
-"""How many octets may wait here, once this side has said goodbye."""
+"""How many octets may wait here, once this side has said goodbye; what is empty costs, too."""
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ class Turns:
 
     __slots__ = (
         "_advancing", "_afterwards", "_atWork", "_deliver", "_driver", "_held", "_parting",
-        "_paused", "_size", "_waiting",
+        "_paused", "_waiting",
     )  # fmt: skip
 
     def __init__(self, driver: Driver, deliver: Callable[[Event], None]) -> None:
@@ -51,7 +52,7 @@ class Turns:
         """
         self._driver = driver
         self._deliver = deliver
-        self._atWork = self._size = 0
+        self._atWork = 0
         self._paused = self._parting = self._held = self._advancing = False
         self._waiting: deque[Event] = deque()
         self._afterwards: deque[Callable[[], object]] = deque()
@@ -80,7 +81,7 @@ class Turns:
 
     def _clear(self) -> None:
         self._waiting.clear()
-        self._size = 0
+        self._driver.aside = 0
 
     # What callbacks return.
 
@@ -136,7 +137,7 @@ class Turns:
         if not (self._atWork or self._waiting) or not isinstance(event, _IN_ORDER):
             return False
         self._waiting.append(event)
-        self._size += _sizeOf(event)
+        self._driver.aside += _costOf(event)
         self._settle()
         return True
 
@@ -158,7 +159,7 @@ class Turns:
             while not self._atWork and (self._waiting or self._afterwards):
                 if self._waiting:
                     event = self._waiting.popleft()
-                    self._size -= _sizeOf(event)
+                    self._driver.aside -= _costOf(event)
                     self._driver.guard(self._deliver, event)
                 else:
                     self._driver.guard(self._afterwards.popleft())
@@ -169,7 +170,8 @@ class Turns:
     def _settle(self) -> None:
         """Hold the main stream, or do so no longer."""
         working = bool(self._atWork)
-        if self._paused or self._size > MOST_WAITING or (working and not self._parting):
+        many = self._driver.aside > MOST_WAITING
+        if self._paused or many or (working and not self._parting):
             self._held = True
             self._driver.hold(replies=not working)
         elif self._held:
@@ -196,13 +198,17 @@ async def _awaited(result: Awaitable[T]) -> T:
     return await result
 
 
-def _sizeOf(event: Event) -> int:
-    return len(event.data) if isinstance(event, MessageReceived | RequestReceived) else 0
+def _costOf(event: Event) -> int:
+    """About how much of the memory it takes, octets: what is empty is not free."""
+    return RECORD_COST + (len(event.data) if isinstance(event, _WITH_DATA) else 0)
 
 
 def _nothing(result: object) -> None:
     """Whatever a callback returns, who waits for it is told nothing."""
 
+
+_WITH_DATA = (MessageReceived, RequestReceived, LastWordReceived)
+"""What of it has octets."""
 
 _IN_ORDER = (MessageReceived, RequestReceived, DataEnded, LastWordReceived, GoodbyeReceived)
 """What stands in the order of the data."""

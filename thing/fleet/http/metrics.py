@@ -92,10 +92,12 @@ class NodeCollector(Collector):
         )
         yield _labelled(
             "limits_hit",
-            "Connections turned away or cut off, by the limit that they met.",
+            "Connections turned away or cut off, and sessions ended, by the limit that they met.",
             ("limit",),
             {(limit,): factory.limitsHit[limit] for limit in LIMITS_HIT},
         )
+        held = factory.door.held
+        yield _gauge("held_bytes", "Octets that wait in memory for all sessions, both ways.", held)
         yield _counter("puzzles_asked", "Clients asked to solve a puzzle.", factory.puzzlesAsked)
 
     def _liveness(self) -> Iterator[Metric]:
