@@ -19,11 +19,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from formal import endings, handshake, records
+from formal import endings, handshake, records, sessions
 from formal.claims import Run, Verdict, runs
 from formal.results import PAGE, Result, faults, load, page, save, settled
 
-MODELS = (*handshake.MODELS, *records.MODELS, *endings.MODELS)
+MODELS = (*handshake.MODELS, *records.MODELS, *endings.MODELS, *sessions.MODELS)
 """All models, in the page's order."""
 
 SKIPPED = 77
