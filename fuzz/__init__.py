@@ -1,24 +1,6 @@
 """
-Fuzz targets: each module has one function ``oneInput`` that takes any octets.
+Hostile input in quantity: ``python -m fuzz`` says how.
 
-With atheris installed, ``python -m fuzz.fuzz_messages`` runs a target until it
-fails; the test suite runs each on a bounded, seeded set without atheris.
+A target is a module with ``oneInput``, which takes any octets and raises if something is wrong,
+and ``seeds``, which gives inputs to begin with. ``CONTRIBUTING.rst`` ("Fuzz") has the commands.
 """
-
-from __future__ import annotations
-
-import sys
-from collections.abc import Callable
-
-
-def run(oneInput: Callable[[bytes], None]) -> None:
-    """
-    Fuzz a target until it fails or is stopped.
-
-    :param oneInput: the target.
-    """
-    import atheris
-
-    atheris.instrument_all()
-    atheris.Setup(sys.argv, oneInput)
-    atheris.Fuzz()

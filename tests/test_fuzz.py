@@ -2,207 +2,244 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from unittest.mock import patch
 
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from fuzz import fuzz_connection, fuzz_credentials, fuzz_keyfiles, fuzz_messages
-from tests.core.test_credentials import certifiedKey, chainOf
-from tests.core.test_states import SOME
-from tests.helpers import CAN, CLIENT_CREDENTIAL, SERVER_CREDENTIAL, MessageClient, clientSettings
+from fuzz import cost, files, grammar, messages, running, sessions
+from fuzz.__main__ import main
+from fuzz.choices import Choices, mutated, mutation
+from fuzz.liars import Seen
 from thing.core.catalogue import MESSAGES
-from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
-from thing.core.handshakemessages import SHI
+from thing.core.layout import Message
 from thing.core.messages import MessageType
+from thing.core.states import TRANSITIONS
 from thing.errors import CredentialError, ErrorCode, LocalProtocolError
-from thing.trust import formatPublicKey
-from thing.trust.jointoken import JoinToken
 
-PUBLIC = formatPublicKey(CLIENT_CREDENTIAL.data, "kettle").encode()
-OTHER = formatPublicKey(SERVER_CREDENTIAL.data).encode()
+COUNTS = {
+    "sessions": 100,
+    "messages": 2000,
+    "credentials": 300,
+    "files": 100,
+    "texts": 1000,
+    "requests": 20,
+    "proxies": 300,
+}
+"""How many inputs are made for each target, beside its seeds and its corpus: a second in all."""
 
-MESSAGE_SEEDS = [
-    bytes((number,)) + SOME[cls.TYPE].encode()
-    for number, cls in enumerate(MESSAGES.values())
-    if cls.TYPE in SOME
-]
-
-EXTENSION_SEEDS = [
-    bytes((number,)) + value.encode()
-    for number, value in enumerate(
-        (
-            Puzzle(bytes(32), 3),
-            Solution(1),
-            PresharedOffer(1, b"kettle"),
-            GivenTicket(60, b"ticket"),
-        ),
-        len(MESSAGES),
-    )
-]
-
-CREDENTIAL_SEEDS = [
-    bytes((each.kind,)) + each.data
-    for each in (
-        CLIENT_CREDENTIAL,
-        certifiedKey(),
-        *map(chainOf, ("ed25519", "p256", "rsa2048")),
-    )
-]
-
-KEY_SEEDS = [
-    PUBLIC,
-    b"# comment\n\n" + PUBLIC + b"\n" + OTHER + b"\n",
-    b'name="the \\"kettle\\"" ' + PUBLIC,
-    b"[example.org]:7000 " + OTHER + b"\n@revoked [example.org]:7000 " + PUBLIC,
-    b"*,![example.org]:7000 " + OTHER,
-    b"|1|AAAAAAAAAAAAAAAAAAAAAAAAAAA=|AAAAAAAAAAAAAAAAAAAAAAAAAAA= " + OTHER,
-    b"SHA256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU",
-    JoinToken("00112233445566ff", bytes(32), ("SHA256:" + "A" * 43,), ("a:1",)).encode().encode(),
-    b"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjE=\n-----END OPENSSH PRIVATE KEY-----",
-]
+KEPT = 64 * 1024
+"""How much the corpus is at most, octets of text."""
 
 
-def step(kind: int, octets: bytes) -> bytes:
-    """A step of the connection's target, as the input has it."""
-    return bytes((kind, len(octets))) + octets
-
-
-def opening() -> list[bytes]:
-    """CHIs and SHIs with extensions, offers and tickets among them; none is too long for a step."""
-    asked = SHI(1, bytes(32), 0, 0, *CAN, ((1, Puzzle(bytes(32), 1).encode()),))
-    taken = SHI(1, bytes(32), 0x1D, 2, *CAN, ((3, b""),))
-    chi = MessageClient(clientSettings()).begin()
-    offered = [
-        replace(chi, requestedTtl=0, extensions=extensions)
-        for extensions in (
-            ((4, b""), (3, PresharedOffer(2, b"ticket").encode())),
-            ((2, Solution(0).encode()), (3, PresharedOffer(1, b"kettle").encode())),
-            ((3, PresharedOffer(9, b"?").encode()), (4, b"")),
-        )
-    ]
-    return [bytes((each.TYPE,)) + each.encode() for each in (asked, taken, chi, *offered)]
-
-
-SESSION_STEPS = (
-    [
-        step(fuzz_connection.SEALED, (bytes((kind,)) + message.encode())[:255])
-        for kind, message in SOME.items()
-    ]
-    + [step(fuzz_connection.SEALED, message) for message in opening()]
-    + [
-        step(fuzz_connection.SEALED, bytes((kind,)) + number.to_bytes(4, "big") + b"\0rest")
-        for kind in (MessageType.CRQ, MessageType.SRQ, MessageType.CRP, MessageType.SRP)
-        for number in (2, 3)
-    ]
-    + [
-        step(fuzz_connection.SEALED, bytes((kind,)) + number.to_bytes(4, "big") + rest)
-        for kind, rest in (
-            (MessageType.CCR, bytes(6) + b"\x10\0"),
-            (MessageType.SCR, bytes(6) + b"\x10\0"),
-            (MessageType.COP, b"\x05label"),
-            (MessageType.SOP, b"\x05label"),
-            (MessageType.CAC, b""),
-            (MessageType.SAC, b""),
-            (MessageType.CST, b"\0\1"),
-            (MessageType.SST, b"\0\1"),
-        )
-        for number in (1, 2, 3, 4)
-    ]
-    + [
-        step(fuzz_connection.SEALED, bytes((kind, flags)) + number.to_bytes(4, "big") + b"data")
-        for kind in (MessageType.CDT, MessageType.SDT)
-        for number in (0, 1, 2)
-        for flags in (0, 2)
-    ]
-    + [
-        step(kind, bytes((number,)) + b"octets"[kind % 2 :])
-        for kind in range(fuzz_connection.OPEN, fuzz_connection.STEPS)
-        for number in (1, 2)
-    ]
-    + [
-        step(kind, b"\x30\0data")
-        for kind in range(fuzz_connection.STEPS)
-        if kind not in (fuzz_connection.RAW, fuzz_connection.END)
-    ]
-)
-
-
-def mutated(source: random.Random, seeds: list[bytes], count: int) -> Iterator[bytes]:
+def attempt(oneInput: Callable[[bytes], object], octets: bytes) -> None:
     """
-    Inputs made of seeds: cut, joined, with octets changed, put in and taken out.
+    Have a target take an input; a failure names it, to be run again.
 
-    :param source: the source of chance, seeded.
-    :param seeds: what to start from; each is also an input itself.
-    :param count: how many inputs.
+    How long it takes is for the runs by hand: here nothing is timed.
     """
-    yield from seeds
-    for _ in range(count):
-        octets = bytearray(source.choice(seeds))
-        for _ in range(source.randrange(6)):
-            at = source.randrange(len(octets) + 1)
-            change = source.randrange(5)
-            if change == 0 and at < len(octets):
-                octets[at] = source.randrange(256)
-            elif change == 1:
-                octets[at:at] = source.randbytes(source.randrange(1, 5))
-            elif change == 2:
-                del octets[at : at + source.randrange(1, 5)]
-            elif change == 3:
-                octets[at:] = source.choice(seeds)
-            elif at < len(octets):
-                octets[at] ^= 1 << source.randrange(8)
-        yield bytes(octets)
+    try:
+        with contextlib.suppress(cost.TooSlow):
+            oneInput(octets)
+    except Exception as error:
+        raise AssertionError(f"{type(error).__name__} for {octets.hex()}") from error
 
 
-class TargetTests(TestCase):
+class TargetTests(SynchronousTestCase):
     """Each target."""
 
-    def assertHolds(self, target: Callable[[bytes], None], inputs: Iterator[bytes]) -> None:
-        """The target takes each input; a failure names the input, to be run again."""
-        for octets in inputs:
-            try:
-                target(octets)
-            except Exception as error:
-                raise AssertionError(f"{type(error).__name__} for {octets.hex()}") from error
+    def assertHolds(self, name: str) -> None:
+        """A target takes its seeds, its corpus and inputs made of them."""
+        target = running.load(name)
+        seeds = target.seeds() + running.corpus(name)
+        for octets in mutated(random.Random(1), seeds, COUNTS[name]):
+            attempt(target.oneInput, octets)
+
+    def test_targets(self) -> None:
+        """Each target is run here, and by the command."""
+        self.assertEqual(set(COUNTS), set(running.TARGETS))
+        here = {path.stem for path in running.CORPUS.glob("*.txt")}
+        self.assertLessEqual(here, set(running.TARGETS))
+
+    def test_sessions(self) -> None:
+        """
+        Neither records, in the clear or sealed, nor calls, nor lies confuse either side.
+
+        And every row of the state table is gone through by the lives to begin with.
+        """
+        seen: Seen = set()
+        seeds = sessions.seeds()
+        for octets in seeds:
+            attempt(lambda octets: seen.update(sessions.play(octets)), octets)
+        rows = {
+            (role, state, given)
+            for role, table in TRANSITIONS.items()
+            for state, inputs in table.items()
+            for given in inputs
+        }
+        self.assertEqual(rows - seen, set())
+        for octets in running.corpus("sessions"):
+            attempt(sessions.oneInput, octets)
+        source = random.Random(1)
+        for _ in range(COUNTS["sessions"]):
+            attempt(sessions.oneInput, mutation(source, seeds))
 
     def test_messages(self) -> None:
         """No octets confuse the messages' decoders."""
-        inputs = mutated(random.Random(1), MESSAGE_SEEDS + EXTENSION_SEEDS, 3000)
-        self.assertHolds(fuzz_messages.oneInput, inputs)
-
-    def test_connection(self) -> None:
-        """No sequence of records, in the clear or sealed, and of calls confuses a Connection."""
-        source = random.Random(2)
-
-        def lives() -> Iterator[bytes]:
-            for _ in range(500):
-                chosen = source.choices(SESSION_STEPS, k=source.randrange(1, 12))
-                start = source.choice((0, 1, 2, 3, 4, 5, 6, 7)) | source.randrange(8) << 3
-                yield bytes((start,)) + b"".join(chosen)
-
-        self.assertHolds(fuzz_connection.oneInput, mutated(source, list(lives()), 1000))
+        self.assertHolds("messages")
 
     def test_credentials(self) -> None:
-        """No octets confuse the readers of credentials."""
-        inputs = mutated(random.Random(4), CREDENTIAL_SEEDS, 3000)
-        self.assertHolds(fuzz_credentials.oneInput, inputs)
+        """No octets confuse the readers of credentials, and those who judge them."""
+        self.assertHolds("credentials")
 
-    def test_keyfiles(self) -> None:
-        """No content of a file of keys confuses its readers."""
-        inputs = mutated(random.Random(3), KEY_SEEDS, 500)
-        self.assertHolds(fuzz_keyfiles.oneInput, inputs)
+    def test_files(self) -> None:
+        """No content of a file that is trusted confuses its readers."""
+        self.assertHolds("files")
 
-    def test_failureIsSeen(self) -> None:
-        """An input that confuses a target is reported; the refusals that are right are not."""
+    def test_texts(self) -> None:
+        """Nothing that is said in JSON confuses whoever reads it."""
+        self.assertHolds("texts")
 
-        def confused(octets: bytes) -> None:
+    def test_requests(self) -> None:
+        """No octets confuse the status server, or leave something there."""
+        self.assertHolds("requests")
+
+    def test_proxies(self) -> None:
+        """No header of a proxy confuses what is behind it."""
+        self.assertHolds("proxies")
+
+    def test_corpus(self) -> None:
+        """What the repository keeps is small."""
+        size = sum(path.stat().st_size for path in running.CORPUS.iterdir())
+        self.assertGreater(size, 0)
+        self.assertLess(size, KEPT)
+
+
+class GrammarTests(SynchronousTestCase):
+    """Nobody has to remember that a new message, field or state is to be fuzzed."""
+
+    def test_fields(self) -> None:
+        """For every layout of a field there is something that makes one."""
+        for kind in (*MESSAGES.values(), *grammar.VALUES):
+            for field in kind.LAYOUT:
+                self.assertIn(field, grammar.MAKERS, f"{kind.__name__} has {field}")
+
+    def test_made(self) -> None:
+        """What is made of any choices is a message; so is what a change makes of it."""
+        source = random.Random(2)
+        for kind in (*MESSAGES.values(), *grammar.VALUES) * 20:
+            choices = Choices(source.randbytes(60))
+            for made in (grammar.make(kind, choices), grammar.changed(_empty(kind), choices)):
+                self.assertIsInstance(made, kind)
+                self.assertTrue(made.encode().startswith(kind.PREFIX))
+
+    def test_lies(self) -> None:
+        """There is every way to change a message, and each is taken."""
+        message = MESSAGES[MessageType.CHB](7, 8).typed()  # type: ignore[call-arg]
+        told = [
+            grammar.lies(message, Choices(bytes((way, *rest))))
+            for way in range(grammar.CHANGES)
+            for rest in ((0, 0, 200), (1, 1, 255, 1, 1))
+        ]
+        self.assertTrue(any(each == [] for each in told))
+        self.assertIn([message, message], told)
+        self.assertTrue(any(len(each) == 2 and message in each for each in told))
+        kinds = {one[0] for each in told for one in each if one}
+        self.assertGreater(len(kinds), 1)
+
+
+def _empty(kind: type[Message]) -> Message:
+    return grammar.make(kind, Choices(b""))
+
+
+class OracleTests(SynchronousTestCase):
+    """What is wrong is seen."""
+
+    def confused(self, octets: bytes) -> None:
+        if octets.startswith(b"x"):
             raise LocalProtocolError(ErrorCode.BAD_ARGUMENT)
+
+    def test_found(self) -> None:
+        """An input that confuses a target is kept, once for each place, and the run goes on."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        finder = running.Finder(self.confused, directory)
+        with contextlib.redirect_stdout(StringIO()) as said:
+            for octets in (b"x", b"xx", b"y"):
+                finder.attempt(octets)
+        self.assertEqual(finder.inputs, 3)
+        (path,) = finder.found.values()
+        self.assertEqual(path.read_bytes(), b"x")
+        self.assertEqual(said.getvalue().count("FOUND"), 1)
+
+    def test_refusals(self) -> None:
+        """A refusal is right; what else a reader raises gets out."""
 
         def refusing(octets: bytes) -> None:
             raise CredentialError("no key")
 
-        self.assertRaises(AssertionError, self.assertHolds, confused, iter([b"x"]))
-        self.assertTrue(fuzz_keyfiles.refused(refusing, b"x"))
-        self.assertRaises(LocalProtocolError, fuzz_keyfiles.refused, confused, b"x")
+        self.assertTrue(files.refused(refusing, b"x"))
+        self.assertFalse(files.refused(self.confused, b"y"))
+        self.assertRaises(LocalProtocolError, files.refused, self.confused, b"x")
+
+    def test_slow(self) -> None:
+        """An input is too slow only if it always is."""
+        times = iter([0.0, 1.0, 0.0, 1.0, 0.0, 0.001] + [0.0, 1.0] * cost.TRIES)
+
+        def slow(octets: bytes) -> None:
+            with cost.within(cost.admitted(len(octets)), "a test"):
+                pass
+
+        with patch("fuzz.cost.thread_time", lambda: next(times)):
+            cost.often(slow, b"")
+            self.assertRaises(cost.TooSlow, cost.often, slow, b"")
+        self.assertEqual(list(times), [])
+
+    def test_admitted(self) -> None:
+        """Longer input may cost more, by the KiB."""
+        self.assertEqual(cost.admitted(0), cost.AFTER)
+        self.assertEqual(cost.admitted(2048), 3 * cost.AFTER)
+
+
+class CommandTests(SynchronousTestCase):
+    """The command."""
+
+    def fuzz(self, *arguments: str) -> tuple[int, str]:
+        with contextlib.redirect_stdout(StringIO()) as said:
+            status = main(["--plain", "--found", self.mktemp(), "--seconds", "0", *arguments])
+        return status, said.getvalue()
+
+    def test_nothingFound(self) -> None:
+        """It says how much was tried and what came of it, and exits with 0 if that is nothing."""
+        status, said = self.fuzz("messages")
+        self.assertEqual(status, 0)
+        self.assertRegex(said, r"^messages: \d+ inputs, at random, 0 found\n$")
+
+    def test_found(self) -> None:
+        """It says what was found and where, and exits with 1."""
+
+        def broken(octets: bytes) -> None:
+            raise LocalProtocolError(ErrorCode.BAD_ARGUMENT)
+
+        self.patch(messages, "oneInput", broken)
+        status, said = self.fuzz("messages")
+        self.assertEqual(status, 1)
+        self.assertIn("FOUND LocalProtocolError", said)
+        self.assertIn(", 1 found", said)
+
+    def test_input(self) -> None:
+        """It tries one input alone."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"\0")
+        self.assertEqual(main(["messages", "--input", str(path)]), 0)
+
+    def test_unknown(self) -> None:
+        """A target that there is not is an error of use."""
+        with patch("sys.stderr", StringIO()) as said:
+            error = self.assertRaises(SystemExit, main, ["other"])
+        self.assertEqual(error.code, 2)
+        self.assertIn("sessions, messages", said.getvalue())

@@ -20,7 +20,9 @@ from unittest import mock
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
 from twisted.logger import (
     FileLogObserver,
     LegacyLogObserverWrapper,
@@ -34,6 +36,7 @@ from twisted.logger import (
     formatEventAsClassicLogText,
 )
 from twisted.plugin import getCache
+from twisted.protocols.haproxy._wrapper import HAProxyWrappingFactory
 from twisted.python.failure import Failure
 from twisted.python.filepath import FilePath
 from twisted.python.log import LogPublisher as LegacyLogPublisher
@@ -50,6 +53,7 @@ from thing.daemon.logs import (
     eventAsLine,
     formatProblem,
     inJournal,
+    isComplaint,
     makeObserver,
     withFewComplaints,
     withoutNoise,
@@ -454,6 +458,22 @@ class WhereTests(SynchronousTestCase):
         for _ in range(2 * COMPLAINTS):
             self.assertEqual(write({"log_namespace": "thing.session"}), "line")
             self.assertEqual(write({}), "line")
+
+    def test_proxyHeaders(self) -> None:
+        """So is what it says of PROXY headers that are none, and all that others raise is."""
+        for header in (
+            b"PROXY TCP4 \xff 127.0.0.1 1 2\r\n",
+            b"PROXY TCP4 127.0.0.1 127.0.0.1 a 2\r\n",
+        ):
+            wrapper = HAProxyWrappingFactory(Factory.forProtocol(Protocol)).buildProtocol(None)
+            wrapper.makeConnection(StringTransport())
+            error = self.assertRaises(ValueError, wrapper.dataReceived, header)
+            self.assertTrue(isComplaint({"log_failure": Failure(error)}), header)
+        try:
+            raise ValueError("ours")
+        except ValueError:
+            self.assertFalse(isComplaint({"log_failure": Failure()}))
+        self.assertFalse(isComplaint({"log_failure": None}))
 
     def test_journal(self) -> None:
         """Each line that the journal gets says how important it is, whatever the format."""

@@ -65,8 +65,11 @@ PRIORITIES = {"debug": 7, "info": 6, "warn": 4, "error": 3, "critical": 2}
 ACCEPTING = re.compile(r"twisted\.internet\.\w+\.Port")
 """What Twisted's log calls itself where it takes connections."""
 
+HEADERS = re.compile(r".*/twisted/protocols/haproxy/_\w*parser\.py")
+"""Where Twisted reads what a ``haproxy:`` port is told of a client."""
+
 COMPLAINTS, COMPLAINTS_WINDOW = 10, 60.0
-"""How many of its lines are written in so many seconds."""
+"""How many of the lines of both are written in so many seconds."""
 
 NO_PLUGIN_CACHE = "Unable to write to plugin cache"
 """How Twisted begins to say that it cannot write its list of plugins."""
@@ -267,10 +270,10 @@ def withFewComplaints(
     write: Callable[[LogEvent], str | None], now: Callable[[], float] = time.monotonic
 ) -> Callable[[LogEvent], str | None]:
     """
-    Leave out most of what Twisted says of connections that it could not take.
+    Leave out most of what Twisted says of connections that it could not take, or make sense of.
 
     It says three lines for each try while the process has no file left, which is some hundred
-    thousand octets a second.
+    thousand octets a second; and of some PROXY headers that are none, a traceback.
 
     :param write: writes an event.
     :param now: tells the time, seconds.
@@ -279,10 +282,23 @@ def withFewComplaints(
     limiter = RateLimiter(COMPLAINTS, COMPLAINTS_WINDOW)
 
     def writeFew(event: LogEvent) -> str | None:
-        accepting = ACCEPTING.fullmatch(str(event.get("log_namespace", "")))
-        return None if accepting and not limiter.passes(now()) else write(event)
+        return None if isComplaint(event) and not limiter.passes(now()) else write(event)
 
     return writeFew
+
+
+def isComplaint(event: LogEvent) -> bool:
+    """
+    Tell whether Twisted says that it could not take a connection, or read a PROXY header.
+
+    :param event: the event.
+    :return: whether it is that: whoever connects can have it said as often as he likes.
+    """
+    frames = getattr(event.get("log_failure"), "frames", None) or ()
+    return bool(
+        ACCEPTING.fullmatch(str(event.get("log_namespace", "")))
+        or any(HEADERS.fullmatch(str(frame[1])) for frame in frames)
+    )
 
 
 def makeObserver(
