@@ -7,9 +7,11 @@ from collections import defaultdict
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import (
+    PLENTY,
     clientSettings,
     ending,
     establishedPair,
+    give,
     only,
     pump,
     sendTo,
@@ -131,6 +133,20 @@ class OpeningTests(Case):
         client.openStream("x", 0.0)
         pump(client, server)
         self.assertIsNone(server.termination)
+
+    def test_placeAfterBothEnds(self) -> None:
+        """Both ENDs make room at once, though a stop of this side's still waits behind its own."""
+        client, server = self.pair(server=Capacity(512, 576, 128, 1))
+        number = self.opened(client, server)
+        server.endStream(number)
+        pump(client, server)
+        client.endStream(number)
+        sent = client.dataToSend(0.0, PLENTY)
+        client.openStream("next", 0.0)
+        server.closeStream(number, 0.0)  # A stop, which waits.
+        told = give(server, sent + client.dataToSend(0.0, PLENTY), 0.0)
+        self.assertEqual(told[-1], StreamRequested(number + 2, "next"))
+        self.assertFalse(server.hasDataToSend)
 
     def test_tooManyByPeer(self) -> None:
         """A peer that opens more is refused."""

@@ -13,6 +13,7 @@ from enum import Enum
 from thing.core.inbox import Inbox
 from thing.core.lane import Lane
 from thing.core.window import Window
+from thing.errors import ErrorCode, RemoteProtocolError
 
 
 class StreamState(Enum):
@@ -123,3 +124,21 @@ class Stream:
         :return: whether it is.
         """
         return step in STREAM_TRANSITIONS[self.state]
+
+
+def labelOf(octets: bytes) -> str:
+    """
+    Read what a stream is for.
+
+    :param octets: its label as it came.
+    :return: the label.
+    :raises RemoteProtocolError: ``MALFORMED_MESSAGE`` if it is empty, or not UTF-8.
+    """
+    if not octets:
+        raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "an empty label")
+    try:
+        return octets.decode()
+    except UnicodeDecodeError:
+        raise RemoteProtocolError(
+            ErrorCode.MALFORMED_MESSAGE, "a label that is not UTF-8"
+        ) from None

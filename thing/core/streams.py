@@ -14,7 +14,14 @@ from thing.core.inbox import Inbox, Tally, costOf
 from thing.core.messages import CAC, COP, CST, END, SAC, SOP, SST, MessageType, Role
 from thing.core.outbox import Outbox
 from thing.core.settings import Settings
-from thing.core.stream import UNDECIDED, WRITING, Stream, StreamState, StreamStep
+from thing.core.stream import (
+    UNDECIDED,
+    WRITING,
+    Stream,
+    StreamState,
+    StreamStep,
+    labelOf,
+)
 from thing.core.window import Budget, Window
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, StopCode
 
@@ -45,9 +52,9 @@ class Streams:
     """
 
     __slots__ = (
-        "_budget", "_nextOwn", "_nextPeer", "_outbox", "_ownPlaces", "_peer", "_peerOpen",
-        "_peerPlaces",
-        "_role", "_settings", "_tally", "closing", "open", "settled", "stirred",
+        "_budget", "_halfClosed", "_nextOwn", "_nextPeer", "_outbox", "_ownPlaces", "_peer",
+        "_peerOpen", "_peerPlaces", "_role", "_settings", "_tally", "closing", "open", "settled",
+        "stirred",
     )  # fmt: skip
 
     def __init__(
@@ -76,6 +83,7 @@ class Streams:
         # Those that are open on the wire: a place is free when the last word of this side is out.
         self._ownPlaces: set[int] = set()
         self._peerPlaces: set[int] = set()
+        self._halfClosed: set[int] = set()  # Stopped behind this side's END.
         self._peerOpen = 0  # How many of those in `open` are the peer's.
 
     # This side's program.
@@ -197,6 +205,8 @@ class Streams:
         :param code: why.
         """
         if stream.state is not StreamState.OVER:
+            if stream.state is StreamState.SENT_END:
+                self._halfClosed.add(stream.number)
             stream.step(StreamStep.STOP)
             self._outbox.forget(stream.lane)
             message = CST if self._role is Role.CLIENT else SST
@@ -239,7 +249,7 @@ class Streams:
         """
         if number != self._nextPeer:
             raise RemoteProtocolError(ErrorCode.STREAM_NUMBER, f"{number}, not {self._nextPeer}")
-        text = _textOf(label)
+        text = labelOf(label)
         most = self._settings.capacity.maxStreams
         if len(self._peerPlaces) >= most:
             raise RemoteProtocolError(ErrorCode.TOO_MANY_STREAMS, f"limit of {most}")
@@ -298,8 +308,7 @@ class Streams:
         """
         stream = self.find(number)
         if stream is None:
-            self._outbox.retract(number)  # This side's own stop need not be told any more.
-            self._leave(number)
+            self._settleForgotten(number)
         else:
             if stream.state in UNDECIDED:
                 stream.inbox.clear()  # Nobody has taken anything, and nobody will.
@@ -313,6 +322,11 @@ class Streams:
             stream.inbox.put(message)
             self.stirred[number] = stream
 
+    def _settleForgotten(self, number: int) -> None:
+        """The peer, too, has done with it: this side's own stop need not be told any more."""
+        self._outbox.retract(number)
+        self._leave(number)
+
     def received(self, number: int, message: bytes, now: float, roundTrip: float) -> None:
         """
         Data came; those for a stream that is forgotten are ignored.
@@ -325,6 +339,8 @@ class Streams:
         """
         stream = self.find(number)
         if stream is None:
+            if message[1] & END and number in self._halfClosed:
+                self._settleForgotten(number)
             return
         if stream.inbox.closed:
             raise RemoteProtocolError(ErrorCode.STREAM_ENDED, f"stream {number}")
@@ -412,6 +428,7 @@ class Streams:
     def _leave(self, number: int) -> None:
         self._ownPlaces.discard(number)
         self._peerPlaces.discard(number)
+        self._halfClosed.discard(number)
 
     def clear(self) -> None:
         """Forget all of them: the session is over."""
@@ -434,14 +451,3 @@ def keysOf(label: str) -> tuple[str, str]:
 
 
 _STOPPING = frozenset({int(MessageType.CST), int(MessageType.SST)})
-
-
-def _textOf(label: bytes) -> str:
-    if not label:
-        raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "an empty label")
-    try:
-        return label.decode()
-    except UnicodeDecodeError:
-        raise RemoteProtocolError(
-            ErrorCode.MALFORMED_MESSAGE, "a label that is not UTF-8"
-        ) from None
