@@ -1,7 +1,7 @@
 """
 The record layer: framing, protection, sequence numbers and key update.
 
-Specification, "Records". A record is a 2-octet length and that many octets:
+Specification, "Records". A record is a 3-octet length and that many octets:
 a message in the clear, or the AEAD's ciphertext of one.
 """
 
