@@ -18,6 +18,8 @@ from typing import NamedTuple
 from twisted.trial.unittest import TestCase
 
 import thing
+import thing.core
+import thing.daemon.tap
 import thing.endpoints
 import thing.trust
 from tests import PROJECT
@@ -273,11 +275,13 @@ class RoomTests(TestCase):
                 self.assertEqual({each for each in loaded if isIn(each, "zope")}, set())
 
     def test_optionsAreQuick(self) -> None:
-        """``twistd thing --help`` does not wait for endpoints, clients or TLS."""
-        loaded = loadedBy("import sys, thing.daemon.tap\nprint(*sys.modules, sep='\\n')")
-        self.assertIn("thing.daemon.tap", loaded)
-        for name in ("twisted.internet.endpoints", "twisted.application.internet", "OpenSSL"):
-            self.assertNotIn(name, loaded)
+        """``twistd thing --help`` waits for no session, a server not for clients or TLS."""
+        late = {"twisted.internet.endpoints", "twisted.application.internet", "OpenSSL"}
+        for name, others in (("Options", {"thing.session.link"}), ("makeService", set())):
+            asked = f"import sys\nfrom thing.daemon.tap import {name}\n"
+            loaded = loadedBy(f"{asked}print(*sys.modules, sep='\\n')")
+            self.assertEqual(loaded & (late | others), set(), name)
+            self.assertIn("thing.daemon.options", loaded)
 
     def test_pluginImportsNothingOfThing(self) -> None:
         """``twistd --help`` stays fast: the plugin names Thing and does not load it."""
@@ -363,7 +367,7 @@ class FacadeTests(TestCase):
 
     def test_typesAreTheSame(self) -> None:
         """Type checkers are told the same names and homes as are imported."""
-        for package in (thing, thing.endpoints, thing.trust):
+        for package in (thing, thing.core, thing.daemon.tap, thing.endpoints, thing.trust):
             source = Path(package.__file__ or "").read_text()
             told = [target for target, atOnce in importsIn(source, FACADE) if not atOnce]
             imported = [

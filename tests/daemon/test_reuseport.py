@@ -16,8 +16,8 @@ from twisted.trial.unittest import TestCase
 from tests.daemon.test_service import NO_IPV6
 from tests.daemon.test_tap import TapCase, parse
 from tests.daemon.test_twistd import Client, Process, TwistdCase
+from thing.daemon.errors import CannotStart
 from thing.daemon.reuseport import SharedPorts, canReuse
-from thing.daemon.service import CannotStart
 
 MANY = 32
 """So many clients never all get the same of two processes, but once in two thousand million."""

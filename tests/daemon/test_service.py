@@ -36,7 +36,8 @@ from thing import (
     ThingProtocol,
 )
 from thing.core.credentials import Credential
-from thing.daemon.service import CannotStart, ThingService
+from thing.daemon.errors import CannotStart
+from thing.daemon.service import ThingService
 from thing.session.addresses import formatAddress
 from thing.trust.live import LiveTrust
 from thing.trust.slices import inOneSlice

@@ -33,8 +33,9 @@ from thing.core.capacity import Capacity
 from thing.core.preshared import Resumable
 from thing.core.records import RECORD_LIMIT
 from thing.daemon.demo import DemoFactory
+from thing.daemon.errors import CannotStart
 from thing.daemon.forward import ForwardFactory
-from thing.daemon.service import CannotStart, ThingService
+from thing.daemon.service import ThingService
 from thing.daemon.tap import Options, makeService
 from thing.endpoints.backend import Backend
 from thing.fleet.reaches import MOST_OF_ONE
@@ -319,7 +320,10 @@ class OptionTests(TapCase):
         warned: list[str] = []
 
         def observe(event: dict[str, object]) -> None:
-            if event["log_namespace"] == "thing.daemon.tap" and event["log_level"] is LogLevel.warn:
+            if (
+                event["log_namespace"] == "thing.daemon.assembly"
+                and event["log_level"] is LogLevel.warn
+            ):
                 warned.append(str(event["log_format"]))
 
         globalLogPublisher.addObserver(observe)

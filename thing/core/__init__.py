@@ -16,21 +16,26 @@ file, a clock, a log, Twisted, or a room above this one. Time is an argument, an
 peer sends raises out of here.
 """
 
-from thing.core.backoff import Backoff, isHopeless
-from thing.core.capacity import Capacity
-from thing.core.client import ClientConnection
-from thing.core.credentials import Anonymous, Credential, SignatureScheme
-from thing.core.door import Door
-from thing.core.groups import GroupName
-from thing.core.heartbeat import TtlPolicy
-from thing.core.kept import KeptTicket
-from thing.core.limits import Limits
-from thing.core.messages import Role
-from thing.core.records import Aead
-from thing.core.server import ServerConnection
-from thing.core.settings import ClientSettings, ServerSettings
-from thing.core.states import State
-from thing.core.window import Budget
+from typing import TYPE_CHECKING
+
+from thing.lazy import importer
+
+if TYPE_CHECKING:
+    from thing.core.backoff import Backoff, isHopeless
+    from thing.core.capacity import Capacity
+    from thing.core.client import ClientConnection
+    from thing.core.credentials import Anonymous, Credential, SignatureScheme
+    from thing.core.door import Door
+    from thing.core.groups import GroupName
+    from thing.core.heartbeat import TtlPolicy
+    from thing.core.kept import KeptTicket
+    from thing.core.limits import Limits
+    from thing.core.messages import Role
+    from thing.core.records import Aead
+    from thing.core.server import ServerConnection
+    from thing.core.settings import ClientSettings, ServerSettings
+    from thing.core.states import State
+    from thing.core.window import Budget
 
 __all__ = [
     "Aead",
@@ -53,3 +58,40 @@ __all__ = [
     "TtlPolicy",
     "isHopeless",
 ]
+
+_HOMES = {
+    "thing.core.backoff": (
+        "Backoff",
+        "isHopeless",
+    ),
+    "thing.core.capacity": ("Capacity",),
+    "thing.core.client": ("ClientConnection",),
+    "thing.core.credentials": (
+        "Anonymous",
+        "Credential",
+        "SignatureScheme",
+    ),
+    "thing.core.door": ("Door",),
+    "thing.core.groups": ("GroupName",),
+    "thing.core.heartbeat": ("TtlPolicy",),
+    "thing.core.kept": ("KeptTicket",),
+    "thing.core.limits": ("Limits",),
+    "thing.core.messages": ("Role",),
+    "thing.core.records": ("Aead",),
+    "thing.core.server": ("ServerConnection",),
+    "thing.core.settings": (
+        "ClientSettings",
+        "ServerSettings",
+    ),
+    "thing.core.states": ("State",),
+    "thing.core.window": ("Budget",),
+}
+
+
+def __dir__() -> list[str]:
+    """Tell the names that are not imported yet, too."""
+    return sorted({*globals(), *__all__})
+
+
+if not TYPE_CHECKING:  # Type checkers would believe that any name is there.
+    __getattr__ = importer(__name__, _HOMES)

@@ -17,9 +17,9 @@ from twisted.python.usage import Options as UsageOptions
 from twisted.python.usage import UsageError
 
 from thing.core.streams import LABEL_LIMIT
+from thing.daemon.errors import CannotStart
 from thing.daemon.logs import FORMATS, formatProblem
 from thing.daemon.reuseport import canReuse
-from thing.daemon.service import CannotStart
 from thing.errors import CredentialError, LocalProtocolError
 from thing.session.settable import SERVER_SETTINGS, Topic, settingsOf
 from thing.trust.choice import SERVER_KEYWORDS

@@ -20,6 +20,7 @@ from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 
 from thing.core.settings import ServerSettings
+from thing.daemon.errors import CannotStart
 from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
 from thing.errors import EndReason, ThingError
@@ -37,20 +38,6 @@ HURRY_TIME = 0.5
 """In a drain that is hurried: how long sessions are waited for, and then all the rest, seconds."""
 
 _ALL_INTERFACES = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound to
-
-
-class CannotStart(SystemExit, Exception):
-    """
-    The server cannot start; all that its user sees is one line.
-
-    As a ``SystemExit`` it ends the program without a traceback. As an
-    ``Exception`` it makes ``twistd`` remove its PID file and tell the process
-    that started a daemon.
-    """
-
-    def __init__(self, problem: str) -> None:
-        """:param problem: what is wrong, without the name of the program."""
-        super().__init__(f"twistd thing: {problem}")
 
 
 class ThingService(Service):

@@ -20,7 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.certificates import writeCertificate
 from tests.trust.test_keys import DirectoryMixin, write
 from thing import ThingError
-from thing.daemon.service import CannotStart
+from thing.daemon.errors import CannotStart
 from thing.daemon.tap import Options, makeService
 from thing.fleet.redis import (
     Address,
