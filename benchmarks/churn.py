@@ -82,6 +82,17 @@ class Metrics:
             raise KeyError(name)
         return float(found[1])
 
+    def total(self, name: str, label: str) -> float:
+        """
+        Add samples up.
+
+        :param name: of the metric.
+        :param label: what they have in common, as it is written.
+        :return: the sum of their values.
+        """
+        samples = re.findall(rf"^{name}{{([^}}]*)}} (\S+)$", self._text, re.MULTILINE)
+        return sum(float(value) for labels, value in samples if label in labels.split(","))
+
     def longer(self, histogram: str, seconds: float) -> float:
         """
         Count what took long.

@@ -9,7 +9,6 @@ ends when its last session has, or when its standard input is closed.
 from __future__ import annotations
 
 import json
-import random
 import sys
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -31,8 +30,6 @@ from thing.events import Cause, Termination
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol, linkOf
 
-"""Where the tests package is importable from."""
-
 
 @dataclass
 class Choices:
@@ -40,10 +37,6 @@ class Choices:
 
     port: int
     count: int = 1
-    mixed: bool = False
-    """Whether some say goodbye, and some abort, at random within the duration; else all stay."""
-    duration: float = 0.0
-    seed: int = 0
     patient: bool = False
     """Whether the clients wait for acknowledgements forever, to see who gives up first."""
     bulk: int = 0
@@ -99,16 +92,11 @@ class LoadFactory(ThingFactory):
         super().__init__(settings, AnyPeer())
         self.choices = choices
         self.reactor = reactor
-        self.random = random.Random(choices.seed)
         self.here = choices.count
 
     def begin(self, client: LoadClient) -> None:
         """Let a client that is up do its part."""
         choices = self.choices
-        if choices.mixed:
-            what = self.random.choice([client.goodbye, client.abort, None, None])
-            if what is not None:
-                self.clock.callLater(self.random.uniform(0, choices.duration), what)
         for at in range(choices.bulk):
             try:
                 client.sendMessage(at.to_bytes(4, "big") + bytes(15_996))

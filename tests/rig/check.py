@@ -29,8 +29,10 @@ CHECKS: dict[str, float] = {
     "killed": 600.0,
     "links": 1800.0,
     "pauses": 600.0,
+    "soak": 5400.0,
     "stalls": 1800.0,
     "streams": 300.0,
+    "tampering": 900.0,
 }
 """The checks, in the order of the alphabet, and how long each may take at most, seconds."""
 
