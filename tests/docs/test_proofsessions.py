@@ -10,7 +10,10 @@ from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from thing.core import nextkey, records
 from thing.core.keyschedule import nextTrafficSecret
 from thing.core.layout import OPAQUE16, UINT8
+from thing.core.preshared import Resumable
 from thing.core.records import Aead, TrafficKey
+from thing.identity import CredentialKind, Identity
+from thing.trust import TicketKeys, tickets
 
 IV = bytes(range(1, 13))
 
@@ -32,9 +35,9 @@ class Spoken:
         """The AEAD with a key."""
         return self
 
-    def encrypt(self, nonce: bytes, message: bytes, header: bytes) -> bytes:
+    def encrypt(self, nonce: bytes, message: bytes, associated: bytes) -> bytes:
         """Seal nothing, and keep the nonce and the associated data."""
-        self.sealed.append((nonce, header))
+        self.sealed.append((nonce, associated))
         return message + bytes(16)
 
 
@@ -98,3 +101,30 @@ class AnnouncementTests(SynchronousTestCase):
             octets = b"".join(words[word] for word in covered.removesuffix(")").split(", "))
             self.assertEqual(f'"{context.decode()}"', quoted)
             self.assertEqual(hashed, hashlib.sha256(octets).digest())
+
+
+class TicketTests(SynchronousTestCase):
+    """How tickets are sealed"""
+
+    def test_sealed(self) -> None:
+        """The key's name and what the server is known by are bound."""
+        spoken = Spoken()
+        client = Identity(CredentialKind.ED25519, CLIENT_CREDENTIAL.data)
+        with mock.patch.object(tickets, "AESGCM", spoken.cipher):
+            given = TicketKeys(None).seal(Resumable(bytes(32), client), b"server")
+        assert given is not None
+        ((nonce, associated),) = spoken.sealed
+        name = given.ticket[: tickets.NAME_LENGTH]
+        self.assertTrue(given.ticket.startswith(name + nonce))
+        said = "AEAD(ticket key, nonce, key name || server)"
+        self.assertEqual((associated, dict(stated("ticket"))["sealed"]), (name + b"server", said))
+
+
+class LayoutTests(SynchronousTestCase):
+    """What the models were made for"""
+
+    def test_layouts(self) -> None:
+        """They say the layout of each message that ends a session, moves a key or announces one."""
+        layouts = {name for name, _ in stated("layout")}
+        self.assertLessEqual({"CKU", "SKU", "CGB", "SGB", "CFL", "SFL"}, layouts)
+        self.assertLessEqual({"CHR", "SHR", "SNK", "GivenTicket"}, layouts)
