@@ -26,6 +26,7 @@ T = TypeVar("T")
 CHECKS: dict[str, float] = {
     "bulk": 1800.0,
     "clocks": 1200.0,
+    "disks": 900.0,
     "killed": 600.0,
     "links": 1800.0,
     "pauses": 600.0,

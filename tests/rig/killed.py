@@ -13,9 +13,7 @@ import os
 import signal
 import tempfile
 from collections.abc import Iterator
-from contextlib import redirect_stdout
 from functools import partial
-from io import StringIO
 from pathlib import Path
 
 from tests.rig.check import Row
@@ -59,13 +57,17 @@ def killedAtEach(writer: Writer) -> Row:
 
 
 def writeOnce(writer: Writer, directory: Path) -> None:
-    """Have a writer do its work, and what it prints is of no interest."""
-    with redirect_stdout(StringIO()):
-        writer.prepare(directory)
-        writer.write(directory)
-        for name, read in writer.files.items():
-            read(directory / name)
-            os.unlink(directory / name)
+    """
+    Have a writer do its work, as a test of the test.
+
+    :param writer: the writer.
+    :param directory: where; it is empty afterwards.
+    """
+    writer.prepare(directory)
+    writer.write(directory)
+    for name, read in writer.files.items():
+        read(directory / name)
+        os.unlink(directory / name)
 
 
 def killedAt(writer: Writer, directory: Path, call: str, number: int) -> tuple[list[str], bool]:
@@ -80,8 +82,7 @@ def killedAt(writer: Writer, directory: Path, call: str, number: int) -> tuple[l
     stayed = left(writer, directory)
     if writer.nameless and stayed:
         wrong.append(f"left {stayed}")
-    with redirect_stdout(StringIO()):
-        writer.write(directory)
+    writer.write(directory)
     wrong += [f"after it {each}" for each in faults(writer, directory, before)]
     missing, secrets = set(writer.files) - {*os.listdir(directory)}, secretsLeft(writer, directory)
     if missing or secrets:

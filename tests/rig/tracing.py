@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.rig.check import LeftOut, needProgram
-from thing.errors import CredentialError
+from thing.errors import CredentialError, NotAuthorized
 
 CALLS = (
     *("openat", "mkdir", "mkdirat", "write", "pwrite64", "fchmod", "fchown", "fsync", "ftruncate"),
@@ -27,7 +27,7 @@ PATIENCE = 20.0
 """How long strace may take to begin, seconds."""
 
 REFUSED = 3
-"""How a process ends whose function fails as it should: with a :exc:`CredentialError`."""
+"""How a process ends whose function fails as it should, with an error of one line."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +98,13 @@ def _child(function: Callable[[], object], wait: int, said: Path) -> None:
     """Run the function once the other process has closed its end, and end."""
     code = 1
     try:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # What it prints is of no interest.
         os.read(wait, 1)
         function()
         code = 0
-    except CredentialError as error:
+    except (CredentialError, NotAuthorized) as error:
         said.write_text(str(error))
         code = REFUSED
-    except BaseException:
-        said.write_text(traceback.format_exc())
+    except BaseException as error:
+        said.write_text("".join(traceback.format_exception_only(error)))
     finally:
         os._exit(code)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from unittest import mock
 
@@ -61,7 +63,8 @@ def keygen(directory: Path, *options: str) -> None:
     path = directory / "key"
     arguments = ["keygen", "-f", str(path), *options]
     try:
-        commands.main(arguments, standalone_mode=False)
+        with redirect_stdout(StringIO()):
+            commands.main(arguments, standalone_mode=False)
     except ClickException as error:
         if not path.exists() or not (options or path.with_suffix(".pub").exists()):
             raise CredentialError(str(error)) from error

@@ -278,6 +278,35 @@ class ForeignSystemTests(DirectoryMixin, TestCase):
         self.assertTrue(createFile(self.path("key"), b"secret", 0o600))
         self.assertEqual(read(self.path("key")), b"secret")
 
+    def test_closing(self) -> None:
+        """That a file cannot be closed without an error is no matter: what is in it is safe."""
+        close = os.close
+
+        def failing(descriptor: int) -> None:
+            close(descriptor)
+            raise OSError(errno.EIO, "Input/output error")
+
+        self.patch(os, "close", failing)
+        self.assertTrue(createFile(self.path("key"), b"secret", 0o600))
+        with lockedFile(self.path("key")) as file:
+            file.replace(b"another")
+        self.assertEqual(read(self.path("key")), b"another")
+        self.assertEqual(os.listdir(self.directory), ["key"])
+
+    def test_lockFails(self) -> None:
+        """If the directory that a file waits in cannot be locked or opened, it is not left."""
+        self.patch(temporary, "_NAMELESS", 0)
+        self.patch(fcntl, "flock", refusing(errno.EIO))
+        self.refusal(createFile, self.path("key"), b"secret", 0o600)
+        self.assertEqual(os.listdir(self.directory), [])
+
+    def test_modeIsLost(self) -> None:
+        """A disk that fails as the mode is set is another matter: no file is made."""
+        for number in (errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS):
+            self.patch(os, "fchmod", refusing(number))
+            self.refusal(createFile, self.path("key.pub"), b"public", 0o644)
+        self.assertEqual(os.listdir(self.directory), [])
+
 
 class CreateFileTests(DirectoryMixin, TestCase):
     """A file that is made with all that it holds."""

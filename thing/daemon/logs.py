@@ -28,9 +28,9 @@ from enum import Enum
 from typing import IO, Any, cast
 
 from twisted.logger import FileLogObserver, LogEvent, formatEvent, formatTime
-from twisted.python.logfile import LogFile
 
 from thing.core.rates import RateLimiter
+from thing.daemon.logfile import LineFile, withLosses
 from thing.text import visible
 
 FORMATS = ("text", "json")
@@ -322,7 +322,10 @@ def makeObserver(
     toJournal = _isForeground(twistd) and inJournal(sys.stdout, environ)
     write = withoutNoise(TextLines() if logFormat == FORMATS[0] else eventAsLine)
     write = withFewComplaints(write)
-    return FileLogObserver(_openLog(twistd), withPriority(write) if toJournal else write)
+    log = _openLog(twistd)
+    if isinstance(log, LineFile):
+        write = withLosses(write, log)
+    return FileLogObserver(cast("IO[Any]", log), withPriority(write) if toJournal else write)
 
 
 def _isForeground(twistd: Mapping[str, Any]) -> bool:
@@ -330,13 +333,13 @@ def _isForeground(twistd: Mapping[str, Any]) -> bool:
     return bool(twistd.get("nodaemon")) and twistd.get("logfile") in (None, "", "-")
 
 
-def _openLog(twistd: Mapping[str, Any]) -> IO[Any]:
+def _openLog(twistd: Mapping[str, Any]) -> IO[Any] | LineFile:
     name, inForeground = twistd["logfile"], twistd["nodaemon"]
     if name == "-" and not inForeground:
         raise ValueError("a daemon cannot log to standard output")
     if _isForeground(twistd):
         return sys.stdout
-    log: Any = LogFile.fromFullPath(name or "twistd.log")  # type: ignore[no-untyped-call]
+    log: LineFile = LineFile.fromFullPath(name or "twistd.log")  # type: ignore[no-untyped-call]
 
     def rotate(number: int, frame: object) -> None:
         from twisted.internet import reactor
@@ -345,7 +348,7 @@ def _openLog(twistd: Mapping[str, Any]) -> IO[Any]:
 
     if not signal.getsignal(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, rotate)
-    return cast("IO[Any]", log)
+    return log
 
 
 def formatProblem(logFormat: str, twistd: Mapping[str, Any] | None) -> str:

@@ -28,6 +28,7 @@ _PREFIX = ".thing-"
 _OURS = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}")
 _NAMELESS = os.O_TMPFILE if sys.platform == "linux" else 0
 _TRIES = 100
+_DISK_FAULTS = (errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS)
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -45,6 +46,12 @@ def opened(path: str, flags: int, directory: int | None = None) -> Iterator[int]
     try:
         yield descriptor
     finally:
+        _close(descriptor)
+
+
+def _close(descriptor: int) -> None:
+    """Close a descriptor; that fails because of writes alone, and those are durable by then."""
+    with suppress(OSError):
         os.close(descriptor)
 
 
@@ -148,7 +155,7 @@ def _createdNameless(directory: int, name: str, content: bytes, mode: int) -> bo
             return None
         return True
     finally:
-        os.close(nameless)
+        _close(nameless)
 
 
 def _named(source: int, name: str, directory: int) -> bool:
@@ -190,30 +197,18 @@ def _temporaryFile(
                 _fill(descriptor, content, mode, owner)
             yield source
         finally:
-            with suppress(FileNotFoundError):
+            with suppress(OSError):  # What stays is swept by the next one.
                 os.unlink(TEMPORARY, dir_fd=source)
 
 
 @contextmanager
 def _privateDirectory(around: int) -> Iterator[int]:
-    """The descriptor of a new directory in another; it is empty again in the end, and removed."""
-    with _newDirectory(around) as (name, descriptor):
-        try:
-            if os.fstat(descriptor).st_uid != os.geteuid():
-                raise PermissionError(errno.EPERM, "others exchange files there")
-            yield descriptor
-        finally:
-            with suppress(OSError):  # Somebody has moved it: it is empty, and theirs to remove.
-                os.rmdir(name, dir_fd=around)
-
-
-@contextmanager
-def _newDirectory(around: int) -> Iterator[tuple[str, int]]:
-    """Make a directory in another, and lock it; its name and its descriptor."""
+    """The descriptor of a new directory in another, which is locked, and removed in the end."""
     with ExitStack() as made:
         for _ in range(_TRIES):
             name = f"{_PREFIX}{secrets.token_hex(8)}"
             os.mkdir(name, 0o700, dir_fd=around)
+            made.callback(_removeEmpty, name, around)
             # Whoever sweeps at this moment may take it for one that was left behind.
             with suppress(FileNotFoundError):
                 descriptor = made.enter_context(opened(name, DIRECTORY | os.O_NOFOLLOW, around))
@@ -221,7 +216,15 @@ def _newDirectory(around: int) -> Iterator[tuple[str, int]]:
                     break
         else:
             raise FileNotFoundError(errno.ENOENT, "others remove files there")
-        yield name, descriptor
+        if os.fstat(descriptor).st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "others exchange files there")
+        yield descriptor
+
+
+def _removeEmpty(name: str, around: int) -> None:
+    """Remove a directory of ours; if somebody has moved it, it is theirs to remove."""
+    with suppress(OSError):
+        os.rmdir(name, dir_fd=around)
 
 
 def _fill(descriptor: int, content: bytes, mode: int, owner: tuple[int, int] | None = None) -> None:
@@ -237,8 +240,11 @@ def _setOwnership(descriptor: int, mode: int, owner: tuple[int, int] | None) -> 
     now = os.fstat(descriptor)
     if owner is not None and owner != (now.st_uid, now.st_gid):
         os.fchown(descriptor, *owner)
-    with suppress(OSError):
+    try:
         os.fchmod(descriptor, mode)
+    except OSError as error:
+        if error.errno in _DISK_FAULTS:
+            raise
     now = os.fstat(descriptor)
     if now.st_mode & ~mode & 0o077 and now.st_uid == os.getuid():
         raise PermissionError(errno.EPERM, "others may access all files there")
