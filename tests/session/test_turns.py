@@ -14,9 +14,10 @@ from twisted.trial.unittest import SynchronousTestCase
 import tests.helpers  # noqa: F401  # It loads the profile.
 from tests.pairs import CallbackBug
 from thing import testing
-from thing.core.window import MAX_WINDOW
+from thing.core.window import MAX_WINDOW, RECORD_COST
 from thing.errors import ErrorCode, ReplyStatus, RequestFailed
 from thing.events import Cause, Termination
+from thing.session import turns
 from thing.session.protocol import ThingProtocol, linkOf
 from thing.session.turns import MOST_WAITING
 
@@ -294,6 +295,23 @@ class WaitingTests(SynchronousTestCase):
             pair.pump()
         pair.advance(3)
         self.assertEqual(len([each for each in pair.server.told if each[0] == "done"]), 100)
+        self.assertTrue(pair.server.termination.clean)
+
+    def test_emptyMessagesAreBounded(self) -> None:
+        """So are messages without an octet: each costs something."""
+        self.patch(turns, "MOST_WAITING", 10_000)
+        pair: Any = testing.Pair(Slow, Quiet).up()
+        for _ in range(1000):
+            pair.client.sendMessage(b"")
+        pair.pump()
+        pair.server.goodbye()
+        pair.pump()
+        self.assertLessEqual(linkOf(pair.server).driver.aside, 10_000 + RECORD_COST)
+        for _ in range(1000):
+            pair.server.finish()
+            pair.pump()
+        pair.advance(3)
+        self.assertEqual(len([each for each in pair.server.told if each[0] == "done"]), 1000)
         self.assertTrue(pair.server.termination.clean)
 
     def test_acknowledged(self) -> None:
