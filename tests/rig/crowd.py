@@ -3,8 +3,9 @@ Things that come, live for a while and go in every way, in a process of their ow
 
 ``python -m tests.rig.crowd PORT DIRECTORY FIRST COUNT LIFE`` has so many of the fleet's things
 (``benchmarks/credentials.py``), each with one session after the other. Each line that it prints is
-one fact: ``up ID`` with ``new`` or ``resumed``, ``end ID CAUSE``, ``refused CODE``, or ``wrong``
-and what was not as it should be. When its standard input ends all say goodbye, and so does it.
+one fact: ``up ID`` with ``new`` or ``resumed``, ``end ID CAUSE``, ``refused CODE``, ``away`` and
+why nothing came of a handshake on a machine that is too busy for it, or ``wrong`` and what was not
+as it should be. When its standard input ends all say goodbye, and it ends with the last.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint
+from twisted.internet.error import TimeoutError
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.stdio import StandardIO
 from twisted.internet.task import react
@@ -36,7 +38,13 @@ STRANGERS = 0.2
 """How often somebody comes first whom the server does not admit."""
 
 BACK = 1.0
-"""How long a thing is away at most, seconds."""
+"""How long a thing is away at most, seconds; where there was no room for it ten times as long."""
+
+HANDSHAKE = 60.0
+"""How long a handshake may take, seconds."""
+
+BUSY = (ErrorCode.SERVER_BUSY, ErrorCode.HANDSHAKE_TIMEOUT)
+"""With what a handshake comes to nothing where too much is to be done."""
 
 
 def tell(*words: object) -> None:
@@ -97,6 +105,10 @@ class Thing(ThingProtocol):
         self._stay()
         if self.session is not None:
             tell("end", self.sessionId, termination.cause.name)
+        elif termination.code in BUSY:
+            tell("away", termination.code)
+            self.factory.place.comeBack(10 * BACK)
+            return
         elif termination.cause is Cause.REJECTED and self.factory.strange:
             code = termination.code
             tell("refused", code.name if isinstance(code, ErrorCode) else code)
@@ -150,7 +162,9 @@ class Coming(ThingFactory):
         :param key: who it is.
         :param strange: whether the server does not admit it.
         """
-        settings = ClientSettings(credential=key, groups=(GroupName.X25519,))
+        settings = ClientSettings(
+            credential=key, groups=(GroupName.X25519,), handshakeTimeout=HANDSHAKE
+        )
         super().__init__(settings, PinnedServers([place.crowd.server]))
         self.place = place
         self.strange = strange
@@ -172,12 +186,16 @@ class Place:
         self.thing = Coming(self, key, False)
         self._stranger = Coming(self, IdentityKey.generate(), True)
 
-    def comeBack(self) -> None:
-        """The session is over: have another, soon."""
+    def comeBack(self, within: float = BACK) -> None:
+        """
+        The session is over: have another, soon.
+
+        :param within: how soon, seconds.
+        """
         if self.crowd.leaving:
             self.crowd.left()
         else:
-            self.crowd.reactor.callLater(random.uniform(0, BACK), self._come)
+            self.crowd.reactor.callLater(random.uniform(0, within), self._come)
 
     def _come(self) -> None:
         if self.crowd.leaving:
@@ -187,8 +205,8 @@ class Place:
         self.crowd.endpoint.connect(factory).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        tell("wrong", failure.getErrorMessage())
-        self.comeBack()
+        tell("away" if failure.check(TimeoutError) else "wrong", failure.getErrorMessage())
+        self.comeBack(10 * BACK)
 
 
 class Crowd(Protocol):
@@ -219,7 +237,7 @@ class Crowd(Protocol):
         """
         place = Place(self, key)
         self._places.append(place)
-        place.comeBack()
+        place.comeBack(max(BACK, self.life / 4))
 
     def left(self) -> None:
         """Somebody has left for good."""
@@ -249,7 +267,7 @@ async def main(reactor: Any, port: str, directory: str, first: str, count: str, 
     where = Path(directory)
     key = parsePublicKey((where / "thing-server.pub").read_text())
     seeds = (where / "fleet").read_bytes()
-    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", int(port))
+    endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", int(port), HANDSHAKE)
     crowd = Crowd(reactor, endpoint, fingerprint(key), float(life))
     for number in range(int(first), int(first) + int(count)):
         crowd.add(fleetKey(seeds, number))
