@@ -8,6 +8,8 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from fuzz.cost import AFTER, BEFORE, within
 from tests.certificates import authority, clock, revocations
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
@@ -99,10 +101,7 @@ def _invitations(path: str) -> None:
 def _roots() -> str:
     """A file that stays."""
     path = os.path.join(_directory().name, "roots")
-    root = authority("root").certificate
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    return write(path, root.public_bytes(Encoding.PEM))
+    return write(path, authority("root").certificate.public_bytes(Encoding.PEM))
 
 
 @cache

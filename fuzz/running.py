@@ -18,6 +18,7 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import monotonic
@@ -110,7 +111,7 @@ class Finder:
 
 def atRandom(finder: Finder, seeds: list[bytes], seconds: float, source: random.Random) -> str:
     """
-    Try seeds, then mutations of them, for a time; what a session brings about that is new is kept.
+    Try seeds, then mutations of them, for a time.
 
     :param finder: tries inputs.
     :param seeds: what to start from.
@@ -206,9 +207,8 @@ def reach(oneInput: Callable[[bytes], None], octets: bytes) -> set[tuple[str, in
 
     sys.settrace(enter)
     try:
-        oneInput(octets)
-    except TooSlow:  # To be traced takes long.
-        pass
+        with suppress(Exception):  # What fails is told elsewhere; to be traced takes long.
+            oneInput(octets)
     finally:
         sys.settrace(None)
     return steps

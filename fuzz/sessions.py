@@ -18,23 +18,20 @@ from fuzz.grammar import kindOf, make
 from fuzz.liars import LyingClient, LyingServer, LyingWriter, Plot, Seen, corrupt
 from fuzz.pairs import NEXT, clientOf, serverOf
 from fuzz.programs import ACTIONS, Side
-from tests.helpers import (
-    PLENTY,
-    SERVER_CREDENTIAL,
-    nextKeyMessage,
-)
+from tests.helpers import PLENTY, SERVER_CREDENTIAL, nextKeyMessage
 from thing.core.catalogue import MESSAGES
 from thing.core.client import ClientConnection
-from thing.core.layout import Message
+from thing.core.layout import OPAQUE8, OPAQUE16, REST, Message
 from thing.core.messages import Role
 from thing.core.server import ServerConnection
 from thing.core.states import State
-from thing.events import (
-    Cause,
-)
+from thing.events import Cause
 
 MOST_STEPS = 60
 """How much happens in one input at most: each takes some milliseconds at most."""
+
+MOST_FIELDS = max(len(each.LAYOUT) for each in MESSAGES.values())
+"""How many fields a message has at most."""
 
 ROUNDS = 8
 """How often both sides are asked in turn before the network is quiet."""
@@ -136,7 +133,7 @@ class Play:
         message = make(kind, self._choices)
         for _ in range(2 + grows % 80):
             self._write(message.typed(), side)
-            message = _counted(message, 1 + grows // 80)
+            message = _counted(message, grows // 80)
 
     def _spoil(self, side: Side) -> None:
         """Change octets on the way."""
@@ -193,6 +190,10 @@ class Play:
             side.decide(True, self.now)
             side.hear(side.release(self._choices, self.now), self.now)
         self._exchange(self.sides[0])
+        for side in self.sides:
+            inbox = side.core._inboxOrNone
+            stuck = inbox is not None and inbox.held and not side.core.openStreams
+            assert side.end is not None or not stuck, "something waits that nobody holds"
         self._agree()
         for side in self.sides:
             self._stop(side)
@@ -288,7 +289,42 @@ def seeds() -> list[bytes]:
             pairs.append(bytes((options, 0, 0)) + way + message + arrive)
         for role in Role:
             pairs.append(bytes((options, 0, 0)) + way + _step(Play._program, role, _LEAVE, 0, 9, 0))
-    return pairs
+    return pairs + _floods() + _lies()
+
+
+def _lies() -> list[bytes]:
+    """In each state one message changed before its seal, in some ways; and before its proof."""
+    told = []
+    for options, way in _WAYS:
+        for role in Role:
+            begun = bytes((options, 0, 0)) + way
+            for change in (0, 3, 4, 8):
+                lie = _step(Play._lie, role, 0) + _step(Play._program, role, 0, 1, 4)
+                told.append(begun + lie + _UP + bytes((change, 0, 1, 0)))
+            for field in range(0 if options or _UP in way else MOST_FIELDS):
+                told.append(begun + _step(Play._lie, role, 1) + _UP + bytes((field, 1, 0)))
+    return told
+
+
+def _floods() -> list[bytes]:
+    """Each message eighty times: long ones to a small side that takes nothing, and short ones."""
+    floods = []
+    for kind, cls in MESSAGES.items():
+        hold = _step(Play._program, kind.sender.peer, ACTIONS.index(Side._hold), 0)
+        for number, grows in ((0, 79), (1, 159), (1, 239)):
+            fields = [_LONG if each in _FREE else number for each in cls.LAYOUT]
+            flood = _step(Play._flood, kind.sender, kind, grows, *fields)
+            floods.append(bytes((16, 0, 0)) + _UP + hold + flood + _UP)
+        short = [octet for each in cls.LAYOUT for octet in ((0, 0) if each in _FREE else (1,))]
+        floods.append(bytes(3) + _UP + _step(Play._flood, kind.sender, kind, 159, *short) + _UP)
+    return floods
+
+
+_FREE = (OPAQUE8, OPAQUE16, REST)
+"""The layouts of octets of any length."""
+
+_LONG = 162
+"""What chooses 490 of them: the most that a small side takes in a record of data."""
 
 
 def _step(step: Callable[[Play, Side], None], role: Role, *more: int) -> bytes:

@@ -19,13 +19,13 @@ from tests.helpers import (
 from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
-from thing.core.messages import CCR, CDT, CHB, COP, CST, END
+from thing.core.messages import CCR, CDT, CGB, CHB, COP, CST, END, SDT, SGB
 from thing.core.records import RECORD_LIMIT
 from thing.core.server import ServerConnection
 from thing.core.streams import SHARE
 from thing.core.window import RECORD_COST, Budget
 from thing.errors import ErrorCode, LocalProtocolError, StopCode
-from thing.events import Event, HeartbeatReceived, StreamData
+from thing.events import Event, HeartbeatReceived, MessageReceived, StreamData
 
 EVERYTHING = (1 << 64) - 1
 """The most credit that can be said."""
@@ -105,6 +105,17 @@ class AttackTests(TestCase):
         with self.assertRaises(LocalProtocolError):
             server.sendMessage(b"x")
         self.assertAlive(server)
+
+    def test_saysGoodbyeForEver(self) -> None:
+        """A second goodbye is refused when it comes, though the first waits behind what is held."""
+        for farewell, side in ((CGB(), 1), (SGB(), 0)):
+            held = establishedPair()[side]
+            held.hold()
+            data = (CDT if side else SDT)(0, 0, b"word")
+            self.assertEqual(sendTo(held, data, farewell), [])
+            told, end = sendTo(held, farewell)
+            self.assertEqual(told, MessageReceived(b"word"))
+            self.assertIs(ending([end]).code, ErrorCode.UNEXPECTED_MESSAGE)
 
     def stall(self, octets: int) -> list[Event]:
         """Open the most streams, and spend all in each, so many octets a record."""

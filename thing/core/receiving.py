@@ -87,7 +87,12 @@ class Receiving(Connection):
 
     def _checkOrder(self, kind: MessageType, message: bytes, inbox: Inbox) -> None:
         """Whether the peer may send this in the main stream."""
-        if kind is not self._farewellIn:
+        if kind is self._farewellIn:
+            if inbox.parting:  # They cost no credit: one may wait, and not as many as come.
+                raise RemoteProtocolError(
+                    ErrorCode.UNEXPECTED_MESSAGE, f"{kind.name} twice in {self.state.name}"
+                )
+        else:
             if inbox.closed:
                 raise RemoteProtocolError(ErrorCode.STREAM_ENDED, f"{kind.name} after the end")
             window = self._windowOrNone or self._window

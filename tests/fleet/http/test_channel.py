@@ -157,6 +157,12 @@ class BigTests(WebCase):
         ):
             self.assertRefused(self.open(data))
 
+    def test_afterNonsense(self) -> None:
+        """What comes over TLS until the connection is closed, as it is to be, is not looked at."""
+        connection = self.open(b"nonsense\r\n")
+        connection.send(b"\r\n").send(request("GET", "/healthz"))
+        self.assertRefused(connection)
+
     def test_body(self) -> None:
         """A body that is too long is never kept; who reads the answer is told."""
         path, body = pathOf("x", "/messages"), bytes(REQUEST_LIMIT * 4)

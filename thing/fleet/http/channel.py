@@ -235,6 +235,15 @@ class StatusChannel(HTTPChannel):
         super().connectionMade()  # type: ignore[no-untyped-call]
         self.factory.made(self)
 
+    def dataReceived(self, data: bytes) -> None:
+        """
+        Take octets; what TLS still gives while the connection is being closed, nobody reads.
+
+        :param data: the octets.
+        """
+        if self._lingering is None:
+            super().dataReceived(data)  # type: ignore[no-untyped-call]
+
     def resetTimeout(self) -> None:
         """Give no more time for octets that trickle in: the whole request has its time."""
 
