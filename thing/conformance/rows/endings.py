@@ -176,7 +176,7 @@ async def _away(bench: ClientBench) -> None:
     "away.twice",
     CLIENT,
     "Going away (SGA)",
-    "A second one is not refused and has no further effect.",
+    "A second SGA is not refused and has no further effect.",
 )
 async def _awayTwice(bench: ClientBench) -> None:
     peer = await bench.session()
