@@ -72,7 +72,7 @@ query s, d, m, m': bitstring, p, q, k, n: nat;
             "What was sent stays secret, also from who steals a traffic secret of a later "
             "generation, one of the other direction, the exporter secret or the resumption "
             "secret.",
-            PAST,
+            ONLY_THE_ENDS,
             """
 query s, d, m: bitstring, k, e: nat;
     attacker(m) && event(Secret(s, d, k, m)) ==> event(Learned(s, d, e)) && e <= k.
