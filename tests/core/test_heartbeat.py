@@ -26,6 +26,7 @@ from tests.helpers import (
 from thing.core.client import ClientConnection
 from thing.core.heartbeat import (
     LATE_TOLERANCE,
+    STILL_GRACE,
     Deadline,
     Pulse,
     TtlPolicy,
@@ -279,16 +280,36 @@ class WatchTests(TestCase):
         watch.check(13.0)
         self.assertEqual(list(checks(watch, 100.0)), [(16.0, Verdict.DEAD)])
 
+    def test_stoodStill(self) -> None:
+        """Who did not see half a TTL pass gives a moment, though it is back at the deadline."""
+        for patient in (True, False):
+            for at in (10.0, 10.25):
+                watch = Watch(10.0, 0.0, patient)
+                self.assertIs(watch.check(at), Verdict.LATE)
+                self.assertEqual(watch.nextCheck, at + STILL_GRACE)
+                self.assertIs(watch.check(at + STILL_GRACE), Verdict.DEAD)
+
     def test_impatient(self) -> None:
-        """An impatient watch gives a pass after its own stall, but no grace."""
+        """An impatient watch gives a grace of a moment after its own stall, however long."""
         watch = Watch(10.0, 0.0, patient=False)
         self.assertIs(watch.check(25.0), Verdict.LATE)
-        self.assertEqual(watch.nextCheck, 25.0)
-        self.assertIs(watch.check(25.0), Verdict.DEAD)
+        self.assertEqual(watch.nextCheck, 25.0 + STILL_GRACE)
+        self.assertIs(watch.check(25.0 + STILL_GRACE), Verdict.DEAD)
         watch = Watch(10.0, 0.0, patient=False)
         watch.check(25.0)
-        watch.renew(25.0, 10.0)  # The pass brought an acknowledgement.
-        self.assertEqual(list(checks(watch, 100.0))[-1], (35.0, Verdict.DEAD))
+        watch.renew(25.5, 10.0)  # The moment brought an acknowledgement.
+        self.assertEqual(list(checks(watch, 100.0))[-1], (35.5, Verdict.DEAD))
+
+    def test_impatientAndAwake(self) -> None:
+        """Who saw half a TTL pass gives as much as it is late; and never more than the TTL."""
+        for lag in (0.0, 0.04, 0.25, 5.0):
+            watch = Watch(10.0, 0.0, patient=False)
+            self.assertIs(watch.check(5.0), Verdict.LATE)
+            self.assertIs(watch.check(10.0 + lag), Verdict.ALIVE)
+            self.assertAlmostEqual(watch.nextCheck, 10.0 + lag + min(lag, STILL_GRACE))
+        watch = Watch(0.5, 0.0, patient=False)
+        watch.check(25.0)
+        self.assertEqual(watch.nextCheck, 25.5)
 
     def test_deadInTime(self) -> None:
         """With a driver that is always late, death is still found within two TTLs and a bit."""

@@ -9,7 +9,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.helpers import establishedPair, pump
 from thing.core.connection import Connection
-from thing.core.heartbeat import BEATS_PER_TTL
+from thing.core.heartbeat import BEATS_PER_TTL, STILL_GRACE
+from thing.events import Cause
 
 TTL = 30.0
 TICK = 0.25
@@ -46,7 +47,8 @@ class SleepTests(SynchronousTestCase):
             self.run_(pause, self.sides[awake])
         else:
             self.now += pause
-        self.look(self.sides[:: 1 - 2 * first])
+        for _ in range(2):  # Once more, when the first look brought nothing.
+            self.look(self.sides[:: 1 - 2 * first])
         pump(*self.sides, self.now)
         self.run_(2 * TTL, self.sides)
         return not any(side.termination for side in self.sides)
@@ -66,3 +68,27 @@ class SleepTests(SynchronousTestCase):
         """One as long as the TTL costs it: the other side must know that nobody is there."""
         for phase, first, awake in itertools.product(PHASES, (0, 1), (slice(1), slice(1, 2))):
             self.assertFalse(self.survives(phase, TTL, awake, first), (phase, awake))
+
+    def test_word(self) -> None:
+        """A client that stood still waits a moment for what became of its session meanwhile."""
+        client, server = self.sides
+        self.run_(2 * TTL, self.sides)
+        self.run_(2 * TTL, [server])  # Its word is on the way.
+        for _ in range(2):
+            self.look([client])
+        self.now += 0.5
+        self.look([client])
+        pump(*self.sides, self.now)
+        assert client.termination is not None
+        self.assertEqual(client.termination.cause, Cause.FLAT_LINED)
+
+    def test_noWord(self) -> None:
+        """It does not wait for longer than that moment."""
+        client, _ = self.sides
+        self.run_(2 * TTL, self.sides)
+        self.now += 2 * TTL
+        self.look([client])
+        self.now += STILL_GRACE
+        self.look([client])
+        assert client.termination is not None
+        self.assertEqual(client.termination.cause, Cause.LAPSED)

@@ -89,6 +89,7 @@ LIMITS = {
     heartbeat: {
         "BEATS_PER_TTL": "beats in one TTL {}",
         "LATE_TOLERANCE": "lateness without grace {} milliseconds",
+        "STILL_GRACE": "grace of a side that stood still {} second",
     },
     layout: {
         "MAX_EXTENSIONS": "extensions in a list {}",

@@ -31,7 +31,7 @@ CHECKS: dict[str, float] = {
     "links": 1800.0,
     "pauses": 600.0,
     "soak": 5400.0,
-    "stalls": 1800.0,
+    "stalls": 2700.0,
     "streams": 300.0,
     "tampering": 900.0,
 }

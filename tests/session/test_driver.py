@@ -14,7 +14,7 @@ from zope.interface import implementer
 from tests.pairs import CallbackBug, Pair, PairCase, Recorder, firings, freshClient, freshServer
 from thing.core.client import ClientConnection
 from thing.core.connection import WRITE_BATCH
-from thing.core.heartbeat import TtlPolicy
+from thing.core.heartbeat import STILL_GRACE, TtlPolicy
 from thing.core.messages import FRAGMENT_LIMIT, MessageType
 from thing.core.states import State
 from thing.core.window import RECORD_COST
@@ -187,11 +187,13 @@ class StallTests(PairCase):
                 self.assertIsNone(pair.client.termination)
 
     def test_clientStalls(self) -> None:
-        """A client that stalled for a TTL did not beat either: it gives up at once."""
+        """A client that stalled for a TTL did not beat either: it gives up in a moment."""
         pair = self.pair(freshServer(ttl=SHORT), clientClock=Clock()).up()
         pair.clientClock.advance(2.875)
         pair.pump()
-        pair.clientClock.advance(3.125)
+        pair.clientClock.advance(5.125)
+        self.assertIsNone(pair.client.termination)
+        pair.clientClock.advance(STILL_GRACE)
         self.assertIs(pair.client.end.cause, Cause.LAPSED)
 
     def test_deadAfterStall(self) -> None:

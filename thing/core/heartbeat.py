@@ -22,6 +22,9 @@ BEATS_PER_TTL = 3
 LATE_TOLERANCE = 0.05
 """A deadline that is seen later than this was missed by this side's own stall, seconds."""
 
+STILL_GRACE = 1.0
+"""The least grace of a side that did not see half a TTL pass, and the most of a client, seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class TtlPolicy:
@@ -180,9 +183,10 @@ class Watch(Deadline):
         """
         :param ttl: the TTL, seconds.
         :param now: the time, seconds.
-        :param patient: whether this side's lateness gives the peer more time.
-            A client's does not: it did not beat meanwhile, so the server has
-            ended the session, and the sooner it connects again the better.
+        :param patient: whether this side's lateness gives the peer up to a TTL more.
+            A client's does not: it did not beat meanwhile, so the server has most likely
+            ended the session, and the sooner it connects again the better. It waits only
+            for the server's word, or for a server that stood still together with it.
         """
         self._patient = patient
         self.renew(now, ttl)
@@ -198,7 +202,7 @@ class Watch(Deadline):
         self._last = now
         self._late = False
         self.due = now + ttl
-        self.patience = ttl if self._patient else 0.0
+        self.patience = ttl if self._patient else min(ttl, STILL_GRACE)
         self._limit = None
         self.nextCheck = now + ttl / 2
 
@@ -242,6 +246,8 @@ class Watch(Deadline):
             return Verdict.DEAD
         if not self._late and now >= self._last + self._ttl / 2:
             self._late = True
+            if self._limit is not None:  # Half a TTL and more went by unseen.
+                self.due = min(max(self.due, now + STILL_GRACE), self._limit)
             return Verdict.LATE
         return Verdict.ALIVE
 

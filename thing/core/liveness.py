@@ -60,7 +60,7 @@ class Liveness:
 
         :param now: the time, seconds.
         :param ttl: the TTL, seconds.
-        :param patient: whether this side's lateness gives the peer more time.
+        :param patient: whether this side's lateness gives the peer up to a TTL more.
         """
         self.ttl = ttl
         self._deadline = None
