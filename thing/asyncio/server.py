@@ -277,10 +277,10 @@ class Server(Closing):
         :param session: which.
         :param octets: how much waits now.
         """
-        self.door.hold(session, octets)
-        while (judged := self.door.relieve()) is not None:
-            heaviest, verdict = judged
-            self.carry_out(verdict, heaviest)
+        if self.door.hold(session, octets):
+            while (judged := self.door.relieve()) is not None:
+                heaviest, verdict = judged
+                self.carry_out(verdict, heaviest)
 
     async def _handle(self, session: ServerSession) -> None:
         try:

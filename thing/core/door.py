@@ -209,17 +209,19 @@ class Door(Generic[M]):
         self.connected -= 1
         _countDown(self.perNetwork, member.network)
 
-    def hold(self, member: M, octets: int) -> None:
+    def hold(self, member: M, octets: int) -> bool:
         """
         Count what waits in the memory for a session; of others nothing is counted.
 
         :param member: whose it is.
         :param octets: how much waits now.
+        :return: whether more waits than may: :meth:`relieve` tells who goes.
         """
         if member.up:
             self.held += octets - self.holding.pop(member, 0)
             if octets:
                 self.holding[member] = octets
+        return self.held > self.limits.held
 
     def _endHandshake(self, member: M) -> None:
         if member in self.handshakes:

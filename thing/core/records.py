@@ -284,8 +284,11 @@ class RecordReader:
         """
         buffer, offset = self._buffer, self._offset
         start = offset + HEADER_LENGTH
-        if len(buffer) < start:  # As after most of what comes: a record in a piece.
-            self._letGo()
+        if len(buffer) < start:
+            if len(buffer) == offset:  # As after most of what comes: records in a piece.
+                self._buffer, self._offset = b"", 0
+            else:
+                self._letGo()
             return None
         header = buffer[offset:start]
         length = int.from_bytes(header, "big")

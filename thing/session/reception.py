@@ -186,10 +186,10 @@ class Reception(Generic[C]):
         :param connection: whose.
         :param octets: how much waits now.
         """
-        self.door.hold(connection, octets)
-        while self._judges and (judged := self.door.relieve()) is not None:
-            heaviest, verdict = judged
-            self._carryOut(verdict, heaviest)
+        if self.door.hold(connection, octets) and self._judges:
+            while (judged := self.door.relieve()) is not None:
+                heaviest, verdict = judged
+                self._carryOut(verdict, heaviest)
 
     def end(self, connection: C, termination: Termination) -> None:
         """
