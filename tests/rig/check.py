@@ -29,6 +29,7 @@ CHECKS: dict[str, float] = {
     "disks": 900.0,
     "killed": 600.0,
     "links": 1800.0,
+    "openfiles": 600.0,
     "pauses": 600.0,
     "soak": 5400.0,
     "stalls": 2700.0,
