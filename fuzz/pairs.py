@@ -29,6 +29,9 @@ from thing.trust.preshared import PresharedKey
 KINDS = (CredentialKind.ED25519, CredentialKind.X509, CredentialKind.SSH_CERTIFICATE)
 SECRET = bytes(range(32))
 TICKET = ResumptionTicket(b"ticket", SECRET, Identity(CredentialKind.ED25519, bytes(32)), 60.0)
+BUDGET = 100_000
+"""What all windows may grow by together, octets: a few of them, so that it is short soon."""
+
 SMALL = Capacity(600, 1000, 300, 3)
 NEXT = Ed25519Credential("the server's next")
 KNOWN += [b"kettle", b"ticket", CLIENT_CREDENTIAL.data, NEXT.data]
@@ -73,7 +76,7 @@ class Sealer:
 
 def _shared(options: int) -> dict[str, Any]:
     hybrid = (GroupName.X25519, GroupName.X25519MLKEM768)
-    shared: dict[str, Any] = {"stream": bool(options & 8), "budget": Budget(1 << 20)}
+    shared: dict[str, Any] = {"stream": bool(options & 8), "budget": Budget(BUDGET)}
     if options & 16:
         shared |= {"capacity": SMALL, "maxMessage": 5000, "maxWindow": 2000}
     if options & 64:
@@ -120,7 +123,7 @@ def serverOf(options: int, kinds: int) -> Any:
         credential=credentials()[chosen] if chosen else SERVER_CREDENTIAL,
         nextCredential=NEXT if kinds & 128 and not chosen else None,
         tickets=Sealer() if options & 2 or options & 4 else None,
-        allowAnonymous=bool(options & 4) or kinds % 8 == 6,
+        allowAnonymous=bool(options & 4) or kinds % 128 == 6,
         peerKinds=(*KINDS, CredentialKind.PRESHARED),
         presharedKeys={b"kettle": SECRET},
         **_shared(options),

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from fuzz.choices import Choices
 from fuzz.cost import BEFORE, within
-from fuzz.grammar import kindOf, make
+from fuzz.grammar import SIZES, kindOf, make
 from fuzz.liars import LyingClient, LyingServer, LyingWriter, Plot, Seen, corrupt
 from fuzz.pairs import NEXT, clientOf, serverOf
 from fuzz.programs import ACTIONS, Side
@@ -280,6 +280,7 @@ def seeds() -> list[bytes]:
     for role in Role:
         for action in range(len(ACTIONS)):
             pairs.append(bytes(3) + _UP + _step(Play._program, role, action, 1, 4, 0))
+        pairs.append(bytes(3) + _UP + (_step(Play._program, role, 0, 1, _MOST) + _UP) * 6)
     for options, way in _WAYS:
         for kind, cls in MESSAGES.items():
             choices = Choices(b"")
@@ -323,6 +324,8 @@ def _floods() -> list[bytes]:
 _FREE = (OPAQUE8, OPAQUE16, REST)
 """The layouts of octets of any length."""
 
+_MOST = SIZES.index(max(SIZES))
+
 _LONG = 162
 """What chooses 490 of them: the most that a small side takes in a record of data."""
 
@@ -361,6 +364,6 @@ _WAYS = (
 """What the sides can do, and what leads them to each state in which one can be."""
 
 _SORTS = [(options, 0) for options in (0, 1, 2, 4, 8, 16, 32, 64, 192)] + [
-    (options, kinds) for options in (0, 17) for kinds in (*range(8), 8, 16, 24, 32, 128)
+    (options, kinds) for options in (0, 17) for kinds in (*range(8), 8, 16, 24, 32, 70, 128)
 ]
 """What the sides of the first inputs can do."""
