@@ -2,9 +2,9 @@
 A wall clock that is set, at either side, by an hour or a day, forward or back, ends no session.
 
 Sessions of all TTLs, from the shortest that there is, are up on Twisted and on asyncio while the
-wall clock of one side is set, or of both. None may end, and each must go on to beat. Then one side
-is killed in the same moment in which the other's clock is set: the other must know as if it
-had not been.
+wall clock of one side is set, or of both, and set right again. None may end. Then one side is
+stopped in the same moment in which the other's clock is set: the other must know as if it had not
+been.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def stepped(
             yield Row(what, f"{lost} of {site.count} lost", not lost)
 
 
-def killed(site: Site, kind: str, ttl: float, who: str, ahead: int, tolerance: float) -> Row:
+def stopped(site: Site, kind: str, ttl: float, who: str, ahead: int, tolerance: float) -> Row:
     """
     Set one side's clock while the other stands still.
 
@@ -143,7 +143,7 @@ def check(short: bool) -> Iterator[Row]:
         if short:
             site = Site(outer, directory, TWISTED, [1.0] * EACH)
             yield from stepped(site, "Twisted", 1.5, ("client",), {"an hour back": -HOUR})
-            yield killed(site, "Twisted", 1.0, "client", -HOUR, 3 * TOLERANCE)
+            yield stopped(site, "Twisted", 1.0, "client", -HOUR, 3 * TOLERANCE)
             return
         for kind, title in ((TWISTED, "Twisted"), (ASYNCIO, "asyncio")):
             with ExitStack() as onto:
@@ -155,4 +155,4 @@ def check(short: bool) -> Iterator[Row]:
                     with ExitStack() as onto:
                         site = Site(onto, directory, kind, [1.0] * EACH)
                         time.sleep(1.0)
-                        yield killed(site, title, 1.0, who, ahead, TOLERANCE)
+                        yield stopped(site, title, 1.0, who, ahead, TOLERANCE)
