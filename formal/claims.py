@@ -40,6 +40,7 @@ class Mutation:
     :ivar new: what stands there instead.
     :ivar verdict: what the claim's query must say then.
     :ivar why: why, if the claim still holds: what else keeps it up.
+    :ivar also: more pairs of what is changed, and into what.
     """
 
     name: str
@@ -48,6 +49,22 @@ class Mutation:
     new: str
     verdict: Verdict = Verdict.BROKEN
     why: str = ""
+    also: tuple[tuple[str, str], ...] = ()
+
+    def applied(self, text: str) -> str:
+        """
+        Change a model.
+
+        :param text: the model.
+        :return: the changed one.
+        :raises ValueError: if a place is not there, or not once.
+        """
+        for old, new in ((self.old, self.new), *self.also):
+            found = text.count(old)
+            if found != 1:
+                raise ValueError(f"{self.name}: {old!r} stands {found} times in the model")
+            text = text.replace(old, new)
+        return text
 
 
 @dataclass(frozen=True)
@@ -123,10 +140,7 @@ class Run:
         """
         text = _withLibraries(self.model.name)
         if self.mutation is not None:
-            found = text.count(self.mutation.old)
-            if found != 1:
-                raise ValueError(f"{self.name}: its place stands {found} times in the model")
-            text = text.replace(self.mutation.old, self.mutation.new)
+            text = self.mutation.applied(text)
         before, process, after = text.rpartition("\nprocess\n")
         return f"{before}\n{self.claim.query.strip()}\n{process}{after}"
 

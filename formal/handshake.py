@@ -1,49 +1,155 @@
-"""The claims of the handshake, for each way in."""
+"""What the claims of the handshake share: sentences, queries, and changes to its models."""
 
 from __future__ import annotations
 
-from formal.claims import Claim, Model, Mutation, Verdict
+from formal.claims import Claim, Mutation, Verdict
 
-AUTHENTICATED = (
+AUTHENTICATION = (
     "A side that reports a session with a key has proof that the peer holds that key, and that the "
     "peer agreed to this session, in its role, with this side's key."
 )
+FORWARD_SECRECY = "Keys that are stolen later open no session of the past."
 
-SIGNATURES = Model(
-    "signatures",
-    "Signatures on both sides, X25519, no retry",
-    (
-        Claim(
-            "possible",
-            "A client can get to its end.",
-            "",
-            """
-query C, S, p, h, k: bitstring; event(ClientDone(C, S, p, h, k)).
-""",
-            Verdict.BROKEN,
-        ),
-        Claim(
-            "server",
-            "For each session of a client with a server there is one of that server with that "
-            "client, with the same group, AEAD, times, transcript and keys, unless the server's "
-            "key was stolen.",
-            AUTHENTICATED,
-            """
-query C, S, p, h, k: bitstring;
-    inj-event(ClientDone(C, S, p, h, k))
-        ==> inj-event(ServerDone(C, S, p, h, k)) || event(Stolen(S)).
-""",
-            mutations=(
-                Mutation(
-                    "unchecked-signature",
-                    "The client does not check SCC's signature",
-                    "if isSignature(credential, signatureS, serverContext, t1, signed) then",
-                    "",
-                ),
-            ),
-        ),
-    ),
+
+UNCHECKED_SCC_SIGNATURE = (
+    "    if isSignature(credential, signatureS, serverContext, t1, signed) then\n",
+    "",
+)
+UNCHECKED_CCC_MAC = ("    if macC = mac(clientFinished(hs, h1), t2, macPart) then\n", "")
+UNTIL_CDH = "    (before, shi, sdh, cdh)."
+NO_DIFFIE_HELLMAN = (
+    "    extract(expandLabel(earlySecret(preshared), derivedLabel, hash(empty)), shared).",
+    "    extract(expandLabel(earlySecret(preshared), derivedLabel, hash(empty)), zeros).",
 )
 
-MODELS = (SIGNATURES,)
-"""The models of the handshake, in the page's order."""
+
+def possible(mutations: tuple[Mutation, ...] = ()) -> Claim:
+    """
+    Claim that a client can get to its end.
+
+    :param mutations: what must make it impossible.
+    :return: the claim.
+    """
+    return Claim(
+        "possible",
+        "A session is possible.",
+        "",
+        "query C, S, p, h, k: bitstring; event(ClientDone(C, S, p, h, k)).",
+        Verdict.BROKEN,
+        mutations,
+    )
+
+
+def server(
+    mutations: tuple[Mutation, ...] = (),
+    stolen: str = "event(Stolen(S))",
+    client: str = "C",
+    sentence: str = AUTHENTICATION,
+) -> Claim:
+    """
+    Claim that a client's session is its server's, too.
+
+    :param mutations: what must break it.
+    :param stolen: what excuses the server.
+    :param client: who the client is for the server.
+    :param sentence: the sentence of ``docs/security.rst`` that says so.
+    :return: the claim.
+    """
+    return Claim(
+        "server",
+        "For each session of a client with a server there is one of that server with that client, "
+        "with the same group, AEAD, times, limits, transcript and keys.",
+        sentence,
+        f"""
+query C, S, p, h, k: bitstring;
+    inj-event(ClientDone(C, S, p, h, k))
+        ==> inj-event(ServerDone({client}, S, p, h, k)) || {stolen}.
+""",
+        mutations=mutations,
+    )
+
+
+def client(mutations: tuple[Mutation, ...] = (), stolen: str = "event(Stolen(C))") -> Claim:
+    """
+    Claim that whom a server admits has proved himself to this server.
+
+    :param mutations: what must break it.
+    :param stolen: what excuses the client.
+    :return: the claim.
+    """
+    return Claim(
+        "client",
+        "For each client that a server admits there is one proof of that client for that server, "
+        "with the same group, AEAD, times, limits, transcript and handshake secret.",
+        AUTHENTICATION,
+        f"""
+query C, S, p, h, k: bitstring;
+    inj-event(ServerAdmits(C, S, p, h, k))
+        ==> inj-event(ClientProves(C, S, p, h, k)) || {stolen}.
+""",
+        mutations=mutations,
+    )
+
+
+def secret(
+    of: str,
+    peer: str,
+    mutations: tuple[Mutation, ...] = (),
+    *,
+    name: str = "",
+    first: str = "",
+    sentence: str = FORWARD_SECRECY,
+    keys: tuple[str, ...] = ("kc", "ks", "kr"),
+    what: str = "",
+) -> Claim:
+    """
+    Claim that nobody learns a session's keys.
+
+    :param of: who reports the session, ``"Client"`` or ``"Server"``.
+    :param peer: whose key must not have been stolen before that.
+    :param mutations: what must break it.
+    :param name: the claim's name.
+    :param first: declarations that the query needs.
+    :param sentence: the sentence of ``docs/security.rst`` that says so.
+    :param keys: which keys: the client's, the server's, the resumption secret.
+    :param what: what is claimed, if it is not the usual.
+    :return: the claim.
+    """
+    stolen = f"(event(Stolen({peer}))@j && j < i)"
+    lines = [
+        f"    event({of}Done(C, S, p, h, (kc, ks, kr)))@i && attacker({key}) ==> {stolen}"
+        for key in keys
+    ]
+    peerWord = "server's" if of == "Client" else "client's"
+    return Claim(
+        name or f"secret-{of.lower()}",
+        what
+        or f"Nobody learns the keys of a session that a {of.lower()} reports, even if all keys are "
+        f"stolen afterwards, unless the {peerWord} key was stolen before that.",
+        sentence,
+        f"{first}query C, S, p, h, kc, ks, kr, f: bitstring, i, j: time;\n"
+        + ";\n".join(lines)
+        + ".",
+        mutations=mutations,
+    )
+
+
+def changed(
+    name: str,
+    what: str,
+    *changes: tuple[str, str],
+    why: str = "",
+    verdict: Verdict = Verdict.PROVED,
+) -> Mutation:
+    """
+    A mutation that breaks its claim, or of which it is said why it does not.
+
+    :param name: its name.
+    :param what: what is changed, for readers.
+    :param changes: a part of the model, and what stands there instead; one or more.
+    :param why: why the claim is not broken all the same, if it is not.
+    :param verdict: what it is then.
+    :return: the mutation.
+    """
+    (old, new), *also = changes
+    return Mutation(name, what, old, new, verdict if why else Verdict.BROKEN, why, tuple(also))

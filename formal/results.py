@@ -110,7 +110,7 @@ def _claims(model: Model, results: Results) -> str:
         query = f"``{' '.join(_queries(claim.query).split())}``"
         result = results.get(Run(model, claim).name)
         verdict = claim.verdict.value + (f": {claim.why}" if claim.why else "")
-        rows.append((claim.what, sentence, query, verdict, _seconds(result)))
+        rows.append((f"``{claim.name}``: {claim.what}", sentence, query, verdict, _seconds(result)))
     return _table(rows, (22, 28, 32, 10, 8))
 
 
@@ -122,13 +122,14 @@ def _mutations(model: Model, results: Results) -> str:
             if run.mutation.why:
                 verdict += f": {run.mutation.why}"
             what = f"{run.mutation.what} (``{run.mutation.name}``)"
-            rows.append((what, run.claim.what, verdict, _seconds(results.get(run.name))))
-    return _table(rows, (36, 26, 30, 8)) if len(rows) > 1 else "There are none."
+            seconds = _seconds(results.get(run.name))
+            rows.append((what, f"``{run.claim.name}``", verdict, seconds))
+    return _table(rows, (38, 14, 40, 8)) if len(rows) > 1 else "There are none."
 
 
 def _queries(query: str) -> str:
     """A query without the variables that it names, for readers."""
-    return re.sub(r"^query .*?;\s", "query ", query.strip(), flags=re.DOTALL)
+    return re.sub(r"^query [^;(]*;\s", "query ", query.strip(), flags=re.MULTILINE)
 
 
 def _seconds(result: Result | None) -> str:

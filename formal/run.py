@@ -17,13 +17,18 @@ import resource
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
-from formal import endings, handshake, records, sessions
+from formal import endings, groups, preshared, records, sessions, signatures
 from formal.claims import Run, Verdict, runs
 from formal.results import PAGE, Result, faults, load, page, save, settled
 
-MODELS = (*handshake.MODELS, *records.MODELS, *endings.MODELS, *sessions.MODELS)
+MODELS = (
+    *(*signatures.MODELS, *groups.MODELS, *preshared.MODELS),
+    *(*records.MODELS, *endings.MODELS, *sessions.MODELS),
+)
 """All models, in the page's order."""
 
 SKIPPED = 77
@@ -73,21 +78,20 @@ def _check() -> int:
 
 
 def _runAll(proverif: Path, chosen: list[Run], *, again: bool) -> int:
-    ok = True
-    for run in chosen:
-        result = load().get(run.name)
-        if again or not settled(run, result):
-            result = prove(proverif, run)
-            save({**load(), run.name: result})
-        assert result is not None, "it was run"
-        good = Verdict(result.verdict) is run.expected
-        ok = ok and good
-        mark = "" if good else f"   WRONG: expected {run.expected.value}"
-        print(f"{run.name:<60} {result.verdict:<7} {result.seconds:7.1f} s{mark}", flush=True)
+    results = load()
+    due = [run for run in chosen if again or not settled(run, results.get(run.name))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for run, result in zip(due, pool.map(partial(prove, proverif), due), strict=True):
+            results[run.name] = result
+            save(results)
+            good = Verdict(result.verdict) is run.expected
+            mark = "" if good else f"   WRONG: expected {run.expected.value}"
+            print(f"{run.name:<60} {result.verdict:<7} {result.seconds:7.1f} s{mark}", flush=True)
     known = {run.name for run in runs(MODELS)}
-    save({name: each for name, each in load().items() if name in known})
-    PAGE.write_text(page(MODELS, load(), PAGE.read_text()))
-    return int(not ok)
+    results = {name: each for name, each in results.items() if name in known}
+    save(results)
+    PAGE.write_text(page(MODELS, results, PAGE.read_text()))
+    return int(not all(settled(run, results.get(run.name)) for run in chosen))
 
 
 def prove(proverif: Path, run: Run) -> Result:
@@ -100,17 +104,20 @@ def prove(proverif: Path, run: Run) -> Result:
     :raises RuntimeError: if it does not understand the model.
     """
     with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "model.pv"
-        path.write_text(run.text())
-        before = _cpu()
-        done = subprocess.run(
-            [proverif, path], capture_output=True, text=True, check=False, preexec_fn=_limit
-        )
-        seconds = round(_cpu() - before, 1)
-    answers = _RESULT.findall(done.stdout)
-    if not answers and done.returncode in (0, 2):
-        raise RuntimeError(f"{run.name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-    return Result(run.hash(), _verdict(answers).value, seconds)
+        model, said = Path(directory) / "model.pv", Path(directory) / "said"
+        model.write_text(run.text())
+        sha256 = run.hash()
+        with said.open("w") as output:
+            child = subprocess.Popen([proverif, model], stdout=output, stderr=output)
+            resource.prlimit(child.pid, resource.RLIMIT_CPU, (TIME_LIMIT, TIME_LIMIT))
+            resource.prlimit(child.pid, resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
+            _, status, used = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+        text = said.read_text()
+    answers = _RESULT.findall(text)
+    if not answers and child.returncode >= 0 and "Error:" in text:
+        raise RuntimeError(f"{run.name}: {text[-2000:]}")
+    return Result(sha256, _verdict(answers).value, round(used.ru_utime + used.ru_stime, 1))
 
 
 def _verdict(answers: list[str]) -> Verdict:
@@ -120,16 +127,6 @@ def _verdict(answers: list[str]) -> Verdict:
     if answers and set(answers) == {"is true"}:
         return Verdict.PROVED
     return Verdict.OPEN
-
-
-def _limit() -> None:
-    resource.setrlimit(resource.RLIMIT_CPU, (TIME_LIMIT, TIME_LIMIT))
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
-
-
-def _cpu() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

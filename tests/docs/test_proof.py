@@ -1,6 +1,7 @@
 """The models of the protocol are those of the code, and the results are those of the models."""
 
 import contextlib
+import hmac
 import io
 import os
 import re
@@ -13,10 +14,24 @@ from formal.claims import MODELS_DIRECTORY, Claim, Model, Mutation, Run, Verdict
 from formal.results import PAGE, Result, faults, load, page
 from formal.run import MODELS, SKIPPED, main
 from tests import PROJECT
+from tests.core.test_handshake import converse
+from tests.core.test_resumption import FixedSealer
+from tests.helpers import (
+    MessageClient,
+    MessageServer,
+    clientSettings,
+    serverSettings,
+)
 from thing.core import handshake, keyschedule
 from thing.core.catalogue import MESSAGES
 from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
 from thing.core.layout import Message
+from thing.core.messages import MessageType
+from thing.core.preshared import Resumable
+from thing.errors import RemoteProtocolError
+from thing.events import ResumptionTicket
+from thing.identity import CredentialKind
+from thing.trust.preshared import PresharedKey
 
 SECURITY = PROJECT / "docs" / "security.rst"
 
@@ -119,9 +134,135 @@ class LayoutTests(SynchronousTestCase):
         for name, layout in layouts.items():
             self.assertEqual(layout, layoutOf(classes[name]), name)
 
-    def test_contexts(self) -> None:
-        """The contexts of signatures are those of the code."""
-        said = " ".join(text for _, text in stated("proof"))
-        for context in keyschedule.SIGNATURE_CONTEXTS.values():
-            self.assertIn(f'"{context.decode()}"', said)
-        self.assertTrue(handshake.SIGNATURE_CONTEXTS is keyschedule.SIGNATURE_CONTEXTS)
+    def test_schedule(self) -> None:
+        """The derivations of the models are those that the code makes, and it makes all of them."""
+        schedule = Schedule()
+        with schedule.watching():
+            self.converse()
+            keyschedule.nextTrafficSecret(b"session n")
+        self.assertEqual(schedule.secrets, dict(stated("secret")))
+
+    def test_proofs(self) -> None:
+        """What the models' proofs cover, and with which key, is what the code's cover."""
+        schedule = Schedule()
+        with schedule.watching():
+            self.converse()
+        self.assertEqual(schedule.proofs, dict(stated("proof")))
+
+    def converse(self) -> None:
+        """Run a handshake of each way in: with signatures, a pre-shared key and a ticket."""
+        wants = clientSettings(resumption=True)
+        tickets = FixedSealer(b"ticket")
+        serving = serverSettings(tickets=tickets)
+        theServer, theClient, _, _ = converse(MessageClient(wants), MessageServer(serving))
+        tickets.opened = Resumable(PRESHARED, theClient)
+        kept = ResumptionTicket(b"ticket", PRESHARED, theServer, 60.0)
+        converse(MessageClient(wants, kept), MessageServer(serving))
+        psk = PresharedKey(b"kettle", PRESHARED)
+        kinds = (CredentialKind.PRESHARED,)
+        client = clientSettings(credential=psk, peerKinds=kinds)
+        server = serverSettings(peerKinds=kinds, presharedKeys={psk.identity: psk.key})
+        converse(MessageClient(client), MessageServer(server))
+
+    def test_nothing(self) -> None:
+        """Without a secret, zeros stand for it."""
+        salt = keyschedule._handshakeSalt(bytes(32))
+        self.assertEqual(keyschedule._NOTHING_PRESHARED, salt)
+
+
+PRESHARED = b"a secret of 32 octets, known to A"
+
+
+class Schedule:
+    """The code's key schedule with words for octets: what it derives, and what it proves."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, str] = {}
+        self.proofs: dict[str, str] = {}
+        self._names = {derivation: name for name, derivation in stated("secret")}
+
+    def named(self, derivation: str) -> bytes:
+        """The name that the models have for a derivation; or itself, if they have none."""
+        name = self._names.get(derivation, derivation)
+        if derivation in self._names:
+            self.secrets[name] = derivation
+        return name.encode()
+
+    def extract(self, salt: bytes, keyMaterial: bytes) -> bytes:
+        """HKDF-Extract in words."""
+        known = {b"zeros": "zeros", PRESHARED: "preshared"}
+        return self.named(f"Extract({salt.decode()}, {known.get(keyMaterial, 'shared')})")
+
+    def expand(self, secret: bytes, label: bytes, context: bytes = b"", length: int = 32) -> bytes:
+        """HKDF-Expand-Label in words."""
+        return self.named(f'Expand({secret.decode()}, "{label.decode()}", {context.decode()})')
+
+    def mac(self, key: bytes, hashed: bytes) -> bytes:
+        """A MAC, with the words for its key."""
+        self.prove("mac", key.decode(), hashed)
+        return hmac.digest(key, hashed, "sha256")
+
+    def sign(self, context: bytes, hashed: bytes) -> bytes:
+        """What is signed, with the words for what it covers."""
+        self.prove("signature", f'"{context.decode()}"', hashed)
+        return context + hashed
+
+    def prove(self, kind: str, key: str, hashed: bytes) -> None:
+        """Keep a proof, by the message and the field that it is for."""
+        found = re.search(r"(\w+) before (\w+)\)$", hashed.decode())
+        assert found is not None, hashed
+        name = f"{found[1]} {found[2]}"
+        keys = self.proofs.get(name, "").partition(", ")[0].split(" or ")
+        every = " or ".join(sorted({key, *keys} - {""}))
+        self.proofs[name] = f"{every}, {hashed.decode()}"
+
+    def watching(self) -> contextlib.ExitStack:
+        """Until this ends, the code's handshakes derive and prove in words."""
+        salt = b'Expand(Extract(zeros, preshared), "derived", H())'
+        watched = contextlib.ExitStack()
+        for module, name, value in (
+            (keyschedule, "_ZEROS", b"zeros"),
+            (keyschedule, "_EMPTY_HASH", b"H()"),
+            (keyschedule, "_NOTHING_PRESHARED", salt),
+            (keyschedule, "extract", self.extract),
+            (keyschedule, "expandLabel", self.expand),
+            (keyschedule, "mac", self.mac),
+            (handshake, "mac", self.mac),
+            (handshake, "signatureContent", self.sign),
+            (handshake, "Transcript", SpokenTranscript),
+        ):
+            watched.enter_context(mock.patch.object(module, name, value))
+        return watched
+
+
+class SpokenTranscript:
+    """A transcript that says what it is a hash of."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def add(self, message: bytes) -> None:
+        """Append a message."""
+        self.names.append(MessageType(message[0]).name)
+
+    @property
+    def said(self) -> str:
+        """The first message and the last."""
+        return "..".join(dict.fromkeys((self.names[0], self.names[-1]))) if self.names else ""
+
+    def hash(self) -> bytes:
+        """All messages so far."""
+        return f"H({self.said})".encode()
+
+    def hashWith(self, part: bytes) -> bytes:
+        """The same, and the message of which this is a part, up to the field that is missing."""
+        cls = MESSAGES[MessageType(part[0])]
+        field, at = "binder", 1 + len(cls.PREFIX)  # The binder is the end of CHI's last field.
+        for name, layout in zip(cls.__match_args__, cls.LAYOUT, strict=True):
+            if at == len(part):
+                field = name
+                break
+            with contextlib.suppress(RemoteProtocolError):
+                at = layout.read(part, at)[1]
+        before = f"{self.said}, " if self.said else ""
+        return f"H({before}{cls.TYPE.name} before {field})".encode()

@@ -1,0 +1,138 @@
+"""The claims of other groups, a retry and a client without a credential."""
+
+from __future__ import annotations
+
+from formal.claims import Claim, Model, Verdict
+from formal.handshake import (
+    UNCHECKED_SCC_SIGNATURE,
+    changed,
+    client,
+    possible,
+    secret,
+    server,
+)
+
+MLKEM_BROKEN = "reduc forall d: bitstring; kemPrivate(kemPublic(d)) = d.\n"
+X25519_BROKEN = "reduc forall x: bitstring; logarithm(exp(g, x)) = x.\n"
+DOWNGRADE = "Changed, they give two different sets of keys."
+EITHER = "both secrets enter the key schedule, so it is safe while either is."
+SERVER_ALWAYS = "A server always authenticates itself."
+HYBRID = Model(
+    "hybrid",
+    "Signatures on both sides, X25519MLKEM768",
+    (
+        possible(),
+        server(),
+        client(),
+        secret(
+            "Client",
+            "S",
+            name="x25519-broken",
+            first=X25519_BROKEN,
+            sentence=EITHER,
+            keys=("kc",),
+            what="The keys stay secret if X25519 is broken.",
+            mutations=(),
+        ),
+        secret(
+            "Client",
+            "S",
+            name="mlkem-broken",
+            first=MLKEM_BROKEN,
+            sentence=EITHER,
+            keys=("kc",),
+            what="The keys stay secret if ML-KEM is broken.",
+            mutations=(),
+        ),
+    ),
+)
+
+_DOWNGRADE = (
+    X25519_BROKEN
+    + """
+query C, S, group, aead, requested, capacity, ttl, interval, h, k: bitstring;
+    event(ClientDone(C, S, (group, aead, requested, capacity, ttl, interval), h, k))
+        ==> group = hybridGroup || event(Stolen(S)).
+"""
+)
+
+BOTH = Model(
+    "both",
+    "Signatures on both sides, both groups offered and taken",
+    (
+        possible(),
+        Claim(
+            "possible-x25519",
+            "Sessions with X25519 are possible, with whoever has stolen a server's key.",
+            "",
+            """
+query C, S, aead, requested, capacity, ttl, interval, h, k: bitstring;
+    event(ClientDone(C, S, (x25519Group, aead, requested, capacity, ttl, interval), h, k)).
+""",
+            Verdict.BROKEN,
+        ),
+        Claim(
+            "downgrade",
+            "Even if X25519 is broken, a client that prefers X25519MLKEM768 has it with a server "
+            "that has it.",
+            DOWNGRADE,
+            _DOWNGRADE,
+            mutations=(),
+        ),
+    ),
+)
+
+RETRY = Model(
+    "retry",
+    "Signatures on both sides, X25519, after a retry",
+    (
+        possible(),
+        server(
+            (
+                changed(
+                    "no-first",
+                    "The first CHI and SHI are left out of the transcript",
+                    ("    (first, asked, second).", "    second."),
+                ),
+                changed(
+                    "unlike",
+                    "The server does not compare the second CHI with the first",
+                    (
+                        "        =version1, =randomC, =groups, =aeads, =raw, =requested, "
+                        "=capacity,\n"
+                        "        withSolution(=extensions, number)\n",
+                        "        =version1, randomC2, groups2, aeads2, =raw, requested2, "
+                        "capacity2,\n"
+                        "        extensions2\n",
+                    ),
+                    why="the transcript has both; the comparison keeps what was checked from being "
+                    "changed",
+                ),
+            )
+        ),
+        client(),
+    ),
+)
+
+ANONYMOUS = Model(
+    "anonymous",
+    "A client without a credential, X25519",
+    (
+        possible(),
+        server(
+            (
+                changed(
+                    "unchecked-signature",
+                    "The client does not check SCC's signature",
+                    UNCHECKED_SCC_SIGNATURE,
+                ),
+            ),
+            client="nobody",
+            sentence=SERVER_ALWAYS,
+        ),
+        secret("Client", "S", keys=("kc",)),
+    ),
+)
+
+MODELS = (HYBRID, BOTH, RETRY, ANONYMOUS)
+"""The models, in the page's order."""
