@@ -111,6 +111,7 @@ RETRY = Model(
             )
         ),
         client(),
+        secret("Client", "S", keys=("kc",)),
     ),
 )
 

@@ -95,7 +95,21 @@ query C, b, farm, p, h, k: bitstring;
     inj-event(ClientDone(C, (b, farm), p, h, k))
         ==> inj-event(ServerDone(C, (b, farm), p, h, k)) || {_TICKET_THEFT}.
 """,
-            mutations=(),
+            mutations=(
+                changed(
+                    "not-bound",
+                    "A ticket is not bound to the server's credentials",
+                    (
+                        "letfun shownBy(server: bitstring) = server.",
+                        "letfun shownBy(server: bitstring) = empty.",
+                    ),
+                ),
+                changed(
+                    "no-secret",
+                    "The resumption secret is left out of the key schedule",
+                    NO_PRESHARED,
+                ),
+            ),
         ),
         Claim(
             "client",
@@ -125,7 +139,13 @@ query C, b, farm, p, h, kc, ks, kr: bitstring, i, j: time;
     event(ClientDone(C, (b, farm), p, h, (kc, ks, kr)))@i && attacker(kc)
         ==> (event(Stolen((C, (b, farm))))@j && j < i) || (event(Stolen(farm))@j && j < i).
 """,
-            mutations=(),
+            mutations=(
+                changed(
+                    "no-diffie-hellman",
+                    "The shared secret is left out of the key schedule",
+                    NO_DIFFIE_HELLMAN,
+                ),
+            ),
         ),
     ),
 )
