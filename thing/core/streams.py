@@ -14,14 +14,7 @@ from thing.core.inbox import Inbox, Tally, costOf
 from thing.core.messages import CAC, COP, CST, END, SAC, SOP, SST, MessageType, Role
 from thing.core.outbox import Outbox
 from thing.core.settings import Settings
-from thing.core.stream import (
-    UNDECIDED,
-    WRITING,
-    Stream,
-    StreamState,
-    StreamStep,
-    labelOf,
-)
+from thing.core.stream import UNDECIDED, WRITING, Stream, StreamState, StreamStep, labelOf
 from thing.core.window import Budget, Window
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError, StopCode
 

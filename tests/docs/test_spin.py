@@ -1,0 +1,67 @@
+"""The models for Spin have the code's tables, and the page tells of all of them."""
+
+import contextlib
+import io
+from pathlib import Path
+from unittest import mock
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from formal.run import SKIPPED
+from formal.spin import tables
+from formal.spin.run import MODELS, MUTATIONS, Model, main, texts
+from tests import PROJECT
+from thing.core.states import TRANSITIONS
+from thing.core.stream import STREAM_TRANSITIONS
+
+PAGE = PROJECT / "docs" / "proof-states.rst"
+
+
+class TablesTests(SynchronousTestCase):
+    """What is made from the code"""
+
+    def test_current(self) -> None:
+        """The file in the repository is what the code gives."""
+        self.assertEqual(tables.main(["--check"]), 0)
+
+    def test_complete(self) -> None:
+        """Each legal input of each state is there, and each refuses all others."""
+        text = tables.tables()
+        rows = [*STREAM_TRANSITIONS.values()]
+        rows += [row for table in TRANSITIONS.values() for row in table.values()]
+        self.assertEqual(text.count(":: input == "), sum(map(len, rows)))
+
+    def test_stale(self) -> None:
+        """A file that is not is noticed."""
+        stale = Path(self.mktemp())
+        stale.write_text(tables.tables() + " ")
+        with mock.patch.object(tables, "PAGE", stale):
+            self.assertEqual(tables.main(["--check"]), 1)
+            self.assertEqual(tables.main([]), 0)
+            self.assertEqual(tables.main(["--check"]), 0)
+
+
+class ModelsTests(SynchronousTestCase):
+    """What Spin gets"""
+
+    def test_mutations(self) -> None:
+        """Each changes what stands in its model, or in the tables, once."""
+        for mutation in MUTATIONS:
+            self.assertNotEqual(texts(mutation), texts(Model("whole", mutation.file)))
+
+    def test_nowhere(self) -> None:
+        """One that changes nothing is an error."""
+        self.assertRaises(ValueError, texts, Model("none", "ends.pml", old="not there"))
+
+    def test_page(self) -> None:
+        """The page has each model and each mutation."""
+        page = " ".join(PAGE.read_text().split())
+        for model in (*MODELS, *MUTATIONS):
+            self.assertIn(model.name, page)
+
+    def test_skipped(self) -> None:
+        """Without Spin nothing is run, and that is said."""
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), mock.patch("shutil.which", lambda name: None):
+            self.assertEqual(main(), SKIPPED)
+        self.assertIn("Skipped", said.getvalue())
