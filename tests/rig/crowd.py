@@ -40,8 +40,8 @@ STRANGERS = 0.2
 BACK = 1.0
 """How long a thing is away at most, seconds; where there was no room for it ten times as long."""
 
-HANDSHAKE = 60.0
-"""How long a handshake may take, seconds."""
+HANDSHAKE = WAIT = 60.0
+"""How long a handshake may take, and an answer, seconds."""
 
 BUSY = (ErrorCode.SERVER_BUSY, ErrorCode.HANDSHAKE_TIMEOUT)
 """With what a handshake comes to nothing where too much is to be done."""
@@ -89,16 +89,17 @@ class Thing(ThingProtocol):
     def stream(self) -> None:
         """Say much in a stream, and goodbye when it has come back."""
         factory = Factory.forProtocol(lambda: Streaming(self))  # type: ignore[arg-type]
-        self.streams.endpoint(LABEL).connect(factory).addErrback(self._failed)
+        self.streams.endpoint(LABEL, WAIT).connect(factory).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        if not self.factory.place.crowd.leaving:
+        # The end of a session is told by itself.
+        if self.termination is None and not self.factory.place.crowd.leaving:
             tell("wrong", failure.getErrorMessage())
         self.part()
 
     def ask(self) -> None:
         """Ask something, and say goodbye when it is answered."""
-        self.request(b"?").addCallbacks(lambda _: self.part(), self._failed)
+        self.request(b"?", WAIT).addCallbacks(lambda _: self.part(), self._failed)
 
     def terminated(self, termination: Termination) -> None:
         """Tell how, and come back."""

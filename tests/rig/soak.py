@@ -167,17 +167,22 @@ class Crowd:
         return [identifier for identifier, cause in self.up.items() if not cause]
 
 
-EXPECTED = {
-    ("", "GOODBYE"): {"GOODBYE"},
-    ("", "ABORTED"): {"TRUNCATED"},
-    ("killed", "GOODBYE"): {"GOODBYE"},
-    ("killed", "ABORTED"): {"TRUNCATED"},
-    ("killed", ""): {"TRUNCATED", "GOODBYE"},  # It may have been about to tell.
-    ("frozen", "GOODBYE"): {"GOODBYE"},
-    ("frozen", "ABORTED"): {"TRUNCATED"},
-    ("frozen", ""): {"FLAT_LINED", "GOODBYE", "TRUNCATED"},  # Likewise; or in its goodbye.
+LOST = ("LAPSED", "FLAT_LINED")
+"""How things are lost that nothing was done to."""
+
+TOLD = {
+    "GOODBYE": {"GOODBYE"},
+    "ABORTED": {"TRUNCATED"},
+    "LAPSED": {"FLAT_LINED", "TRUNCATED"},
+    "FLAT_LINED": {"FLAT_LINED"},
 }
-"""By what was done to a process, and what a thing in it told of its end, what the server tells."""
+"""By what a thing tells of its end, what the server tells."""
+
+SILENT = {
+    "killed": {"TRUNCATED", "GOODBYE"},  # It may have been about to tell.
+    "frozen": {"FLAT_LINED", "GOODBYE", "TRUNCATED", "ABORTED"},  # Likewise; or in its goodbye.
+}
+"""By what was done to its process, what the server tells of a thing that told no end."""
 
 
 class Soak:
@@ -316,7 +321,7 @@ class Soak:
             yield f"{len(unheard)} sessions that no thing knows"
         for identifier, (fate, cause) in known.items():
             ended = self.book.get(identifier)
-            expected = EXPECTED.get((fate, cause), set())
+            expected = (TOLD if cause else SILENT).get(cause or fate, set())
             if ended is None or len(ended) != 1 or ended[0] not in expected:
                 told = f"the thing tells {cause or 'nothing'}, the server {ended}"
                 yield f"{identifier} ({fate or 'not struck'}): {told}"
@@ -383,7 +388,8 @@ def judged(soak: Soak, counted: list[str], short: bool) -> Iterator[rig.Row]:
 
     :param soak: is over.
     :param counted: in what the metrics differ.
-    :param short: whether it was too short for every fate, and to say anything of memory.
+    :param short: whether it was too short for every fate and to say anything of memory, and the
+        TTL too short for a machine that does much else.
     """
     counts, wrong = soak.counts, [*soak.imbalance()]
     parts = ("GOODBYE", "ABORTED", "resumed", "refused")
@@ -397,8 +403,10 @@ def judged(soak: Soak, counted: list[str], short: bool) -> Iterator[rig.Row]:
     yield rig.Row("processes of things were struck", struck, both)
     yield rig.Row("told alike, once, by both sides", f"{len(wrong)} were not", not wrong)
     yield from (rig.Row(each, "", False) for each in wrong[:10])
+    lost = sum(counts[cause] for cause in LOST)
+    yield rig.Row("lost, and nothing was done to them", f"{lost} sessions", short or not lost)
     found = f"{max(0.0, soak.latest):.1f} s after the TTL"
-    yield rig.Row("the last frozen one was found", found, soak.latest < LATEST)
+    yield rig.Row("the last frozen one was found", found, short or soak.latest < LATEST)
     yield rig.Row("the metrics are the books'", f"{len(counted)} are not", not counted)
     yield from (rig.Row(each, "", False) for each in counted)
     if not short:
