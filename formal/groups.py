@@ -5,6 +5,7 @@ from __future__ import annotations
 from formal.claims import Claim, Model, Verdict
 from formal.handshake import (
     UNCHECKED_SCC_SIGNATURE,
+    UNTIL_CDH,
     changed,
     client,
     possible,
@@ -32,7 +33,14 @@ HYBRID = Model(
             sentence=EITHER,
             keys=("kc",),
             what="The keys stay secret if X25519 is broken.",
-            mutations=(),
+            mutations=(
+                changed(
+                    "no-mlkem",
+                    "ML-KEM's secret is left out",
+                    ("(kemSecret(p, r), shared)).", "(empty, shared))."),
+                    ("(decapsulate(d, ciphertext), shared).", "(empty, shared)."),
+                ),
+            ),
         ),
         secret(
             "Client",
@@ -77,7 +85,13 @@ query C, S, aead, requested, capacity, ttl, interval, h, k: bitstring;
             "that has it.",
             DOWNGRADE,
             _DOWNGRADE,
-            mutations=(),
+            mutations=(
+                changed(
+                    "no-chi",
+                    "CHI is left out of the transcript",
+                    (UNTIL_CDH, "    (shi, sdh, cdh)."),
+                ),
+            ),
         ),
     ),
 )

@@ -204,6 +204,14 @@ SIGNATURES = Model(
             "S",
             (
                 changed(
+                    "kept-share",
+                    "The server's ephemeral key is found after the session",
+                    (
+                        "    out(c, seal(aead, serverHandshake(hs, h1), one, shf)).",
+                        "    out(c, (secretPart, seal(aead, serverHandshake(hs, h1), one, shf))).",
+                    ),
+                ),
+                changed(
                     "no-diffie-hellman",
                     "The shared secret is left out of the key schedule",
                     NO_DIFFIE_HELLMAN,
