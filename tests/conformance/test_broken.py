@@ -143,8 +143,8 @@ class ClientTests(BrokenCase):
     async def test_requestNumbers(self) -> None:
         """One that takes requests of any number, as many as there are."""
 
-        def wrong(self: Any, number: int, repliesWaiting: int) -> None:
-            self._taken.add(number)
+        def wrong(self: Any, number: int, octets: int, repliesWaiting: int) -> None:
+            self._taken[number] = 0
 
         with mock.patch.object(RequestLedger, "take", wrong):
             names = ("requests.first-0", "requests.first-2", "requests.skipped")

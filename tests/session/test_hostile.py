@@ -849,7 +849,7 @@ class SocketTests(TestCase):
         waiting = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
         self.assertLess(waiting, 65536 + WRITE_BATCH + 20_000)
         yield self.assertServes()
-        self.clock.advance(60.0)
+        self.clock.pump([1.0] * 60)
         self.assertIsNotNone(server.termination)
         self.clock.advance(LINGER)
         yield self.until(lambda: "connectionLost" in server.names())
