@@ -104,4 +104,4 @@ class NodeKeyTests(TrustFiles, SynchronousTestCase):
         again = atOnce(choice.again())
         self.assertRaises(NotAuthorized, again.authorizer.authorize, proved(self.north))
         self.nodes()
-        self.assertIn("empty", str(self.assertRaises(CredentialError, again.again)))
+        self.assertIn("empty", str(self.assertRaises(CredentialError, atOnce, again.again())))
