@@ -206,7 +206,7 @@ class Pair:
         Let time pass while both sides stand still, as if their process was stopped.
 
         All that fell due meanwhile is done afterwards, at once, and then what has arrived is read.
-        A client that stood still for a TTL gives up.
+        A client that stood still for a TTL gives its server a second, and then up.
 
         :param seconds: how long.
         """
