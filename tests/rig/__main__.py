@@ -31,7 +31,7 @@ from twisted.python.usage import Options, UsageError
 
 from tests.rig.check import CHECKS, promiseOf, run
 
-SHORT_LIMIT = 60.0
+SHORT_LIMIT = 240.0
 """How long a short form may take at most, on a machine that is busy; seconds."""
 
 AT_ONCE = 4
