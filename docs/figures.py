@@ -136,6 +136,7 @@ DRAW: dict[str, Callable[[], str]] = {
     "endurance": lambda: counted("endurance"),
     "churn": lambda: counted("churn"),
     "processors": lambda: figures("processors"),
+    "latency": lambda: figures("latency"),
     "instructions": instructions,
     "floor": floor,
     "reach": lambda: figures("reach"),
