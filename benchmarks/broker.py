@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from peers import BROKERS
-from processes import SETTLING, awaitQuiet, cpuOf, memoryOf, program
+from processes import SETTLING, awaitQuiet, cpuOf, ended, memoryOf, program
 
 STARTING = 30.0
 """How long a broker may take to listen, seconds."""
@@ -108,10 +108,4 @@ class Broker:
 
     def stop(self) -> None:
         """End it."""
-        if self._process.poll() is None:
-            self._process.terminate()
-        try:
-            self._process.wait(SETTLING)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        ended(self._process)

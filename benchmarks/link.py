@@ -47,6 +47,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import credentials
 from jobs import SIZE_LENGTH
+from processes import reaped
 
 from tests.rig.check import LeftOut
 from tests.rig.network import ADDRESSES, Link, needNetwork, network, within
@@ -219,11 +220,7 @@ def serving(namespace: str, kind: str, directory: str) -> Iterator[None]:
         yield
     finally:
         process.stdin.close()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        reaped(process)
         process.stdout.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import socket
@@ -149,11 +150,7 @@ class Child:
         assert self._process.stdin is not None, "it has a pipe"
         with suppress(BrokenPipeError):  # It is over already.
             self._process.stdin.close()
-        try:
-            self._process.wait(SETTLING)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        reaped(self._process)
 
 
 class Server(Child):
@@ -293,17 +290,55 @@ def running(onto: ExitStack, *command: str, **others: Any) -> subprocess.Popen[b
     :return: the process.
     """
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **others)
-
-    def end() -> None:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-    onto.callback(end)
+    onto.callback(ended, process)
     return process
+
+
+def ended(process: subprocess.Popen[Any], patience: float = SETTLING) -> int:
+    """
+    Ask a process to end, and see that it does.
+
+    :param process: which.
+    :param patience: how long it may take before it is killed, seconds.
+    :return: its exit code.
+    """
+    process.terminate()
+    return reaped(process, patience)
+
+
+def reaped(process: subprocess.Popen[Any], patience: float = SETTLING) -> int:
+    """
+    Wait for the end of a process that has been asked to end; kill it if it takes too long.
+
+    :param process: which.
+    :param patience: how long it may take, seconds.
+    :return: its exit code.
+    """
+    try:
+        return process.wait(patience)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
+
+
+def whenLogged(process: subprocess.Popen[Any], log: Path, pattern: str, patience: float) -> str:
+    """
+    Wait until a process has said something in its log.
+
+    :param process: which.
+    :param log: its log; it need not be there yet.
+    :param pattern: a regular expression with a group.
+    :param patience: how long it may take, seconds.
+    :return: what the group is.
+    :raises RuntimeError: if that takes too long, or the process ends.
+    """
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline and process.poll() is None:
+        with suppress(FileNotFoundError):
+            if found := re.search(pattern, log.read_text()):
+                return found[1]
+        time.sleep(0.05)
+    raise RuntimeError(f"{log} does not say {pattern}")
 
 
 def awaited(there: Callable[[], bool], what: str) -> None:

@@ -18,14 +18,14 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
+from benchmarks.processes import ended, whenLogged
 from tests.rig.check import LeftOut, Row, needProgram, needRoot
-from tests.rig.killed import writeOnce
+from tests.rig.killed import callsOf
 from tests.rig.tracing import REFUSED, traced
 from tests.rig.writers import WRITERS, Writer, contents, faults, left, secretsLeft
 from thing.trust import IdentityKey
@@ -67,14 +67,9 @@ def failedAtEach(writer: Writer, errors: tuple[str, ...]) -> Row:
     :return: what came of it.
     """
     with tempfile.TemporaryDirectory(prefix="thing-rig-") as scratch:
-        writeOnce(writer, Path(scratch))
-        with tempfile.TemporaryDirectory(dir=scratch) as directory:
-            writer.prepare(Path(directory))
-            ending = traced(partial(writer.write, Path(directory)), *writer.inject)
-        wrong, refused, count = [ending.said] if ending.code else [], 0, 0
-        for call, number in ending.each():
-            if any(each.startswith(f"{call}:") for each in writer.inject):
-                continue
+        wrong, calls = callsOf(writer, scratch)
+        refused = count = 0
+        for call, number in calls:
             for error in errors:
                 with tempfile.TemporaryDirectory(dir=scratch) as directory:
                     inject = f"{call}:error={error}:when={number}"
@@ -138,22 +133,18 @@ class Server:
         self.address = ""
         self.seen = Path(f"/proc/{self.process.pid}/root{mounted}")
         """Its disk, as this process sees it."""
+        self.logged = self.seen / "log" / "log"
+        """The file of its log there."""
 
     def start(self) -> None:
         """Wait until it listens."""
-        end = time.monotonic() + STARTING
-        while not self.address:
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise RuntimeError("the server does not start")
-            with suppress(FileNotFoundError):
-                found = re.search(r"Try it: thing connect (\S+)", self.log)
-                self.address = found[1] if found else ""
-            time.sleep(0.1)
+        pattern = r"Try it: thing connect (\S+)"
+        self.address = whenLogged(self.process, self.logged, pattern, STARTING)
 
     @property
     def log(self) -> str:
         """What is in its log."""
-        return (self.seen / "log" / "log").read_text()
+        return self.logged.read_text()
 
     def command(self, *arguments: str, home: str = "home") -> tuple[int, str]:
         """Run a command beside it, on its disk; how that ended, and what it said."""
@@ -193,12 +184,7 @@ class Server:
 
     def stop(self) -> int:
         """End it; its exit code."""
-        self.process.terminate()
-        try:
-            return self.process.wait(ANSWERING)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+        return ended(self.process, ANSWERING)
 
 
 def serverOn() -> Iterator[Row]:

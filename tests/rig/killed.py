@@ -40,20 +40,33 @@ def killedAtEach(writer: Writer) -> Row:
     :return: what came of it.
     """
     with tempfile.TemporaryDirectory(prefix="thing-rig-") as scratch:
-        writeOnce(writer, Path(scratch))  # What is imported late is imported now.
-        with tempfile.TemporaryDirectory(dir=scratch) as directory:
-            writer.prepare(Path(directory))
-            ending = traced(partial(writer.write, Path(directory)), *writer.inject)
-        wrong, behind, kills = [ending.said] if ending.code else [], 0, 0
-        for call, number in ending.each():
-            if any(each.startswith(f"{call}:") for each in writer.inject):
-                continue
+        wrong, calls = callsOf(writer, scratch)
+        behind = kills = 0
+        for call, number in calls:
             with tempfile.TemporaryDirectory(dir=scratch) as directory:
                 found, stayed = killedAt(writer, Path(directory), call, number)
             wrong += [f"{call} {number}: {each}" for each in found]
             behind, kills = behind + stayed, kills + 1
     figure = f"{kills} kills, {behind} left something to sweep"
     return Row(writer.name, "; ".join(wrong) or figure, not wrong and kills > 5)
+
+
+def callsOf(writer: Writer, scratch: str) -> tuple[list[str], list[tuple[str, int]]]:
+    """
+    Have a writer do its work undisturbed.
+
+    :param writer: the writer.
+    :param scratch: an empty directory for that.
+    :return: what is wrong already, and each system call that can be disturbed: its name, and how
+        many of that name there are by then.
+    """
+    writeOnce(writer, Path(scratch))  # What is imported late is imported now.
+    with tempfile.TemporaryDirectory(dir=scratch) as directory:
+        writer.prepare(Path(directory))
+        ending = traced(partial(writer.write, Path(directory)), *writer.inject)
+    injected = {each.partition(":")[0] for each in writer.inject}
+    calls = [each for each in ending.each() if each[0] not in injected]
+    return [ending.said] if ending.code else [], calls
 
 
 def writeOnce(writer: Writer, directory: Path) -> None:

@@ -11,19 +11,18 @@ and the short form leaves it out.
 
 from __future__ import annotations
 
-import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import credentials
-from benchmarks.processes import HERE, Child, awaitQuiet
+from benchmarks.processes import HERE, Child, awaitQuiet, ended, whenLogged
 from tests.rig.check import LeftOut, Row
 
 HEAD_START = 1.5
@@ -90,14 +89,7 @@ class Server:
 
     def start(self) -> None:
         """Wait until it listens."""
-        end = time.monotonic() + PATIENCE
-        while not self.port:
-            if time.monotonic() > end or self.process.poll() is not None:
-                raise RuntimeError("the server does not start")
-            with suppress(FileNotFoundError):
-                found = re.search(r"Listening on \S+:(\d+) ", self.path.read_text())
-                self.port = found[1] if found else ""
-            time.sleep(0.05)
+        self.port = whenLogged(self.process, self.path, r"Listening on \S+:(\d+) ", PATIENCE)
 
     def limit(self, files: int | None = None) -> int:
         """Set how many files it may open; by default so many as it has. How many it might."""
@@ -111,12 +103,7 @@ class Server:
 
     def stop(self) -> None:
         """End it."""
-        self.process.terminate()
-        try:
-            self.process.wait(PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        ended(self.process, PATIENCE)
 
 
 def check(short: bool) -> Iterator[Row]:

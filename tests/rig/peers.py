@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from typing import Any
 
+from benchmarks.processes import reaped
+
 STARTING = 60.0
 """How long a process may take to be there, and sessions to come up, seconds."""
 
@@ -173,11 +175,7 @@ class Peer:
         assert self._process.stdout is not None, "it has a pipe"
         with suppress(OSError):
             self._process.stdin.close()
-        try:
-            self._process.wait(ENDING)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        reaped(self._process, ENDING)
         self._reader.join()
         self._process.stdout.close()
 
