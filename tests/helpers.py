@@ -26,14 +26,9 @@ from thing.core.clienthandshake import ClientHandshake
 from thing.core.credentials import SignatureScheme
 from thing.core.dialogue import Dialogue
 from thing.core.groups import X25519, GroupName, Random, ServerExchange
-from thing.core.keyschedule import (
-    CURRENT_KEY_CONTEXT,
-    NEXT_KEY_CONTEXT,
-    nextKeyHash,
-    signatureContent,
-)
 from thing.core.layout import Message, Received
 from thing.core.messages import SNK, MessageType, Role
+from thing.core.nextkey import announcement
 from thing.core.records import HEADER_LENGTH, RECORD_LIMIT, RecordReader, TrafficKey
 from thing.core.server import ServerConnection
 from thing.core.serverhandshake import ServerHandshake
@@ -465,17 +460,7 @@ def nextKeyMessage(
     session: Session, current: Ed25519Credential, following: Ed25519Credential
 ) -> SNK:
     """A server's announcement of its next key, rightly signed by both."""
-    hashed = nextKeyHash(
-        session.sessionId, current.kind, current.data, following.kind, following.data
-    )
-    return SNK(
-        following.kind,
-        following.data,
-        current.scheme,
-        current.sign(signatureContent(CURRENT_KEY_CONTEXT, hashed)),
-        following.scheme,
-        following.sign(signatureContent(NEXT_KEY_CONTEXT, hashed)),
-    )
+    return announcement(session.sessionId, current, following)
 
 
 def runTimers(
