@@ -39,7 +39,6 @@ class Lane:
     :ivar number: the stream's.
     :ivar credit: how much the peer granted in all, octets.
     :ivar queued: how many octets of application data wait; an empty message counts as one.
-    :ivar held: the same, with :data:`~thing.core.window.RECORD_COST` for each message.
     :ivar ending: whether END follows, or has.
     :ivar inTurn: whether the outbox has it in its turns.
     :ivar wanted: with less than this waiting, octets, somebody wants to know; None for nobody.
@@ -47,7 +46,7 @@ class Lane:
 
     __slots__ = (
         "_endWaits", "_limit", "_offset", "_queue", "_spent",
-        "credit", "ending", "held", "inTurn", "number", "queued", "wanted",
+        "credit", "ending", "inTurn", "number", "queued", "wanted",
     )  # fmt: skip
 
     def __init__(self, number: int, credit: int, limit: int) -> None:
@@ -65,7 +64,7 @@ class Lane:
         self._offset = 0
         self._endWaits = False
         self.ending = False
-        self.queued = self.held = 0
+        self.queued = 0
         self.inTurn = False
         self.wanted: int | None = None
 
@@ -103,7 +102,6 @@ class Lane:
             self._queue = deque()
         self._queue.append((kind, message, content))
         self.queued += cost
-        self.held += cost + RECORD_COST
 
     def end(self) -> None:
         """Let END follow what waits, once."""
@@ -113,12 +111,17 @@ class Lane:
     def clear(self) -> None:
         """Drop everything that waits."""
         self._queue = None
-        self._offset = self.queued = self.held = 0
+        self._offset = self.queued = 0
         self._endWaits = False
 
     def __bool__(self) -> bool:
         """Whether anything waits, with credit or without."""
         return bool(self._queue or self._endWaits)
+
+    @property
+    def held(self) -> int:
+        """What waits, with :data:`~thing.core.window.RECORD_COST` for each message, octets."""
+        return self.queued + RECORD_COST * len(self._queue or ())
 
     @property
     def ready(self) -> bool:
@@ -149,7 +152,8 @@ class Lane:
             return _HEADER(dataType, END, self.number)
         kind, message, content = queue[0]
         if kind:
-            self._pop(queue, len(message) or 1)
+            self._pop(queue)
+            self.queued -= len(message) or 1
             self._spent += RECORD_COST + content
             return kind + message
         start = self._offset
@@ -159,21 +163,17 @@ class Lane:
         end = start + min(most, room)
         if end < len(message):
             self._offset, flags = end, MORE if self.number == 0 else 0
-            self.queued -= end - start
-            self.held -= end - start
         else:
             end, self._offset, flags = len(message), 0, 0
-            self._pop(queue, end - start or 1)
+            self._pop(queue)
             if self._endWaits and not queue:
                 self._endWaits, flags = False, END
+        self.queued -= end - start or 1
         self._spent += RECORD_COST + end - start
         header = _HEADER(dataType, flags, self.number)
         return b"".join((header, memoryview(message)[start:end]))
 
-    def _pop(self, queue: deque[tuple[bytes, bytes, int]], left: int) -> None:
-        """Take out the first, of which so many octets were left."""
+    def _pop(self, queue: deque[tuple[bytes, bytes, int]]) -> None:
         queue.popleft()
-        self.queued -= left
-        self.held -= left + RECORD_COST
         if not queue:
             self._queue = None
