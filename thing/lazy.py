@@ -10,13 +10,16 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 
 
-def importer(package: str, homes: Mapping[str, Iterable[str]]) -> Callable[[str], object]:
+def importer(
+    package: str, homes: Mapping[str, Iterable[str]]
+) -> tuple[Callable[[str], object], Callable[[], list[str]]]:
     """
-    Make a package's ``__getattr__``.
+    Make a package's ``__getattr__`` and ``__dir__``.
 
     :param package: its name.
     :param homes: the modules that names come from, with the names.
-    :return: imports a name from its home, and keeps it in the package.
+    :return: what imports a name from its home, and keeps it in the package; and what tells the
+        names that are not imported yet, too.
     """
     homeOf = {name: home for home, names in homes.items() for name in names}
 
@@ -28,4 +31,7 @@ def importer(package: str, homes: Mapping[str, Iterable[str]]) -> Callable[[str]
         setattr(sys.modules[package], name, value)
         return value
 
-    return imported
+    def told() -> list[str]:
+        return sorted({*vars(sys.modules[package]), *homeOf})
+
+    return imported, told

@@ -88,10 +88,5 @@ _HOMES = {
 }
 
 
-def __dir__() -> list[str]:
-    """Tell the names that are not imported yet, too."""
-    return sorted({*globals(), *__all__})
-
-
 if not TYPE_CHECKING:  # Type checkers would believe that any name is there.
-    __getattr__ = importer(__name__, _HOMES)
+    __getattr__, __dir__ = importer(__name__, _HOMES)

@@ -20,4 +20,4 @@ _HOMES = {
 }
 
 if not TYPE_CHECKING:  # Type checkers would believe that any name is there.
-    __getattr__ = importer(__name__, _HOMES)
+    __getattr__, __dir__ = importer(__name__, _HOMES)
