@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from formal.claims import Claim, Model, Mutation, Verdict
+from formal.records import WITHOUT_NUMBER
 
 AGREED = "An end that is reported as goodbye was agreed by both ends, and all data arrived."
 DECIDED = "An end that is reported as flat line was decided by the server."
@@ -155,12 +156,7 @@ query s, why: bitstring, q: nat; event(ClientFlatLined(s, q, why)).
             AGREED,
             ALL_DATA,
             mutations=(
-                Mutation(
-                    "no-number",
-                    "The nonce is the IV alone, without the number",
-                    "xor(expandLabel(traffic, ivLabel, empty), number(n))",
-                    "expandLabel(traffic, ivLabel, empty)",
-                ),
+                WITHOUT_NUMBER,
                 CLEAR,
                 ONE_KEY,
                 Mutation(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from formal.claims import Claim, Model, Mutation, Verdict
 
 IN_ORDER = "Data arrives in order, once and unchanged, or the session ends with an error."
@@ -40,6 +42,19 @@ WITHOUT_TRANSCRIPT = Mutation(
     "the same session is the handshake's: there the transcript is needed",
 )
 
+WITHOUT_NUMBER = Mutation(
+    "no-number",
+    "The nonce is the IV alone, without the number",
+    "xor(expandLabel(traffic, ivLabel, empty), number(n))",
+    "expandLabel(traffic, ivLabel, empty)",
+)
+WITHOUT_UPDATES = Mutation(
+    "update-does-nothing",
+    "A key update keeps the key, and the number goes on",
+    "updated(traffic: bitstring) = nextTrafficSecret(traffic).\n"
+    "letfun numberAfterUpdate(n: nat) = 0",
+    "updated(traffic: bitstring) = traffic.\nletfun numberAfterUpdate(n: nat) = n + 1",
+)
 RECORDS = Model(
     "records",
     "Records and key updates, any number of them",
@@ -104,12 +119,7 @@ query s, d, m: bitstring, p, e: nat;
     event(Took(s, d, p, m)) ==> event(Sent(s, d, p, m)) || event(Learned(s, d, e)).
 """,
             mutations=(
-                Mutation(
-                    "no-number",
-                    "The nonce is the IV alone, without the number",
-                    "xor(expandLabel(traffic, ivLabel, empty), number(n))",
-                    "expandLabel(traffic, ivLabel, empty)",
-                ),
+                WITHOUT_NUMBER,
                 Mutation(
                     "update-keeps-key",
                     "A key update sets the number to 0 and keeps the key",
@@ -125,16 +135,11 @@ query s, d, m: bitstring, p, e: nat;
                     "under another key any number is new. It starts at 0 again so that it counts "
                     "what the key has protected",
                 ),
-                Mutation(
-                    "update-does-nothing",
-                    "A key update keeps the key, and the number goes on",
-                    "updated(traffic: bitstring) = nextTrafficSecret(traffic).\n"
-                    "letfun numberAfterUpdate(n: nat) = 0",
-                    "updated(traffic: bitstring) = traffic.\n"
-                    "letfun numberAfterUpdate(n: nat) = n + 1",
-                    Verdict.PROVED,
-                    "the number alone keeps the order. What a new key is for is the past: see the "
-                    "claim on secrecy",
+                replace(
+                    WITHOUT_UPDATES,
+                    verdict=Verdict.PROVED,
+                    why="the number alone keeps the order. What a new key is for is the past: see "
+                    "the claim on secrecy",
                 ),
                 Mutation(
                     "second-try",
@@ -161,14 +166,7 @@ query s, d, m: bitstring, k, e: nat;
     attacker(m) && event(Secret(s, d, k, m)) ==> event(Learned(s, d, e)) && e <= k.
 """,
             mutations=(
-                Mutation(
-                    "update-does-nothing",
-                    "A key update keeps the key, and the number goes on",
-                    "updated(traffic: bitstring) = nextTrafficSecret(traffic).\n"
-                    "letfun numberAfterUpdate(n: nat) = 0",
-                    "updated(traffic: bitstring) = traffic.\n"
-                    "letfun numberAfterUpdate(n: nat) = n + 1",
-                ),
+                WITHOUT_UPDATES,
                 Mutation(
                     "kept",
                     "A side does not forget the generation before",
