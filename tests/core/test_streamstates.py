@@ -27,7 +27,7 @@ from thing.core.messages import (
 from thing.core.states import State
 from thing.core.stream import STREAM_TRANSITIONS, StreamState, StreamStep
 from thing.errors import ErrorCode, StopCode
-from thing.events import StreamAccepted, StreamData, StreamEnded, StreamStopped
+from thing.events import StreamAccepted, StreamClosed, StreamData, StreamEnded, StreamStopped
 
 OPENER = {True: "this side", False: "the peer"}
 
@@ -225,6 +225,28 @@ class StreamStateTests(TestCase):
                     after = STREAM_TRANSITIONS[state].get(step, state)
                     self.assertIs(scene.state, after, f"{step.name}: {where}")
                     self.assertIs(scene.side.state, State.ESTABLISHED)
+
+    def test_closed(self) -> None:
+        """
+        A stream that this side has closed, and whose octets wait for credit, is taken no easier,
+        and told no more.
+        """
+        for state in (S.OPEN, S.GOT_END):
+            for name in ("open", "accept", "data", "end", "credit", "stop"):
+                for where, scene in scenesIn(state):
+                    scene.side.sendStream(scene.number, bytes(1 << 17))
+                    scene.side.closeStream(scene.number, 0.0)
+                    scene.side.dataToSend(0.0, PLENTY)
+                    self.assertIs(scene.state, state, where)  # Its own END waits.
+                    events = sendTo(scene.side, scene.messages()[name])
+                    code = NUMBER if name == "open" else REFUSED[state].get(name)
+                    if code is not None:
+                        self.assertIs(ending(events).code, code, f"{name}: {where}")
+                    else:
+                        told = [event for event in events if not isinstance(event, StreamClosed)]
+                        self.assertEqual(told, [], f"{name}: {where}")
+                        after = STREAM_TRANSITIONS[state].get(STEPS.get(name, T.ACCEPT), state)
+                        self.assertIs(scene.state, after, f"{name}: {where}")
 
     def test_neverOpened(self) -> None:
         """All about a number that was never used is refused, but an opening by its side."""

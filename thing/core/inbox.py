@@ -109,6 +109,15 @@ class Inbox:
         elif message[0] == self._farewell:
             self.parting = True
 
+    def drop(self, message: bytes) -> None:
+        """
+        Let data go that nobody takes any more; their END counts, and what they spent.
+
+        :param message: its type and its body, of data.
+        """
+        self.closed |= bool(message[1] & END)
+        self.consumed += costOf(message)
+
     @property
     def next(self) -> MessageType | None:
         """The type of what leaves next; None if nothing may leave now."""

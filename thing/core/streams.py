@@ -344,7 +344,7 @@ class Streams:
             if stream.state is StreamState.OVER:
                 self._leave(number)
         if stream.discarding:
-            stream.inbox.consumed += costOf(message)
+            stream.inbox.drop(message)
             self.consumed(stream, now, roundTrip)
             self._settle(stream)
         else:
