@@ -715,6 +715,16 @@ class BeforeTests(SynchronousTestCase):
         self.assertEqual(bytes(self.server.received), b"hello")
         self.assertTrue(self.server.lost.called)
 
+    def test_places(self) -> None:
+        """Without a place for another connection the client is told to come back later."""
+        self.backend.most = 1
+        late = Pair(clock=self.clock, serverFactory=self.factory).up()
+        end = late.client.end
+        assert end is not None, "the second has no place"
+        self.assertEqual(end.code, ErrorCode.SERVER_BUSY)
+        self.assertGreater(end.retryAfter or 0, 0)
+        self.assertIsNone(self.pair.client.termination)
+
     def test_timeout(self) -> None:
         """A backend that does not answer in time is given up, and the session with it."""
         self.pair.advance(CONNECT_TIMEOUT - 1)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import resource
 import socket
 
+from twisted.internet.defer import DeferredList
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.protocol import Factory, Protocol
 from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.daemon.test_twistd import TWISTD, TwistdCase
 from thing import Limits
 from thing.daemon.openfiles import LEAST_SESSIONS, SPARE, STATUS, TooFewFiles, allowFiles, fitted
+from thing.errors import StopCode
 from thing.fleet.http.places import MAX_ADMITTED, MAX_STRANGERS
 
 LIMITED = f"""
@@ -29,26 +33,33 @@ class FittedTests(SynchronousTestCase):
     def test_enough(self) -> None:
         """What fits stays as it is, and nothing is said."""
         with capturedLogs() as events:
-            self.assertIs(fitted(LIMITS, SPARE + 1100), LIMITS)
-            self.assertIs(fitted(LIMITS, SPARE + STATUS + 2100, 2, STATUS), LIMITS)
+            self.assertIs(fitted(LIMITS, SPARE + 1100)[0], LIMITS)
+            self.assertIs(fitted(LIMITS, SPARE + STATUS + 2100, 1, STATUS)[0], LIMITS)
         self.assertEqual(events, [])
 
     def test_sessions(self) -> None:
         """What does not fit is lowered, sessions first, and the log says to what."""
         with capturedLogs() as events:
-            lowered = fitted(LIMITS, SPARE + 1099)
+            lowered, _ = fitted(LIMITS, SPARE + 1099)
         self.assertEqual((lowered.sessions, lowered.handshakes), (999, 100))
         (event,) = events
         self.assertIn("may open 1227 files", formatEvent(event))
         self.assertIn("999 sessions at most, and 100 handshakes", formatEvent(event))
 
     def test_behind(self) -> None:
-        """A session that has servers behind it has a file for each."""
-        self.assertEqual(fitted(LIMITS, SPARE + 1099, 3).sessions, 333)
+        """Servers behind the sessions have room for each, and all that is left beside."""
+        self.assertEqual(fitted(LIMITS, SPARE + 1099, 2)[0].sessions, 333)
+        for backends in (1, 2, 5):
+            for files in (500, 1100, 2000, 20000, 1 << 20):
+                limits, most = fitted(LIMITS, files, backends, STATUS)
+                self.assertGreaterEqual(most, limits.sessions)
+                used = limits.handshakes + limits.sessions + backends * most
+                self.assertLessEqual(used, files - SPARE - STATUS)
+                self.assertGreater(used + backends, files - SPARE - STATUS)
 
     def test_handshakes(self) -> None:
         """Handshakes have a quarter at most: strangers never fill all."""
-        lowered = fitted(LIMITS, SPARE + 200)
+        lowered, _ = fitted(LIMITS, SPARE + 200)
         self.assertEqual((lowered.sessions, lowered.handshakes), (150, 50))
 
     def test_tooFew(self) -> None:
@@ -88,6 +99,30 @@ class FloodTests(TwistdCase):
         await client.whenHeard("Welcome")
         self.assertNotIn("EMFILE", server.output)
         self.assertTrue((await client.goodbye()).clean)
+        await self.stop(server)
+
+    async def test_streams(self) -> None:
+        """Nor do those who are in, by streams that have connections to a backend each."""
+        from twisted.internet import reactor
+
+        talk = Factory.forProtocol(Protocol)
+        backend = await serverFromString(reactor, "tcp:0:interface=127.0.0.1").listen(talk)
+        self.addCleanup(backend.stopListening)
+        arguments = ("--port=tcp:0:interface=127.0.0.1", "--demo", "--anyone")
+        serve = f"--serve=talk=tcp:127.0.0.1:{backend.getHost().port}"
+        server = self.spawn("-c", LIMITED, "--nodaemon", "--pidfile=", "thing", *arguments, serve)
+        line = await server.whenLine("thing connect ")
+        address = f"tcp:{line.partition('thing connect ')[2].split()[0]}"
+        endpoint = (await self.connect(address)).streams.endpoint("talk")
+        opened = await DeferredList(
+            [endpoint.connect(talk) for _ in range(100)], consumeErrors=True
+        )
+        refused = [result.value.code for ok, result in opened if not ok]
+        self.assertEqual(set(refused), {StopCode.BUSY})
+        self.assertLess(len(refused), 100)
+        client = await self.connect(address)
+        await client.whenHeard("Welcome")
+        self.assertNotIn("EMFILE", server.output)
         await self.stop(server)
 
     async def test_tooFew(self) -> None:

@@ -290,6 +290,36 @@ class ConnectingTests(SynchronousTestCase):
         self.assertEqual(held, "Streams could not be joined with a backend 5 more times")
         self.assertIn("cannot be reached", last)
 
+    def test_places(self) -> None:
+        """So many connections and no more, counted from the attempt; the next is told to wait."""
+        self.backend.most = 1
+        answer = self.backend.streamRequested(self.pair.server, "later")
+        self.assertIs(self.failureResultOf(answer, StreamRefused).value.code, StopCode.BUSY)
+        self.connecting.cancel()
+        self.pair.pump()
+        self.endpoint.factories.clear()
+        answer = self.backend.streamRequested(self.pair.server, "later")
+        self.assertNoResult(answer)
+        self.link()
+        self.successResultOf(answer)
+        stopping = self.backend.stopService()
+        self.assertNoResult(stopping)
+        answer = self.backend.streamRequested(self.pair.server, "later")
+        self.failureResultOf(answer, StreamRefused)
+
+    def test_placesAgain(self) -> None:
+        """What comes although it was given up is counted until it is closed."""
+        self.connecting.cancel()
+        self.pair.pump()
+        self.assertEqual(self.backend.connections, set())
+        self.successResultOf(self.backend.stopService())
+        other = Pair(clock=self.clock)
+        (factory,) = self.endpoint.factories
+        other.serverEnd.connect(factory.buildProtocol(None))
+        self.assertEqual(len(self.backend.connections), 1)
+        other.pump()
+        self.assertEqual(self.backend.connections, set())
+
     def test_givenUp(self) -> None:
         """A client may give up the stream meanwhile; the attempt is given up, too."""
         self.connecting.cancel()
@@ -306,6 +336,8 @@ class ConnectingTests(SynchronousTestCase):
 
     def test_notTaken(self) -> None:
         """A backend that is there when nobody builds the other end any more is closed again."""
+        self.connecting.cancel()
+        self.pair.pump()
         self.endpoint.factories.clear()
         answer = self.backend.streamRequested(self.pair.server, "other")
         other, server = self.link()

@@ -102,16 +102,16 @@ def _makeFactory(
     reactor: Any, choice: ServerChoice, options: Options
 ) -> tuple[ThingFactory, list[Backend]]:
     """What builds the sessions, and the servers that these are joined with."""
-    forward, served = _backends(reactor, options)
-    make = _chooseFactory(options, forward)
     settings = choice.settings(**settingsOf(SERVER_SETTINGS, options.settings))
     settings = replace(settings, capacity=settings.capacity._replace(maxStreams=MOST_STREAMS))
-    limits = fitted(
+    limits, connections = fitted(
         limitsOf(options.settings),
         allowFiles(),
-        each=1 + len(served) + (forward is not None),
+        backends=len(options["serve"]) + (options["forward"] is not None),
         others=0 if options["status"] is None else STATUS,
     )
+    forward, served = _backends(reactor, options, connections)
+    make = _chooseFactory(options, forward)
     factory = make(settings, choice.authorizer, limits=limits)
     factory.trust = LiveTrust(choice, factory.clock)
     for label, backend in served.items():
@@ -176,24 +176,28 @@ def _chooseFactory(options: Options, forward: Backend | None) -> Callable[..., T
     return DemoFactory if options["demo"] else ThingFactory
 
 
-def _backend(reactor: Any, options: Options, option: str, description: str) -> Backend:
-    """A server that knows nothing of Thing."""
+def _backend(
+    reactor: Any, options: Options, option: str, description: str, connections: int
+) -> Backend:
+    """A server that knows nothing of Thing, and how many connections there may be to it."""
     from twisted.internet.endpoints import clientFromString
 
     try:
         endpoint = clientFromString(reactor, description)  # type: ignore[no-untyped-call]
     except Exception as error:  # A parser may raise anything.
         raise CannotStart(f"--{option}: {description!r}: {_oneLine(error)}") from None
-    return Backend(endpoint, bool(options["proxy-protocol"]))
+    return Backend(endpoint, bool(options["proxy-protocol"]), connections)
 
 
-def _backends(reactor: Any, options: Options) -> tuple[Backend | None, dict[str, Backend]]:
+def _backends(
+    reactor: Any, options: Options, connections: int
+) -> tuple[Backend | None, dict[str, Backend]]:
     """Where the main stream of each session is forwarded to, and where streams are, by label."""
     forward = options["forward"]
     return (
-        None if forward is None else _backend(reactor, options, "forward", forward),
+        None if forward is None else _backend(reactor, options, "forward", forward, connections),
         {
-            label: _backend(reactor, options, "serve", description)
+            label: _backend(reactor, options, "serve", description, connections)
             for label, description in options["serve"].items()
         },
     )

@@ -15,7 +15,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from thing.core.settings import ServerSettings
-from thing.endpoints.backend import Backend, BackendEnd
+from thing.endpoints.backend import Backend, BackendEnd, NoPlace
 from thing.endpoints.stream import StreamFactory, StreamProtocol
 from thing.errors import ErrorCode
 from thing.logger import Logger
@@ -68,14 +68,19 @@ class ForwardProtocol(StreamProtocol):
     def _unreachable(self, failure: Failure) -> None:
         self._connecting = None
         if self.termination is None:
-            self.giveUp("cannot be reached", failure)
+            busy = isinstance(failure.value, NoPlace)
+            code = ErrorCode.SERVER_BUSY if busy else ErrorCode.INTERNAL_ERROR
+            self.giveUp("cannot be reached", failure, code)
 
-    def giveUp(self, what: str, failure: Failure) -> None:
+    def giveUp(
+        self, what: str, failure: Failure, code: ErrorCode = ErrorCode.INTERNAL_ERROR
+    ) -> None:
         """
         End the session out of order, since octets may be missing.
 
         :param what: what is the matter with the backend.
         :param failure: why.
+        :param code: what the client is told.
         """
         reason = failure.getErrorMessage()
         self._log.warn(
@@ -85,7 +90,7 @@ class ForwardProtocol(StreamProtocol):
             reason=reason,
         )
         self.reject(
-            ErrorCode.INTERNAL_ERROR,
+            code,
             f"the backend {what}: {reason}",
             self.factory.limits.retryAfter,
         )

@@ -1,5 +1,5 @@
 """
-How many files the process may open, and how many sessions fit into that.
+How many files the process may open, and how many sessions and backends' connections fit into that.
 
 A server that has no file left cannot take a connection, and so cannot tell who is to make room:
 strangers would keep everybody out, and its limits would protect nobody. So its limits are met
@@ -43,20 +43,27 @@ def allowFiles() -> int:
     return hard
 
 
-def fitted(limits: Limits, files: int, each: int = 1, others: int = 0) -> Limits:
+def fitted(limits: Limits, files: int, backends: int = 0, others: int = 0) -> tuple[Limits, int]:
     """
-    Lower limits to what fits, and say so.
+    Lower limits to what fits, and say so; give what is left to the backends.
 
     :param limits: what was asked for.
     :param files: how many files the process may open.
-    :param each: how many a session has: its connection, and one to each server behind it.
+    :param backends: how many servers stand behind the sessions; there is room for a connection of
+        each session to each of them.
     :param others: for how many more there must be room, beside :data:`SPARE`.
-    :return: the limits; those asked for if they fit.
+    :return: the limits, those asked for if they fit; and how many connections there may be to
+        each backend, for all sessions together.
     :raises TooFewFiles: if not even a few sessions fit.
     """
     room = files - SPARE - others
-    if limits.handshakes + each * limits.sessions <= room:
-        return limits
+    if limits.handshakes + (1 + backends) * limits.sessions > room:
+        limits = _lowered(limits, files, room, 1 + backends)
+    return limits, (room - limits.handshakes - limits.sessions) // max(1, backends)
+
+
+def _lowered(limits: Limits, files: int, room: int, each: int) -> Limits:
+    """Limits that fit into the room, if each session has so many files."""
     handshakes = min(limits.handshakes, room // 4)
     sessions = min(limits.sessions, (room - handshakes) // each)
     if sessions < LEAST_SESSIONS:

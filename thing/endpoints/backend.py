@@ -7,10 +7,11 @@ Each session, or each stream of a label, gets a connection of its own. The two a
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import CancelledError, Deferred, DeferredList
+from twisted.internet.defer import CancelledError, Deferred, DeferredList, fail
 from twisted.internet.interfaces import (
     IDelayedCall,
     IProtocolFactory,
@@ -23,7 +24,7 @@ from zope.interface import implementer
 
 from thing.core.rates import RateLimiter
 from thing.endpoints.proxyheader import proxyHeader
-from thing.errors import StopCode, StreamRefused
+from thing.errors import StopCode, StreamRefused, ThingError
 from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.interfaces import IStreamServer
@@ -44,11 +45,15 @@ RESET_DELAY = 1.0
 """How long what came before a cut may take on its way to the backend, seconds: a reset drops it."""
 
 
+class NoPlace(ThingError):
+    """There are as many connections to a backend as there may be."""
+
+
 class BackendEnd(RelayEnd):
     """
     A connection to a backend.
 
-    :ivar closed: fires when it is closed.
+    :ivar closed: fires when it is closed, or comes to nothing.
     :ivar unwanted: whether nobody waits for it any more.
     """
 
@@ -69,7 +74,7 @@ class BackendEnd(RelayEnd):
 
     def connectionMade(self) -> None:
         """Say who the client is, if that is wanted; nothing is read before the ends are joined."""
-        self._backend.connections.add(self)
+        self._backend.connections.add(self)  # Again, if it was given up and comes all the same.
         if self.unwanted:
             self.transport.loseConnection()
             return
@@ -118,9 +123,14 @@ class BackendEnd(RelayEnd):
         :param reason: why the connection is closed.
         """
         callOff(self._closing)
-        self._backend.connections.discard(self)
         super().connectionLost(reason)
-        self.closed.callback(None)
+        self.forget()
+
+    def forget(self) -> None:
+        """Count no more: the connection is closed, or comes to nothing."""
+        self._backend.connections.discard(self)
+        if not self.closed.called:
+            self.closed.callback(None)
 
 
 class StreamEnd(RelayEnd):
@@ -143,17 +153,26 @@ class Backend(Service):
 
     :ivar endpoint: where it is.
     :ivar proxyProtocol: whether each connection begins with a PROXY header.
-    :ivar connections: those that are open.
+    :ivar most: how many connections there may be at once, for all sessions together.
+    :ivar connections: those that are open, and those that are being made.
     """
 
     _log = Logger()
 
-    def __init__(self, endpoint: IStreamClientEndpoint, proxyProtocol: bool = False) -> None:
+    def __init__(
+        self,
+        endpoint: IStreamClientEndpoint,
+        proxyProtocol: bool = False,
+        most: float = math.inf,
+    ) -> None:
         """
         :param endpoint: where it is.
         :param proxyProtocol: whether each connection begins with a PROXY header, version 2.
+        :param most: how many connections there may be at once: each is a file of the process's,
+            and a session may open many streams.
         """
         self.proxyProtocol = proxyProtocol
+        self.most = most
         self.connections: set[BackendEnd] = set()
         self.endpoint = endpoint
         self._unreachable = RateLimiter(UNREACHABLE_LOGGED, UNREACHABLE_WINDOW)
@@ -164,12 +183,18 @@ class Backend(Service):
 
         :param protocol: in whose session.
         :return: fires with the connection, from which nothing is read yet; fails if there is
-            none within :data:`CONNECT_TIMEOUT`. It may be cancelled.
+            none within :data:`CONNECT_TIMEOUT`, and with :class:`NoPlace` if there are
+            :attr:`most` already. It may be cancelled.
         """
+        if len(self.connections) >= self.most:
+            return fail(NoPlace(f"there are {self.most} connections to it, and may be no more"))
         end = BackendEnd(self, protocol)
+        self.connections.add(end)
 
         def failed(failure: Failure) -> Failure:
             end.unwanted = True
+            if end.transport is None:
+                end.forget()
             return failure
 
         connecting: Deferred[Any] = self.endpoint.connect(factoryOf(end))
@@ -183,7 +208,8 @@ class Backend(Service):
         :param protocol: in whose session.
         :param label: the stream's.
         :return: fires with what builds the client's end; fails with
-            :class:`~thing.errors.StreamRefused` and ``UNREACHABLE``. It may be cancelled.
+            :class:`~thing.errors.StreamRefused` and ``UNREACHABLE`` or ``BUSY``. It may be
+            cancelled.
         """
         connecting = self.connect(protocol)
         answer: Deferred[IProtocolFactory] = Deferred(lambda _: connecting.cancel())
@@ -197,7 +223,8 @@ class Backend(Service):
         def failed(failure: Failure) -> None:
             if not isinstance(failure.value, CancelledError):
                 self._logUnreachable(protocol, label, failure)
-            answer.errback(StreamRefused(StopCode.UNREACHABLE))
+            busy = isinstance(failure.value, NoPlace)
+            answer.errback(StreamRefused(StopCode.BUSY if busy else StopCode.UNREACHABLE))
 
         connecting.addCallbacks(connected, failed)
         return answer
