@@ -27,7 +27,7 @@ WALL = 1_800_000_000.0
 def _site(clock: Clock) -> StatusSite:
     factory = ThingFactory(freshServer(allowAnonymous=True), Anyone(), clock=clock)
     presence = MemoryPresence(factory, node="node", wallClock=lambda: WALL)
-    return StatusSite(presence, None, reactor=clock, wallClock=lambda: WALL)
+    return StatusSite(presence, None, wallClock=lambda: WALL)
 
 
 @contextmanager

@@ -15,11 +15,14 @@ from zope.interface import implementer
 
 from tests.cli.test_process import CommandCase
 from tests.fleet.inviter import MadeUpInviter
+from tests.pairs import freshServer
+from thing import Anyone, ThingFactory
 from thing.fleet import (
     FleetEvent,
     IPresence,
     IReaches,
     Kind,
+    MemoryPresence,
     NodeRecord,
     Page,
     Status,
@@ -99,6 +102,8 @@ class MadeUpFleet:
     node = "north"
 
     def __init__(self) -> None:
+        factory = ThingFactory(freshServer(), Anyone())
+        self.local = MemoryPresence(factory, node=self.node).local
         self.known: dict[str, ThingRecord] = {}
         self.health = [NodeRecord(node="north", since=NOW, status="up", sessions=0, lastSeen=NOW)]
         self.complete = True
@@ -213,9 +218,7 @@ class FleetCase(CommandCase):
 
     def serveFleet(self, token: Any = None, listen: Callable[[Factory], Any] | None = None) -> str:
         """Start a status server; the URL that leads to it."""
-        site = StatusSite(
-            self.fleet, token, reactor=reactor, reaches=self.reaches, inviter=self.inviter
-        )
+        site = StatusSite(self.fleet, token, reaches=self.reaches, inviter=self.inviter)
         self.site = site
         self.addCleanup(site.close)
         if listen is not None:

@@ -220,7 +220,6 @@ class PageCase(TestCase):
         site = StatusSite(
             presence,
             self.token,
-            reactor=reactor,
             viewToken=self.viewToken,
             history=history,
             inviter=self.inviter,

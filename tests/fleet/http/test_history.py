@@ -17,9 +17,7 @@ class HistoryTests(WebCase):
         history = historyOf(Meter(local.factory), local)
         history.start()
         self.addCleanup(history.stop)
-        self.site = StatusSite(
-            self.home, reactor=self.clock, history=history, wallClock=self.wallClock
-        )
+        self.site = StatusSite(self.home, history=history, wallClock=self.wallClock)
 
     def tearDown(self) -> None:
         self.doCleanups()

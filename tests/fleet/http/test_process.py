@@ -262,7 +262,7 @@ class ReaderTests(AskMixin, TestCase):
 
         factory = ThingFactory(serverSettings(), Anyone())
         presence = MemoryPresence(factory, node="node")
-        site = StatusSite(presence, reactor=reactor)
+        site = StatusSite(presence)
         port = reactor.listenTCP(0, site, interface="127.0.0.1")  # type: ignore[attr-defined]
         self.addCleanup(port.stopListening)
         self.addCleanup(site.close)
@@ -299,7 +299,7 @@ class StalledTests(AskMixin, TestCase):
 
         self.patch(sse, "STALL_TIMEOUT", 0.5)
         presence = MemoryPresence(ThingFactory(serverSettings(), Anyone()), node="node")
-        site = StatusSite(presence, reactor=reactor)
+        site = StatusSite(presence)
         self.patch(site.api, "_maxReaders", 2)
         endpoint = serverFromString(reactor, description)
         service = StatusService(site, [Meter(presence.local.factory)], endpoint, description)

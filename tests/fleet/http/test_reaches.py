@@ -25,9 +25,7 @@ class ReachApiTests(ReachCase, ApiCase):
 
     def serveReaches(self, reaches: Any) -> None:
         """Have the HTTP server tell of these."""
-        self.site = StatusSite(
-            self.home, reactor=self.clock, reaches=reaches, wallClock=self.wallClock
-        )
+        self.site = StatusSite(self.home, reaches=reaches, wallClock=self.wallClock)
         meter = Meter(self.home.local.factory)
         self.site.api.figures = Exporter(meter, self.home, self.site.api, self.site, reaches).answer
 

@@ -13,13 +13,14 @@ from unittest import mock
 
 from jsonschema import Draft202012Validator
 from twisted.internet.error import ConnectionAborted, ConnectionDone
+from twisted.internet.task import Clock
 
 from tests.fleet.http.test_api import schemaOf
 from tests.fleet.http.web import Connection, WebCase, parseResponses, request
 from tests.trust.test_keys import write
 from thing.fleet import FedEvent, FleetEvent, Kind
 from thing.fleet.feed import MOST_EVENTS, MOST_OCTETS
-from thing.fleet.http import sse
+from thing.fleet.http import makeStatusService, sse
 from thing.fleet.http.guard import FileToken
 from thing.fleet.http.sse import (
     COMMENT_INTERVAL,
@@ -231,6 +232,16 @@ class ReadingTests(EventsCase):
         self.assertEqual(max(map(len, re.split(rb"[\r\n]+", comments))), 63)
         self.assertLess(max(map(len, comments.split(b"\n"))), 1 << 15)
         self.assertIsNone(reader.closed)
+
+    def test_clock(self) -> None:
+        """They come by the clock of the sessions: the reactor's own is the wall's, which is set."""
+        wall = Clock()
+        self.site = makeStatusService(wall, self.home, "0").site
+        reader = self.follow()
+        self.clock.advance(COMMENT_INTERVAL)
+        reader.read()
+        self.assertEqual(unchunked(bytes(reader.received))[1].count(b":\n\n"), 1)
+        self.assertEqual(wall.getDelayedCalls(), [])
 
     def test_head(self) -> None:
         """HEAD tells what would be answered, and ends."""

@@ -212,7 +212,6 @@ class WebCase(PresenceCase):
         self.site = StatusSite(
             self.home,
             token,
-            reactor=self.clock,
             ready=lambda: not self.home.local.factory.draining,
             wallClock=self.wallClock,
             **choices,

@@ -69,7 +69,6 @@ class StatusSite(HttpFactory):
         presence: IPresence,
         token: Token | None = None,
         *,
-        reactor: Any,
         viewToken: Token | None = None,
         ready: Callable[[], bool] = lambda: True,
         inviter: Inviter | None = None,
@@ -78,9 +77,8 @@ class StatusSite(HttpFactory):
         wallClock: Callable[[], float] = time.time,
     ) -> None:
         """
-        :param presence: knows the fleet.
+        :param presence: knows the fleet; the clock of its sessions measures time here, too.
         :param token: what clients must know; None if only this machine can connect.
-        :param reactor: measures time.
         :param viewToken: what they may know instead to look, and no more; None for nothing.
         :param ready: tells whether the node takes things.
         :param inviter: makes invitations; None for none.
@@ -88,7 +86,8 @@ class StatusSite(HttpFactory):
         :param history: knows what the figures were; None for none.
         :param wallClock: tells the time of day, seconds.
         """
-        failures = Failures(Logger(), reactor.seconds)
+        clock = presence.local.factory.clock
+        failures = Failures(Logger(), clock.seconds)
         others = [InvitationApi(inviter).routes, HistoryApi(history, presence.node).routes]
         self.api = FleetApi(
             presence,
@@ -99,7 +98,7 @@ class StatusSite(HttpFactory):
             ReachApi(reaches),
             others,
         )
-        super().__init__(self.api.handle, reactor, wallClock, REQUEST_LIMIT)
+        super().__init__(self.api.handle, clock, wallClock, REQUEST_LIMIT)
 
     def close(self) -> Deferred[None]:
         """
@@ -210,7 +209,7 @@ def makeStatusService(
     """
     Make the service that tells about a fleet over HTTP.
 
-    :param reactor: where it listens, and what measures time.
+    :param reactor: where it listens.
     :param presence: knows the fleet.
     :param description: a port's number, on this machine only; or a server endpoint.
     :param tokenFile: holds the token that clients must know; None for none.
@@ -244,7 +243,6 @@ def makeStatusService(
     site = StatusSite(
         presence,
         token,
-        reactor=reactor,
         viewToken=viewToken,
         ready=lambda: not factory.draining,
         inviter=inviter,
