@@ -15,7 +15,7 @@ from tests.helpers import (
     serverSettings,
     splitRecords,
 )
-from thing.core.capacity import Capacity
+from thing.core.capacity import MOST, Capacity
 from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
 from thing.core.extensions import GivenTicket
@@ -29,7 +29,6 @@ from thing.identity import CredentialKind
 from thing.trust.preshared import PresharedKey
 
 LEAST = Capacity(512, 576, 128, 0)
-MOST = Capacity(RECORD_LIMIT, 0xFFFFFFFF, 0xFFFFFFFF, 65535)
 
 OUT_OF_BOUNDS = (
     LEAST._replace(recordLimit=511),
@@ -41,6 +40,7 @@ OUT_OF_BOUNDS = (
 )
 
 UNSPEAKABLE = (
+    MOST._replace(recordLimit=RECORD_LIMIT + 1),
     MOST._replace(mainCredit=1 << 32),
     MOST._replace(streamCredit=1 << 32),
     MOST._replace(maxStreams=1 << 16),
@@ -75,6 +75,21 @@ class CapacityTests(TestCase):
                 told = pump(*makePair(client, server))
                 for events in (told.client, told.server):
                     self.assertIs(ending(events).code, ErrorCode.LIMITS_OUT_OF_BOUNDS)
+
+    def test_longer(self) -> None:
+        """A peer that can take longer records than there are now is sent the longest there are."""
+        for liar in (0, 1):
+            for limit in (RECORD_LIMIT + 1, 0xFFFFFFFF):
+                settings = clientSettings(), serverSettings()
+                capacity = MOST._replace(recordLimit=limit)
+                object.__setattr__(settings[liar], "capacity", capacity)
+                pair = makePair(*settings)
+                pump(*pair)
+                other = pair[1 - liar]
+                assert other.session is not None
+                other.sendMessage(bytes(70_000))
+                sent = splitRecords(other.dataToSend(0.0, PLENTY, PLENTY))
+                self.assertEqual(len(sent[0]) - HEADER_LENGTH, RECORD_LIMIT)
 
     def test_follows(self) -> None:
         """What fits into a record follows: data, requests and last words."""

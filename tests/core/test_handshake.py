@@ -32,13 +32,14 @@ from tests.helpers import (
     splitRecords,
     tampered,
 )
+from thing.core.backoff import Pace, paceAfter
 from thing.core.credentials import Anonymous, SignatureScheme
 from thing.core.groups import GroupName
 from thing.core.handshake import Handshake
 from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI
 from thing.core.keyschedule import SIGNATURE_CONTEXTS, SessionSecrets, mac, signatureContent
 from thing.core.layout import Message
-from thing.core.messages import CHR, MAX_TTL, MIN_TTL, SHR, MessageType, Role
+from thing.core.messages import CHR, MAGIC, MAX_TTL, MIN_TTL, SHR, MessageType, Role
 from thing.core.puzzle import Search
 from thing.core.records import HEADER_LENGTH, Aead, clearRecord
 from thing.core.settings import ClientSettings, ServerSettings
@@ -289,6 +290,39 @@ class RefusalTests(TestCase):
             self.assertEqual((learned.cause, learned.code), (Cause.REJECTED, code))
             self.assertTrue(learned.byPeer)
             self.assertEqual(learned.detail, "unauthenticated")
+
+    def test_otherVersion(self) -> None:
+        """Of a later version the versions alone are read, whatever is behind them."""
+        for behind in (b"", b"\xff", bytes(40), b"\xff" * 1000):
+            client, server = makePair()
+            client.dataToSend(0.0, 0)
+            chi = bytes((MessageType.CHI,)) + MAGIC + b"\x02\x02\x03" + behind
+            refused = ending(server.receiveData(clearRecord(chi[0], chi[1:]), 0.0))
+            self.assertIs(refused.code, ErrorCode.VERSION_UNSUPPORTED)
+            learned = ending(client.receiveData(server.dataToSend(0.0, 0), 0.0))
+            self.assertIs(learned.code, ErrorCode.VERSION_UNSUPPORTED)
+            self.assertIs(paceAfter(learned), Pace.SELDOM)
+            client, server = makePair()
+            give(server, client.dataToSend(0.0, 0), 0.0)
+            refused = ending(client.receiveData(clearRecord(MessageType.SHI, b"\x02" + behind), 0))
+            self.assertIs(refused.code, ErrorCode.VERSION_UNSUPPORTED)
+            learned = ending(server.receiveData(client.dataToSend(0.0, 0), 0.0))
+            self.assertIs(learned.code, ErrorCode.VERSION_UNSUPPORTED)
+
+    def test_versionsCut(self) -> None:
+        """A list of versions that is none is malformed, and one behind no magic is nobody's."""
+        for body, code in (
+            (MAGIC, ErrorCode.MALFORMED_MESSAGE),
+            (MAGIC + b"\x00", ErrorCode.MALFORMED_MESSAGE),
+            (MAGIC + b"\x02\x02", ErrorCode.MALFORMED_MESSAGE),
+            (b"THINK\x01\x02", ErrorCode.NOT_THING),
+        ):
+            _, server = makePair()
+            told = ending(server.receiveData(clearRecord(MessageType.CHI, body), 0.0))
+            self.assertIs(told.code, code)
+        client, _ = makePair()
+        told = ending(client.receiveData(clearRecord(MessageType.SHI, b""), 0.0))
+        self.assertIs(told.code, ErrorCode.MALFORMED_MESSAGE)
 
     def test_bounds(self) -> None:
         """A TTL just within its bounds may be asked for."""

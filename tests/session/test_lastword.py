@@ -19,6 +19,8 @@ from tests.helpers import (
     serverSettings,
 )
 from tests.pairs import PairCase, freshClient, freshServer
+from thing.core.backoff import Pace, paceAfter
+from thing.core.capacity import Capacity
 from thing.core.heartbeat import TtlPolicy
 from thing.core.messages import CDT, CGB, CLW, LAST_WORD_LIMIT, MORE
 from thing.core.records import HEADER_LENGTH, TAG_LENGTH
@@ -45,6 +47,32 @@ class CoreTests(TestCase):
             self.assertTrue(client.setLastWord(word))
             self.assertEqual(pump(client, server).server, [LastWordReceived(word)])
             self.assertEqual((client.lastWord, server.lastWord), (word, word))
+
+    def test_longerThanTaken(self) -> None:
+        """One that the server cannot take keeps the session from coming up at all."""
+        small = serverSettings(capacity=Capacity(512, 576, 128, 0))
+        for word, code in ((bytes(495), None), (bytes(496), ErrorCode.LIMITS_OUT_OF_BOUNDS)):
+            for early in (False, True):
+                client, server = makePair(clientSettings(lastWord=b"" if early else word), small)
+                if early:
+                    client.setLastWord(word)
+                told = pump(client, server)
+                if code is None:
+                    self.assertEqual(server.lastWord, word)
+                    continue
+                self.assertEqual(only(HandshakeCompleted, told.client), [])
+                ended = ending(told.client)
+                self.assertEqual((ended.cause, ended.code), (Cause.REJECTED, code))
+                self.assertIs(paceAfter(ended), Pace.SELDOM)
+                self.assertIs(ending(told.server).code, code)
+                self.assertEqual(only(HandshakeCompleted, told.server), [])
+
+    def test_ofSmallClient(self) -> None:
+        """What a client can take itself is no bound of its last word."""
+        client, server = makePair(clientSettings(capacity=Capacity(512, 576, 128, 0)))
+        self.assertTrue(client.setLastWord(LONGEST))
+        pump(client, server)
+        self.assertEqual(server.lastWord, LONGEST)
 
     def test_first(self) -> None:
         """One that is set beforehand, in the settings or by a call, goes out first."""

@@ -144,8 +144,6 @@ class ClientPeer(Peer):
         """The server's choice comes."""
         self.shi = await self.expect(SHI)
         self.transcript.add(self.last)
-        if self.shi.version != VERSION:
-            raise Failed(f"it chose version {self.shi.version}")
         if self.shi.group == 0:
             value = find(self.shi.extensions, ExtensionType.PUZZLE)
             if value is None:

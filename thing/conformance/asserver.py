@@ -111,8 +111,6 @@ class ServerPeer(Peer):
         """
         self.chi = chi = await self.expect(CHI)
         self.capacity = Capacity.of(chi)
-        if VERSION not in chi.versions:
-            raise Failed(f"it offers the versions {chi.versions}")
         if chi.requestedTtl and not MIN_TTL <= chi.requestedTtl <= MAX_TTL:
             raise Failed(f"it asks for a TTL of {chi.requestedTtl} ms")
         self.preshared = self._offered(chi)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from thing.conformance.bench import Bench, ClientBench
@@ -146,6 +147,17 @@ def changing(kind: MessageType, change: Callable[[Any], Any]) -> Twists:
     :return: what is changed.
     """
     return Twists(message={kind: change})
+
+
+def stating(kind: MessageType, **fields: Any) -> Twists:
+    """
+    Change fields of a message before it is proved.
+
+    :param kind: which.
+    :param fields: their values.
+    :return: what is changed.
+    """
+    return changing(kind, lambda each: replace(each, **fields))
 
 
 def replacing(kind: MessageType, change: Callable[[bytes], Iterable[bytes]]) -> Twists:

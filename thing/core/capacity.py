@@ -56,11 +56,12 @@ class Capacity(NamedTuple):
         Read what the peer can take.
 
         :param message: what it says.
-        :return: what it can take.
+        :return: what it can take; of a record no more than this version knows.
         :raises RemoteProtocolError: ``LIMITS_OUT_OF_BOUNDS``.
         """
+        recordLimit = min(message.recordLimit, RECORD_LIMIT)
         capacity = _shared(
-            message.recordLimit, message.mainCredit, message.streamCredit, message.maxStreams
+            recordLimit, message.mainCredit, message.streamCredit, message.maxStreams
         )
         problem = capacity.problem
         if problem:
@@ -100,6 +101,10 @@ class Capacity(NamedTuple):
     def request(self) -> int:
         """How many octets a request or a reply may have."""
         return min(REQUEST_LIMIT, self.recordLimit - REPLY_OVERHEAD)
+
+
+MOST = Capacity(RECORD_LIMIT, MOST_CREDIT, MOST_CREDIT, MOST_STREAMS)
+"""The most that a peer can say."""
 
 
 @lru_cache(maxsize=64)

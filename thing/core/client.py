@@ -160,6 +160,11 @@ class ClientConnection(Dialogue[ClientHandshake]):
         self._peerProved(self._handshake.receiveSCC(SCC.received(octets)))
 
     def _admitted(self) -> None:
+        self._peerCapacity = self._handshake.peerCapacity
+        if len(self.lastWord) > self._peerCapacity.lastWord:
+            raise RemoteProtocolError(
+                ErrorCode.LIMITS_OUT_OF_BOUNDS, "the server takes no last word of this length"
+            )
         self._sendHandshake(self._handshake.answer())
 
     def _receiveSHF(self, octets: bytes) -> None:
@@ -260,7 +265,8 @@ class ClientConnection(Dialogue[ClientHandshake]):
         """
         Leave a message that the server makes public if this client is lost.
 
-        Before the session is up it is kept, and goes out first when it is.
+        Before the session is up it is kept, and goes out first when it is. If the server turns out
+        to take none of its length, it is refused.
 
         :param data: the message; it replaces the one before, an empty one withdraws it.
         :return: whether the server gets it; False once the session is closing or over.
@@ -289,10 +295,6 @@ class ClientConnection(Dialogue[ClientHandshake]):
 
     def _leaveLastWord(self, limited: bool = True) -> None:
         word = self.lastWord
-        if len(word) > self._peerCapacity.lastWord:
-            raise RemoteProtocolError(
-                ErrorCode.LIMITS_OUT_OF_BOUNDS, "the server takes no last word of this length"
-            )
         self._outbox.whole(MessageType.CLW, CLW(word).encode(), len(word), limited)
 
     # Termination.

@@ -19,8 +19,8 @@ from thing.core.extensions import (
     find,
 )
 from thing.core.groups import GroupName
-from thing.core.handshake import SHOWN, Handshake, choose
-from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI
+from thing.core.handshake import Handshake, choose
+from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI, SHOWN
 from thing.core.heartbeat import toMilliseconds
 from thing.core.layout import Extensions, Received
 from thing.core.messages import VERSION, Role
@@ -128,8 +128,6 @@ class ClientHandshake(Handshake):
         :raises RemoteProtocolError: if it was not offered, or the retry is refused.
         """
         shi = received.message
-        if shi.version != VERSION:
-            raise RemoteProtocolError(ErrorCode.VERSION_UNSUPPORTED, f"chosen {shi.version}")
         if shi.group == 0:
             search = self._takePuzzle(shi)
             self._transcript.add(received.octets)

@@ -17,7 +17,7 @@ from thing.core.capacity import Capacity
 from thing.core.credentials import Credential, SignatureScheme, verifyCredential
 from thing.core.extensions import PresharedOffer
 from thing.core.groups import GroupName
-from thing.core.handshakemessages import CCC, SCC, SHF, SignedCheck
+from thing.core.handshakemessages import CCC, SCC, SHF, SHOWN, SignedCheck
 from thing.core.keyschedule import (
     SIGNATURE_CONTEXTS,
     HandshakeSecrets,
@@ -35,9 +35,6 @@ from thing.core.records import Aead
 from thing.core.settings import Settings
 from thing.errors import ErrorCode, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
-
-SHOWN = 8
-"""How many numbers of a peer's list go into a log, so that no stranger fills it."""
 
 
 class Handshake:

@@ -8,6 +8,7 @@ they say, and what is done about it, is decided in :mod:`thing.core.handshake`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 from thing.core.layout import (
     EXTENSIONS,
@@ -21,11 +22,46 @@ from thing.core.layout import (
     Extensions,
     Message,
 )
-from thing.core.messages import MAGIC, MessageType
+from thing.core.messages import MAGIC, VERSION, MessageType
+from thing.errors import ErrorCode, RemoteProtocolError
+
+SHOWN = 8
+"""How many numbers of a peer's list go into a log, so that no stranger fills it."""
+
+M = TypeVar("M", bound="Init")
+
+
+class Init(Message):
+    """
+    CHI or SHI: it begins with what every version has, the magic and the versions.
+
+    What follows is laid out by the version, so it is read only if that is this one.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def decode(cls: type[M], body: bytes) -> M:
+        """
+        Read a body.
+
+        :param body: the octets after the type.
+        :return: the message.
+        :raises RemoteProtocolError: as a :class:`~thing.core.layout.Message`, and before that
+            ``VERSION_UNSUPPORTED``.
+        """
+        if body.startswith(cls.PREFIX):
+            versions, _ = cls.LAYOUT[0].read(body, len(cls.PREFIX))
+            versions = versions if isinstance(versions, tuple) else (versions,)
+            if VERSION not in versions:
+                raise RemoteProtocolError(
+                    ErrorCode.VERSION_UNSUPPORTED, f"versions {versions[:SHOWN]}"
+                )
+        return super().decode(body)
 
 
 @dataclass(frozen=True, slots=True)
-class CHI(Message):
+class CHI(Init):
     """Client Handshake Init: what the client offers and asks for, after the magic."""
 
     TYPE = MessageType.CHI
@@ -55,7 +91,7 @@ class CHI(Message):
 
 
 @dataclass(frozen=True, slots=True)
-class SHI(Message):
+class SHI(Init):
     """Server Handshake Init: what the server chose."""
 
     TYPE = MessageType.SHI

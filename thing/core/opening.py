@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
-from thing.core.capacity import Capacity
+from thing.core.capacity import MOST, Capacity
 from thing.core.handshake import Handshake
 from thing.core.messages import Role
 from thing.core.puzzle import allowance
@@ -38,7 +38,7 @@ class Opening(Receiving, Generic[H]):
         self._handshakeOrNone: H | None = handshake
         self._identity: Identity | None = None
         self._exporterSecret: bytes | None = None
-        self._peerCapacity: Capacity = settings.capacity  # Until the peer has said its own.
+        self._peerCapacity = MOST  # Until the peer has said its own.
         self._askedAt = 0.0
 
     def start(self, now: float) -> list[Event]:

@@ -14,7 +14,7 @@ from thing.core.capacity import Capacity
 from thing.core.credentials import Credential, Unsigned
 from thing.core.extensions import ExtensionType, PresharedOffer, Puzzle, Solution, find
 from thing.core.groups import GroupName, ServerExchange
-from thing.core.handshake import SHOWN, Handshake, choose
+from thing.core.handshake import Handshake, choose
 from thing.core.handshakemessages import CCC, CDH, CHI, SCC, SDH, SHF, SHI
 from thing.core.heartbeat import toMilliseconds
 from thing.core.layout import Extensions, Received
@@ -82,10 +82,6 @@ class ServerHandshake(Handshake):
         return self._exchange is not None
 
     def _negotiate(self, chi: CHI) -> None:
-        if VERSION not in chi.versions:
-            raise RemoteProtocolError(
-                ErrorCode.VERSION_UNSUPPORTED, f"offered {chi.versions[:SHOWN]}"
-            )
         if chi.requestedTtl and not MIN_TTL <= chi.requestedTtl <= MAX_TTL:
             raise RemoteProtocolError(ErrorCode.TTL_OUT_OF_BOUNDS, f"{chi.requestedTtl} ms")
         self.peerCapacity = Capacity.of(chi)

@@ -14,6 +14,7 @@ from thing.conformance.steps import (
     refusedIn,
     refusingHandshake,
     replacing,
+    stating,
     takingHandshake,
 )
 from thing.conformance.verdict import Failed
@@ -53,9 +54,7 @@ def _wrongly(
 
 def _field(name: str, sentence: str, kind: MessageType, code: ErrorCode, **fields: Any) -> None:
     """A row about a message of which some fields are wrong."""
-    _wrongly(
-        name, "Handshake", sentence, changing(kind, lambda each: replace(each, **fields)), code
-    )
+    _wrongly(name, "Handshake", sentence, stating(kind, **fields), code)
 
 
 @CLIENT_HANDSHAKES.row(
@@ -173,13 +172,23 @@ for _kind in (T.SHI, T.SDH, T.SCC, T.SHF):
         changing(_kind, lambda each: replace(each, extensions=(_UNKNOWN, _UNKNOWN))),
     )
 
-_field(
-    "handshake.version",
-    "``version`` is 1, else ``VERSION_UNSUPPORTED``.",
-    T.SHI,
-    ErrorCode.VERSION_UNSUPPORTED,
-    version=2,
-)
+_VERSION = "``version`` is 1, else ``VERSION_UNSUPPORTED``; whatever octets follow."
+_field("handshake.version", _VERSION, T.SHI, ErrorCode.VERSION_UNSUPPORTED, version=2)
+
+
+def _otherVersion(behind: bytes) -> Twists:
+    """An SHI of version 2, whatever that has behind its version."""
+    return replacing(T.SHI, lambda shi: [shi[:1] + b"\x02" + behind])
+
+
+for _name, _octets in (("nothing", b""), ("others", b"\xff" * 64), ("many", bytes(8190))):
+    _wrongly(
+        f"handshake.version-and-{_name}",
+        "Handshake",
+        _VERSION,
+        _otherVersion(_octets),
+        ErrorCode.VERSION_UNSUPPORTED,
+    )
 _field(
     "handshake.other-group",
     "``group`` is one that it offered, else ``NO_COMMON_GROUP``.",
@@ -196,11 +205,18 @@ _field(
 )
 for _name, _fields in (
     ("record-limit", {"recordLimit": 511}),
-    ("record-limit-high", {"recordLimit": 65559}),
     ("main-credit", {"recordLimit": 512, "mainCredit": 575}),
     ("stream-credit", {"streamCredit": 127}),
 ):
     _field(f"handshake.{_name}", _LIMITS, T.SHI, ErrorCode.LIMITS_OUT_OF_BOUNDS, **_fields)
+for _limit in (65559, 0xFFFFFFFF):
+    CLIENT_HANDSHAKES.add(
+        f"handshake.record-limit-{_limit}",
+        CLIENT,
+        "What each side can take",
+        "A receiver MUST take a ``recordLimit`` above 65558 for 65558,",
+        takingHandshake(stating(T.SHI, recordLimit=_limit, mainCredit=16466)),
+    )
 
 
 @CLIENT_HANDSHAKES.row(

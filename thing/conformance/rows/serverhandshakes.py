@@ -13,6 +13,7 @@ from thing.conformance.steps import (
     refusedIn,
     refusingHandshake,
     replacing,
+    stating,
     takingHandshake,
 )
 from thing.conformance.verdict import Failed, Over, judge
@@ -55,8 +56,8 @@ _EXHAUSTIVE = "These tables and diagrams are exhaustive: what is not in them is 
 
 def _chi(name: str, section: str, sentence: str, code: ErrorCode, **fields: Any) -> None:
     """A row about a CHI of which some fields are wrong."""
-    change = changing(T.CHI, lambda chi: replace(chi, **fields))
-    SERVER_HANDSHAKES.add(name, SERVER, section, sentence, refusingHandshake(change, code))
+    run = refusingHandshake(stating(T.CHI, **fields), code)
+    SERVER_HANDSHAKES.add(name, SERVER, section, sentence, run)
 
 
 def _oddly(name: str, section: str, sentence: str, twists: Twists, **others: Any) -> None:
@@ -209,25 +210,35 @@ _oddly(
     changing(T.CHI, lambda chi: replace(chi, extensions=((2, b"?"), (1, b"?"), *chi.extensions))),
 )
 
-_chi(
-    "handshake.version",
-    "Handshake",
-    "Version 1 is in ``versions``, else ``VERSION_UNSUPPORTED``.",
-    ErrorCode.VERSION_UNSUPPORTED,
-    versions=(2,),
-)
+_VERSION = "Version 1 is in ``versions``, else ``VERSION_UNSUPPORTED``; whatever octets follow."
+_chi("handshake.version", "Handshake", _VERSION, ErrorCode.VERSION_UNSUPPORTED, versions=(2,))
+
+
+def _otherVersion(behind: bytes) -> Twists:
+    """A CHI of version 2, whatever that has behind its versions."""
+    return replacing(T.CHI, lambda chi: [chi[:6] + b"\x01\x02" + behind])
+
+
+for _name, _octets in (("nothing", b""), ("others", b"\xff" * 64), ("many", bytes(1024 - 8))):
+    _wrongly(
+        f"handshake.version-and-{_name}",
+        "Handshake",
+        _VERSION,
+        _otherVersion(_octets),
+        ErrorCode.VERSION_UNSUPPORTED,
+    )
 _chi("handshake.ttl-short", "Handshake", _TTL, ErrorCode.TTL_OUT_OF_BOUNDS, requestedTtl=99)
 _chi("handshake.ttl-long", "Handshake", _TTL, ErrorCode.TTL_OUT_OF_BOUNDS, requestedTtl=604800001)
 _chi(
     "handshake.record-limit", "Handshake", _LIMITS, ErrorCode.LIMITS_OUT_OF_BOUNDS, recordLimit=511
 )
-_chi(
-    "handshake.record-limit-high",
-    "Handshake",
-    _LIMITS,
-    ErrorCode.LIMITS_OUT_OF_BOUNDS,
-    recordLimit=65559,
-)
+for _limit in (65559, 0xFFFFFFFF):
+    _oddly(
+        f"handshake.record-limit-{_limit}",
+        "What each side can take",
+        "A receiver MUST take a ``recordLimit`` above 65558 for 65558,",
+        stating(T.CHI, recordLimit=_limit, mainCredit=16466),
+    )
 _chi(
     "handshake.main-credit",
     "What each side can take",
