@@ -7,6 +7,7 @@ What is of a wrong kind is a ``TypeError``; what is out of bounds is a
 
 from __future__ import annotations
 
+import inspect
 import math
 
 from thing.errors import BadArgument
@@ -50,6 +51,29 @@ def checkCallable(name: str, value: object) -> None:
     """
     if value is not None and not callable(value):
         raise TypeError(f"{name} is something to call, not {described(value)}")
+
+
+def checkCoroutine(name: str, value: object) -> None:
+    """
+    Refuse what is no coroutine function.
+
+    :param name: what the argument is called.
+    :param value: what was given.
+    :raises TypeError: if it is none.
+    """
+    if not isCoroutineFunction(value):
+        raise TypeError(f"{name} is a coroutine function, by async def, not {described(value)}")
+
+
+def isCoroutineFunction(value: object) -> bool:
+    """
+    Tell whether what is called gives what must be awaited.
+
+    :param value: what was given.
+    :return: whether it is a coroutine function, or an object with ``async def __call__``.
+    """
+    call = getattr(type(value), "__call__", None)  # noqa: B004
+    return inspect.iscoroutinefunction(value) or inspect.iscoroutinefunction(call)
 
 
 def checkNumber(

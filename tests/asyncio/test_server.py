@@ -14,6 +14,7 @@ from tests.asyncio.test_session import AsyncCase, echo
 from thing.asyncio import Session, reconnect
 from thing.asyncio.client import parse_address
 from thing.core import Backoff, Limits
+from thing.core.expiry import SHARE
 from thing.errors import EndReason, ErrorCode, HandshakeFailed, SessionEnded
 from thing.events import Cause
 from thing.identity import Identity
@@ -154,7 +155,7 @@ class ServerTests(AsyncCase):
         run(main())
 
     def test_expired(self) -> None:
-        """A session ends when what its peer has proved is over."""
+        """A session ends when what its peer has proved is over, not at once with all others."""
 
         class Passing:
             async def authorize(self, identity: Identity) -> Identity:
@@ -165,12 +166,14 @@ class ServerTests(AsyncCase):
         async def main() -> None:
             loop = asyncio.get_running_loop()
             self.patch(time, "time", lambda: now + loop.time())
-            async with serving(authorizer=Passing()) as pair, pair.client() as session:
+            async with serving(authorizer=Passing()) as pair:
+                pair.server.door.jitter = lambda: 0.5
+                session = await pair.client()
                 async for _ in session:
                     pass
                 assert session.termination is not None
                 self.assertIs(session.termination.reason, EndReason.EXPIRED)
-                self.assertAlmostEqual(loop.time(), 90.0, delta=1.0)
+                self.assertAlmostEqual(loop.time(), 90.0 + 0.5 * SHARE * 90.0, delta=1.0)
 
         run(main())
 

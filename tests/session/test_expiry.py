@@ -31,8 +31,8 @@ from thing import (
     ThingFactory,
 )
 from thing.core.credentials import Credential
+from thing.core.expiry import LOOK_INTERVAL, SPREAD
 from thing.events import Cause
-from thing.session.expiry import LOOK_INTERVAL, SPREAD
 from thing.session.protocol import linkOf
 from thing.session.review import LEAVE_GRACE, Review
 from thing.trust.certificates import CertificateChain, ThingCertificates

@@ -12,8 +12,9 @@ from zope.interface import implementer
 from tests.pairs import CallbackBug, Recorder
 from tests.session.test_factory import FleetCase
 from thing.core.limits import Limits
+from thing.core.rates import FAILURES_LOGGED, FAILURES_WINDOW
 from thing.identity import Identity
-from thing.session.failures import FAILURES_LOGGED, FAILURES_WINDOW, Failures
+from thing.session.failures import Failures
 from thing.trust.interfaces import IAuthorizer
 
 MANY = 5 * FAILURES_LOGGED

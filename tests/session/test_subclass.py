@@ -21,10 +21,10 @@ from tests.pairs import CallbackBug, Pair, firings, freshServer
 from thing import testing
 from thing.core.door import Door
 from thing.core.limits import Limits
+from thing.core.rates import FAILURES_WINDOW
 from thing.events import Cause
 from thing.session.driver import Driver
 from thing.session.factory import ThingFactory
-from thing.session.failures import FAILURES_WINDOW
 from thing.session.link import Link
 from thing.session.protocol import ThingProtocol
 from thing.session.reception import Reception

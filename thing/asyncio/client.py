@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from thing.arguments import checkFlag, checkKind, checkNumber
+from thing.asyncio.checks import check_authorizer, check_on_request, check_settings, check_streams
 from thing.asyncio.contexts import Opening
-from thing.asyncio.link import check_parts, log
+from thing.asyncio.log import Failures, log
 from thing.asyncio.session import RequestHandler, Session
 from thing.asyncio.streams import StreamHandler
 from thing.core.backoff import Backoff, isHopeless
@@ -16,8 +18,9 @@ from thing.core.client import ClientConnection
 from thing.core.kept import KeptTicket
 from thing.core.settings import ClientSettings
 from thing.errors import HandshakeFailed
-from thing.events import Event, Termination, TicketReceived
+from thing.events import Termination
 from thing.text import visible
+from thing.trust import keywords
 from thing.trust.interfaces import ServerAuthorizer
 
 if TYPE_CHECKING:
@@ -65,10 +68,17 @@ class connect(Opening[Session]):
             ``handshakeTimeout``.
         :param connecting: what else ``loop.create_connection`` takes, as ``local_addr`` or
             ``sock``.
-        :raises ValueError: if ``server`` is no host and port.
-        :raises TypeError: if settings or authorizer are of another kind.
+        :raises ValueError: if ``server`` is no host and port, or the timeout out of bounds.
+        :raises TypeError: if anything is of another kind.
         """
-        check_parts(settings, ClientSettings, authorizer)
+        check_settings(settings, ClientSettings)
+        check_authorizer(authorizer, ClientSettings)
+        check_on_request(on_request)
+        check_streams(streams or {})
+        if tickets is not None:
+            checkKind("tickets", tickets, KeptTicket, "KeptTicket()")
+        checkNumber("timeout", timeout)
+        self._failures = Failures()
         self._host, self._port = parse_address(server)
         self._settings = settings
         self._authorizer = authorizer
@@ -84,9 +94,15 @@ class connect(Opening[Session]):
         if self._tickets is not None:
             ticket = self._tickets.take(self._settings, loop.time())
         core = ClientConnection(self._settings, ticket)
-        session = Session(self._settings, core, self._authorizer, self._on_request, self._served)
-        if self._tickets is not None:
-            session.on_event = self._keep_ticket
+        session = Session(
+            self._settings,
+            core,
+            self._authorizer,
+            self._on_request,
+            self._served,
+            self._failures,
+            self._tickets,
+        )
         where = () if "sock" in self._connecting else (self._host, self._port)
         opening = loop.create_connection(lambda: session.link, *where, **self._connecting)
         try:
@@ -96,11 +112,6 @@ class connect(Opening[Session]):
             session.abort()
             raise
         return session
-
-    def _keep_ticket(self, event: Event) -> None:
-        if isinstance(event, TicketReceived) and self._tickets is not None:
-            now = asyncio.get_running_loop().time()
-            self._tickets.keep(event.ticket, self._settings.credential, now)
 
 
 class reconnect:
@@ -141,8 +152,12 @@ class reconnect:
         :param give_up: whether to raise a rejection that is hopeless until somebody acts
             (:func:`~thing.core.backoff.isHopeless`), and not to go on, seldom.
         :param choices: what else :class:`connect` takes.
-        :raises ValueError: if ``server`` is no host and port.
+        :raises ValueError: if ``server`` is no host and port, or a choice out of bounds.
+        :raises TypeError: if anything is of another kind.
         """
+        if backoff is not None:
+            checkKind("backoff", backoff, Backoff, "Backoff(...)")
+        checkFlag("give_up", give_up)
         self._backoff = Backoff() if backoff is None else backoff
         self._give_up = give_up
         choices.setdefault("tickets", KeptTicket())
@@ -212,13 +227,21 @@ def parse_address(text: str) -> tuple[str, int]:
 
     :param text: ``host:port``, with an IPv6 address in brackets.
     :return: the host and the port.
-    :raises ValueError: if it is none.
+    :raises ValueError: if it is none, or no host can be called so.
+    :raises TypeError: if it is no text.
     """
+    checkKind("server", text, str, 'a text, as "localhost:9000"')
     host, colon, port = text.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         colon = ""
-    if not colon or not host or not port.isascii() or not port.isdecimal() or int(port) > 65535:
-        raise ValueError(f"not a host and a port: {text!r}")
-    return host, int(port)
+    if (
+        not colon
+        or not host
+        or not port.isascii()
+        or not port.isdecimal()
+        or not 0 < int(port) < 65536
+    ):
+        raise ValueError(f"not a host and a port: {text!r:.80}")
+    return keywords.host(host), int(port)

@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from zope.interface import implementer
 
-from thing.asyncio.link import log
+from thing.asyncio.log import log
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import Identity
 from thing.text import visible

@@ -10,28 +10,23 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import logging
 import socket
 from collections.abc import Awaitable, Iterable, Iterator
 from contextlib import suppress
 from typing import Protocol, cast
 
-from thing.arguments import checkKind
+from thing.asyncio.log import Failures
 from thing.core.client import ClientConnection
 from thing.core.connection import WRITE_BATCH
-from thing.core.messages import Role
 from thing.core.server import ServerConnection
-from thing.core.settings import ServerSettings, Settings
 from thing.core.states import State
 from thing.errors import ErrorCode, NotAuthorized
 from thing.events import Event, PeerProved, Terminated, Termination
 from thing.identity import Identity, Purpose
-from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer, checkRole
+from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer
 
 LINGER = 2.0
 """How long the transport may take to carry a final word to the peer, seconds."""
-
-log = logging.getLogger("thing.asyncio")
 
 
 class Authorizer(Protocol):
@@ -45,22 +40,6 @@ class Authorizer(Protocol):
         :return: the identity with the name that this side knows it by, or an awaitable of that.
         :raises NotAuthorized: if the peer is refused.
         """
-
-
-def check_parts(settings: object, kind: type[Settings], authorizer: object) -> None:
-    """
-    Refuse at once what would fail later, or silently.
-
-    :param settings: what a program gave as settings.
-    :param kind: what they are to be.
-    :param authorizer: what it gave as authorizer.
-    :raises TypeError: if one is of another kind.
-    """
-    checkKind("settings", settings, kind, f"{kind.__name__}(...)")
-    checkRole(authorizer, Role.SERVER if kind is ServerSettings else Role.CLIENT)
-    if hasattr(authorizer, "keysAnnounced") and not hasattr(authorizer, "keys_announced"):
-        name = type(authorizer).__name__
-        raise TypeError(f"{name} waits on the reactor: thing.asyncio.KnownServers is for asyncio")
 
 
 class Owner(Protocol):
@@ -110,6 +89,7 @@ class Link(asyncio.Protocol):
 
     :ivar core: the Connection.
     :ivar transport: the stream to the peer; None before there is one, and when it is gone.
+    :ivar failures: logs what goes wrong in the program's own code.
     :ivar aside: how many octets wait that the core has told of, and the program has not taken.
     """
 
@@ -118,13 +98,16 @@ class Link(asyncio.Protocol):
         core: ClientConnection | ServerConnection,
         authorizer: ThingAuthorizer | ServerAuthorizer,
         owner: Owner,
+        failures: Failures,
     ) -> None:
         """
         :param core: the Connection, not started.
         :param authorizer: whom to believe.
         :param owner: is told of every event.
+        :param failures: logs what goes wrong in the program's own code.
         """
         self.core = core
+        self.failures = failures
         self.transport: asyncio.Transport | None = None
         self._authorizer = cast(Authorizer, authorizer)
         self._owner = owner
@@ -133,7 +116,8 @@ class Link(asyncio.Protocol):
         self._following = self._sending = self._paused = False
         self._held = self.aside = 0
         self._flushing: asyncio.Handle | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.Handle | None = None
+        self._wakes_at = 0.0
         self._linger: asyncio.TimerHandle | None = None
         self._deciding: asyncio.Task[None] | None = None
 
@@ -178,11 +162,13 @@ class Link(asyncio.Protocol):
         :param exc: why, or None.
         """
         self.transport = None
-        self.follow(self.core.receiveEnd(self.now))
-        for call in (self._timer, self._linger, self._flushing):
-            if call is not None:
-                call.cancel()
-        self._owner.disconnected()
+        try:
+            self.follow(self.core.receiveEnd(self.now))
+        finally:  # Whatever the program does then, its server counts who is gone.
+            for call in (self._timer, self._linger, self._flushing):
+                if call is not None:
+                    call.cancel()
+            self._owner.disconnected()
 
     def pause_writing(self) -> None:
         """The transport has enough for now."""
@@ -237,8 +223,11 @@ class Link(asyncio.Protocol):
         except NotAuthorized as error:
             self._refuse(error)
         except Exception:
-            log.exception("The authorizer failed")
+            self.failures.log("The authorizer failed")
             self._refuse(NotAuthorized("the authorizer failed", ErrorCode.INTERNAL_ERROR))
+        except BaseException:  # It was cancelled, or the program is to end.
+            self._refuse(NotAuthorized("the authorizer gave up", ErrorCode.INTERNAL_ERROR))
+            raise
         else:
             self._owner.admitted(self)
             if self.core.state is State.AUTHORIZING:
@@ -298,11 +287,13 @@ class Link(asyncio.Protocol):
         """Keep one timer at the next deadline; a deadline that moves later needs no other."""
         deadline = self.core.nextDeadline
         if self._timer is not None:
-            if deadline is not None and self._timer.when() <= deadline:
+            if deadline is not None and self._wakes_at <= deadline:
                 return
             self._timer.cancel()
             self._timer = None
         if deadline is not None and self.transport is not None:
+            # Kept here: what uvloop returns for a time that is past cannot be asked for it.
+            self._wakes_at = deadline
             self._timer = self._loop.call_at(deadline, self._wake)
 
     def _wake(self) -> None:

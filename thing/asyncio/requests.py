@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Awaitable, Callable
 
-from thing.asyncio.link import Link, log
+from thing.asyncio.link import Link
 from thing.core.requests import checkedAnswer
 from thing.errors import (
     ErrorCode,
@@ -93,7 +93,7 @@ class Requests:
             if error.status is not ReplyStatus.DONE:
                 status = error.status
         except Exception:
-            log.exception("A request was not answered; its session goes on")
+            self._link.failures.log("A request was not answered; its session goes on")
         finally:
             if self._answering.pop(event.number, None) is not None:  # Else the session has ended.
                 self.reply(event.number, status, content)

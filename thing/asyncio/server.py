@@ -7,12 +7,16 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from thing.arguments import checkCoroutine, checkKind
+from thing.asyncio.checks import check_authorizer, check_on_request, check_settings, check_streams
 from thing.asyncio.contexts import Closing, Opening
-from thing.asyncio.link import Link, check_parts, log
+from thing.asyncio.link import Link
+from thing.asyncio.log import Failures
 from thing.asyncio.session import RequestHandler, Session
 from thing.asyncio.streams import StreamHandler
 from thing.core.chance import chance
 from thing.core.door import Displace, Door, Go, Verdict, Wait
+from thing.core.expiry import nextLook, whenAsked
 from thing.core.limits import Limits
 from thing.core.networks import networkOfHost
 from thing.core.rates import RecentCount
@@ -26,8 +30,11 @@ from thing.trust.interfaces import ThingAuthorizer
 EXPIRED_GRACE = 2.0
 """How long a session whose credential has expired may take to say goodbye, seconds."""
 
-LOOK_INTERVAL = 60.0
-"""How often the wall clock is looked at for that, seconds: it can be set."""
+HANDLERS = 2
+"""
+How many handlers may be at work, as a multiple of ``limits.sessions``: those included that go on
+though their session is over. With more, clients are turned away.
+"""
 
 Handler = Callable[[Session], Awaitable[object]]
 """Has one session; it is closed when this returns."""
@@ -45,7 +52,9 @@ class ServerSession(Session):
         """:param server: whose it is."""
         settings = server.settings
         core = ServerConnection(settings, server.grant, server.ask_puzzle, server.count_exchange)
-        super().__init__(settings, core, server.authorizer, server.on_request, server.streams)
+        super().__init__(
+            settings, core, server.authorizer, server.on_request, server.streams, server.failures
+        )
         self.network = ""
         self.up = False
         self._server = server
@@ -64,7 +73,7 @@ class ServerSession(Session):
 
     def admitted(self, link: Link) -> None:
         """:param link: whose peer was admitted."""
-        self._server.carry_out(self._server.door.admit(), self)
+        self._server.admitted(self)
 
     def holds(self, octets: int) -> None:
         """:param octets: how much waits in the memory for this session now."""
@@ -85,19 +94,18 @@ class ServerSession(Session):
             self._server.established(self)
             expires = event.session.peer.expires
             if expires is not None:
-                self._look(expires)
+                self._look(whenAsked(expires, time.time(), self._server.door.jitter()))
         elif isinstance(event, Terminated):
             self._server.ended(self)
             if self._expiring is not None:
                 self._expiring.cancel()
         super().deliver(event)
 
-    def _look(self, expires: float) -> None:
+    def _look(self, due: float) -> None:
         """Whether the credential has expired, by a wall clock that can be set."""
-        left = expires - time.time()
+        left = nextLook(due, time.time())
         if left > 0:
-            loop = asyncio.get_running_loop()
-            self._expiring = loop.call_later(min(left, LOOK_INTERVAL), self._look, expires)
+            self._expiring = asyncio.get_running_loop().call_later(left, self._look, due)
         elif self.termination is None:
             self.go_away(EndReason.EXPIRED, EXPIRED_GRACE)
 
@@ -115,10 +123,9 @@ class Server(Closing):
     """
     A server that listens.
 
-    :ivar settings: what the server chose; may be replaced, and counts for sessions to come.
-    :ivar authorizer: whom to believe; likewise.
-    :ivar on_request: answers requests; likewise.
-    :ivar streams: what serves streams that clients open, by label; likewise.
+    What it was given may be replaced, and counts for sessions to come.
+
+    :ivar failures: logs what goes wrong in the program's own code.
     :ivar door: counts who is here, and judges newcomers by its ``limits``.
     :ivar sessions: the sessions that are up.
     """
@@ -144,6 +151,7 @@ class Server(Closing):
         self.authorizer = authorizer
         self.on_request = on_request
         self.streams = streams
+        self.failures = Failures()
         self.door: Door[ServerSession] = Door(limits or Limits(), chance)
         self.sessions: set[Session] = set()
         self._handler = handler
@@ -156,6 +164,46 @@ class Server(Closing):
         self._listening: asyncio.Server | None = None
 
     # What a program does with it.
+
+    @property
+    def settings(self) -> ServerSettings:
+        """What the server chose."""
+        return self._settings
+
+    @settings.setter
+    def settings(self, settings: ServerSettings) -> None:
+        check_settings(settings, ServerSettings)
+        self._settings = settings
+
+    @property
+    def authorizer(self) -> ThingAuthorizer:
+        """Whom to believe."""
+        return self._authorizer
+
+    @authorizer.setter
+    def authorizer(self, authorizer: ThingAuthorizer) -> None:
+        check_authorizer(authorizer, ServerSettings)
+        self._authorizer = authorizer
+
+    @property
+    def on_request(self) -> RequestHandler | None:
+        """Answers requests; without, they are taken as messages."""
+        return self._on_request
+
+    @on_request.setter
+    def on_request(self, on_request: RequestHandler | None) -> None:
+        check_on_request(on_request)
+        self._on_request = on_request
+
+    @property
+    def streams(self) -> Mapping[str, StreamHandler]:
+        """What serves streams that clients open, by label."""
+        return self._streams
+
+    @streams.setter
+    def streams(self, streams: Mapping[str, StreamHandler]) -> None:
+        check_streams(streams)
+        self._streams = streams
 
     async def listen(self, host: str | None, port: int | None, **listening: Any) -> None:
         """
@@ -244,6 +292,16 @@ class Server(Closing):
         self.door.enter(session, self._loop.time())
         self.carry_out(verdict or self.door.judge(session), session)
 
+    def admitted(self, session: ServerSession) -> None:
+        """:param session: whose peer was admitted; by now all places may be taken."""
+        limits = self.door.limits
+        verdict: Verdict[ServerSession] = self.door.admit()
+        if verdict is None and len(self._handling) >= HANDLERS * limits.sessions:
+            detail = f"limit of {HANDLERS * limits.sessions} handlers"
+            self.failures.log("Clients are turned away: too many handlers go on without a session")
+            verdict = Wait("sessions", detail, limits.retryAfter * (1 + self.door.jitter()))
+        self.carry_out(verdict, session)
+
     def carry_out(self, verdict: Verdict[ServerSession], session: ServerSession) -> None:
         """
         Do what was decided about a newcomer.
@@ -288,7 +346,7 @@ class Server(Closing):
         except SessionEnded:
             pass  # A handler need not mind.
         except Exception:
-            log.exception("The handler of a session failed; its session ends")
+            self.failures.log("The handler of a session failed; its session ends")
             session.link.reject(ErrorCode.INTERNAL_ERROR, "a failed handler")
         finally:
             session.close()
@@ -343,11 +401,15 @@ class serve(Opening[Server]):
         :param streams: what serves streams that clients open, by label; a label that ends in a
             colon stands for all that begin so.
         :param listening: what else ``loop.create_server`` takes, as ``sock`` or ``reuse_port``.
-        :raises TypeError: if handler, settings or authorizer are of another kind.
+        :raises TypeError: if anything is of another kind.
         """
-        if not callable(handler):
-            raise TypeError(f"a handler is a coroutine function, not {handler!r:.80}")
-        check_parts(settings, ServerSettings, authorizer)
+        checkCoroutine("handler", handler)
+        check_settings(settings, ServerSettings)
+        check_authorizer(authorizer, ServerSettings)
+        if limits is not None:
+            checkKind("limits", limits, Limits, "Limits(...)")
+        check_on_request(on_request)
+        check_streams(streams or {})
         self._choices = (handler, settings, authorizer, limits, on_request, streams or {})
         self._where = (host, port)
         self._listening = listening

@@ -7,13 +7,16 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
+from thing.arguments import checkCallable, checkCount, checkNumber, isCoroutineFunction
 from thing.asyncio.contexts import Closing
 from thing.asyncio.known import KeyContinuity
-from thing.asyncio.link import Link, log
+from thing.asyncio.link import Link
+from thing.asyncio.log import Failures, log
 from thing.asyncio.requests import Requests
 from thing.asyncio.streams import READ_LIMIT, StreamEvent, StreamHandler, Streams
 from thing.core.client import ClientConnection
 from thing.core.connection import WRITE_BATCH
+from thing.core.kept import KeptTicket
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.core.states import ESTABLISHED_STATES
@@ -37,6 +40,7 @@ from thing.events import (
     StreamRequested,
     Terminated,
     Termination,
+    TicketReceived,
 )
 from thing.events import Session as Agreed
 from thing.identity import Identity
@@ -68,9 +72,6 @@ class Session(Closing):
 
     Every method may be cancelled: nothing that came is lost by it. What is not a coroutine does
     not wait.
-
-    :ivar on_event: called with each event of the core (:mod:`thing.events`) before it is dealt
-        with here; for logs and measures. It must not raise.
     """
 
     def __init__(
@@ -80,6 +81,8 @@ class Session(Closing):
         authorizer: ThingAuthorizer | ServerAuthorizer,
         on_request: RequestHandler | None,
         streams: Mapping[str, StreamHandler],
+        failures: Failures,
+        tickets: KeptTicket | None = None,
     ) -> None:
         """
         :param settings: what this side chose.
@@ -87,9 +90,12 @@ class Session(Closing):
         :param authorizer: whom to believe.
         :param on_request: answers requests; without, they are taken as messages.
         :param streams: what serves streams that the peer opens, by label.
+        :param failures: logs what goes wrong in the program's own code.
+        :param tickets: keeps what lets the next session begin without signatures.
         """
-        self.on_event: Callable[[Event], object] | None = None
-        self.link = Link(core, authorizer, self)
+        self._on_event: Callable[[Event], object] | None = None
+        self._tickets = tickets
+        self.link = Link(core, authorizer, self, failures)
         self._core = core
         self._settings = settings
         self._authorizer = authorizer
@@ -111,6 +117,23 @@ class Session(Closing):
         return f"<Session {self.session_id or 'not up'} with {self.peer}>"
 
     # What can be asked.
+
+    @property
+    def on_event(self) -> Callable[[Event], object] | None:
+        """
+        Called with each event of the core (:mod:`thing.events`) before it is dealt with here.
+
+        It is for logs and measures, and waits for nothing. If it fails, that is logged, and the
+        session goes on.
+        """
+        return self._on_event
+
+    @on_event.setter
+    def on_event(self, on_event: Callable[[Event], object] | None) -> None:
+        checkCallable("on_event", on_event)
+        if isCoroutineFunction(on_event):
+            raise TypeError("on_event is a function, not a coroutine function: nobody awaits it")
+        self._on_event = on_event
 
     @property
     def agreed(self) -> Agreed | None:
@@ -260,8 +283,10 @@ class Session(Closing):
         :raises asyncio.TimeoutError: if the peer has not decided in time.
         :raises SessionEnded: if the session is over, or ends first.
         :raises LocalProtocolError: ``TOO_MANY_STREAMS``; ``WRONG_STATE`` while the session says
-            goodbye; ``BAD_ARGUMENT`` for a label that is none.
+            goodbye; ``BAD_ARGUMENT`` for a label that is none, or a number out of bounds.
         """
+        checkNumber("timeout", timeout)
+        checkCount("limit", limit)
         if self.termination is not None:
             raise SessionEnded(self.termination)
         return await self._streams.open(label, timeout, limit)
@@ -372,11 +397,21 @@ class Session(Closing):
 
         :param event: what happened.
         """
-        if self.on_event is not None:
-            self.on_event(event)
-        handler = _DELIVERIES.get(type(event))
-        if handler is not None:
-            handler(self, event)
+        try:
+            self._tell(event)
+        finally:
+            handler = _DELIVERIES.get(type(event))
+            if handler is not None:
+                handler(self, event)
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is not None:
+            try:
+                self._on_event(event)
+            except (KeyboardInterrupt, SystemExit):
+                raise  # The program is to end; any other is caught, as by a loop.
+            except BaseException:
+                self.link.failures.log("A session's on_event failed; the session goes on")
 
     def _end_reading(self) -> None:
         self._ended = True
@@ -413,6 +448,12 @@ class Session(Closing):
             await authorizer.keys_announced(event.current, event.following)
         except ThingError as error:
             log.warning("The server's keys are not kept: %s", visible(str(error)))
+        except Exception:
+            self.link.failures.log("The server's keys are not kept")
+
+    def _keep_ticket(self, event: TicketReceived) -> None:
+        if self._tickets is not None:
+            self._tickets.keep(event.ticket, self._settings.credential, self.link.now)
 
     def _end(self, termination: Termination) -> None:
         if not self._up.done():
@@ -433,6 +474,7 @@ _DELIVERIES: dict[type[Any], Callable[[Session, Any], None]] = {
     StreamRequested: lambda session, e: session._streams.requested(e),
     **dict.fromkeys(get_args(StreamEvent), lambda session, e: session._streams.deliver(e)),
     KeysAnnounced: Session._keep,
+    TicketReceived: Session._keep_ticket,
     Terminated: lambda session, e: session._end(e.termination),
 }
 """What becomes of each event; all others are for ``on_event`` alone."""

@@ -12,7 +12,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from thing.asyncio.link import Link, log
+from thing.asyncio.link import Link
 from thing.core.streams import keysOf
 from thing.errors import SessionEnded, StopCode, StreamRefused
 from thing.events import (
@@ -381,7 +381,7 @@ class Streams:
         except (ConnectionError, SessionEnded):
             transport.abort()  # The stream or its session has failed, and its handler with it.
         except Exception:
-            log.exception("What serves a stream failed; its stream ends")
+            self.link.failures.log("What serves a stream failed; its stream ends")
             transport.stop(StopCode.FAILED)
         finally:
             transport.close()
@@ -402,6 +402,13 @@ class Streams:
         stream = self._open.get(event.stream)
         if stream is None:
             return
+        try:
+            self._deliver(stream, event)
+        except Exception:
+            self.link.failures.log("The protocol in a stream failed; its stream ends")
+            stream.stop(StopCode.FAILED)
+
+    def _deliver(self, stream: StreamTransport, event: StreamEvent) -> None:
         match event:
             case StreamData(data=data):
                 stream.received(data)

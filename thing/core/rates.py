@@ -7,6 +7,12 @@ import math
 WINDOW = 1.0
 """For how long a :class:`RateLimiter` counts by default before it begins anew, seconds."""
 
+FAILURES_LOGGED = 10
+"""How many failures of one sort are logged in :data:`FAILURES_WINDOW`, with their tracebacks."""
+
+FAILURES_WINDOW = 60.0
+"""For how long they are counted before that begins anew, seconds."""
+
 
 class RecentCount:
     """How many of something there were lately: every second, each counts half as much."""
@@ -76,3 +82,30 @@ class RateLimiter:
             return 0
         held, self._held = self._held, 0
         return held
+
+
+class FailureLimiter:
+    """
+    Decides which failures of a program's own code are logged: of each sort so many.
+
+    Many a peer can make such code fail, strangers among them: a traceback each time would fill a
+    disk.
+    """
+
+    def __init__(self) -> None:
+        """Nothing has failed."""
+        self._limiters: dict[str, RateLimiter] = {}
+
+    def judge(self, what: str, now: float) -> tuple[bool, int]:
+        """
+        Decide about one more.
+
+        :param what: what has failed; one of few texts, each is a sort of its own.
+        :param now: the time, seconds.
+        :return: whether it is logged, and how many before it were not, if that is to be said now.
+        """
+        if what not in self._limiters:
+            self._limiters[what] = RateLimiter(FAILURES_LOGGED, FAILURES_WINDOW)
+        limiter = self._limiters[what]
+        held = limiter.takeHeld(now)
+        return limiter.passes(now), held

@@ -1,8 +1,7 @@
 """
 :class:`Expiry`: a session ends when what its peer has proved is over.
 
-A certificate says by the wall clock when that is, and a wall clock can be set; so it is looked at
-again and again, and no timer runs for longer than that.
+When that is, and how often the wall clock is looked at, is decided in :mod:`thing.core.expiry`.
 """
 
 from __future__ import annotations
@@ -12,16 +11,8 @@ from typing import Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
+from thing.core.expiry import nextLook, whenAsked
 from thing.session.clock import callOff
-
-SPREAD = 60.0
-"""How long after the end of its credential a session is asked to leave at most, seconds."""
-
-SHARE = 0.1
-"""That is also at most this share of the time for which the credential was still good."""
-
-LOOK_INTERVAL = 60.0
-"""How often the wall clock is looked at, seconds."""
 
 
 class Expiring(Protocol):
@@ -35,13 +26,7 @@ E = TypeVar("E", bound=Expiring)
 
 
 class Expiry(Generic[E]):
-    """
-    Tells the sessions whose credential has expired; one that never does costs nothing here.
-
-    Certificates that were issued together end together. So that their things do not come back as
-    one, each session is told a random while later, within :data:`SPREAD` and :data:`SHARE`. Not
-    before: who then came back with the same certificate would be asked to leave again.
-    """
+    """Tells the sessions whose credential has expired; one that never does costs nothing here."""
 
     def __init__(self, clock: IReactorTime, wallClock: Callable[[], float]) -> None:
         """
@@ -60,8 +45,7 @@ class Expiry(Generic[E]):
         :param expires: when its credential is over, seconds since 1970.
         :param chance: a random number from 0 up to 1.
         """
-        left = max(0.0, expires - self._wallClock())
-        self._wait(session, expires + chance * min(SPREAD, SHARE * left))
+        self._wait(session, whenAsked(expires, self._wallClock(), chance))
 
     def end(self, session: E) -> None:
         """
@@ -72,7 +56,7 @@ class Expiry(Generic[E]):
         callOff(self._calls.pop(session, None))
 
     def _wait(self, session: E, due: float) -> None:
-        left = min(LOOK_INTERVAL, max(0.0, due - self._wallClock()))
+        left = nextLook(due, self._wallClock())
         self._calls[session] = self._clock.callLater(left, self._look, session, due)
 
     def _look(self, session: E, due: float) -> None:

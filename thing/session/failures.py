@@ -1,8 +1,4 @@
-"""
-:class:`Failures`: the log of what goes wrong in a program's own code, however often it does.
-
-Many a peer can make such code fail, strangers among them: a traceback each time would fill a disk.
-"""
+""":class:`Failures`: the log of what goes wrong in a program's own code, however often it does."""
 
 from __future__ import annotations
 
@@ -10,14 +6,8 @@ from collections.abc import Callable
 
 from twisted.python.failure import Failure
 
-from thing.core.rates import RateLimiter
+from thing.core.rates import FailureLimiter
 from thing.logger import Logger
-
-FAILURES_LOGGED = 10
-"""How many failures of one sort are logged in :data:`FAILURES_WINDOW`, with their tracebacks."""
-
-FAILURES_WINDOW = 60.0
-"""For how long they are counted before that begins anew, seconds."""
 
 
 class Failures:
@@ -30,7 +20,7 @@ class Failures:
         """
         self._log = log
         self._now = now
-        self._limiters: dict[str, RateLimiter] = {}
+        self._limiter = FailureLimiter()
 
     def log(self, what: str, failure: Failure | None = None) -> None:
         """
@@ -39,12 +29,8 @@ class Failures:
         :param what: what has failed; one of few texts, each is a sort of its own.
         :param failure: how; by default the exception that is being handled.
         """
-        now = self._now()
-        if what not in self._limiters:
-            self._limiters[what] = RateLimiter(FAILURES_LOGGED, FAILURES_WINDOW)
-        limiter = self._limiters[what]
-        held = limiter.takeHeld(now)
+        logged, held = self._limiter.judge(what, self._now())
         if held:
             self._log.error("{what} ({count} more times)", what=what, count=held)
-        if limiter.passes(now):
+        if logged:
             self._log.failure("{what}", failure=failure, what=what)
