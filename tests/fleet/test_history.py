@@ -7,7 +7,8 @@ from typing import Any
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.fleet.inmemory import WALL, PresenceCase
+from tests.fleet.inmemory import WALL
+from tests.fleet.reaching import ReachCase
 from thing.fleet import history
 from thing.fleet.history import SPANS, TICK, History, Reading, historyOf, quantile
 from thing.fleet.meter import Meter
@@ -177,18 +178,19 @@ class QuantileTests(SynchronousTestCase):
                 self.assertAlmostEqual(found, expected)
 
 
-class NodeTests(PresenceCase):
+class NodeTests(ReachCase):
     """The history of a node with real sessions."""
 
     def test_node(self) -> None:
-        """Sessions, heartbeats, messages and round trips are counted as they are."""
-        home = self.presence()
-        made = historyOf(Meter(home.local.factory), home.local)
+        """Sessions, heartbeats, messages and round trips are as they are, without operators."""
+        made = historyOf(Meter(self.home.local.factory), self.home.local)
         made.start()
         self.addCleanup(made.stop)
-        pair, other = self.connect(home, "lamp"), self.connect(home, "door")
+        pair, other = self.connect(self.home, "lamp"), self.connect(self.home, "door")
         pair.client.sendMessage(b"hello")
         other.client.goodbye()
+        self.book.permits["olga"] = ("*:*",)
+        self.connect(self.home, "olga").client.goodbye()
         self.advance(TICK * 2)
         told = made.told("1h")
         self.assertEqual(told["sessions"], [1, 1])

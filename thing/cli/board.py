@@ -36,7 +36,7 @@ HELP = """\
  ?               this help, and back
  q               quit
 
- Ended in the last 10 minutes: sessions and handshakes of all nodes, by cause.
+ Ended in the last 10 minutes: things' sessions, and handshakes, by cause.
  LAG: how late a node's latest timer came.  BEAT: since the last heartbeat.
  To mark text with the mouse, hold the Shift key."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from thing.core.credentials import readCredential
 from thing.events import Cause, Event, Terminated
+from thing.fleet.meter import GUEST, whoseOf
 from thing.fleet.model import NodeRecord
 from thing.identity import CredentialKind
 from thing.session.factory import ThingFactory
@@ -44,10 +45,11 @@ class Health:
         factory.observers.append(self._observe)
 
     def _observe(self, protocol: ThingProtocol, event: Event) -> None:
-        # A balancer's checks, every two seconds, would hide what people look for here.
-        if not isinstance(event, Terminated):
+        # A balancer's checks, every two seconds, would hide what people look for here; and who is
+        # no thing comes and goes without any being lost.
+        if not isinstance(event, Terminated) or isHealthCheck(event.termination, protocol.silent):
             return
-        if isHealthCheck(event.termination, protocol.silent):
+        if protocol.peer is not None and whoseOf(protocol.peer) == GUEST:
             return
         self._minute(self._wallClock())[event.termination.cause.name] += 1
 

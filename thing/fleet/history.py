@@ -28,7 +28,7 @@ SPANS = {"1h": (360, 1), "24h": (288, 30), "7d": (336, 180)}
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What the figures are at one moment; all but the sessions only grow."""
+    """What the figures of things are at one moment; all but the sessions only grow."""
 
     sessions: int
     """How many are up."""
@@ -212,8 +212,8 @@ def historyOf(meter: Meter, local: LocalRegistry) -> History:
     def read() -> Reading:
         return Reading(
             sessions=len(meter.factory.sessions),
-            joined=meter.factory.completed,
-            left=sum(meter.terminations.values()),
+            joined=meter.joined,
+            left=meter.left,
             heartbeats=meter.heartbeats,
             messages=local.told[Kind.MESSAGE],
             roundTrips=tuple(meter.roundTrips.counts),

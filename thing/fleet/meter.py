@@ -26,8 +26,8 @@ from thing.events import (
     Terminated,
     Termination,
 )
+from thing.identity import Identity, Purpose
 from thing.session.factory import ThingFactory
-from thing.session.journal import isHealthCheck
 from thing.session.protocol import ThingProtocol
 
 HANDSHAKE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -52,11 +52,18 @@ ESTABLISHED, RESUMED = "ESTABLISHED", "RESUMED"
 """The results of handshakes that came to a session; the others are named by their error."""
 
 SILENT = "SILENT"
-"""The result of what was no handshake: a peer that hung up without an octet, as balancers do."""
+"""
+The result of what was no handshake: a peer without an octet, who hung up as balancers do, or
+waited for the server to speak first.
+"""
 
 OTHER = "OTHER"
 """In place of a number that has no name here."""
 
+THING, GUEST = "thing", "guest"
+"""Whose sessions end: things', and those of operators, other nodes and newcomers who join."""
+
+_SILENCES = (Cause.TRUNCATED.name, ErrorCode.HANDSHAKE_TIMEOUT.name)
 _CODES = (*(code.name for code in ErrorCode), OTHER)
 _REASONS = tuple(reason.name for reason in EndReason)
 
@@ -141,7 +148,9 @@ class Meter:
     :ivar handshakes: handshakes that are over, by result.
     :ivar handshakeTimes: how long they took, by whether they came to a session; of those that
         began at all.
-    :ivar terminations: sessions that ended, by cause, and by the code or the reason.
+    :ivar joined: sessions of things that came up.
+    :ivar terminations: sessions that ended, by cause, by the code or the reason, and by whose they
+        were: things' or guests'.
     :ivar heartbeats: how many came.
     :ivar late: how many were missed.
     :ivar roundTrips: what clients measured.
@@ -155,7 +164,8 @@ class Meter:
         self.factory = factory
         self.handshakes = Counter(dict.fromkeys(RESULTS, 0))
         self.handshakeTimes = {up: Histogram(HANDSHAKE_BOUNDS) for up in (True, False)}
-        self.terminations = Counter(dict.fromkeys(ENDS, 0))
+        self.joined = 0
+        self.terminations = Counter({(*end, peer): 0 for end in ENDS for peer in (THING, GUEST)})
         self.heartbeats = 0
         self.late = 0
         self.roundTrips = Histogram(ROUND_TRIP_BOUNDS)
@@ -182,6 +192,7 @@ class Meter:
             handler(self, protocol, event)
 
     def _handshakeCompleted(self, protocol: ThingProtocol, event: HandshakeCompleted) -> None:
+        self.joined += whoseOf(event.session.peer) == THING
         self._countHandshake(protocol, RESUMED if event.session.resumed else ESTABLISHED)
 
     def _countHandshake(self, protocol: ThingProtocol, result: str) -> None:
@@ -208,9 +219,9 @@ class Meter:
         self._ended.add((protocol,))
         termination = event.termination
         cause, reason = termination.cause.name, reasonOf(termination)
-        if protocol.session is not None:
-            self.terminations[cause, reason] += 1
-        elif isHealthCheck(termination, protocol.silent):
+        if protocol.peer is not None:
+            self.terminations[cause, reason, whoseOf(protocol.peer)] += 1
+        elif protocol.silent and (reason or cause) in _SILENCES:
             self._countHandshake(protocol, SILENT)
         else:
             self._countHandshake(protocol, reason or cause)
@@ -256,6 +267,11 @@ class Meter:
     # What can be asked.
 
     @property
+    def left(self) -> int:
+        """How many sessions of things have ended."""
+        return sum(count for end, count in self.terminations.items() if end[2] == THING)
+
+    @property
     def openStreams(self) -> int:
         """How many streams are open in all sessions, besides their main ones."""
         return sum(each.openStreams for each in self.factory.everybody)
@@ -271,6 +287,16 @@ class Meter:
         traffic.figures = self._ended.figures
         traffic.add(self.factory.everybody)
         return traffic.figures
+
+
+def whoseOf(peer: Identity) -> str:
+    """
+    Tell whether a peer is a thing.
+
+    :param peer: who has a session.
+    :return: :data:`THING` or :data:`GUEST`.
+    """
+    return THING if peer.purpose is Purpose.THING else GUEST
 
 
 def reasonOf(termination: Termination) -> str:

@@ -267,7 +267,10 @@ class NodeRecord:
     terminations: dict[str, int] = field(default_factory=dict)
     """How many sessions and handshakes ended since it started, by cause."""
     minutes: tuple[tuple[int, dict[str, int]], ...] = ()
-    """The same for each of the last minutes: when it began, time of day, and how many."""
+    """
+    The same for each of the last minutes: when it began, time of day, and how many; without the
+    sessions of guests, and the checks of balancers.
+    """
     loopLag: float = 0.0
     """How late the latest timer came, seconds."""
     registry: str = "memory"

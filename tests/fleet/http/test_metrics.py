@@ -17,6 +17,7 @@ from zope.interface import directlyProvides
 
 from tests import PROJECT
 from tests.fleet.http.web import WebCase
+from tests.fleet.reaching import OperatorsBook
 from tests.pairs import firings, freshClient
 from thing import Anonymous, Cause, EndReason, ErrorCode, Limits, Termination
 from thing.core.limits import LIMITS_HIT
@@ -27,6 +28,7 @@ from thing.fleet.http.metrics import Exporter
 from thing.fleet.http.places import MAX_STRANGERS
 from thing.fleet.interfaces import ISharedPresence
 from thing.fleet.meter import PROBE_INTERVAL, Histogram, Meter, reasonOf
+from thing.fleet.operators import admitOperators
 from thing.fleet.reaches import Reaches
 
 
@@ -37,11 +39,15 @@ class MeterCase(WebCase):
     :ivar meter: the meter.
     """
 
+    book: OperatorsBook
+
     def serve(self, *args: Any, **named: Any) -> Any:
+        self.book = OperatorsBook()
         site = super().serve(*args, **named)
         self.factory = self.home.local.factory
         self.meter = Meter(self.factory)
         reaches = Reaches(self.home.local)
+        admitOperators(self.factory, reaches)
         site.api.figures = Exporter(self.meter, self.home, site.api, site, reaches).answer
         return site
 
@@ -77,19 +83,20 @@ class BornTests(MeterCase):
                 for result in ("ESTABLISHED", "SILENT", "TRUNCATED", "NOT_AUTHORIZED", "OTHER")
             ],
             "thing_terminations_total": [
-                'cause="GOODBYE",reason=""',
-                'cause="GOODBYE",reason="SHUTDOWN"',
-                'cause="FLAT_LINED",reason="HEARTBEAT_MISSED"',
-                'cause="TRUNCATED",reason=""',
-                'cause="PROTOCOL_ERROR",reason="RECORD_UNREADABLE"',
-                'cause="ABORTED",reason="CLOSE_TIMEOUT"',
+                'cause="GOODBYE",peer="thing",reason=""',
+                'cause="GOODBYE",peer="thing",reason="SHUTDOWN"',
+                'cause="FLAT_LINED",peer="thing",reason="HEARTBEAT_MISSED"',
+                'cause="TRUNCATED",peer="thing",reason=""',
+                'cause="PROTOCOL_ERROR",peer="thing",reason="RECORD_UNREADABLE"',
+                'cause="ABORTED",peer="thing",reason="CLOSE_TIMEOUT"',
+                'cause="PROTOCOL_ERROR",peer="guest",reason="RECORD_UNREADABLE"',
             ],
             "thing_reaches_total": ['outcome="OPENED"', 'outcome="NOT_PERMITTED"'],
             "thing_http_answers_total": ['status="404"', 'status="500"'],
         }.items():
             for each in labels:
                 self.assertEqual(now[f"{name}{{{each}}}"], 0)
-        self.assertLess(len(now), 400)
+        self.assertLess(len(now), 500)
 
     def test_nothingIsBorn(self) -> None:
         """Whatever happens, no figure comes to those that are there."""
@@ -165,7 +172,9 @@ class CountingTests(MeterCase):
         self.assertEqual(later["thing_messages_received_total"], 1)
         self.assertEqual(later["thing_received_bytes_total"], pair.clientEnd.taken)
         self.assertEqual(later["thing_sent_bytes_total"], pair.serverEnd.taken)
-        self.assertEqual(later['thing_terminations_total{cause="GOODBYE",reason=""}'], 1)
+        self.assertEqual(
+            later['thing_terminations_total{cause="GOODBYE",peer="thing",reason=""}'], 1
+        )
 
     def test_resumed(self) -> None:
         """A handshake with a ticket is told apart."""
@@ -186,7 +195,7 @@ class CountingTests(MeterCase):
         self.assertGreater(now["thing_received_bytes_total"], 0)
 
     def test_silent(self) -> None:
-        """Who hangs up without an octet is told apart, and is no handshake that took a time."""
+        """Who says nothing is told apart, and is no handshake that took a time."""
         for said in ((), (b"\x00",)):
             protocol: Any = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
             protocol.makeConnection(StringTransport())
@@ -197,6 +206,16 @@ class CountingTests(MeterCase):
         self.assertEqual(now['thing_handshakes_total{result="SILENT"}'], 1)
         self.assertEqual(now['thing_handshakes_total{result="TRUNCATED"}'], 1)
         self.assertEqual(now['thing_handshake_duration_seconds_count{result="failed"}'], 1)
+        for octets in (b"", b"\x00"):
+            late: Any = self.factory.buildProtocol(IPv4Address("TCP", "192.0.2.1", 4000))
+            late.makeConnection(StringTransport())
+            if octets:
+                late.dataReceived(octets)
+        self.advance(60)
+        now = self.samples()
+        self.assertEqual(now['thing_handshakes_total{result="SILENT"}'], 2)
+        self.assertEqual(now['thing_handshakes_total{result="HANDSHAKE_TIMEOUT"}'], 1)
+        self.assertEqual(now['thing_handshake_duration_seconds_count{result="failed"}'], 2)
 
     def keyOfNobody(self) -> Any:
         """A key that the book does not know."""
@@ -248,9 +267,25 @@ class CountingTests(MeterCase):
         self.advance(12)
         pair.freeze()
         self.advance(40)
-        name = 'thing_terminations_total{cause="FLAT_LINED",reason="HEARTBEAT_MISSED"}'
+        name = 'thing_terminations_total{cause="FLAT_LINED",peer="thing",reason="HEARTBEAT_MISSED"}'
         self.assertEqual(self.samples()[name], 1)
         self.assertEqual(self.meter._due, {})
+
+    def test_guests(self) -> None:
+        """An operator is no thing: the ends of its sessions are told apart from theirs."""
+        self.book.permits["olga"] = ("*:*",)
+        pair = self.connect(self.home, "olga")
+        now = self.samples()
+        self.assertEqual((now["thing_sessions"], now["thing_guests"]), (0, 1))
+        pair.freeze()
+        self.advance(100)
+        now = self.samples()
+        name = 'thing_terminations_total{cause="FLAT_LINED",peer="%s",reason="HEARTBEAT_MISSED"}'
+        self.assertEqual((now[name % "thing"], now[name % "guest"]), (0, 1))
+        self.assertEqual((now["thing_sessions"], now["thing_guests"]), (0, 0))
+        self.assertEqual((self.meter.joined, self.meter.left), (0, 0))
+        (record,) = self.successResultOf(self.home.nodes())
+        self.assertEqual(record.minutes, ())
 
     def test_reasons(self) -> None:
         """A peer may choose any number for a reason; there is one name for all that have none."""

@@ -147,7 +147,8 @@ class StatusTests(AskMixin, TwistdCase):
         await client.whenTerminated()
         await stream.whenTold("event: left")
         figures = (await readBody(await self.ask(where, "/metrics"))).decode()
-        self.assertIn('thing_terminations_total{cause="GOODBYE",reason="CLOSING"} 1.0\n', figures)
+        name = 'thing_terminations_total{cause="GOODBYE",peer="thing",reason="CLOSING"}'
+        self.assertIn(f"{name} 1.0\n", figures)
         await self.stop(process)
         await stream.over
 

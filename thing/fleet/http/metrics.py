@@ -66,7 +66,12 @@ class NodeCollector(Collector):
 
     def _sessions(self) -> Iterator[Metric]:
         meter, factory = self._meter, self._meter.factory
-        yield _gauge("sessions", "Sessions that are up.", len(factory.sessions))
+        yield _gauge("sessions", "Sessions of things that are up.", len(factory.sessions))
+        yield _gauge(
+            "guests",
+            "Sessions of operators, other nodes and those who join that are up.",
+            len(factory.guests),
+        )
         yield _gauge("handshakes_in_progress", "Handshakes in progress.", factory.handshakes)
         yield _gauge("draining", "1 while everybody is asked to leave.", factory.draining)
         yield _labelled(
@@ -86,8 +91,9 @@ class NodeCollector(Collector):
         )
         yield _labelled(
             "terminations",
-            "Sessions that ended, by cause, and by the error's code or the server's reason.",
-            ("cause", "reason"),
+            "Sessions that ended, by cause, by the error's code or the server's reason, and by "
+            "whose they were: a thing's or a guest's.",
+            ("cause", "reason", "peer"),
             meter.terminations,
         )
         yield _labelled(
@@ -241,7 +247,7 @@ def _labelled(
     name: str,
     documentation: str,
     labels: tuple[str, ...],
-    counts: Mapping[tuple[str, str], int] | Mapping[tuple[str], int],
+    counts: Mapping[tuple[str, str, str], int] | Mapping[tuple[str], int],
 ) -> Metric:
     family = CounterMetricFamily(f"thing_{name}", documentation, labels=labels)
     for values, count in sorted(counts.items()):

@@ -265,7 +265,8 @@ SCHEMAS: Json = {
                     "minItems": 2,
                     "maxItems": 2,
                 },
-                description="The terminations of each of the last minutes, by cause.",
+                description="The terminations of each of the last minutes, by cause; without "
+                "guests, who are no things, and the checks of balancers.",
             ),
             "loopLag": _SECONDS,
             "registry": {
