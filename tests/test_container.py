@@ -58,7 +58,7 @@ class ContainerfileTests(TestCase):
         if GIT is None or not (PROJECT / ".git").exists():
             raise SkipTest("this is no clone")
         tracked = git(PROJECT, "ls-files").splitlines()
-        for line in (PROJECT / ".containerignore").read_text().splitlines():
+        for line in (PROJECT / ".dockerignore").read_text().splitlines():
             if line and not line.startswith("#"):
                 pattern = line.removeprefix("**/")
                 found = [

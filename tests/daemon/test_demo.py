@@ -1,4 +1,4 @@
-"""The conversation that ``twistd thing`` serves by itself."""
+"""The conversation that ``twistd thing --demo`` serves."""
 
 from __future__ import annotations
 

@@ -92,6 +92,7 @@ class WalkTests(Walks):
         return self.walk(
             *("docs/howto-subclass.rst", "docs/howto-transport.rst", "docs/howto-streams.rst"),
             *("docs/howto-test.rst", "docs/howto-agent.rst", "docs/howto-asyncio.rst"),
+            "docs/howto-reconnect.rst",
         )
 
     def test_others(self) -> Deferred[None]:
@@ -147,6 +148,20 @@ class PagesTests(TestCase):
                     self.assertTrue(commandsOf(step.text), where)
                 if step.word == "skip":
                     self.assertGreater(len(step.text), 20, where)
+
+    def test_told(self) -> None:
+        """Whoever reads a page is told of each key that its walk presses."""
+        for page in pages():
+            text = (PROJECT / page).read_text()
+            lines, steps = text.split("\n"), list(stepsOf(text))
+            for number, step in enumerate(steps):
+                if step.word == "press":
+                    before = [each.line for each in steps[:number] if isTyped(each)]
+                    behind = [each.line for each in steps[number:] if isTyped(each)]
+                    around = lines[max(before, default=0) : min(behind, default=len(lines))]
+                    prose = "\n".join(line for line in around if ".. walk:" not in line)
+                    key = step.text.partition(" at ")[0]
+                    self.assertRegex(prose, rf"{key}|Stop |Restart", f"{page}:{step.line}")
 
     def test_few(self) -> None:
         """Nearly all that can be typed is."""

@@ -15,7 +15,7 @@ reader does besides is said in comments, stage directions:
   answered what is shown, or the pattern. Servers and agents do by themselves;
 - ``.. walk: exits N``: the next block's last command ends with that status;
 - ``.. walk: press KEY``, ``.. walk: enter TEXT``: to the last program that goes on. Keys are
-  ``Ctrl-C``, ``Ctrl-D``, ``Ctrl-Z``, and ``fg`` in the shell;
+  ``Ctrl-C``, ``Ctrl-D``, ``Ctrl-Z``, and ``fg`` or ``kill -9`` in the shell;
 - ``.. walk: see PATTERN``: it says that; ``.. walk: shown``: it says what the next block shows;
 - each of these with `` at WORDS``: to the last that was started by these words;
 - ``.. walk: with sshd``: this machine has one, as most have;
@@ -55,7 +55,12 @@ READY = {
 }
 """Programs that go on, and what each says once it is there."""
 
-SIGNALS = {"Ctrl-C": signal.SIGINT, "Ctrl-Z": signal.SIGSTOP, "fg": signal.SIGCONT}
+SIGNALS = {
+    "Ctrl-C": signal.SIGINT,
+    "Ctrl-Z": signal.SIGSTOP,
+    "fg": signal.SIGCONT,
+    "kill -9": signal.SIGKILL,
+}
 
 
 def say(line: str) -> None:
@@ -147,7 +152,7 @@ class Program:
             self._keyboard.close()
         else:
             os.killpg(self._process.pid, SIGNALS[key])
-        if key in ("Ctrl-C", "Ctrl-D"):
+        if key in ("Ctrl-C", "Ctrl-D", "kill -9"):
             self.ends()
 
     def kill(self) -> None:
