@@ -15,11 +15,13 @@ from tests.pairs import firings
 from tests.session.test_streams import HalfTalk, Maker, doing
 from thing import StopCode, StreamRefused
 from thing.core.window import MAX_WINDOW
+from thing.errors import CredentialError
 from thing.fleet import Kind, NotPresent
 from thing.fleet.interfaces import IReaches
 from thing.fleet.model import ReachRecord
 from thing.fleet.reaches import ANSWER_TIME, OPENED, REFUSALS_LOGGED
 from thing.session.outflow import BUFFER_SIZE
+from thing.trust.keys import MAX_NAME, checkName
 
 TTL = 30.0
 """What the server grants."""
@@ -324,6 +326,16 @@ class RefusedTests(ReachCase):
         pair.client.streams.serve("reach:ssh", Maker(HalfTalk))
         (id,) = [each.id for each in self.home.local.sessions]
         self.assertIsInstance(self.opened(self.operator(), f"reach:ssh:{id}"), HalfTalk)
+
+    def test_longestName(self) -> None:
+        """The longest name there may be, and the longest service, fill a label just so."""
+        for letter in "x", "\U00020000":
+            name, service = checkName(letter * (MAX_NAME // len(letter.encode()))), "s" * 64
+            self.assertRaises(CredentialError, checkName, name + "x")
+            self.thing(name, service)
+            label = f"reach:{service}:{name}"
+            self.assertEqual(len(label.encode()), 255)
+            self.assertIsInstance(self.opened(self.operator(), label), HalfTalk)
 
 
 class EndTests(ReachCase):

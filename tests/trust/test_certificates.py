@@ -816,9 +816,9 @@ class ThingNameTests(Rooted, TestCase):
     def test_tooLong(self) -> None:
         """A name that is longer than names are is refused."""
         self.assertRefused(
-            "more than 255 characters", self.things(), self.leaf(URI("urn:" + "x" * 252))
+            "more than 184 octets", self.things(), self.leaf(URI("urn:" + "x" * 181))
         )
-        self.assertEqual(self.nameOf(URI("urn:" + "x" * 251)), "urn:" + "x" * 251)
+        self.assertEqual(self.nameOf(URI("urn:" + "x" * 180)), "urn:" + "x" * 180)
 
 
 class RevocationTests(Rooted, TestCase):

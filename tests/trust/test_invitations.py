@@ -198,7 +198,7 @@ class InvitationsTests(StoreCase):
         """As many invitations as there can be, with the longest names, are read again."""
         longest = Invitation(
             id="f" * 16,
-            name="\U00020000" * 255,
+            name="\U00020000" * 46,
             expires=int(NOW + MAX_LIFE),
             confirm=False,
             replace=False,
@@ -389,7 +389,8 @@ class FileTests(StoreCase):
             (self.line(id="0123"), "the id of an invitation is 16 hexadecimal digits"),
             (self.line(name=""), "an invitation has a name"),
             (self.line(name="\ud800"), "characters that are not printable"),
-            (self.line(name="a" * 256), "more than 255 characters"),
+            (self.line(name="a" * 185), "more than 184 octets"),
+            (self.line(name="ü" * 93), "more than 184 octets"),
             (b"x" * 9000, "longer than 8192 bytes"),
         ):
             self.assertIn(expected, self.refusal(b"# one\n" + content))

@@ -401,7 +401,7 @@ class CertifiedThingsTests(AuthorityMixin, TestCase):
             ("a\u202eb".encode(), "not printable"),
             ("a\ufe0f".encode(), "not printable"),
             ("a\u200cb".encode(), "not printable"),
-            (b"x" * 256, "more than 255 characters"),
+            (b"x" * 185, "more than 184 octets"),
         ):
             for principals in ([principal], [b"sensor-7", principal]):
                 identity = self.built(lambda b, names=principals: b.valid_principals(names))

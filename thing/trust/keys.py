@@ -36,8 +36,8 @@ MAX_KEY_FILE = 64 * 1024
 ENCRYPTED = "is encrypted: a passphrase is needed"
 """What is wrong with a private key file whose passphrase is not known."""
 
-MAX_NAME = 255
-"""The most characters in a name or a comment."""
+MAX_NAME = 184
+"""The most octets of UTF-8 in a name or a comment: with any service it fits a stream's label."""
 
 KEY_TYPE = re.compile(r"(?:ssh|ecdsa|sk|webauthn)-[a-z0-9@.-]{1,64}(?![^ \t])")
 """The word that begins a public key in any of OpenSSH's files."""
@@ -248,12 +248,12 @@ def checkName(text: str) -> str:
     :param text: the name.
     :return: the same.
     :raises CredentialError: if it is not printable or is longer than
-        :data:`MAX_NAME` characters.
+        :data:`MAX_NAME` octets in UTF-8.
     """
     if not isName(text):
         raise CredentialError("a name or comment has characters that are not printable")
-    if len(text) > MAX_NAME:
-        raise CredentialError(f"a name or comment has more than {MAX_NAME} characters")
+    if len(text.encode()) > MAX_NAME:
+        raise CredentialError(f"a name or comment has more than {MAX_NAME} octets in UTF-8")
     return text
 
 
