@@ -1,4 +1,8 @@
-"""Clients: one session, and one after the other for as long as the program likes."""
+"""
+Clients: one session, and one after the other for as long as the program likes.
+
+What a session is, and what is said in it, is elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What ``async with`` and ``await`` do with what is opened, and closed in the end."""
+"""
+What ``async with`` and ``await`` do with what is opened, and closed in the end.
+
+What is opened, and how it ends, is said by whoever uses them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The requests of one session: who waits for which reply, and who is at work on one."""
+"""
+The requests of one session: who waits for which reply, and who is at work on one.
+
+What a request is, and how many there may be, is the core's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-""":class:`Session`: one session, as a program on asyncio sees it."""
+"""
+:class:`Session`: one session, as a program on asyncio sees it.
+
+What is asked and answered in it, and its streams, are parts with modules of their own.
+"""
 
 from __future__ import annotations
 

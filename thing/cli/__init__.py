@@ -3,6 +3,10 @@ The ``thing`` command: keys, sessions like ``nc``, like ``ping`` and always on, 
 
 The modules named after commands hold what click needs to know and are quick
 to import; what does the work is imported when a command runs.
+
+Any room below may be touched from here, and nothing of the terminal is known there. What a
+command shows of a peer's or a server's words never steers the terminal, and no rule of the
+protocol or of trust is decided here: a command asks, and tells what was answered.
 """
 
 from __future__ import annotations

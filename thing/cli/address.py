@@ -1,4 +1,8 @@
-"""Where a status server is, as the user names it: a URL, or a socket in the file system."""
+"""
+Where a status server is, as the user names it: a URL, or a socket in the file system.
+
+What is asked there is said elsewhere.
+"""
 
 from __future__ import annotations
 

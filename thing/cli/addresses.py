@@ -1,4 +1,8 @@
-"""Connects to a server that may have several addresses: they are tried one after the other."""
+"""
+Connects to a server that may have several addresses: they are tried one after the other.
+
+Which server is believed there is trust's, and when to come back the endpoints'.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a status server answers, good, bad or none, and how a stranger's words are read."""
+"""
+What a status server answers, good, bad or none, and how a stranger's words are read.
+
+How they are shown is not said here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What ``thing top`` shows, and what its keys do: all but the terminal itself."""
+"""
+What ``thing top`` shows, and what its keys do: all but the terminal itself.
+
+Where its figures come from, and how they are drawn, is elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""How ``thing top`` draws nodes, things and lines of text, with rich."""
+"""
+How ``thing top`` draws nodes, things and lines of text, with rich.
+
+Nothing here decides what is shown.
+"""
 
 from __future__ import annotations
 

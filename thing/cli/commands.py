@@ -1,4 +1,8 @@
-"""All commands in one, and what they have in common when they end."""
+"""
+All commands in one, and what they have in common when they end.
+
+What a command does is in the module of its name.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What ``thing show`` and ``thing leave`` do, and what ``thing top`` shows of one thing."""
+"""
+What ``thing show`` and ``thing leave`` do, and what ``thing top`` shows of one thing.
+
+Columns and times are drawn by :mod:`~thing.cli.formats`.
+"""
 
 from __future__ import annotations
 

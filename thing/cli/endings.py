@@ -1,4 +1,8 @@
-"""How a session's end, or that there was none, is told to the user: a line and an exit code."""
+"""
+How a session's end, or that there was none, is told to the user: a line and an exit code.
+
+What ends a session is not decided here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What ``thing events`` does: it follows the feed, and comes back when it is cut off."""
+"""
+What ``thing events`` does: it follows the feed, and comes back when it is cut off.
+
+How the events of a stream are cut is in :mod:`~thing.cli.stream`.
+"""
 
 from __future__ import annotations
 

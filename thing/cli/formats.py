@@ -1,4 +1,8 @@
-"""How what a server tells is shown: safely, shortly, in columns."""
+"""
+How what a server tells is shown: safely, shortly, in columns.
+
+What is shown, and in which order, is up to the commands.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What ``thing join`` does: it has this thing join, and says how it goes."""
+"""
+What ``thing join`` does: it has this thing join, and says how it goes.
+
+How a thing joins is in :mod:`thing.endpoints.joining`.
+"""
 
 from __future__ import annotations
 

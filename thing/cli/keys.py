@@ -1,4 +1,8 @@
-"""``thing keygen`` and ``thing fingerprint``, and how a private key is read."""
+"""
+``thing keygen`` and ``thing fingerprint``, and how a private key is read.
+
+How a key is made, kept and written is trust's.
+"""
 
 from __future__ import annotations
 

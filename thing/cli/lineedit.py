@@ -1,4 +1,8 @@
-"""One line that is typed: its text, and where the cursor is."""
+"""
+One line that is typed: its text, and where the cursor is.
+
+Nothing here reads a key or draws anything.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Where a command listens, as the user names it: a port, an address, a socket of the system's."""
+"""
+Where a command listens, as the user names it: a port, an address, a socket of the system's.
+
+What comes to be connected there is not its concern.
+"""
 
 from __future__ import annotations
 

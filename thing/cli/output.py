@@ -1,4 +1,8 @@
-"""Writes to the standard streams; what cannot be written to standard output ends the command."""
+"""
+Writes to the standard streams; what cannot be written to standard output ends the command.
+
+What is written is up to the commands.
+"""
 
 from __future__ import annotations
 

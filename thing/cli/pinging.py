@@ -1,4 +1,8 @@
-"""What ``thing ping`` does: it prints heartbeats and their summary."""
+"""
+What ``thing ping`` does: it prints heartbeats and their summary.
+
+When heartbeats are due is decided by the core.
+"""
 
 from __future__ import annotations
 

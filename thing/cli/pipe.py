@@ -1,4 +1,8 @@
-"""What ``thing connect`` does: standard input to the session, the session to standard output."""
+"""
+What ``thing connect`` does: standard input to the session, the session to standard output.
+
+How the streams are read and written is in :mod:`~thing.cli.standard`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""How far a long ``thing connect`` with files is, on the terminal, as ``pv`` shows it."""
+"""
+How far a long ``thing connect`` with files is, on the terminal, as ``pv`` shows it.
+
+What is carried is not touched.
+"""
 
 from __future__ import annotations
 

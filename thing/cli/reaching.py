@@ -1,4 +1,8 @@
-"""What ``thing reach`` does: standard input and output become those of a service of a thing."""
+"""
+What ``thing reach`` does: standard input and output become those of a service of a thing.
+
+Whether that is allowed is for the server to say.
+"""
 
 from __future__ import annotations
 

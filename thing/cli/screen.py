@@ -1,4 +1,8 @@
-"""The terminal of ``thing top``: its modes, its keys, its size, and the signals that go with it."""
+"""
+The terminal of ``thing top``: its modes, its keys, its size, and the signals that go with it.
+
+What is drawn, and what a key means, is elsewhere.
+"""
 
 from __future__ import annotations
 

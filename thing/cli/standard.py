@@ -1,4 +1,8 @@
-"""Standard input and output on the reactor; Twisted's own tell nobody why one of them failed."""
+"""
+Standard input and output on the reactor; Twisted's own tell nobody why one of them failed.
+
+What is done with the octets is up to the command.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Server-sent events, as they come in: cut into events, with bounds."""
+"""
+Server-sent events, as they come in: cut into events, with bounds.
+
+What an event means is not known here.
+"""
 
 from __future__ import annotations
 

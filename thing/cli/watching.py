@@ -1,4 +1,8 @@
-"""What ``thing top`` knows: it looks at the fleet again and again."""
+"""
+What ``thing top`` knows: it looks at the fleet again and again.
+
+How it is shown is not known here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""This side as a client, to examine a server: the handshake, its heartbeats, its goodbye."""
+"""
+This side as a client, to examine a server: the handshake, its heartbeats, its goodbye.
+
+What is wrong in what it says is said by the rows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""This side as a server, to examine a client: the handshake, its answers, its ends."""
+"""
+This side as a server, to examine a client: the handshake, its answers, its ends.
+
+What is wrong in what it says is said by the rows.
+"""
 
 from __future__ import annotations
 

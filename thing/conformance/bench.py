@@ -1,4 +1,8 @@
-"""Where peers are examined: whence their connections come, and what this side is to them."""
+"""
+Where peers are examined: whence their connections come, and what this side is to them.
+
+What is tried there is in the rows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""All checks there are, and the order in which they are tried and told."""
+"""
+All checks there are, and the order in which they are tried and told.
+
+What each does is in the rows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a check is: a row with a name, the sentence that it is about, and what it does."""
+"""
+What a check is: a row with a name, the sentence that it is about, and what it does.
+
+Which there are is in the catalogue.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Goes through the checks, one by one or several at once, within bounds."""
+"""
+Goes through the checks, one by one or several at once, within bounds.
+
+What is tried, and how it is shown, is elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The stream to an examined peer: octets go out as they are, and what comes waits to be read."""
+"""
+The stream to an examined peer: octets go out as they are, and what comes waits to be read.
+
+Nothing here knows a message.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What is said of a peer: that it failed, that something was not tried, and how it ended."""
+"""
+What is said of a peer: that it failed, that something was not tried, and how it ended.
+
+Who judges is not here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Every message by its type, for whoever must know them all: documentation, tests, fuzzing."""
+"""
+Every message by its type, for whoever must know them all: documentation, tests, fuzzing.
+
+The messages themselves, and when each is legal, are elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-""":class:`KeptTicket`: a client's ticket for its next session, in memory and for one use."""
+"""
+:class:`KeptTicket`: a client's ticket for its next session, in memory and for one use.
+
+What is in it is known to the server alone.
+"""
 
 from __future__ import annotations
 

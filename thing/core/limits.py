@@ -1,4 +1,8 @@
-"""How much a server takes on."""
+"""
+How much a server takes on.
+
+Who is turned away at them is decided by :mod:`~thing.core.door`.
+"""
 
 from __future__ import annotations
 

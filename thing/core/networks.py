@@ -1,4 +1,8 @@
-"""Hosts as they are written, and the networks by which connections are counted."""
+"""
+Hosts as they are written, and the networks by which connections are counted.
+
+How many may come from one is said by the limits.
+"""
 
 from __future__ import annotations
 

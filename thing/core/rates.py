@@ -1,4 +1,8 @@
-"""How often something happens: what a server under a flood is to know, and what it is to say."""
+"""
+How often something happens: what a server under a flood is to know, and what it is to say.
+
+What follows from it is for who counts to decide.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-""":class:`ThingService`: a server that listens, reads its keys anew, and drains."""
+"""
+:class:`ThingService`: a server that listens, reads its keys anew, and drains.
+
+What it is made of is decided by the options, and put together elsewhere.
+"""
 
 from __future__ import annotations
 

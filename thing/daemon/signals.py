@@ -1,4 +1,8 @@
-"""What a server's process does at signals: it reads its keys anew, or it ends, or it hurries."""
+"""
+What a server's process does at signals: it reads its keys anew, or it ends, or it hurries.
+
+What ends, and how long it may take, is the service's.
+"""
 
 from __future__ import annotations
 

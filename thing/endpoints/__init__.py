@@ -6,6 +6,9 @@ here. Its protocols are built when a session is up, and see a transport that
 does all that Twisted's TCP transport does. What a session is and how it ends is
 settled below; here it is put into Twisted's words. What listens elsewhere and knows nothing of
 Thing is joined with sessions and streams by connections of its own.
+
+The session room and those below it may be touched from here. What never: a Connection
+itself, a file that trust does not read, the fleet, or the process.
 """
 
 from typing import TYPE_CHECKING

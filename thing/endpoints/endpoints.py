@@ -1,4 +1,8 @@
-"""Endpoints: any Twisted protocol over Thing, over any endpoint of Twisted's."""
+"""
+Endpoints: any Twisted protocol over Thing, over any endpoint of Twisted's.
+
+What becomes of a session once it is up is in :mod:`~thing.endpoints.stream`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""How one node is, as it tells others: what its factory counts, and how sessions ended of late."""
+"""
+How one node is, as it tells others: what its factory counts, and how sessions ended of late.
+
+How all nodes are is put together by who asks.
+"""
 
 from __future__ import annotations
 

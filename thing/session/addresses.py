@@ -1,4 +1,8 @@
-"""The addresses of peers: how they are written, and how they are counted."""
+"""
+The addresses of peers: how they are written, and how they are counted.
+
+Which name of a host stands for which address is asked elsewhere.
+"""
 
 from __future__ import annotations
 

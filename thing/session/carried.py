@@ -1,4 +1,8 @@
-"""What a protocol over Thing has for a transport: Twisted's TCP transport, in all it does."""
+"""
+What a protocol over Thing has for a transport: Twisted's TCP transport, in all it does.
+
+When octets may be sent, and how many, is decided below.
+"""
 
 from __future__ import annotations
 

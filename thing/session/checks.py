@@ -1,4 +1,8 @@
-"""What factories, endpoints and services are given, looked at when it is given."""
+"""
+What factories, endpoints and services are given, looked at when it is given.
+
+What a peer sends is not looked at here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The keys that a server announces, on their way to the client's authorizer."""
+"""
+The keys that a server announces, on their way to the client's authorizer.
+
+What an announcement is worth is the authorizer's to say.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What a program can ask of the session that its protocol's transport is carried in."""
+"""
+What a program can ask of the session that its protocol's transport is carried in.
+
+What the session is, and does, is not told here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-""":class:`TcpOptions`: what may be asked of the TCP connection below a transport."""
+"""
+:class:`TcpOptions`: what may be asked of the TCP connection below a transport.
+
+None is set here unasked.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-""":class:`FakeThingTransport`: the transport of a protocol over Thing, without a session."""
+"""
+:class:`FakeThingTransport`: the transport of a protocol over Thing, without a session.
+
+Nothing is sent, and nothing protected.
+"""
 
 from __future__ import annotations
 

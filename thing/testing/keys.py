@@ -1,4 +1,8 @@
-"""Keys made on the spot, and the settings and authorizers that make their owners meet."""
+"""
+Keys made on the spot, and the settings and authorizers that make their owners meet.
+
+They are kept nowhere.
+"""
 
 from __future__ import annotations
 

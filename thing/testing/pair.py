@@ -1,4 +1,8 @@
-""":class:`Pair`: a server and a client in memory, on a clock that the test moves."""
+"""
+:class:`Pair`: a server and a client in memory, on a clock that the test moves.
+
+The two sides are real; the network and the time between them are made up.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-""":class:`LoopbackServer`: a real server on a free port, for tests with trial."""
+"""
+:class:`LoopbackServer`: a real server on a free port, for tests with trial.
+
+What it serves is the test's.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What speaks on one side of a test's connection: a class or factory, made into one of sessions."""
+"""
+What speaks on one side of a test's connection: a class or factory, made into one of sessions.
+
+What carries the connection is not its concern.
+"""
 
 from __future__ import annotations
 

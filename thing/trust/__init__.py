@@ -8,7 +8,8 @@ is said in it, is never asked.
 
 What needs no reactor imports none: keys (:mod:`~thing.trust.keys`), files of authorized things
 (:mod:`~thing.trust.authorized`), pinned servers and what a file knows of a server
-(:mod:`~thing.trust.servers`) serve any program.
+(:mod:`~thing.trust.servers`) serve any program. The core's credentials and the words that
+everybody uses may be touched from here; sessions, sockets and the process never.
 """
 
 from typing import TYPE_CHECKING

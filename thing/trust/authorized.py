@@ -1,4 +1,8 @@
-"""Which clients a server admits: those in a file of the authorized_keys kind, or anyone."""
+"""
+Which clients a server admits: those in a file of the authorized_keys kind, or anyone.
+
+Certificates and shared secrets, which may admit others, are read elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Lists of revoked certificates (CRLs): which of a file's count now, and what they say."""
+"""
+Lists of revoked certificates (CRLs): which of a file's count now, and what they say.
+
+Whether a certificate is believed besides is not said here.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Where a user's Thing files are: the key, the servers that are known."""
+"""
+Where a user's Thing files are: the key, the servers that are known.
+
+What is in them is read and written elsewhere.
+"""
 
 from __future__ import annotations
 

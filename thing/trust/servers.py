@@ -1,4 +1,8 @@
-"""Which server a client believes: by its fingerprint, or by a file of the known_hosts kind."""
+"""
+Which server a client believes: by its fingerprint, or by a file of the known_hosts kind.
+
+How the lines of such a file are read and written is in :mod:`~thing.trust.knownhosts`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What is done to a file on the reactor, once no other process holds its lock."""
+"""
+What is done to a file on the reactor, once no other process holds its lock.
+
+What a lock is, and how it is held, is in :mod:`~thing.trust.files`.
+"""
 
 from __future__ import annotations
 

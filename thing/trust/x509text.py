@@ -1,4 +1,8 @@
-"""What certificates and lists of X.509 say, in words that are fit for the log."""
+"""
+What certificates and lists of X.509 say, in words that are fit for the log.
+
+Nothing is judged here.
+"""
 
 from __future__ import annotations
 

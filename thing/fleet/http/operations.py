@@ -1,4 +1,8 @@
-"""How any operation of the API is described, in the words of OpenAPI 3.1."""
+"""
+How any operation of the API is described, in the words of OpenAPI 3.1.
+
+Which there are is said by the routes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Which request is answered by what: paths, the methods of each, and what a request says."""
+"""
+Which request is answered by what: paths, the methods of each, and what a request says.
+
+The answers themselves are made elsewhere.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What is done to a thing on any node: the registry tells where it is, and that node does it."""
+"""
+What is done to a thing on any node: the registry tells where it is, and that node does it.
+
+What is done is said by who sends it.
+"""
 
 from __future__ import annotations
 
