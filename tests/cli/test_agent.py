@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from twisted.internet import reactor as installedReactor
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ProcessDone, ProcessExitedAlready, ProcessTerminated
 from twisted.internet.task import Clock, deferLater
+from twisted.internet.testing import MemoryReactorClock
 from twisted.logger import LogLevel, capturedLogs, formatEvent
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -20,7 +22,8 @@ from tests import PROJECT
 from tests.anypeer import NoPeer
 from tests.daemon.test_systemd import Manager
 from tests.pairs import PairedEndpoint
-from thing.cli.attending import REACHES, Choices, renew, sessionOf
+from thing.cli.addresses import Addresses
+from thing.cli.attending import REACHES, Choices, sessionOf
 from thing.cli.downlink import MESSAGE_COST, QUEUE_HIGH, QUEUE_MOST, Answerer, Dispatcher
 from thing.cli.keeping import OUTPUT_PATIENCE, Agent, AgentFactory
 from thing.cli.options import ClientOptions
@@ -30,7 +33,7 @@ from thing.cli.uplink import LONGEST_LINE, REOPEN_DELAY, Fifo, LineCutter, Uplin
 from thing.core.messages import REQUEST_LIMIT
 from thing.daemon.systemd import Supervisor
 from thing.endpoints import Backoff
-from thing.errors import EndReason, ErrorCode, ReplyStatus, RequestFailed
+from thing.errors import ErrorCode, ReplyStatus, RequestFailed
 from thing.events import Cause
 from thing.session.protocol import ThingProtocol
 from thing.testing import Pair
@@ -629,7 +632,6 @@ class AgentTests(SynchronousTestCase):
         keys = self.endpoint.keys
         self.manager = Manager()
         self.addCleanup(self.manager.socket.close)
-        self.renewed: list[float] = []
         self.factory = AgentFactory(
             keys.clientSettings(lastWord=b"gone"), keys.servers, clock=self.clock
         )
@@ -640,7 +642,6 @@ class AgentTests(SynchronousTestCase):
             self.endpoint,  # type: ignore[arg-type]
             exposed={},
             supervisor=Supervisor(self.manager.address, 4.0),
-            renew=lambda: self.renewed.append(self.clock.seconds()),
             backoff=Backoff(jitter=lambda: 1.0),
         )
         self.agent.read(Source)
@@ -792,7 +793,6 @@ class AgentTests(SynchronousTestCase):
         self.assertEqual(self.statuses(), [f"No session: {why}"])
         self.clock.advance(8.0)
         pair = self.begin()
-        self.assertEqual(self.renewed, [])
         pair.serverSession.goodbye()
         ((level, line),) = self.logged(lambda: pair.advance(5.0))
         self.assertIs(level, LogLevel.info)
@@ -804,7 +804,6 @@ class AgentTests(SynchronousTestCase):
         ((level, line),) = self.logged(lambda: self.begin().advance(1.0))
         self.assertIs(level, LogLevel.error)
         self.assertRegex(line, "NOT_AUTHORIZED.*; somebody must act; next try in 600 s$")
-        self.assertEqual(len(self.renewed), 1)
         self.clock.advance(600.0)
         self.assertEqual(len(self.endpoint.pairs), 2)
 
@@ -814,13 +813,6 @@ class AgentTests(SynchronousTestCase):
         ((level, line),) = self.logged(lambda: self.begin().advance(1.0))
         self.assertIs(level, LogLevel.error)
         self.assertIn(f"the server's key is {self.endpoint.keys.server.fingerprint}", line)
-
-    def test_expired(self) -> None:
-        """When its credential is over it looks whether there is another by now."""
-        pair = self.begin()
-        pair.serverSession.goAway(EndReason.EXPIRED)
-        pair.advance(5.0)
-        self.assertEqual(len(self.renewed), 1)
 
     def test_statusIsOneLine(self) -> None:
         """What a peer says makes no assignment of its own."""
@@ -913,32 +905,29 @@ class ChoiceTests(SynchronousTestCase):
             self.assertIsNone(settings.resumption)
 
     def test_renewed(self) -> None:
-        """The keys are read anew; if they cannot be, or are for somebody to unlock, all stays."""
+        """Each session has the key that the file has by then; the rest stays."""
         file = self.home / "key"
         self.trust["identity"] = str(file)
         keys = [IdentityKey.generate() for _ in range(2)]
         keys[0].save(file)
         keys[1].save(self.home / "next")
-        keys[1].save(self.home / "locked", passphrase=b"x")
-        (self.home / "broken").write_text("x")
-        client, choices = self.client(), self.choices()
-        factory = AgentFactory(*sessionOf(client, choices), clock=Clock())
+        client = self.client()
+        settings, choice = sessionOf(client, self.choices("ssh=tcp:localhost:22"))
+        reactor = MemoryReactorClock()
+        factory = AgentFactory(settings, choice.authorizer, clock=reactor)
+        endpoint = Addresses(reactor, [(client, choice)])
 
-        def current() -> str:
-            settings: Any = factory.settings
-            return str(settings.credential.fingerprint)
+        def shown() -> Any:
+            endpoint.connect(factory)
+            return factory.settings.credential
 
-        self.assertEqual(current(), keys[0].fingerprint)
+        first = shown()
+        self.assertEqual(first.fingerprint, keys[0].fingerprint)
+        self.assertIs(shown(), first)
         os.replace(self.home / "next", file)
-        renew(factory, client, choices)
-        self.assertEqual(current(), keys[1].fingerprint)
-        for other in ("locked", "broken"):
-            os.replace(self.home / other, file)
-            with capturedLogs() as events:
-                renew(factory, client, choices)
-            self.assertEqual(current(), keys[1].fingerprint)
-            (line,) = map(formatEvent, events)
-            self.assertIn("The keys stay as they were: ", line)
+        self.assertEqual(shown().fingerprint, keys[1].fingerprint)
+        self.assertEqual(len(reactor.tcpClients), 3)
+        self.assertEqual(factory.settings, replace(settings, credential=shown()))
 
     def test_documented(self) -> None:
         """The guide has the bounds as they are."""

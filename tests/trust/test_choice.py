@@ -716,10 +716,12 @@ class ClientChoiceTests(TrustFiles, TestCase):
     def test_platform(self) -> None:
         """The word ``platform`` stands for the system's roots, and is no file."""
         found: list[Any] = []
+        made: Any = PinnedServers([self.pin])
+        made.authorities = mock.Mock(lists=None)
         self.patch(
             __import__("thing.trust.certificates", fromlist=["x"]),
             "ServerCertificates",
-            lambda roots, host, lists: found.append((roots, host)) or PinnedServers([self.pin]),
+            lambda roots, host, lists: found.append((roots, host)) or made,
         )
         self.client({"trustRoots": "platform"})
         self.assertEqual(found, [(None, HOST)])

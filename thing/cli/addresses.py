@@ -20,7 +20,9 @@ from thing.cli.exits import complain
 from thing.cli.keys import askPassphrase
 from thing.cli.options import ClientOptions
 from thing.cli.servers import choiceOf
+from thing.session.clock import SteadyClock
 from thing.trust import ClientChoice
+from thing.trust.fresh import FreshTrust
 
 Way = tuple[ClientOptions, ClientChoice]
 """One address of the server, and what is believed there."""
@@ -48,8 +50,13 @@ class Addresses:
         :param reactor: connects.
         :param ways: the addresses, with what is believed there.
         """
+        clock = SteadyClock.of(reactor)
         self._ways = [
-            (options, options.target.endpoint(reactor, options.timeout), choice.authorizer)
+            (
+                options,
+                options.target.endpoint(reactor, options.timeout),
+                FreshTrust(choice, clock),
+            )
             for options, choice in ways
         ]
 
@@ -57,16 +64,17 @@ class Addresses:
         """
         Connect.
 
-        :param protocolFactory: a :class:`~thing.session.factory.ThingFactory`; it believes from
-            then on what counts at the address that is tried.
+        :param protocolFactory: a :class:`~thing.session.factory.ThingFactory`; it shows and
+            believes from then on what counts at the address that is tried, as the files have it by
+            then.
         :return: fires with the protocol, or fails as the last address did.
         """
         return Deferred.fromCoroutine(self._connect(protocolFactory))
 
     async def _connect(self, factory: Any) -> Any:
         *firsts, last = self._ways
-        for options, endpoint, authorizer in firsts:
-            factory.authorizer = authorizer
+        for options, endpoint, trust in firsts:
+            _apply(await trust.renewed(), factory)
             try:
                 connecting: Deferred[Any] = endpoint.connect(factory)
                 return await connecting.addTimeout(options.timeout, factory.clock)
@@ -74,5 +82,12 @@ class Addresses:
                 raise
             except Exception as error:  # An endpoint may fail in any way.
                 complain(f"{whyNot(options, error)}; trying the next address")
-        _, endpoint, factory.authorizer = last
+        _, endpoint, trust = last
+        _apply(await trust.renewed(), factory)
         return await endpoint.connect(factory)
+
+
+def _apply(choice: ClientChoice, factory: Any) -> None:
+    """Have a factory's next session show and believe what was chosen."""
+    factory.settings = choice.applied(factory.settings)
+    factory.authorizer = choice.authorizer

@@ -24,10 +24,10 @@ from twisted.logger import (
     globalLogBeginner,
 )
 
+from thing.cli.addresses import Addresses
 from thing.cli.downlink import Answerer, Dispatcher, Downlink, Printer
 from thing.cli.exits import CommandError
 from thing.cli.keeping import Agent, AgentFactory
-from thing.cli.keys import askPassphrase
 from thing.cli.options import ClientOptions
 from thing.cli.programs import Program, parseCommand
 from thing.cli.servers import choiceOf
@@ -38,10 +38,9 @@ from thing.core.settings import ClientSettings
 from thing.daemon.logs import TextLines, inJournal, withPriority
 from thing.daemon.systemd import Supervisor
 from thing.endpoints.backend import Backend
-from thing.errors import CredentialError, LocalProtocolError
-from thing.logger import Logger
+from thing.errors import LocalProtocolError
 from thing.session.hosts import SystemResolver
-from thing.trust.parts import Ask
+from thing.trust import ClientChoice
 from thing.trust.permits import REACH, SERVICE_NAME
 
 REACHES = 256
@@ -49,8 +48,6 @@ REACHES = 256
 
 QUIET = ("twisted", "thing.endpoints.reconnect")
 """Whose lines below a warning are not logged: what they tell of tries is told here."""
-
-_log = Logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,17 +92,16 @@ def attend(client: ClientOptions, choices: Choices) -> NoReturn:
     """
     supervisor = Supervisor.fromEnvironment(os.environ)
     with warningsTold():
-        settings, authorizer = sessionOf(client, choices)
+        settings, choice = sessionOf(client, choices)
     from twisted.internet import reactor
 
     reactor.installNameResolver(SystemResolver(reactor))  # type: ignore[attr-defined]
-    factory = AgentFactory(settings, authorizer)
+    factory = AgentFactory(settings, choice.authorizer)
     agent = Agent(
         factory,
-        client.target.endpoint(reactor, client.timeout),
+        Addresses(reactor, [(client, choice)]),
         exposed=_exposed(reactor, choices.expose),
         supervisor=supervisor,
-        renew=partial(renew, factory, client, choices),
     )
     clock = factory.clock
     factory.answerer = _answerer(reactor, choices, clock)
@@ -124,35 +120,17 @@ def attend(client: ClientOptions, choices: Choices) -> NoReturn:
         react(agent.run)
 
 
-def renew(factory: AgentFactory, client: ClientOptions, choices: Choices) -> None:
-    """
-    Read the keys anew; if that cannot be done all stays as it was.
-
-    :param factory: what builds the sessions to come.
-    :param client: the server and the keys.
-    :param choices: what else the user chose.
-    """
-    try:
-        factory.settings, factory.authorizer = sessionOf(client, choices, ask=None)
-    except CredentialError as error:
-        _log.warn("The keys stay as they were: {error}", error=str(error))
-
-
-def sessionOf(
-    client: ClientOptions, choices: Choices, ask: Ask | None = askPassphrase
-) -> tuple[ClientSettings, Any]:
+def sessionOf(client: ClientOptions, choices: Choices) -> tuple[ClientSettings, ClientChoice]:
     """
     Read the keys, and what else makes a session.
 
     :param client: the server and the keys.
     :param choices: what else the user chose.
-    :param ask: asked for the passphrase of a key; None if nobody can be.
-    :return: the settings, and whom to believe.
+    :return: the settings, and what to show and whom to believe.
     :raises click.UsageError: if an option does not make sense.
     :raises CredentialError: if a key or a file cannot be used.
     """
-    # Who comes back again and again does so sooner with a ticket.
-    choice = replace(choiceOf(client, ask), resumption=None)
+    choice = choiceOf(client)
     others = client.settings
     if choices.ttl is not None:
         others["requestedTtl"] = choices.ttl
@@ -162,7 +140,8 @@ def sessionOf(
         raise click.UsageError(error.detail) from None
     if choices.expose:
         settings = replace(settings, capacity=settings.capacity._replace(maxStreams=REACHES))
-    return settings, choice.authorizer
+    # Who comes back again and again does so sooner with a ticket.
+    return replace(settings, resumption=None), choice
 
 
 def _exposed(reactor: Any, expose: tuple[str, ...]) -> dict[str, Backend]:

@@ -25,8 +25,6 @@ from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
 from thing.endpoints import Backoff, ThingClientService, isHopeless, terminationOf
 from thing.endpoints.backend import Backend
-from thing.errors import EndReason
-from thing.events import Cause, Termination
 from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.factory import ThingFactory
@@ -117,7 +115,6 @@ class Agent:
         *,
         exposed: Mapping[str, Backend],
         supervisor: Supervisor,
-        renew: Callable[[], object],
         backoff: Backoff | None = None,
     ) -> None:
         """
@@ -125,13 +122,11 @@ class Agent:
         :param endpoint: how to connect.
         :param exposed: what is served in streams, by label.
         :param supervisor: is told how it is.
-        :param renew: reads the keys anew, when they may be to blame.
         :param backoff: how long to stay away.
         """
         self.factory = factory
         self._exposed = list(exposed.values())
         self._supervisor = supervisor
-        self._renew = renew
         self._uplink: Uplink | None = None
         self._session: ThingProtocol | None = None
         self._held = False
@@ -249,8 +244,6 @@ class Agent:
             advice="somebody must act; " if hopeless else "",
             delay=delay,
         )
-        if termination is not None and _blamesKeys(termination):
-            self._renew()
 
     # What the downlink tells.
 
@@ -268,9 +261,3 @@ class Agent:
 
     def stopProducing(self) -> None:
         """Do nothing: the agent ends when the process is told to."""
-
-
-def _blamesKeys(termination: Termination) -> bool:
-    """Whether other keys, which may be in the files by now, could have helped."""
-    expired = termination.reason in (EndReason.EXPIRED, EndReason.REVOKED)
-    return expired or termination.cause is Cause.REJECTED

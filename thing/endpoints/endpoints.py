@@ -24,6 +24,7 @@ from thing.core.messages import Role
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints.stream import ApplicationFactory, StreamFactory, StreamProtocol
 from thing.session.checks import checkApplication, checkEndpoint, roleOf
+from thing.trust.fresh import FreshTrust
 from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer
 
 
@@ -81,7 +82,11 @@ class ThingClientEndpoint:
     Whatever survives between sessions is kept here, so keep the endpoint and connect again.
 
     :ivar factory: the sessions.
+    :ivar trust: what keeps settings and authorizer as the files of keys have them, or None; to be
+        set, with the choice that they were made of. An endpoint that a string describes has it.
     """
+
+    trust: FreshTrust | None = None
 
     def __init__(
         self,
@@ -114,7 +119,21 @@ class ThingClientEndpoint:
         :raises TypeError: if the factory is something else.
         """
         checkApplication(protocolFactory)
+        if self.trust is None:
+            return self._connect(protocolFactory)
+        renewing = Deferred.fromCoroutine(self._renew(self.trust))
+        return renewing.addCallback(lambda _: self._connect(protocolFactory))
+
+    def _connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         connecting: Deferred[Any] = self._endpoint.connect(
             ApplicationFactory(self.factory, protocolFactory)
         )
         return connecting.addCallback(StreamProtocol.whenConnected)
+
+    async def _renew(self, trust: FreshTrust) -> None:
+        """Have what the files of keys have by now; if that is the same, all stays as it was set."""
+        before, choice = trust.choice, await trust.renewed()
+        if choice is not before:
+            settings: Any = self.factory.settings
+            self.factory.settings = choice.applied(settings)
+            self.factory.authorizer = choice.authorizer

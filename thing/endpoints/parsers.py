@@ -28,6 +28,7 @@ from thing.session.hosts import CONNECT_TIMEOUT, HostEndpoint
 from thing.session.settable import CLIENT_SETTINGS, SERVER_SETTINGS, limitsOf, settingsOf
 from thing.trust.choice import CLIENT_KEYWORDS, SERVER_KEYWORDS
 from thing.trust.chosen import ClientChoice, ServerChoice
+from thing.trust.fresh import FreshTrust
 from thing.trust.keywords import (
     Keyword,
     Where,
@@ -39,6 +40,7 @@ from thing.trust.keywords import (
     writtenIn,
 )
 from thing.trust.live import LiveTrust
+from thing.trust.makers import PLATFORM
 
 BACKLOG = 50
 """How many connections may wait to be accepted, as in Twisted's own descriptions."""
@@ -124,13 +126,16 @@ def parseClient(
     described = describeClient(positional, named)
     endpoint = described.endpoint(reactor)
     with _errorsAsValueError():
-        choice = ClientChoice.read(described.trust, described.server)
-        return ThingClientEndpoint(
+        trust = _withAbsolutePaths(CLIENT_KEYWORDS, described.trust)
+        choice = ClientChoice.read(trust, described.server)
+        thing = ThingClientEndpoint(
             endpoint,
             choice.settings(**described.settings),
             choice.authorizer,
             clock=SteadyClock.of(reactor),
         )
+        thing.trust = FreshTrust(choice, thing.factory.clock)
+        return thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +234,7 @@ def _withAbsolutePaths(keywords: Sequence[Keyword], given: Mapping[str, str]) ->
     """The same with whole paths: a daemon changes its directory before it reads files again."""
     files = {keyword.name for keyword in keywords if keyword.value == "FILE"}
     return {
-        name: os.path.abspath(value) if name in files and value else value
+        name: os.path.abspath(value) if name in files and value not in ("", PLATFORM) else value
         for name, value in given.items()
     }
 

@@ -64,8 +64,9 @@ _PSS = PSS(MGF1(SHA256()), SHA256.digest_size)  # RFC 8446, section 4.2.3
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+$){_LABEL}")
 _LABELS = r"(?:[a-z0-9_-]+\.)*[a-z0-9_-]+"
-if TYPE_CHECKING:  # It takes long to import, and only clients with certificates need it.
+if TYPE_CHECKING:  # They take long to import, and only clients with certificates need them.
     from service_identity.hazmat import DNS_ID, DNSPattern, IPAddress_ID, IPAddressPattern
+    from typing_extensions import Self
 
 _Sort = type[x509.DNSName] | type[x509.UniformResourceIdentifier] | type[x509.RFC822Name]
 _NAMES: tuple[tuple[_Sort, re.Pattern[str]], ...] = (
@@ -231,6 +232,17 @@ class _Certificates:
         """
         self.authorities.reload()
 
+    def again(self) -> Slices[Self]:
+        """
+        Read the files again; this stays as it is.
+
+        :return: the slices, which come to what the files are now.
+        :raises CredentialError: if a file cannot be read or understood.
+        """
+        found = copy.copy(self)
+        found.authorities = yield from self.authorities.again()
+        return found
+
 
 @implementer(IServerAuthorizer)
 class ServerCertificates(_Certificates):
@@ -320,17 +332,6 @@ class ThingCertificates(_Certificates):
         wallClock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(roots, revoked, wallClock)
-
-    def again(self) -> Slices[ThingCertificates]:
-        """
-        Read the files again; this stays as it is.
-
-        :return: the slices, which come to what the files are now.
-        :raises CredentialError: if a file cannot be read or understood.
-        """
-        found = copy.copy(self)
-        found.authorities = yield from self.authorities.again()
-        return found
 
     def authorize(self, identity: ThingIdentity) -> Identity:
         """

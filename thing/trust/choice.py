@@ -219,6 +219,7 @@ CLIENT_KEYWORDS = tableOf(
         "believe the keys in it, as in ``known_hosts``",
         decides=True,
         part=Admits(_RAW, makers.knownServers, "host and port", note=makers.hasServers),
+        ownFile=True,
     ),
     TrustKeyword(
         "firstUse",
@@ -240,7 +241,8 @@ CLIENT_KEYWORDS = tableOf(
         "FILE",
         f"believe a server with an X.509 certificate of these; or ``{makers.PLATFORM}``",
         decides=True,
-        part=Admits(_X509, makers.serverCertificates, "host"),
+        part=Admits(_X509, makers.serverCertificates, "host", note=makers.hasLists),
+        reads=("revocationLists",),
     ),
     _REVOCATION_LISTS,
     TrustKeyword(

@@ -153,8 +153,7 @@ class ServerChoice:
         :param now: the time.
         :return: a line for each trouble; as long as it lasts always the same.
         """
-        lists = self.revocationLists
-        return [*self.kept, *([] if lists is None else lists.troubles(now))]
+        return _troubles(self, now)
 
     @property
     def _fields(self) -> dict[str, Any]:
@@ -203,6 +202,21 @@ class ClientChoice:
     resumption: bool | None
     """Whether to ask for tickets; None leaves it to what is shown."""
 
+    revocationLists: RevocationLists | None
+    """The lists of revoked X.509 certificates, if there are some."""
+
+    given: Mapping[str, str]
+    """The strings."""
+
+    server: Server | None
+    """The host and the port that the client connects to, if it has them."""
+
+    made: Mapping[str, Made] = field(repr=False)
+    """What the files came to, by keyword."""
+
+    kept: tuple[str, ...]
+    """Which files have changed but cannot be read any more, and so are what they were."""
+
     @classmethod
     def read(
         cls,
@@ -221,6 +235,17 @@ class ClientChoice:
         :raises CredentialError: if they are wrong, leave open which server to
             believe, or name a file that is of no use.
         """
+        return atOnce(cls._read(given, server, ask, {}))
+
+    @classmethod
+    def _read(
+        cls,
+        given: Mapping[str, str],
+        server: Server | None,
+        ask: Ask | None,
+        before: Mapping[str, Made],
+    ) -> Slices[ClientChoice]:
+        """The same; files that have not changed since before are not read again."""
         chosen = readKeywords(CLIENT_KEYWORDS, given)
         checkDecided(CLIENT_KEYWORDS, chosen, "which server to believe")
         host, port = expectedServer(chosen, server)
@@ -230,14 +255,41 @@ class ClientChoice:
             ask=ask and functools.cache(ask),  # A key and its certificate are of one file.
             host=host,
             port=port,
+            before=before,
         )
-        built = atOnce(parts.build(CLIENT_KEYWORDS))
+        built = yield from parts.build(CLIENT_KEYWORDS)
         return cls(
             credential=built.credentials[-1] if built.credentials else Anonymous(),
             authorizer=ByKind(dict(reversed(built.authorizers.items()))),
             knownServers=built.knownServers,
             resumption={"yes": True, "no": False}.get(given.get("resumption", "")),
+            revocationLists=built.revocationLists,
+            given=given,
+            server=server,
+            made=built.made,
+            kept=tuple(built.kept),
         )
+
+    def again(self) -> Slices[ClientChoice]:
+        """
+        Read the same strings and those of their files that have changed; this stays as it is.
+
+        Nobody is asked for a passphrase.
+
+        :return: the slices, which come to what they are now; to this itself if that is the same.
+        :raises CredentialError: as :meth:`read`, or if a file has lost all its lines.
+        """
+        now = yield from ClientChoice._read(self.given, self.server, None, self.made)
+        return self if all(now.made[name] is made for name, made in self.made.items()) else now
+
+    def troubles(self, now: datetime) -> list[str]:
+        """
+        Tell what is wrong with the files, though they can be used.
+
+        :param now: the time.
+        :return: a line for each trouble; as long as it lasts always the same.
+        """
+        return _troubles(self, now)
 
     def settings(self, **others: Any) -> ClientSettings:
         """
@@ -252,6 +304,21 @@ class ClientChoice:
             resumption=self.resumption,
             **others,
         )
+
+    def applied(self, settings: ClientSettings) -> ClientSettings:
+        """
+        Put what the files have into settings that there are.
+
+        :param settings: the settings.
+        :return: the same, with what this choice says.
+        """
+        return replace(settings, credential=self.credential, peerKinds=self.authorizer.peerKinds)
+
+
+def _troubles(choice: ServerChoice | ClientChoice, now: datetime) -> list[str]:
+    """What is wrong with the files of a choice, though they can be used."""
+    lists = choice.revocationLists
+    return [*choice.kept, *([] if lists is None else lists.troubles(now))]
 
 
 def _nodeCredential(built: Parts) -> Credential:

@@ -143,13 +143,15 @@ def certifiedServers(path: str, parts: Parts) -> CertifiedServers:
     return CertifiedServers(path, parts.host, port=parts.port or None)
 
 
-@inOneSlice
-def serverCertificates(path: str, parts: Parts) -> Any:
+def serverCertificates(path: str, parts: Parts) -> Slices[Any]:
     """Who believes servers by X.509 certificates."""
     from thing.trust.certificates import ServerCertificates  # It takes long to import.
 
-    roots = None if path == PLATFORM else path
-    return ServerCertificates(roots, parts.host, parts.chosen.get("revocationLists"))
+    before = parts.before.get("trustRoots")
+    if before is None:
+        roots = None if path == PLATFORM else path
+        return ServerCertificates(roots, parts.host, parts.chosen.get("revocationLists"))
+    return (yield from before.value.again())
 
 
 def unlessRevoked(path: str, parts: Parts) -> Slices[Callable[[Any], Unrevoked]]:
