@@ -13,7 +13,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.asyncio.loops import run, serving
 from thing.asyncio import KnownServers, Session, connect, serve
 from thing.asyncio.session import READ_HIGH
+from thing.core.capacity import Capacity
 from thing.core.heartbeat import TtlPolicy
+from thing.core.messages import REQUESTS_OUTSTANDING
 from thing.errors import (
     EndReason,
     ErrorCode,
@@ -250,6 +252,24 @@ class RequestTests(AsyncCase):
 
         run(main())
         self.assertEqual(len(self.records.lines), 3)
+
+    def test_smallPeer(self) -> None:
+        """An answer that does not fit the record of who asked fails, and no request is lost."""
+
+        async def answer(session: Session, data: bytes) -> bytes:
+            return bytes(int(data))
+
+        async def main() -> None:
+            small = {"capacity": Capacity(512, 576, 128, 0)}
+            async with serving(on_request=answer) as pair, pair.client(small) as session:
+                for _ in range(REQUESTS_OUTSTANDING + 1):
+                    with self.assertRaises(RequestFailed) as caught:
+                        await session.request(b"491")
+                    self.assertIs(caught.exception.status, ReplyStatus.FAILED)
+                self.assertEqual(await session.request(b"490"), bytes(490))
+
+        run(main())
+        self.assertEqual(len(self.records.lines), REQUESTS_OUTSTANDING + 1)
 
     def test_unread(self) -> None:
         """A reply does not wait behind messages that nobody reads."""

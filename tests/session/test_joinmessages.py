@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
 
+from thing.core.capacity import Capacity
 from thing.core.messages import REQUEST_LIMIT
 from thing.errors import CredentialError
 from thing.session.joinmessages import (
@@ -18,6 +19,7 @@ from thing.session.joinmessages import (
     parseReply,
 )
 from thing.trust import formatPublicKey
+from thing.trust.keys import MAX_NAME
 
 KEY = bytes(range(32))
 LINE = formatPublicKey(KEY)
@@ -44,9 +46,10 @@ class JoinMessageTests(TestCase):
         self.assertEqual(JoinRequest.parse(JoinRequest(KEY).encode()), JoinRequest(KEY))
         reply = JoinReply("\U00020000" * 46, KEY)
         self.assertEqual(parseReply(reply.encode()), reply)
-        self.assertLess(len(reply.encode()), REQUEST_LIMIT)
         for refusal in Refusal:
             self.assertIs(parseReply(encodeRefusal(refusal)), refusal)
+        longest = JoinReply('"' * MAX_NAME, KEY).encode()
+        self.assertLessEqual(len(longest), Capacity(512, 576, 128, 0).request)
         more = json.dumps({"key": f"{LINE} comment", "more": 1}).encode()
         self.assertEqual(JoinRequest.parse(more), JoinRequest(KEY))
 

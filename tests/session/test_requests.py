@@ -21,7 +21,7 @@ from tests.helpers import (
     splitRecords,
 )
 from tests.pairs import Pair, PairCase, firings, freshClient, freshServer
-from thing.core.capacity import MAX_REQUEST_RECORD
+from thing.core.capacity import MAX_REQUEST_RECORD, Capacity
 from thing.core.layout import Message
 from thing.core.messages import (
     CDT,
@@ -576,6 +576,29 @@ class AskingTests(PairCase):
             self.assertIsNone(pair.server.termination)
             pair.server.requestReceived = bytes.upper  # type: ignore[method-assign]
             self.assertEqual(self.ask(pair), [b"WHAT?"])
+
+    def test_smallPeer(self) -> None:
+        """An answer that does not fit the record of who asked fails, and no request is lost."""
+        for small in Role:
+            settings = {"capacity": Capacity(512, 576, 128, 0)}
+            pair = self.session(
+                server=freshServer(**settings if small is Role.SERVER else {}),
+                client=freshClient(**settings if small is Role.CLIENT else {}),
+            )
+            asks, answers = pair.client, pair.server
+            if small is Role.SERVER:
+                asks, answers = answers, asks
+            answers.requestReceived = lambda data: bytes(int(data))  # type: ignore[method-assign]
+            for octets in (491, REQUEST_LIMIT) * REQUESTS_OUTSTANDING:
+                fired = firings(asks.request(b"%d" % octets))
+                pair.pump()
+                self.assertFailed(fired, FAILED)
+            self.assertTrue(self.flushLoggedErrors(ValueError))
+            fired = firings(asks.request(b"490"))
+            pair.pump()
+            self.assertEqual(fired, [bytes(490)])
+            error = self.assertRaises(LocalProtocolError, answers.request, bytes(491))
+            self.assertIn("491 octets, and the peer takes 490 at most", str(error))
 
     def test_messageReceivedFails(self) -> None:
         """By default the same holds for ``messageReceived``, if a request was the message."""

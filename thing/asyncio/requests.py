@@ -91,7 +91,7 @@ class Requests:
     async def _work(self, event: RequestReceived, handler: Answer) -> None:
         status, content = ReplyStatus.FAILED, b""
         try:
-            content = checkedAnswer(await handler(event.data))
+            content = checkedAnswer(await handler(event.data), self._link.core.requestLimit)
             status = ReplyStatus.DONE
         except RequestFailed as error:
             if error.status is not ReplyStatus.DONE:

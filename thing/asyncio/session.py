@@ -259,7 +259,8 @@ class Session(Closing):
         """
         Ask the peer something; it arrives in order with the messages.
 
-        :param data: what is asked, at most 16380 octets.
+        :param data: what is asked, at most 16380 octets, and no more than the peer's records hold
+            (490 at least).
         :param timeout: how long to wait for the reply, seconds.
         :return: the reply.
         :raises RequestFailed: if the peer says that it could not.

@@ -94,18 +94,23 @@ class Dialogue(Streaming[H]):
             raise LocalProtocolError(ErrorCode.WRONG_STATE, f"no data in {self.state.name}")
         return False
 
+    @property
+    def requestLimit(self) -> int:
+        """How many octets a request or a reply may have: as many as the peer's records hold."""
+        return self._peerCapacity.request
+
     def request(self, data: bytes) -> int | None:
         """
         Queue a request; its reply is told by :class:`~thing.events.ReplyReceived`.
 
-        :param data: what is asked, at most ``REQUEST_LIMIT`` octets.
+        :param data: what is asked, at most :attr:`requestLimit` octets.
         :return: its number; None once the session is closing or over.
         :raises LocalProtocolError: ``WRONG_STATE`` before the session is up;
             ``BAD_ARGUMENT`` if it is too long; ``BUFFER_FULL`` if too many are
             unanswered, or if with it too much would wait.
         :raises TypeError: unless ``data`` is bytes or like bytes.
         """
-        content = contentOf(data, self._peerCapacity.request)
+        content = contentOf(data, self.requestLimit)
         if not self._mayWrite:
             return None
         number = self._requests.next
@@ -123,12 +128,12 @@ class Dialogue(Streaming[H]):
 
         :param number: the request's.
         :param status: what became of it.
-        :param data: the answer, at most ``REQUEST_LIMIT`` octets.
+        :param data: the answer, at most :attr:`requestLimit` octets.
         :return: whether it is queued; False once the session is closing or over.
         :raises LocalProtocolError: ``BAD_ARGUMENT`` if it is too long, or if no such
             request is unanswered; ``WRONG_STATE`` before the session is up.
         """
-        content = contentOf(data, self._peerCapacity.request)
+        content = contentOf(data, self.requestLimit)
         if not self._mayWrite:
             return False
         self._requests.reply(number)

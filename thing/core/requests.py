@@ -7,14 +7,14 @@ Specification, "Requests and replies". What they say is of no concern here.
 from __future__ import annotations
 
 from thing.core.lane import frozen
-from thing.core.messages import REQUEST_LIMIT, REQUESTS_OUTSTANDING
+from thing.core.messages import REQUESTS_OUTSTANDING
 from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, LocalProtocolError, RemoteProtocolError
 
 _NUMBERS = 1 << 32
 
 
-def contentOf(data: bytes, most: int = REQUEST_LIMIT) -> bytes:
+def contentOf(data: bytes, most: int) -> bytes:
     """
     Check what a request or a reply says.
 
@@ -27,16 +27,17 @@ def contentOf(data: bytes, most: int = REQUEST_LIMIT) -> bytes:
     content = frozen(data)
     if len(content) > most:
         raise LocalProtocolError(
-            ErrorCode.BAD_ARGUMENT, f"a request or a reply has {most} octets at most"
+            ErrorCode.BAD_ARGUMENT, f"{len(content)} octets, and the peer takes {most} at most"
         )
     return content
 
 
-def checkedAnswer(answer: object) -> bytes:
+def checkedAnswer(answer: object, most: int) -> bytes:
     """
     Check what a program answered to a request.
 
     :param answer: what it gave.
+    :param most: how many octets the peer takes (:attr:`thing.core.dialogue.Dialogue.requestLimit`).
     :return: what can be sent; None is an empty answer.
     :raises TypeError: unless it is bytes or None.
     :raises ValueError: if it is too long.
@@ -44,8 +45,8 @@ def checkedAnswer(answer: object) -> bytes:
     content = b"" if answer is None else answer
     if not isinstance(content, bytes):
         raise TypeError(f"a request was answered with a {type(answer).__name__}")
-    if len(content) > REQUEST_LIMIT:
-        raise ValueError(f"an answer of {len(content)} octets, {REQUEST_LIMIT} at most")
+    if len(content) > most:
+        raise ValueError(f"an answer of {len(content)} octets, and the peer takes {most} at most")
     return content
 
 

@@ -76,8 +76,9 @@ class SessionCallbacks(Protocol):
         the peer is told ``FAILED``. So it is if the answer is too long, or not bytes.
 
         :param data: what is asked.
-        :return: the answer, at most 16380 octets; None for an empty one; or a Deferred or
-            a coroutine that gives it, and is cancelled if the session ends first.
+        :return: the answer, at most 16380 octets, and no more than the peer's records hold (490
+            at least); None for an empty one; or a Deferred or a coroutine that gives it, and is
+            cancelled if the session ends first.
         :raises RequestFailed: to tell the peer its status; it is not logged.
         """
         raise RequestFailed(ReplyStatus.NOT_TAKEN)

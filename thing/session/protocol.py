@@ -68,8 +68,9 @@ class ThingProtocol(SessionCallbacks):
         the peer is told ``FAILED``. So it is if the answer is too long, or not bytes.
 
         :param data: what is asked.
-        :return: the answer, at most 16380 octets; None for an empty one; or a Deferred or
-            a coroutine that gives it, and is cancelled if the session ends first.
+        :return: the answer, at most 16380 octets, and no more than the peer's records hold (490
+            at least); None for an empty one; or a Deferred or a coroutine that gives it, and is
+            cancelled if the session ends first.
         :raises RequestFailed: to tell the peer its status; it is not logged.
         """
         if self.__link.core.stream:
@@ -248,7 +249,8 @@ class ThingProtocol(SessionCallbacks):
         To cancel the Deferred is to wait no longer. At most 64 requests are unanswered
         at a time, and those that nobody waits for any more count until their reply comes.
 
-        :param data: what is asked, at most 16380 octets.
+        :param data: what is asked, at most 16380 octets, and no more than the peer's records hold
+            (490 at least).
         :param timeout: how long to wait for the reply, seconds.
         :return: fires with the reply; or fails with
             :class:`~thing.errors.RequestFailed` if the peer says that it could not,

@@ -97,8 +97,12 @@ class Requests:
         """
         answer: Deferred[object] = maybeDeferred(handler, data)
         self._answering[number] = answer
-        replying = answer.addCallback(_checked).addErrback(self._failed, number)
+        replying = answer.addCallback(self._checked).addErrback(self._failed, number)
         replying.addCallback(self._reply, number)
+
+    def _checked(self, answer: object) -> tuple[ReplyStatus, bytes]:
+        """What a handler gave, if it can be sent to this peer."""
+        return ReplyStatus.DONE, checkedAnswer(answer, self._driver.core.requestLimit)
 
     def _failed(self, failure: Failure, number: int) -> tuple[ReplyStatus, bytes]:
         error = failure.value
@@ -132,8 +136,3 @@ class Requests:
 
 def _timedOut(result: object, timeout: float) -> object:
     raise RequestTimedOut(f"no reply within {timeout:g} s")
-
-
-def _checked(answer: object) -> tuple[ReplyStatus, bytes]:
-    """What a handler gave, if it can be sent."""
-    return ReplyStatus.DONE, checkedAnswer(answer)

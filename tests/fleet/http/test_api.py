@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 
 from tests.fleet.http.web import Response, WebCase, parseResponses, pathOf, request
 from thing import EndReason, ReplyStatus, RequestFailed
+from thing.core.capacity import Capacity
 from thing.core.messages import REQUEST_LIMIT
 from thing.core.requests import REQUESTS_OUTSTANDING
 from thing.fleet import Undelivered
@@ -260,6 +261,14 @@ class MessageTests(ApiCase):
         self.assertEqual(response.status, 413)
         self.assertIn(str(REQUEST_LIMIT), response.title)
         self.assertEqual(len(self.pair.client.messages), 1)
+
+    def test_smallThing(self) -> None:
+        """What the thing's own records do not hold is refused, and the answer says how much is."""
+        linkOf(self.pair.server).core._peerCapacity = Capacity(512, 576, 128, 0)
+        response = self.post(bytes(491))
+        self.assertEqual(response.status, 413)
+        self.assertIn("491 octets, and the peer takes 490 at most", response.title)
+        self.assertEqual(self.post(bytes(490)).status, 200)
 
     def test_notHere(self) -> None:
         """To a thing that is not here nothing is sent."""

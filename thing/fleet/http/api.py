@@ -344,7 +344,7 @@ def undelivered(error: ThingError) -> Problem:
         return Problem(502, "The thing's program failed on the message.")
     if isinstance(error, LocalProtocolError):
         if error.code is ErrorCode.BAD_ARGUMENT:
-            return _tooLong()
+            return Problem(413, f"The message is too long for the thing: {error.detail}.")
         return Problem(503, "Too much waits for the thing already.", {"Retry-After": "1"})
     # RequestTimedOut, SessionEnded, Undelivered.
     return Problem(504, "There was no answer; the message may have arrived.", acknowledged=False)
