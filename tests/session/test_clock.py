@@ -21,8 +21,11 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from tests import PROJECT
+from tests.helpers import clientSettings, serverSettings
+from tests.pairs import Pair
+from thing import Anyone, ThingFactory
 from thing.session import clock as clockModule
-from thing.session.clock import FORGET_ABOVE, LEAST_WATCH_INTERVAL, SteadyClock, steadySeconds
+from thing.session.clock import FORGET_ABOVE, SteadyClock, steadySeconds
 
 HOUR = 3600.0
 
@@ -449,22 +452,35 @@ class WatchTests(SynchronousTestCase):
         self.assertWakes()
         self.endWatch(call)
 
-    def test_shortCalls(self) -> None:
-        """The shortest call decides how often the thread looks, until none is pending."""
+    def test_shortTtls(self) -> None:
+        """The shortest TTL decides how often the thread looks, until no call is pending."""
         self.patch(clockModule, "WATCH_INTERVAL", 1.0)
         clock = SteadyClock(WallReactor(), lambda: 0.0)
         self.assertEqual(clock.watchInterval, 1.0)
-        for delay, interval in ((10.0, 1.0), (1 / 3, 1 / 12), (2.0, 1 / 12), (0.03, 0.01)):
-            clock.callLater(delay, lambda: None)
+        for ttl, interval in ((30.0, 1.0), (1.0, 0.25), (3.0, 0.25), (0.1, 0.025), (0.01, 0.01)):
+            clock.watchFor(ttl)
             self.assertEqual(clock.watchInterval, interval)
-        for delay in (0.0, LEAST_WATCH_INTERVAL):  # What comes at once says nothing of sessions.
-            again = SteadyClock(WallReactor(), lambda: 0.0)
-            again.callLater(delay, lambda: None)
-            self.assertEqual(again.watchInterval, 1.0)
+
+    def test_shortCalls(self) -> None:
+        """A short call decides nothing: a deadline that was moved has short rests all the time."""
+        self.patch(clockModule, "WATCH_INTERVAL", 1.0)
+        clock = SteadyClock(WallReactor(), lambda: 0.0)
+        clock.callLater(0.02, lambda: None)
+        self.assertEqual(clock.watchInterval, 1.0)
+
+    def test_sessions(self) -> None:
+        """A session has steps seen in time."""
+        self.patch(clockModule, "WATCH_INTERVAL", 1.0)
+        time = Clock()
+        clock = SteadyClock(time, time.seconds)
+        server = ThingFactory(serverSettings(allowAnonymous=True), Anyone(), clock=clock)
+        Pair(clock=time, client=clientSettings(requestedTtl=2.0), serverFactory=server).up()
+        self.assertEqual(clock.watchInterval, 0.5)
 
     def test_longAgain(self) -> None:
         """What was short once, and is over with all others, says no more."""
         self.patch(clockModule, "WATCH_INTERVAL", 1.0)
+        self.clock.watchFor(0.04)
         self.endWatch(self.clock.callLater(0.04, lambda: None))
         self.assertEqual(self.clock.watchInterval, 1.0)
 

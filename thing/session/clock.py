@@ -23,7 +23,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorFromThreads, IReac
 from zope.interface import implementer
 
 WATCH_INTERVAL = 1.0
-"""How often the wall clock is compared with the steady one, seconds; oftener for short calls."""
+"""How often the wall clock is compared with the steady one, seconds; oftener for short TTLs."""
 
 LEAST_WATCH_INTERVAL = 0.01
 """How often at most, seconds: the shortest TTL is ten times as long."""
@@ -152,8 +152,8 @@ class SteadyClock:
     It keeps its calls itself, in the order of their times, and is woken by the reactor for
     the first of them. While calls are pending a small thread compares the reactor's clock
     with the steady one, because a reactor whose clock was set back sleeps on and no timer of its
-    own can wake it. It does so once a second; while there are calls of less than four, four times
-    in the shortest, so that a step puts none off for longer than its session can bear.
+    own can wake it. It does so once a second; or four times in the shortest TTL that
+    :meth:`watchFor` was told, so that a step puts nothing off for longer than its session can bear.
 
     :ivar reactor: the reactor that wakes this clock.
     """
@@ -201,8 +201,6 @@ class SteadyClock:
         """
         call = SteadyCall(self, self.seconds() + delay, callable, args, kwargs)
         self._active += 1
-        if LEAST_WATCH_INTERVAL < delay < self._shortest:
-            self._shortest = delay
         self.enter(call)
         self._watch()
         return cast(IDelayedCall, call)
@@ -212,6 +210,16 @@ class SteadyClock:
         return [
             cast(IDelayedCall, call) for _, entry, call in self._entries if _isCurrent(entry, call)
         ]
+
+    def watchFor(self, ttl: float) -> None:
+        """
+        Have steps seen soon enough for a session, for as long as any call is pending.
+
+        A single call says nothing of that: it may be the rest of a long wait.
+
+        :param ttl: the session's, seconds.
+        """
+        self._shortest = min(self._shortest, ttl)
 
     def rearm(self) -> None:
         """Ask to be woken anew, because the reactor's clock was set or the machine slept."""
@@ -295,7 +303,7 @@ class SteadyClock:
 
     @property
     def watchInterval(self) -> float:
-        """How long the thread sleeps, seconds; by the shortest call since none was pending."""
+        """How long the thread sleeps, seconds; by the shortest TTL since no call was pending."""
         return min(WATCH_INTERVAL, max(LEAST_WATCH_INTERVAL, self._shortest / 4))
 
     def _watchForSteps(self) -> None:

@@ -29,6 +29,7 @@ from thing.logger import Logger
 from thing.session.addresses import networkOf
 from thing.session.attendant import Attendant
 from thing.session.callbacks import SessionCallbacks
+from thing.session.clock import SteadyClock
 from thing.session.continuity import keepKeys
 from thing.session.driver import Driver
 from thing.session.failures import Failures
@@ -382,6 +383,8 @@ class Link(Generic[P]):
             self.factory.guests.add(self.protocol)
             self.audience = attend(self.protocol)
         self._reception.establish(self, event.session)
+        if isinstance(self.factory.clock, SteadyClock):
+            self.factory.clock.watchFor(event.session.ttl)
         result = self.audience.handshakeCompleted()
         waiters, self._established = self._established, ()
         for waiter in waiters:
