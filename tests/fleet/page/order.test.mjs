@@ -42,6 +42,13 @@ test('without another choice rows are sorted by id, and both ways', () => {
   assert.deepEqual(sorted('id', true, records), ['c', 'b', 'a']);
 });
 
+test('nodes and addresses are sorted as ids are', () => {
+  const records = ['10.0.0.10:1', '10.0.0.2:10', '10.0.0.2:9'].map((address, at) =>
+    record({id: `${at}`, node: ['node-10', 'node-2', 'node-1'][at], address}));
+  assert.deepEqual(sorted('node', false, records), ['2', '1', '0']);
+  assert.deepEqual(sorted('address', false, records), ['2', '1', '0']);
+});
+
 test('what needs attention is first: late, then gone, then present', () => {
   const records = ['present', 'gone', 'late'].map((status) => record({id: status, status}));
   assert.deepEqual(sorted('status', false, records), ['late', 'gone', 'present']);

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from thing.fleet.model import NodeRecord
 from thing.fleet.redis.rows import FIELDS, eventOf, nodesOf, recordOf, trafficOf
 from thing.fleet.redis.script import asJson, fromJson
 
@@ -29,6 +30,20 @@ def entry(**more: str) -> list[Any]:
     fields = {"kind": "left", "id": "lamp", "epoch": "1", "sequence": "1", "node": "a"}
     fields |= {"session": "s", "at": "1", "data": "{}", **more}
     return [b"1-1", [word.encode() for pair in fields.items() for word in pair]]
+
+
+class NodeTests(SynchronousTestCase):
+    """How the nodes are."""
+
+    def test_order(self) -> None:
+        """Nodes are in the order in which people count, as things are."""
+        names = ("node-10", "node-2", "a", "node-1")
+        record = NodeRecord(node="", since=0, lastSeen=0, status="up", sessions=0)
+        said = asJson(record.asDict()).encode()
+        flat = [part for name in names for part in (name.encode(), said)]
+        found, malformed = nodesOf([b"1", flat, []])
+        self.assertEqual([each.node for each in found], ["a", "node-1", "node-2", "node-10"])
+        self.assertEqual(malformed, 0)
 
 
 class NumberTests(SynchronousTestCase):

@@ -5,7 +5,7 @@
 const placeOf = (id) => Array.from(`${id.replace(/0*([0-9]+)/g,
   (_, digits) => `${digits.length}`.padStart(3, '0') + digits)}\0${id}`);
 
-// As the server sorts: lamp-2 before lamp-10, else by code points, where JavaScript compares
+// As the server sorts, and so are nodes and addresses: lamp-2 before lamp-10, else by code points, where JavaScript compares
 // halves of them.
 export function compareIds(one, other) {
   const left = placeOf(one), right = placeOf(other);
@@ -45,7 +45,8 @@ export function comparison(key, down) {
   const value = COLUMNS.find(([column]) => column === key)[3];
   return (one, other) => {
     const left = value?.(one), right = value?.(other);
-    const order = left === right ? compareIds(one.id, other.id) : left < right ? -1 : 1;
+    const order = left === right ? compareIds(one.id, other.id)
+      : typeof left === 'string' ? compareIds(left, right) : left - right;
     return down ? -order : order;
   };
 }

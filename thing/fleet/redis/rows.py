@@ -21,6 +21,7 @@ from thing.fleet.model import (
     ThingRecord,
     Traffic,
 )
+from thing.fleet.order import placeOf
 from thing.fleet.positions import parsePosition
 from thing.fleet.redis.script import fromJson, pairsOf
 
@@ -127,7 +128,7 @@ def nodesOf(answer: Any) -> tuple[list[NodeRecord], int]:
     Read how the nodes are.
 
     :param answer: what the script's ``nodes`` gives.
-    :return: the records, and how many made no sense.
+    :return: the records in the order of their names, and how many made no sense.
     """
     try:
         now, flat, leases = answer
@@ -136,7 +137,8 @@ def nodesOf(answer: Any) -> tuple[list[NodeRecord], int]:
     except MALFORMED:
         return [], 1
     records = [nodeOf(name, text, name in alive) for name, text in said]
-    found = sorted((each for each in records if each is not None), key=lambda each: each.node)
+    found = [each for each in records if each is not None]
+    found.sort(key=lambda each: placeOf(each.node))
     return found, len(records) - len(found)
 
 
