@@ -49,6 +49,7 @@ from thing.cli.connect import connect
 from thing.cli.endings import codeOf, plain
 from thing.cli.exits import ExitCode
 from thing.cli.options import ClientOptions
+from thing.cli.options import clientOptions as takesClientOptions
 from thing.cli.ping import ping
 from thing.cli.pinging import Pinger, Statistics
 from thing.cli.pipe import Pipe
@@ -446,6 +447,28 @@ class TargetTests(SynchronousTestCase):
         self.assertEqual(target.thing.settings, {"requestedTtl": 30.0})
         target = parseTarget(r"thing:endpoint=unix\:/run/thing:knownServers=known")
         self.assertEqual((target.text, target.server), ("unix:/run/thing", None))
+
+    def test_timeout(self) -> None:
+        """An option counts more than the string, and the string more than the default."""
+        asked: list[ClientOptions] = []
+
+        @click.command()
+        @takesClientOptions
+        def command(client: ClientOptions) -> None:
+            asked.append(client)
+
+        key = "serverKey=" + IdentityKey.generate().fingerprint.replace(":", r"\:")
+        patient = f"thing:localhost:9000:{key}:handshakeTimeout=30"
+        for arguments, seconds in (
+            ((patient,), 30.0),
+            (("--timeout=3", patient), 3.0),
+            (("--timeout=10", patient), 10.0),
+            (("--timeout=3", f"thing:localhost:9000:{key}"), 3.0),
+            ((f"thing:localhost:9000:{key}",), 10.0),
+        ):
+            result = CliRunner().invoke(command, arguments)
+            self.assertEqual(result.exit_code, 0, result.output)
+            self.assertEqual(asked.pop().settings["handshakeTimeout"], seconds, arguments)
 
     def test_mistakes(self) -> None:
         """What is no name of a server is refused, with a word on what would be."""

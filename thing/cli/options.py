@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from thing.cli.keys import FILE, defaultKeyFile
 from thing.cli.target import Target, parseTarget, serverTarget
@@ -71,6 +72,9 @@ class ClientOptions:
     verbose: bool
     """Whether to report on standard error."""
 
+    insists: bool = False
+    """Whether the user said :attr:`timeout`, so that it counts more than a ``thing:`` string."""
+
     @property
     def targets(self) -> tuple[Target, ...]:
         """All addresses of the server, in the order in which they are tried."""
@@ -80,7 +84,8 @@ class ClientOptions:
     def settings(self) -> dict[str, Any]:
         """What a ``thing:`` string says of the session, and the patience for the handshake."""
         said = {} if self.target.thing is None else self.target.thing.settings
-        return {"handshakeTimeout": self.timeout, **said}
+        patience = {"handshakeTimeout": self.timeout}
+        return {**said, **patience} if self.insists else {**patience, **said}
 
     @property
     def decided(self) -> bool:
@@ -237,6 +242,7 @@ def _sessionOptions(command: Callable[..., None], whom: Decorator) -> Callable[.
             anonymous=anonymous,
             timeout=timeout,
             verbose=verbose,
+            insists=_wasSaid("timeout"),
         )
         _check(client)
         command(client, **others)
@@ -245,6 +251,12 @@ def _sessionOptions(command: Callable[..., None], whom: Decorator) -> Callable[.
     for option in reversed((whom, *_OPTIONS)):
         decorated = option(decorated)
     return decorated
+
+
+def _wasSaid(option: str) -> bool:
+    """Whether the user gave an option, and it is not the default."""
+    source = click.get_current_context().get_parameter_source(option)
+    return source is not ParameterSource.DEFAULT
 
 
 def _onlyServer(trust: Mapping[str, str]) -> list[Target]:
