@@ -119,6 +119,18 @@ class CommandTests(TestCase):
             for keyword in CLIENT_SETTINGS:
                 self.assertIsNone(self.helpOf(command, keyword))
 
+    def test_commands(self) -> None:
+        """The manual has every command, and no page names another one."""
+        manual = OPERATING.read_text()
+        section = manual.split("The ``thing`` command\n---")[1].split("**Which server")[0]
+        table = "".join(re.findall(r"(?m)^``thing .*$", section))
+        self.assertEqual(set(re.findall(r"``(?:thing )?([a-z]+)", table)), set(commands.commands))
+        for page in (PROJECT / "README.rst", *(PROJECT / "docs").glob("*.rst")):
+            text = page.read_text()
+            named = re.findall(r"``thing\s+([a-z]+)|(?m:^ +\$ \S*\bthing) ([a-z]+)", text)
+            unknown = {one or other for one, other in named} - commands.commands.keys()
+            self.assertEqual(unknown, set(), page.name)
+
     def test_help(self) -> None:
         """``--help`` shows what the options have."""
         shown = words(CliRunner().invoke(commands, ["connect", "--help"]).output)
