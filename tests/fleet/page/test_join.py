@@ -109,12 +109,34 @@ modules['main.mjs'] = {};
             "import './one.mjs';",
             "import {one} from 'https://example.org/one.mjs';",
             "import('./one.mjs');",
+            "  import('./one.mjs');",
+            "if (go) import ('./one.mjs');",
+            "const url = import.meta.url;",
+            "  import {one} from './one.mjs';",
+            "{ import {one} from './one.mjs'; }",
+            "  export const two = 2;",
+            "const one = await two();",
+            "await two();",
+            "for await (const one of two) go(one);",
+            "if (go) {\n  await two();\n}",
+            "async function go() {\n  two();\n}\nawait go();",
             "export default 1;",
             "export let two = 2;",
             "export {two};",
             "export * from './one.mjs';",
         )
         self.assertEqual([line for line in lines if not isRefused(line)], [])
+
+    def test_allowed(self) -> None:
+        """What only looks like one of them is not refused."""
+        lines = (
+            "const important = 1;",
+            "// It can import(...) nothing, nor await anything.",
+            "async function go() {\n  if (two) {\n    await two();\n  }\n}",
+            "const go = async () => { await two(); };",
+            "on('click', async () => {\n  await two();\n});",
+        )
+        self.assertEqual([line for line in lines if isRefused(line)], [])
 
     def test_endOfElement(self) -> None:
         """What would end script or style too early, or have it read otherwise, is refused."""

@@ -12,7 +12,8 @@ that import it find it. For this a module keeps to the simplest forms::
     import {one, other} from './module.mjs';
     export const name = ...      (or: export function, export class)
 
-each at the beginning of a line, and modules do not import each other in a circle.
+each at the beginning of a line, and modules do not import each other in a circle. A script waits
+for nothing while it is read: there is no ``await`` outside of functions.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ _STYLE = re.compile(r'<link rel="stylesheet" href="([\w-]+\.css)">')
 _SCRIPT = re.compile(r'<script type="module" src="([\w-]+\.mjs)"></script>')
 _IMPORT = re.compile(r"^import (\{[^{}]*\})\s+from '\./([\w-]+\.mjs)';$", re.MULTILINE)
 _EXPORT = re.compile(r"^export ((?:async )?(?:function|class|const) ([\w$]+))", re.MULTILINE)
-_UNKNOWN = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+_COMMENT = re.compile(r"(?:^|\s)//.*")
+_UNKNOWN = re.compile(r"\b(?:import|export)\b")
 
 
 class PageError(ValueError):
@@ -106,8 +108,25 @@ def _block(name: str, source: str, exports: dict[str, list[str]]) -> str:
         return f"const {names} = modules['{target}'];"
 
     body = _EXPORT.sub(r"\1", _IMPORT.sub(take, source))
-    unknown = _UNKNOWN.search(body)
-    if unknown is not None:
-        raise PageError(f"{name}: {unknown[0]!r} has a form that is not joined")
+    odd = _oddLine(body)
+    if odd is not None:
+        raise PageError(f"{name}: {odd.strip()!r} has a form that is not joined")
     left = ", ".join(exports[name])
     return f"{{ // {name}\n{body}modules['{name}'] = {{{left}}};\n}}\n"
+
+
+def _oddLine(body: str) -> str | None:
+    """The first line that imports or exports still, or awaits where no async line is around it."""
+    around: list[tuple[int, bool]] = []  # How far each is indented, and whether it is async.
+    for line in body.splitlines():
+        code = _COMMENT.sub("", line)
+        if not code.strip():
+            continue
+        indent = len(code) - len(code.lstrip())
+        while around and around[-1][0] >= indent:
+            around.pop()
+        isAsync = "async" in code or (bool(around) and around[-1][1])
+        if _UNKNOWN.search(code) or (not isAsync and re.search(r"\bawait\b", code)):
+            return line
+        around.append((indent, isAsync))
+    return None
