@@ -243,6 +243,42 @@ class RefusalTests(JoiningCase):
         self.assertIn(f"{SERVER}: ", text)
         self.assertIn(f"{OTHER}: ", text)
 
+    def test_cannotWrite(self) -> None:
+        """A server that cannot write its files for so long is told of; the invitation is open."""
+        made, token = self.invited()
+        write(self.things, b"damaged\n")
+        text = self.failed(token, NotReached, within=PATIENCE + 4)
+        self.assertEqual(text, f"{SERVER}: {Refusal.NOT_NOW.sentence}")
+        found = self.state(made)
+        assert found is not None
+        self.assertIs(found.state, State.OPEN)
+
+    def copies(self) -> Node:
+        """A node of the same server that has files of its own."""
+        copies = {"authorized": self.path("copy"), "invitations": self.path("copy-invitations")}
+        write(copies["authorized"], b"# things\n")
+        return self.anotherNode(**copies)
+
+    def test_otherIsAway(self) -> None:
+        """What one node refuses, as it has other files, is asked of one that is away until then."""
+        self.ways = {("example.org", 9000): self.copies()}
+        _, token = self.invited(servers=(SERVER, OTHER))
+        joining = self.joining(token)
+        self.settle(PATIENCE / 2)
+        self.assertNoResult(joining)
+        self.ways[("2001:db8::1", 9001)] = self.node
+        self.settle(5)
+        joined = self.successResultOf(joining)
+        self.assertEqual((joined.name, joined.address), ("lamp", OTHER))
+
+    def test_otherStaysAway(self) -> None:
+        """If that one stays away, or refuses too, the token is taken nowhere."""
+        self.ways = {("example.org", 9000): self.copies()}
+        _, token = self.invited(servers=(SERVER, OTHER))
+        self.assertIn(OTHER, self.failed(token, JoinRefused, within=PATIENCE + 4))
+        self.ways[("2001:db8::1", 9001)] = self.copies()
+        self.failed(token, JoinRefused)
+
     def test_cancelled(self) -> None:
         """It may be cancelled, whatever it waits for; no session stays."""
         _, token = self.invited(confirm=True)
@@ -309,10 +345,15 @@ class RefusalTests(JoiningCase):
         self.assertIs(found.state, State.OPEN)
 
     def test_revokedServer(self) -> None:
-        """A server's key that the file revokes is not written; the user is told how it stands."""
-        write(self.known, f"@revoked * {self.serverKey.publicLine()}\n".encode())
-        _, token = self.invited()
-        self.assertIn("REVOKED", self.failed(token))
+        """If the file revokes the server's key, or has it damaged, nobody is asked for anything."""
+        for line, word in (
+            (f"@revoked * {self.serverKey.publicLine()}", "REVOKED"),
+            ("[example.org]:9000 ssh-ed25519 AAAA", "damaged"),
+        ):
+            write(self.known, f"{line}\n".encode())
+            _, token = self.invited()
+            self.assertIn(word, self.failed(token, OtherServer))
+            self.assertEqual((self.asked, self.lines(), self.pairs), (0, [], []))
 
     def test_badFile(self) -> None:
         """A file of known servers that is of no use is told before anything is asked."""

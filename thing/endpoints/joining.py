@@ -150,17 +150,22 @@ class Joining:
 
     async def _run(self) -> Joined:
         self._checkKnown()
-        self._beginWaiting()
+        self._deadline = self._clock.seconds() + self._patience
         while True:
-            refused = False
+            refused = []
             for text in self.token.servers:
                 reply = await self._ask(text)
                 if isinstance(reply, JoinReply):
                     return await self._finish(text, reply.name, reply.serverKey)
-                refused = refused or reply is Refusal.WITHDRAWN
+                if reply is Refusal.WITHDRAWN:
+                    refused.append(text)
+            isLate = self._clock.seconds() >= self._deadline
             if refused:
-                return await self._comeBack()
-            if self._clock.seconds() >= self._deadline:
+                # One of its nodes may know nothing of the token, and the next answer in a moment.
+                joined = await self._comeBack(isLate or len(refused) == len(self.token.servers))
+                if joined is not None:
+                    return joined
+            if isLate:
                 raise NotReached(self.whyNot)
             await deferLater(self._clock, PAUSE)
 
@@ -169,18 +174,18 @@ class Joining:
         for text, (host, port) in zip(self.token.servers, self.token.addresses, strict=True):
             try:
                 known = KnownServers(self._path, host, port, firstUse=True, clock=self._clock)
+                known.checkExpected(self.token.fingerprints)
                 held = known.fingerprints()
             except CredentialError as error:
                 raise JoinFailed(str(error)) from error
+            except NotAuthorized as error:
+                raise OtherServer(str(error)) from error
             if held and not set(held) & set(self.token.fingerprints):
                 raise OtherServer(
                     f"{known.path} has other keys for {known.server} than the token: "
                     f"{', '.join(held)}; if the token is right, take them out"
                 )
             self._known[text] = known
-
-    def _beginWaiting(self) -> None:
-        self._deadline = self._clock.seconds() + self._patience
 
     # With the token.
 
@@ -196,10 +201,12 @@ class Joining:
         except _Unreachable as error:
             self._faults[text] = str(error)
             return None
+        asked = self._clock.seconds()
         try:
             return await self._askIn(protocol, text)
         finally:
-            self._beginWaiting()
+            # That somebody takes long to say yes is nobody's fault.
+            self._deadline += self._clock.seconds() - asked
             protocol.goodbye()
 
     async def _askIn(self, protocol: ThingProtocol, text: str) -> JoinReply | None:
@@ -281,8 +288,12 @@ class Joining:
                 return "; ".join(faults)
             await deferLater(self._clock, PAUSE)
 
-    async def _comeBack(self) -> Joined:
-        """Where no token is taken any more: perhaps as it is used, and just that was not told."""
+    async def _comeBack(self, isLast: bool) -> Joined | None:
+        """
+        Come where no token is taken any more: perhaps as it is used, and just that was not told.
+
+        If that is in vain, this was the last try, or there is another.
+        """
         others = []
         for text in self.token.servers:
             try:
@@ -293,6 +304,8 @@ class Joining:
                 pass
             else:
                 return await self._finish(text, None, server.publicKey)
+        if not isLast:
+            return None
         if others:
             raise OtherServer(f"not the server of the token: {'; '.join(others)}")
         raise JoinRefused(f"the token was used or withdrawn, or its time is over: {self.whyNot}")

@@ -7,7 +7,7 @@ How the lines of such a file are read and written is in :mod:`~thing.trust.known
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -144,6 +144,21 @@ class ServersFile:
         :raises CredentialError: if the file cannot be read or understood.
         """
         return [fingerprint(line.key) for line in self._believed(self._linesIn(self._read()))]
+
+    def checkExpected(self, fingerprints: Collection[str]) -> None:
+        """
+        Check that nothing in the file is against a server, before it has proved a key.
+
+        :param fingerprints: of the keys of which it will prove one.
+        :raises NotAuthorized: if one of them is revoked, or a line about the server is damaged.
+        :raises CredentialError: if the file cannot be read or understood.
+        """
+        lines = self._linesIn(self._read())
+        for line in lines:
+            if line.key and fingerprint(line.key) in fingerprints:
+                self._refuseRevoked(lines, line.key)
+        if not self._believed(lines):
+            self._refuseDamaged(lines)
 
     def admit(self, identity: Identity) -> Identity:
         """
