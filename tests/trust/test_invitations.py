@@ -241,6 +241,23 @@ class InvitationsTests(StoreCase):
                 self.assertEqual(self.store.find(made.id), made)
                 self.assertIsNone(self.store.find("0" * 16))
 
+    def test_faultOnce(self) -> None:
+        """So is one that is damaged, too long or too open; what the system says is asked again."""
+        made = self.made()
+        good = read(self.file)
+        for content, mode in ((b"damaged\n", 0o600), (good * 40000, 0o600), (good, 0o644)):
+            write(self.file, content, mode)
+            text = str(self.assertRaises(CredentialError, self.store.find, made.id))
+            with mock.patch.object(invitations, "readFile", side_effect=AssertionError):
+                error = self.assertRaises(CredentialError, self.store.list)
+            self.assertEqual(str(error), text)
+            write(self.file, good)
+            self.assertEqual(self.store.find(made.id), made)
+        write(self.file, good)
+        with mock.patch.object(files, "open", create=True, side_effect=OSError(24, "Too many")):
+            self.assertRaises(CredentialError, self.store.find, made.id)
+        self.assertEqual(self.store.find(made.id), made)
+
     def test_twoAtOnce(self) -> None:
         """Of two processes in which two keys come at once, one key has it."""
         made = self.made()

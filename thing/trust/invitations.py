@@ -147,6 +147,7 @@ class Invitations:
         self.wallClock = wallClock
         self._clock = clock
         self._stamp: Stamp = None
+        self._fault = ""
         self._read: dict[str, Invitation] = {}
         self._current()
 
@@ -283,12 +284,20 @@ class Invitations:
     # The file.
 
     def _current(self) -> dict[str, Invitation]:
-        """What the file has now; it is read again only if it has changed."""
+        """What the file has now; it is read again only if it has changed, be it damaged or not."""
         stamp = stampOf(self.path, self._stamp)
         if stamp != self._stamp:
-            content = b"" if stamp is None else readFile(self.path, MAX_FILE, private=True)
-            self._read = _parse(self.path, content)
-            self._stamp = stamp
+            fault = ""
+            try:
+                content = b"" if stamp is None else readFile(self.path, MAX_FILE, private=True)
+                self._read = _parse(self.path, content)
+            except CredentialError as error:
+                if error.__cause__ is not None:  # It is the system's, and may be over at once.
+                    raise
+                fault = str(error)
+            self._stamp, self._fault = stamp, fault
+        if self._fault:
+            raise CredentialError(self._fault)
         return self._read
 
     def _counting(self, held: dict[str, Invitation]) -> dict[str, Invitation]:
