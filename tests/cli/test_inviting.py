@@ -98,6 +98,10 @@ class InviteTests(ProcessCase):
         self.assertIn("has the name", self.said)
         self.assertIn("--replace", self.said)
         await self.invite(*SERVER, "--replace")
+        self.inviter.operators.add("olga")
+        await self.output("invite", "olga", *SERVER, "--replace", code=ExitCode.NAME_TAKEN)
+        self.assertIn("is an operator's", self.said)
+        self.assertNotIn("--replace", self.said)
 
     async def test_refused(self) -> None:
         """A name that is none is refused, whatever is in it."""

@@ -18,17 +18,21 @@ class MadeUpInviter(Invitations):
 
     :ivar key: the server's.
     :ivar taken: the names that things have already.
+    :ivar operators: those that operators have.
     """
 
     def __init__(self, path: str, wallClock: Callable[[], float], clock: IReactorTime) -> None:
         super().__init__(path, wallClock, clock)
         self.key = IdentityKey.generate()
         self.taken: set[str] = set()
+        self.operators: set[str] = set()
 
     def invite(
         self, name: str, servers: Sequence[str], life: float, confirm: bool, replace: bool
     ) -> Deferred[tuple[Invitation, JoinToken]]:
         """Invite a thing."""
+        if name in self.operators:
+            return fail(NameTaken(f"the name {name!r} is an operator's"))
         if name in self.taken and not replace:
             return fail(NameTaken(f"a thing has the name {name!r} already"))
 

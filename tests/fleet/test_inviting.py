@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import os
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -30,6 +32,7 @@ from thing.fleet import MemoryPresence
 from thing.fleet.inviting import MAX_SESSIONS
 from thing.fleet.model import Filter
 from thing.identity import CredentialKind, Identity, Purpose
+from thing.session.attendant import Attendant
 from thing.session.joinmessages import JoinReply, JoinRequest, Refusal, parseReply
 from thing.trust import IdentityKey, PresharedKey, authorized, formatPublicKey
 from thing.trust.invitations import MAX_LIFE, Invitation, NameTaken, State
@@ -53,6 +56,12 @@ class InvitingCase(JoinCase):
     def asked(self, pair: testing.Pair, key: IdentityKey) -> list[Any]:
         """What a request for a key will fire with."""
         return firings(pair.client.request(JoinRequest(key.publicKey).encode(), MAX_LIFE))
+
+    def stateOf(self, made: Invitation) -> State:
+        """What has become of an invitation that counts."""
+        found = self.state(made)
+        assert found is not None
+        return found.state
 
     def assertRefused(self, pair: testing.Pair) -> None:
         """A session did not come up, as its secret is nobody's."""
@@ -105,6 +114,29 @@ class InviteTests(InvitingCase):
         self.refused("lamp", (SERVER,), error=NameTaken)
         made, _ = self.invited(replace=True)
         self.assertTrue(made.replace)
+
+    def test_presharedName(self) -> None:
+        """A name that a pre-shared key has is not given, nor can a thing's key replace that one."""
+        psk = write(self.path("psk"), b"lamp:" + b"ab" * 32 + b"\n")
+        made, token = self.invited()
+        self.node = self.anotherNode(presharedKeys=psk)
+        for replaces in (False, True):
+            inviting = self.node.inviter.invite("lamp", (SERVER,), replace=replaces)
+            self.failureResultOf(inviting, NameTaken)
+        self.assertIs(self.ask(self.joiner(token))[0], Refusal.NAME_TAKEN)
+        self.assertIs(self.stateOf(made), State.OPEN)
+        self.invited("kettle")
+
+    def test_cannotWrite(self) -> None:
+        """Where the server could not write who joins, nobody is invited, and the log need not."""
+        os.mkdir(self.path("readonly"))
+        things = os.path.join(self.path("readonly"), "things")
+        write(things, b"# things\n")
+        self.node = self.anotherNode(authorized=things)
+        refused = OSError(30, "Read-only file system")
+        with mock.patch("thing.trust.files.opened", side_effect=refused):
+            self.assertIn(f"cannot lock {things}: Read-only", self.refused("lamp", (SERVER,)))
+        self.assertEqual(read(things), b"# things\n")
 
     def test_noKey(self) -> None:
         """A server that no joiner could know by a fingerprint invites nobody, and says why."""
@@ -313,13 +345,13 @@ class JoinTests(InvitingCase):
         self.assertEqual(self.nameOf(self.key), "lamp")
 
     def test_nameTaken(self) -> None:
-        """A name that is taken by now is not given; once it is free the same key joins."""
-        _, token = self.invited()
+        """A name that is taken by now is not given, and nothing used up; once it is free, it is."""
+        made, token = self.invited()
         held = self.other.publicLine("lamp")
         write(self.things, f"# things\n{held}\n".encode())
         self.assertIs(self.ask(self.joiner(token))[0], Refusal.NAME_TAKEN)
         self.assertEqual(self.lines(), [held])
-        self.assertIs(self.ask(self.joiner(token), self.other)[0], Refusal.OTHER_KEY)
+        self.assertIs(self.stateOf(made), State.OPEN)
         write(self.things, b"# things\n")
         self.assertIsInstance(self.ask(self.joiner(token))[0], JoinReply)
 
@@ -337,15 +369,27 @@ class JoinTests(InvitingCase):
         self.assertEqual(self.thing(self.key).server.peer.name, "lamp")
 
     def test_keyTaken(self) -> None:
-        """A key that has a name already gets no second one, and no operator becomes a thing."""
+        """A key that is something else already gets no second name, and another key joins."""
         for line in (
             self.key.publicLine("kettle"),
             f'name="olga",permit-reach="*:*" {self.key.publicLine()}',
         ):
-            write(self.things, f"# things\n{line}\n".encode())
-            _, token = self.invited()
-            self.assertIs(self.ask(self.joiner(token))[0], Refusal.KEY_TAKEN)
-            self.assertEqual(self.lines(), [line])
+            for isRead, confirm in itertools.product((True, False), (True, False)):
+                write(self.things, f"# things\n{line}\n".encode())
+                if isRead:
+                    self.node = self.anotherNode()
+                    self.node.factory.attendants[Purpose.OPERATOR] = Attendant
+                made, token = self.invited(confirm=confirm)
+                self.assertIs(self.ask(self.joiner(token))[0], Refusal.KEY_TAKEN)
+                self.assertEqual(self.lines(), [line])
+                self.assertIs(self.stateOf(made), State.OPEN)
+                asking = self.ask(self.joiner(token), self.other)
+                if confirm:
+                    self.successResultOf(self.node.inviter.confirm(made.id, self.other.fingerprint))
+                    self.settle(2)
+                    self.assertEqual(self.nameOf(self.other), "lamp")
+                else:
+                    self.assertIsInstance(asking[0], JoinReply)
 
     def test_keyRevoked(self) -> None:
         """A key that is revoked does not join, and uses up nothing."""
@@ -353,9 +397,7 @@ class JoinTests(InvitingCase):
         self.node = self.anotherNode(revoked=revoked)
         made, token = self.invited()
         self.assertIs(self.ask(self.joiner(token))[0], Refusal.KEY_REFUSED)
-        found = self.state(made)
-        assert found is not None
-        self.assertIs(found.state, State.OPEN)
+        self.assertIs(self.stateOf(made), State.OPEN)
         self.assertIsInstance(self.ask(self.joiner(token), self.other)[0], JoinReply)
 
     def test_fault(self) -> None:

@@ -110,7 +110,7 @@ class AuthorizingTests(DirectoryMixin, TestCase):
         before = self.holding(f'name="olga",permit-reach="*:ssh" {line(1)}')
         for replaces in (False, True):
             self.assertRaises(NameTaken, self.add, "olga", 2, replaces)
-            self.assertRaises(NameTaken, checkFree, self.file, "olga", replaces)
+            self.assertRaises(NameTaken, checkFree, self.file, "olga", replaces=replaces)
         self.assertRaises(KeyTaken, self.add, "lamp", 1)
         self.assertEqual(read(self.file), before)
         olga = AuthorizedThings(self.file).authorize(identity(1))
@@ -122,6 +122,8 @@ class AuthorizingTests(DirectoryMixin, TestCase):
         for replaces in (False, True):
             error = self.assertRaises(KeyTaken, self.add, "lamp", 1, replaces)
             self.assertEqual(str(error), f"{self.file}:1 has the key already")
+            self.assertRaises(KeyTaken, checkFree, self.file, "lamp", keyOf(1), replaces)
+            checkFree(self.file, "kettle", keyOf(1), replaces)
         self.assertEqual(read(self.file), before)
 
     def test_noFile(self) -> None:
@@ -143,6 +145,7 @@ class AuthorizingTests(DirectoryMixin, TestCase):
         before = self.holding(line(1, "kettle"))
         with lockedFile(self.file):
             self.assertRaises(FileLocked, self.add, "lamp", 2)
+            self.assertRaises(FileLocked, checkFree, self.file, "lamp")
         self.assertEqual(read(self.file), before)
 
     def test_full(self) -> None:
@@ -162,6 +165,15 @@ class AuthorizingTests(DirectoryMixin, TestCase):
             self.assertRaises(CredentialError, checkFree, self.file, name)
             self.assertRaises(CredentialError, self.add, name, 2)
         self.assertEqual(read(self.file), before)
+
+    def test_fingerprint(self) -> None:
+        """What a key without a name is known by is no name of another one."""
+        self.holding(line(1))
+        name = AuthorizedThings(self.file).authorize(identity(1)).fingerprint
+        for each in (name, f"{name}="):
+            error = self.assertRaises(CredentialError, checkFree, self.file, each)
+            self.assertIn("fingerprint", str(error))
+        checkFree(self.file, name.removesuffix(name[-1]))
 
     def test_oddNames(self) -> None:
         """Whatever is odd in a name but is seen is read again as it was meant."""

@@ -98,8 +98,10 @@ def inviteThing(api: Api, wish: Wish, code: bool) -> None:
     with endingQuietly(ExitCode.INTERRUPTED):
         answer = api.post("/invitations", wish.asDict())
         if answer.status == 409:
-            advice = "--replace lets the new one take its place"
-            raise CommandError(_title(answer), ExitCode.NAME_TAKEN, advice)
+            advice = "--replace lets the new one take the place of a thing's line, and of no other"
+            raise CommandError(
+                _title(answer), ExitCode.NAME_TAKEN, None if wish.replace else advice
+            )
         if answer.status != 201:
             raise _invitesNobody(api, answer)
         invited = _invitedOf(answer.found, answer.now)

@@ -9,7 +9,7 @@ sessions of those who come. Servers that share both files invite together.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -98,7 +98,7 @@ class Inviter:
         self, name: str, servers: Sequence[str], life: float, confirm: bool, replaces: bool
     ) -> tuple[Invitation, JoinToken]:
         draft = JoinToken("0" * 16, bytes(32), self._fingerprints(), tuple(servers))
-        checkFree(self.authorized, name, replaces, await self._listing())
+        await self._checkFree(name, None, replaces)
         made = await self.invitations.make(name, life, confirm, replaces)
         return made, replace(draft, invitation=made.id, key=made.secret)
 
@@ -121,7 +121,8 @@ class Inviter:
         :return: fires with the invitation and its token. Fails with
             :exc:`~thing.trust.invitations.NameTaken` if the name is another's, or with
             :exc:`~thing.errors.CredentialError` if something cannot be, the server has no key by
-            which a joiner could know it, or a file cannot be read or written.
+            which a joiner could know it, or a file cannot be read or written: also that of the
+            things, into which nothing is written yet.
         """
         return Deferred.fromCoroutine(self._invite(name, servers, life, confirm, replace))
 
@@ -200,21 +201,43 @@ class Inviter:
         if here:
             self._joiners[joiner.invitation] = here
 
-    async def refusalOf(self, publicKey: bytes) -> Refusal | None:
+    async def refusalOf(self, invitation: str, publicKey: bytes) -> Refusal | None:
         """
-        Ask whether the server would have a key if it were authorized.
+        Ask whether a key could join now; if not, the invitation is to stay open for another one.
 
+        :param invitation: the id of the invitation that it came by.
         :param publicKey: the key, 32 raw octets.
-        :return: why not; None if it would.
+        :return: why the server would not have it; None if it would.
+        :raises CredentialError: as :meth:`admit`.
         """
         try:
             known = await self.factory.judge(Identity(CredentialKind.ED25519, publicKey))
         except NotListed:
-            return None
+            pass
         except NotAuthorized as error:
             return Refusal.NOT_NOW if error.isPassing else Refusal.KEY_REFUSED
-        # A thing by which name, the file tells.
-        return None if known.purpose is Purpose.THING else Refusal.KEY_TAKEN
+        else:
+            if known.purpose is not Purpose.THING:
+                return Refusal.KEY_TAKEN
+        found = self.invitations.find(invitation)
+        if found is not None and found.state is State.OPEN:
+            await self._checkFree(found.name, publicKey, found.replace)
+        return None
+
+    async def _checkFree(self, name: str, publicKey: bytes | None, replaces: bool) -> None:
+        """Check that a thing can be added, and that nothing else has its name."""
+        listing = await self._listing()
+        await self._unlocked(
+            partial(checkFree, self.authorized, name, publicKey, replaces, listing)
+        )
+        if name.encode() in self._settings.presharedKeys:
+            raise NameTaken(f"a pre-shared key has the name {name!r}")
+
+    async def _unlocked(self, action: Callable[[], None]) -> None:
+        """Do something with the file of things, once no other process holds its lock."""
+        done = onceUnlocked(action, self.factory.clock)
+        if isinstance(done, Deferred):
+            await done
 
     async def admit(self, invitation: Invitation, publicKey: bytes) -> JoinReply:
         """
@@ -229,7 +252,7 @@ class Inviter:
         if invitation.state is State.USED:
             return reply
         now = datetime.fromtimestamp(self.invitations.wallClock(), timezone.utc)
-        written = onceUnlocked(
+        await self._unlocked(
             partial(
                 authorizeThing,
                 self.authorized,
@@ -238,11 +261,8 @@ class Inviter:
                 f"joined {now:%Y-%m-%dT%H:%M:%SZ} by invitation {invitation.id}",
                 invitation.replace,
                 await self._listing(),
-            ),
-            self.factory.clock,
+            )
         )
-        if isinstance(written, Deferred):
-            await written
         with suppress(UnknownInvitation):  # Withdrawn this very moment: the line stands.
             await self.invitations.use(invitation.id, publicKey)
         if self.factory.trust is not None:
@@ -353,10 +373,10 @@ class Joiner(Attendant):
 
     async def _join(self, publicKey: bytes) -> JoinReply | Refusal:
         """Go from step to step; each is durable before the next."""
-        refusal = await self._inviter.refusalOf(publicKey)
-        if refusal is not None:
-            return refusal
         try:
+            refusal = await self._inviter.refusalOf(self.invitation, publicKey)
+            if refusal is not None:
+                return refusal
             claim = partial(self._inviter.invitations.claim, self.invitation, publicKey)
             while (invitation := await claim()).state is State.WAITING:
                 self._tell(

@@ -8,12 +8,14 @@ the line, or none.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from thing.errors import CredentialError
 from thing.trust.authorized import KeyLine, Listing, parseLine, readListing
-from thing.trust.files import MAX_FILE, StrPath, lockedFile, readFile
+from thing.trust.files import MAX_FILE, LockedFile, StrPath, lockedFile, readFile
 from thing.trust.invitations import NameTaken
-from thing.trust.keys import formatPublicKey
+from thing.trust.keys import formatPublicKey, parseFingerprint
 from thing.trust.lines import MAX_LINE
 from thing.trust.slices import atOnce
 
@@ -28,29 +30,43 @@ def checkThingName(name: str) -> str:
 
     :param name: the name.
     :return: the same.
-    :raises CredentialError: if it cannot stand in the file.
+    :raises CredentialError: if it cannot stand in the file, or reads as the fingerprint of a key,
+        by which things are known that have no name.
     """
     _format(name, bytes(32), "")
-    return name
+    try:
+        parseFingerprint(name)
+    except CredentialError:
+        return name
+    raise CredentialError("no name of a thing: it is the fingerprint of a key")
 
 
 def checkFree(
-    path: StrPath, name: str, replaces: bool = False, known: Listing | None = None
+    path: StrPath,
+    name: str,
+    publicKey: bytes | None = None,
+    replaces: bool = False,
+    known: Listing | None = None,
 ) -> None:
     """
-    Check that a thing can be added.
+    Check that a thing can be added, and that the file can be written.
 
     :param path: the file of authorized things.
     :param name: what it will be called.
+    :param publicKey: its key, 32 raw octets, if that is known.
     :param replaces: whether it takes the place of the things that are called so.
     :param known: what the file had a moment ago: what it has more is read, or all if it has less.
-    :raises NameTaken: if another is called so.
-    :raises CredentialError: if the name cannot stand in the file, or the file cannot be read or
-        understood.
+    :raises NameTaken: as for :func:`authorizeThing`.
+    :raises KeyTaken: if the key stands there for something else.
+    :raises FileLocked: if another process has locked the file.
+    :raises CredentialError: if the name cannot stand in the file, or the file cannot be read,
+        understood or written.
     """
     path = os.fspath(path)
     checkThingName(name)
-    _others(path, atOnce(readListing(path, readFile(path, MAX_FILE), known)), name, replaces)
+    with _locked(path) as file:
+        listing = atOnce(readListing(path, file.read(MAX_FILE), known))
+        _replaced(path, listing, name, publicKey, replaces)
 
 
 def authorizeThing(
@@ -78,20 +94,30 @@ def authorizeThing(
     """
     path = os.fspath(path)
     line = _format(name, publicKey, comment)
-    readFile(path, MAX_FILE)  # One that is missing must not be made by locking it.
-    with lockedFile(path) as file:
+    with _locked(path) as file:
         content = file.read(MAX_FILE)
         listing = atOnce(readListing(path, content, known))
-        said = listing.lines.get(publicKey)
-        if said == KeyLine(name):
-            return
-        if said is not None:
-            raise KeyTaken(f"{path}:{said.number} has the key already")
-        file.replace(_with(path, content, line, _others(path, listing, name, replaces)))
+        replaced = _replaced(path, listing, name, publicKey, replaces)
+        if replaced is not None:
+            file.replace(_with(path, content, line, replaced))
 
 
-def _others(path: str, listing: Listing, name: str, replaces: bool) -> set[int]:
-    """The numbers of the lines of that name, which are to be replaced."""
+@contextmanager
+def _locked(path: str) -> Iterator[LockedFile]:
+    readFile(path, MAX_FILE)  # One that is missing must not be made by locking it.
+    with lockedFile(path) as file:
+        yield file
+
+
+def _replaced(
+    path: str, listing: Listing, name: str, publicKey: bytes | None, replaces: bool
+) -> set[int] | None:
+    """The numbers of the lines that a new one replaces; None if it is there already."""
+    said = None if publicKey is None else listing.lines.get(publicKey)
+    if said == KeyLine(name):
+        return None
+    if said is not None:
+        raise KeyTaken(f"{path}:{said.number} has the key already")
     others = [line for line in listing.lines.values() if line.name == name]
     for line in others:
         if line.permits:
