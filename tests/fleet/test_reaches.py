@@ -532,8 +532,8 @@ class CreditTests(ReachCase):
         self.assertEqual(len(near.data), 100_000)
         self.assertIsInstance(near.reason, ConnectionDone)
 
-    def test_wholeBeforeTheThingLeaves(self) -> None:
-        """What a thing had ended in order before it went is whole, though it is read later."""
+    def leftBehind(self) -> Any:
+        """What a thing has ended in order goes on to an operator that has paused, without it."""
         _, near, thing, far = self.reached()
         near.transport.loseWriteConnection()
         self.settle()
@@ -544,12 +544,45 @@ class CreditTests(ReachCase):
         self.assertIsInstance(far.reason, ConnectionDone)
         thing.client.abort()
         self.advance(2)
+        self.assertIsNone(near.reason)
+        self.assertEqual(self.kinds()[-2:], [Kind.REACH_ENDED, Kind.LEFT])
+        self.assertEqual(self.events()[-2]["reason"], "DONE")
+        self.assertEqual(self.reaches.records(), [])
+        return near
+
+    def test_wholeBeforeTheThingLeaves(self) -> None:
+        """What a thing had ended in order before it went is whole, though it is read later."""
+        near = self.leftBehind()
         near.transport.resumeProducing()
         self.advance(1)
         self.assertEqual(len(near.data), 50_000)
         self.assertIsInstance(near.reason, ConnectionDone)
+        self.assertGone()
+
+    def test_endedBehindTheThing(self) -> None:
+        """Until then it has its place, and ends with the permission, or when it is ended."""
+        near = self.leftBehind()
+        (reach,) = self.reaches._held
+        self.successResultOf(self.reaches.end(reach))
+        self.assertCut(near, StopCode.ENDED)
+        near = self.leftBehind()
+        self.book.permits["olga"] = ("clock:web",)
+        self.review()
+        self.assertCut(near, StopCode.NOT_PERMITTED)
+
+    def assertCut(self, near: Any, code: StopCode) -> None:
+        """A reach was cut, which its operator learns when it reads on."""
+        self.assertGone()
+        near.transport.resumeProducing()
+        self.settle()
+        self.assertEqual(near.reason.code, code)
+        self.assertLess(len(near.data), 50_000)
+
+    def assertGone(self) -> None:
+        """Nothing is left of a reach, and its end was told once."""
+        held = self.reaches._held, self.reaches._heldBy, self.reaches._heldTo
+        self.assertEqual([*map(len, held)], [0, 0, 0])
         self.assertEqual(self.kinds()[-2:], [Kind.REACH_ENDED, Kind.LEFT])
-        self.assertEqual(self.events()[-2]["reason"], "DONE")
 
 
 class EventTests(ReachCase):

@@ -89,6 +89,7 @@ class Reach:
     :ivar reason: why it ended, or was refused; None until then.
     :ivar begun: called once with this, when octets may pass.
     :ivar over: called once with this, when none pass any more, if any ever could.
+    :ivar gone: called once with this, when nothing is on its way to the operator any more.
     """
 
     def __init__(self, asked: Asked, asker: ThingProtocol, isPermitted: Callable[[], bool]) -> None:
@@ -108,6 +109,7 @@ class Reach:
         self.reason: StopCode | int | None = None
         self.begun: Callable[[Reach], object] = _tellNobody
         self.over: Callable[[Reach], object] = _tellNobody
+        self.gone: Callable[[Reach], object] = _tellNobody
 
     @property
     def isTold(self) -> bool:
@@ -158,9 +160,13 @@ class Reach:
         self.far.drop(StopCode.CANCELLED)
 
     def thingLeaves(self) -> None:
-        """The thing's session ends: what the thing ended in order before is whole all the same."""
+        """
+        The thing's session ends: what the thing ended in order before is whole all the same.
+
+        It goes on to the operator, and may be ended, when the thing has no part in it any more.
+        """
         if self.far.lost:
-            self._over(StopCode.DONE)
+            self._tell(StopCode.DONE)
         else:
             self.end(StopCode.WENT_AWAY)
 
@@ -174,6 +180,11 @@ class Reach:
             self._over(code)
 
     def _over(self, code: StopCode | int) -> None:
+        self._tell(code)
+        gone, self.gone = self.gone, _tellNobody
+        gone(self)
+
+    def _tell(self, code: StopCode | int) -> None:
         if self.reason is None:
             self.reason = code
             self.over(self)

@@ -281,7 +281,7 @@ class Reaches:
     def _begun(self, reach: Reach) -> None:
         asked = reach.asked
         reach.since, reach.began = self._local.wallClock(), self._clock.seconds()
-        reach.over = self._over
+        reach.over, reach.gone = self._over, self._release
         if reach.session is None:
             return  # It is told where the thing is.
         self.outcomes[OPENED] += 1
@@ -296,7 +296,6 @@ class Reaches:
         self._local.tell(reach.session, Kind.REACHED, asked.asData())
 
     def _over(self, reach: Reach) -> None:
-        self._release(reach)
         if reach.session is None:
             return
         up, down = self._passed

@@ -306,7 +306,7 @@ class Neighbour(Attendant):
 
     def _admitted(self, reach: RelayedReach, operator: Identity) -> None:
         reach.operator = operator
-        if reach.since is not None and reach.reason is None and not reach.isPermitted():
+        if reach.since is not None and not reach.isPermitted():
             reach.end(StopCode.NOT_PERMITTED)
 
     def _refused(self, reach: RelayedReach, failure: Failure) -> None:
