@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import attr
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionLost
 from twisted.internet.protocol import Factory, connectionDone
@@ -22,7 +24,10 @@ from thing import testing
 from thing.core.door import Door
 from thing.core.limits import Limits
 from thing.core.rates import FAILURES_WINDOW
-from thing.events import Cause
+from thing.events import Cause, Termination
+from thing.fleet.memory import MemoryPresence
+from thing.fleet.meter import Meter
+from thing.fleet.model import Twins
 from thing.session.driver import Driver
 from thing.session.factory import ThingFactory
 from thing.session.link import Link
@@ -78,6 +83,59 @@ class FailingLater(ThingProtocol):
         raise CallbackBug("makeConnection")
 
 
+@dataclass
+class Data(ThingProtocol):
+    """A dataclass: all of them are equal, and none has a hash."""
+
+    level: int = 0
+    ended: int = 0
+
+    def terminated(self, termination: Termination) -> None:
+        self.ended += 1
+
+
+@attr.s(auto_attribs=True)
+class Attrs(ThingProtocol):
+    """The same, of attrs'."""
+
+    level: int = 0
+    ended: int = 0
+
+    def terminated(self, termination: Termination) -> None:
+        self.ended += 1
+
+
+class Changing(ThingProtocol):
+    """Has a hash that does not stay, and an opinion about who is like it."""
+
+    ended = 0
+
+    def __eq__(self, other: object) -> bool:
+        return True
+
+    def __hash__(self) -> int:
+        return self.ended
+
+    def terminated(self, termination: Termination) -> None:
+        self.ended += 1
+
+
+class Rude(ThingProtocol):
+    """Takes any other for no friend of its, and for no reason to go on."""
+
+    ended = 0
+    __hash__ = None  # type: ignore[assignment]
+
+    def __eq__(self, other: object) -> bool:
+        raise CallbackBug("__eq__")
+
+    def __len__(self) -> int:
+        return 0
+
+    def terminated(self, termination: Termination) -> None:
+        self.ended += 1
+
+
 def serverFactory(protocol: type[ThingProtocol], clock: Clock) -> ThingFactory:
     """A server that has room for a few, and builds this."""
     limits = Limits(sessions=PLACES, handshakes=PLACES)
@@ -100,11 +158,11 @@ class BooksCase(SynchronousTestCase):
 class OverridingTests(BooksCase):
     """A server of three places, filled ten times over by a subclass that does not cooperate."""
 
-    def fill(self, protocol: type[ThingProtocol], errors: int) -> list[Pair]:
+    def fill(self, protocol: type[ThingProtocol], errors: int, times: int = 10) -> list[Pair]:
         """Fill all places with sessions, and end them; return what came last."""
         clock = Clock()
         factory = serverFactory(protocol, clock)
-        for times in range(1, 11):
+        for time in range(1, times + 1):
             pairs = [Pair(serverFactory=factory, clock=clock) for _ in range(PLACES)]
             told = [firings(pair.server.whenTerminated()) for pair in pairs]
             for pair in pairs:
@@ -116,7 +174,7 @@ class OverridingTests(BooksCase):
             self.assertEqual(told, [[pair.server.termination] for pair in pairs])
             self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), errors * PLACES)
             self.assertEmpty(factory)
-            self.assertEqual(factory.terminations, {Cause.TRUNCATED: PLACES * times})
+            self.assertEqual(factory.terminations, {Cause.TRUNCATED: PLACES * time})
             clock.advance(FAILURES_WINDOW)  # So many are logged, and no more in that time.
         self.assertEqual(factory.limitsHit, {})
         return pairs
@@ -134,6 +192,43 @@ class OverridingTests(BooksCase):
         """One that calls the inherited connectionLost; nothing is counted twice."""
         for pair in self.fill(Calling, 0):
             self.assertTrue(pair.server.cleaned)  # type: ignore[attr-defined]
+
+    def test_equals(self) -> None:
+        """Those that are no keys of a dict, or no good ones: they are told apart all the same."""
+        for protocol in (Data, Attrs, Changing, Rude):
+            for pair in self.fill(protocol, 0, 2):
+                self.assertEqual(pair.server.ended, 1)  # type: ignore[attr-defined]
+
+    def test_strangers(self) -> None:
+        """A handshake that fails leaves nothing of them either."""
+        for protocol in (Data, Attrs, Changing, Rude):
+            clock = Clock()
+            factory = serverFactory(protocol, clock)
+            for _ in range(2 * PLACES):
+                pair = Pair(serverFactory=factory, clock=clock).connect()
+                pair.cut()
+                self.assertEqual(pair.server.ended, 1)  # type: ignore[attr-defined]
+            self.assertEmpty(factory)
+            self.assertEqual(factory.limitsHit, {})
+
+    def test_fleet(self) -> None:
+        """The fleet knows them, and forgets them, one by one."""
+        for protocol in (Data, Attrs, Changing, Rude):
+            clock = Clock()
+            factory = serverFactory(protocol, clock)
+            presence = MemoryPresence(factory, node="a", twins=Twins.ALLOW, wallClock=clock.seconds)
+            meter = Meter(factory)
+            pairs = [Pair(serverFactory=factory, clock=clock).up() for _ in range(2)]
+            for _ in range(15):
+                pairs[0].advance(1.0, 1.0)
+                pairs[1].pump()
+            self.assertEqual(len(presence.local), 2)
+            for left, pair in ((1, pairs[1]), (0, pairs[0])):
+                pair.cut()
+                self.assertEqual(len(presence.local), left)
+            self.assertGreater(meter.heartbeats, 0)
+            self.assertEqual(meter._due, {})
+            self.assertEmpty(factory)
 
     def test_nothingStays(self) -> None:
         """What stands before the user's method is gone when that is called."""

@@ -104,7 +104,7 @@ class DemoProtocol(ThingProtocol):
         return command(self) if command is not None else visible(line)
 
     def _who(self) -> str:
-        sessions: set[ThingProtocol] = self.factory.sessions
+        sessions = self.factory.sessions
         shown = [_nameOf(protocol) for protocol in islice(sessions, MAX_WHO)]
         if len(sessions) > len(shown):
             shown.append(f"and {len(sessions) - len(shown)} more")

@@ -47,7 +47,8 @@ from thing.identity import Identity, Purpose
 from thing.logger import Logger
 from thing.session.addresses import formatAddress
 from thing.session.factory import ThingFactory
-from thing.session.protocol import ThingProtocol
+from thing.session.link import Link
+from thing.session.protocol import ThingProtocol, linkOf
 from thing.trust.interfaces import IAuthorizer
 
 LEAVE_GRACE = 2.0
@@ -111,7 +112,7 @@ class LocalRegistry:
         self.departing: list[Callable[[LocalSession], None]] = []
         self.wallClock = wallClock
         self.directory = Directory(node, wallClock, mostGone)
-        self._bySession: dict[ThingProtocol, LocalSession] = {}
+        self._bySession: dict[Link[Any], LocalSession] = {}
         self._damper = Damper()
         factory.observers.append(self.observe)
         factory.admission = self
@@ -192,7 +193,7 @@ class LocalRegistry:
                 self._join(protocol)
             return
         handler = self._HANDLERS.get(type(event))
-        session = self._bySession.get(protocol)
+        session = self._bySession.get(linkOf(protocol))
         if handler is not None and session is not None:
             handler(self, session, event)
 
@@ -210,7 +211,7 @@ class LocalRegistry:
             max(self.directory.epoch(id) + 1, int(now * 1000)),
         )
         older = self.directory.enter(session)
-        self._bySession[protocol] = session
+        self._bySession[linkOf(protocol)] = session
         data = joinedData(session)
         if older is None:
             self.tell(session, Kind.JOINED, data)
@@ -231,7 +232,7 @@ class LocalRegistry:
 
     def _replaced(self, older: LocalSession) -> None:
         """A session's thing is elsewhere now: it counts no more, and is told to go."""
-        self._bySession.pop(older.protocol, None)
+        self._bySession.pop(linkOf(older.protocol), None)
         self.directory.remember(older, "REPLACED", EndReason.REPLACED.sentence)
         with suppress(LocalProtocolError):  # It may be leaving already.
             older.protocol.goAway(EndReason.REPLACED, LEAVE_GRACE)
@@ -302,7 +303,7 @@ class LocalRegistry:
         self.tell(session, Kind.LEFT, data | {"since": session.since})
         self.directory.remember(session, data["cause"], data["detail"])
         self.directory.leave(session)
-        self._bySession.pop(session.protocol, None)
+        self._bySession.pop(linkOf(session.protocol), None)
 
     def tell(self, session: LocalSession, kind: Kind, data: dict[str, Any]) -> None:
         """

@@ -28,7 +28,8 @@ from thing.events import (
 )
 from thing.identity import Identity, Purpose
 from thing.session.factory import ThingFactory
-from thing.session.protocol import ThingProtocol
+from thing.session.link import Link
+from thing.session.protocol import ThingProtocol, linkOf
 
 HANDSHAKE_BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 """Of handshakes: some milliseconds of work, some round trips, then the time limit."""
@@ -174,7 +175,7 @@ class Meter:
         self.pauses = Histogram(PAUSE_BOUNDS)
         self._pausedAt = 0.0
         self._ended = TrafficSum()
-        self._due: dict[ThingProtocol, float] = {}
+        self._due: dict[Link[Any], float] = {}
         self._probe: IDelayedCall | None = None
         factory.observers.append(self.observe)
 
@@ -206,16 +207,17 @@ class Meter:
         if event.roundTripTime is not None:
             self.roundTrips.add(event.roundTripTime)
         now = self.factory.clock.seconds()
-        due = self._due.get(protocol)
+        link = linkOf(protocol)  # A user's protocol may have no hash.
+        due = self._due.get(link)
         if due is not None:  # The first one comes when it likes.
             self.lateness.add(max(0.0, now - due))
-        self._due[protocol] = now + event.ttl / BEATS_PER_TTL
+        self._due[link] = now + event.ttl / BEATS_PER_TTL
 
     def _heartbeatLate(self, protocol: ThingProtocol, event: HeartbeatLate) -> None:
         self.late += 1
 
     def _terminated(self, protocol: ThingProtocol, event: Terminated) -> None:
-        self._due.pop(protocol, None)
+        self._due.pop(linkOf(protocol), None)
         self._ended.add((protocol,))
         termination = event.termination
         cause, reason = termination.cause.name, reasonOf(termination)

@@ -40,6 +40,7 @@ from thing.session.link import Link
 from thing.session.protocol import ThingProtocol, join, linkOf
 from thing.session.reception import Reception
 from thing.session.review import Review
+from thing.session.sessionset import SessionSet
 from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer, checkRole
 
 if TYPE_CHECKING:  # Users with a factory of their own need none of these.
@@ -131,8 +132,8 @@ class ThingFactory(Factory):
         self.settings = settings
         self._authorizer = authorizer
         self.clock = clock
-        self.sessions: set[ThingProtocol] = set()
-        self.guests: set[ThingProtocol] = set()
+        self.sessions: SessionSet[ThingProtocol] = SessionSet()
+        self.guests: SessionSet[ThingProtocol] = SessionSet()
         self.attendants: dict[Purpose, Callable[[ThingProtocol], Attendant]] = {}
         self.observers: list[Observer] = []
         self.served: dict[str, IProtocolFactory | IStreamServer] = {}

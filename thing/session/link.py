@@ -376,13 +376,13 @@ class Link(Generic[P]):
         return _DELIVERIES[type(event)](self, event)
 
     def _deliverCompleted(self, event: events.HandshakeCompleted) -> object:
+        self._reception.establish(self, event.session)
         attend = self.factory.attendants.get(event.session.peer.purpose)
         if attend is None:
             self.factory.sessions.add(self.protocol)
         else:
             self.factory.guests.add(self.protocol)
             self.audience = attend(self.protocol)
-        self._reception.establish(self, event.session)
         if isinstance(self.factory.clock, SteadyClock):
             self.factory.clock.watchFor(event.session.ttl)
         result = self.audience.handshakeCompleted()
@@ -409,9 +409,9 @@ class Link(Generic[P]):
         self.factory.keepTicket(event.ticket, self.core.credential)
 
     def _deliverTerminated(self, event: events.Terminated) -> None:
+        self._reception.end(self, event.termination)
         self.factory.sessions.discard(self.protocol)
         self.factory.guests.discard(self.protocol)
-        self._reception.end(self, event.termination)
         if self._requests is not None:
             self._requests.end(event.termination)
         if self._streams is not None:

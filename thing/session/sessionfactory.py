@@ -21,6 +21,7 @@ from thing.session.attendant import Attendant
 from thing.session.callbacks import SessionCallbacks
 from thing.session.failures import Failures
 from thing.session.interfaces import IStreamServer
+from thing.session.sessionset import SessionSet
 
 P = TypeVar("P", bound=SessionCallbacks)
 
@@ -38,8 +39,8 @@ class SessionFactory(Protocol[P]):
     clock: IReactorTime
     jitter: Callable[[], float]
     failures: Failures
-    sessions: set[P]
-    guests: set[P]
+    sessions: SessionSet[P]
+    guests: SessionSet[P]
     attendants: dict[Purpose, Callable[[P], Attendant]]
     observers: list[Callable[[P, Event], None]]
     served: dict[str, IProtocolFactory | IStreamServer]
