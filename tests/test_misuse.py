@@ -99,6 +99,9 @@ class MisuseTests(SynchronousTestCase):
         client = factory(CLIENT, PINNED)
         self.assertRefused(lambda: setattr(client, "authorizer", Anyone()), "judges things")
         self.assertIs(client.authorizer, PINNED)
+        for wrong in (SERVER, None, ClientSettings):
+            self.assertRefused(lambda it=wrong: setattr(client, "settings", it), "ClientSettings(")
+        self.assertIs(client.settings, CLIENT)
 
     def test_mixed(self) -> None:
         """No authorizer judges things by one kind of credential and servers by another."""

@@ -474,7 +474,6 @@ class RestartTests(SystemdCase):
             "from thing import ThingFactory\n"
             "class Looker(ThingFactory):\n"
             "    def startFactory(self):\n"
-            "        super().startFactory()\n"
             "        look = 'import os; print(\"child\", *sorted(os.environ), flush=True)'\n"
             "        subprocess.run([sys.executable, '-c', look])\n"
         )

@@ -746,6 +746,23 @@ class StopTests(ServiceCase):
         self.assertEqual(len(self.flushLoggedErrors(ArithmeticError)), 3)
         self.flushLoggedErrors()
 
+    def test_coroutines(self) -> None:
+        """A callback may be a coroutine; no other waits for it, and its failure is logged."""
+        told: list[object] = []
+        waiting: Deferred[None] = Deferred()
+
+        async def tell(*arguments: object) -> None:
+            told.append(arguments[0])
+            await waiting
+            raise ArithmeticError
+
+        self.service = self.makeService(onUp=tell, onDown=tell)
+        self.service.startService()
+        self.attempt.succeed().lose(TRUNCATED)
+        self.assertEqual(len(told), 2)
+        waiting.callback(None)
+        self.assertEqual(len(self.flushLoggedErrors(ArithmeticError)), 2)
+
 
 class RejectionTests(ServiceCase):
     """The service gives up where there is no hope."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import Logger, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
@@ -18,6 +19,10 @@ from thing.session.failures import Failures
 from thing.trust.interfaces import IAuthorizer
 
 MANY = 5 * FAILURES_LOGGED
+
+
+def _raise(error: BaseException) -> None:
+    raise error
 
 
 class DownError(Exception):
@@ -63,6 +68,30 @@ class FailuresTests(SynchronousTestCase):
         self.fail("It failed", MANY)
         self.fail("Something else failed")
         self.assertEqual(formatEvent(self.lines[-1]), "Something else failed")
+
+    def test_guard(self) -> None:
+        """What is called may raise anything; that is logged, and goes no further."""
+        done: list[object] = []
+        self.failures.guard("It failed", done.append, 1)
+        for error in (DownError("the database"), SystemExit(1)):
+            self.failures.guard("It failed", _raise, error)
+            self.assertIs(self.lines[-1]["log_failure"].value, error)
+        self.assertEqual((done, len(self.lines)), ([1], 2))
+        self.assertRaises(KeyboardInterrupt, self.failures.guard, "", _raise, KeyboardInterrupt())
+
+    def test_coroutine(self) -> None:
+        """A coroutine is begun, and its failure is logged when it fails."""
+        waiting: Deferred[None] = Deferred()
+
+        async def look() -> None:
+            await waiting
+            raise DownError("the database")
+
+        self.failures.guard("It failed", look)
+        self.assertEqual(self.lines, [])
+        waiting.callback(None)
+        (line,) = self.lines
+        self.assertIsInstance(line["log_failure"].value, DownError)
 
     def test_template(self) -> None:
         """What is logged is text, and no template."""

@@ -16,7 +16,7 @@ from twisted.python.failure import Failure
 from twisted.python.log import ILogContext
 from zope.interface import implementer
 
-from tests.pairs import Pair, PairCase, firings, freshClient, freshServer
+from tests.pairs import CallbackBug, Pair, PairCase, firings, freshClient, freshServer
 from thing.core.capacity import Capacity
 from thing.core.records import RECORD_LIMIT
 from thing.errors import (
@@ -415,6 +415,58 @@ class FactoryTests(StreamCase):
         later.errback(StreamRefused(StopCode.UNREACHABLE))
         pair.pump()
         self.assertIs(refused[0].code, StopCode.UNREACHABLE)
+
+    def test_stopFails(self) -> None:
+        """Factories that fail to stop keep nobody from hearing of the end."""
+
+        class Stubborn(Maker):
+            def stopFactory(self) -> None:
+                super().stopFactory()
+                raise CallbackBug("stopFactory")
+
+        pair = self.pair().up()
+        served = [Stubborn(), Stubborn()]
+        for label, factory in zip("ab", served, strict=True):
+            pair.server.streams.serve(label, factory)
+        ours = [Stubborn(), Stubborn()]
+        for label, factory in zip("ab", ours, strict=True):
+            self.assertIsInstance(self.connected(pair, label, factory)[0], Talk)
+        (refused,) = self.connected(pair, "c", Stubborn())
+        self.assertIsInstance(refused, StreamRefused)
+        pair.client.abort()
+        pair.pump()
+        for factory in (*ours, *served):
+            self.assertEqual(factory.used, ["start", "stop"])
+            self.assertIsNotNone(factory.made[0].reason)
+        self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 5)
+        for side in (pair.client, pair.server):
+            self.assertEqual(side.names()[-2:], ["terminated", "connectionLost"])
+
+    def test_exits(self) -> None:
+        """A protocol that leaves by sys.exit() loses its stream, and its session goes on."""
+
+        def leave(protocol: Talk) -> None:
+            raise SystemExit(1)
+
+        pair, client, server = self.stream(doing(dataReceived=leave))
+        client.transport.write(b"x")
+        pair.advance(1)
+        self.assertIsInstance(server.reason, SystemExit)
+        self.assertIsInstance(client.reason, StreamCut)
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+        self.assertIsNone(pair.server.termination)
+
+    def test_nothingToServe(self) -> None:
+        """A class, and what builds nothing, are refused when they are given; nothing is kept."""
+        pair = self.pair().up()
+        for wrong in (Talk, object(), None):
+            served = {"label": "x", "factory": wrong}
+            self.assertRaises(TypeError, pair.serverFactory.serve, **served)
+            if wrong is not None:
+                self.assertRaises(TypeError, pair.server.streams.serve, **served)
+            endpoint = pair.client.streams.endpoint("x")
+            self.assertRaises(TypeError, endpoint.connect, wrong)
+        self.assertEqual(pair.serverFactory.served, {})
 
     def test_twoAtOnce(self) -> None:
         """Streams of one label have protocols of their own."""

@@ -9,7 +9,7 @@ from typing import Any
 import attr
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionLost
-from twisted.internet.protocol import Factory, connectionDone
+from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
@@ -24,6 +24,8 @@ from thing import testing
 from thing.core.door import Door
 from thing.core.limits import Limits
 from thing.core.rates import FAILURES_WINDOW
+from thing.endpoints.stream import ApplicationFactory, StreamFactory
+from thing.errors import ErrorCode
 from thing.events import Cause, Termination
 from thing.fleet.memory import MemoryPresence
 from thing.fleet.meter import Meter
@@ -35,6 +37,7 @@ from thing.session.protocol import ThingProtocol
 from thing.session.reception import Reception
 from thing.session.requests import Requests
 from thing.trust.authorized import Anyone
+from thing.trust.tickets import TicketKeys
 
 PLACES = 3
 
@@ -276,6 +279,208 @@ class OverridingTests(BooksCase):
             self.assertEqual(clock.getDelayedCalls(), [])
 
 
+class ExitTests(BooksCase):
+    """Exceptions that are none of Exception's: as in Twisted they end a session, and no program."""
+
+    CALLBACKS = ("connectionMade", "handshakeCompleted", "messageReceived", "heartbeatReceived")
+    LATE = ("heartbeatLate", "terminated", "connectionLost")
+
+    def exiting(self, callback: str, error: BaseException) -> Pair:
+        """A pair whose server's callback raises this; all that brings that about has happened."""
+
+        def leave(self: ThingProtocol, *args: object) -> None:
+            raise error
+
+        clock = Clock()
+        factory = serverFactory(type("Exits", (ThingProtocol,), {callback: leave}), clock)
+        pair = Pair(serverFactory=factory, clock=clock).connect()
+        pair.pump()
+        if pair.client.session is not None:
+            pair.client.sendMessage(b"hello")
+        pair.advance(15.0, 1.0)
+        return pair
+
+    def test_exit(self) -> None:
+        """One that leaves by sys.exit(): its session ends, the place is free, waiters are told."""
+        for callback in self.CALLBACKS:
+            pair = self.exiting(callback, SystemExit(1))
+            self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1, callback)
+            pair.advance(5.0, 1.0)
+            assert pair.server.termination is not None, callback
+            self.assertIs(pair.server.termination.code, ErrorCode.INTERNAL_ERROR, callback)
+            self.assertEqual(len(firings(pair.server.whenTerminated())), 1, callback)
+            self.assertEmpty(pair.serverFactory)
+
+    def test_late(self) -> None:
+        """So does one that has nobody at the other end any more."""
+        for callback in self.LATE:
+            pair = self.exiting(callback, SystemExit(1))
+            told = firings(pair.server.whenTerminated())
+            pair.freeze()
+            pair.advance(60.0, 1.0)
+            self.assertEqual(len(told), 1, callback)
+            self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1, callback)
+            self.assertEmpty(pair.serverFactory)
+            pair.close()
+
+    def test_reset(self) -> None:
+        """So does one whose connection is reset, which is when Twisted swallows it."""
+        pair = self.exiting("terminated", SystemExit(1))
+        told = firings(pair.server.whenTerminated())
+        pair.cut()
+        self.assertEqual(len(told), 1)
+        self.assertEqual(len(self.flushLoggedErrors(SystemExit)), 1)
+        self.assertEmpty(pair.serverFactory)
+
+    def test_interrupt(self) -> None:
+        """Ctrl-C is for the program; the books are right all the same."""
+        pair = self.exiting("terminated", KeyboardInterrupt())
+        told = firings(pair.server.whenTerminated())
+        lost = Failure(ConnectionLost())
+        self.assertRaises(KeyboardInterrupt, pair.server.connectionLost, lost)
+        self.assertEqual(told, [pair.server.termination])
+        self.assertEmpty(pair.serverFactory)
+
+
+class Served(Factory):
+    """Is served in streams, and notes when it is in use; or fails."""
+
+    noisy = False
+
+    def __init__(self, *fails: str) -> None:
+        self.fails = fails
+        self.used: list[str] = []
+
+    def tell(self, name: str) -> None:
+        self.used.append(name)
+        if name in self.fails:
+            raise CallbackBug(name)
+
+    def startFactory(self) -> None:
+        self.tell("start")
+
+    def stopFactory(self) -> None:
+        self.tell("stop")
+
+
+class Trust:
+    """Stands for what follows files of keys; notes whether it does."""
+
+    running = False
+
+    def __init__(self) -> None:
+        self.followers: list[object] = []
+
+    def start(self) -> None:
+        self.running = True
+
+    def stop(self) -> None:
+        self.running = False
+
+
+class ForgetfulFactory(ThingFactory):
+    """Overrides Twisted's hooks, and calls no other; so do Twisted's own factories."""
+
+    fails: tuple[str, ...] = ()
+
+    def startFactory(self) -> None:
+        self.database = object()
+        if "start" in self.fails:
+            raise CallbackBug("start")
+
+    def stopFactory(self) -> None:
+        del self.database
+        if "stop" in self.fails:
+            raise CallbackBug("stop")
+
+
+class ForgetfulFactoryTests(BooksCase):
+    """What a factory does when it is started and stopped is not in the user's hooks."""
+
+    def factory(self, *fails: str) -> ForgetfulFactory:
+        """One that forgets; or whose hooks fail."""
+        factory = ForgetfulFactory(freshServer(), Anyone(), clock=Clock())
+        factory.fails = fails
+        return factory
+
+    def test_drained(self) -> None:
+        """Who listens again after a drain takes connections again."""
+        factory = self.factory()
+        factory.doStart()
+        factory.drain(1.0)
+        self.assertTrue(factory.draining)
+        factory.doStop()
+        factory.doStart()
+        self.assertFalse(factory.draining)
+        Pair(serverFactory=factory, clock=factory.clock).up()
+
+    def test_served(self) -> None:
+        """What is served is started once and stopped once, however many ports there are."""
+        factory, served = self.factory(), Served()
+        factory.serve("x", served)
+        for _ in range(2):
+            factory.doStart()
+        for _ in range(2):
+            self.assertEqual(served.used, ["start"])
+            factory.doStop()
+        self.assertEqual((served.used, factory.numPorts), (["start", "stop"], 0))
+
+    def test_trust(self) -> None:
+        """Files of keys are followed from the first port to the last."""
+        factory, trust = self.factory(), Trust()
+        factory.trust = trust  # type: ignore[assignment]
+        self.assertFalse(trust.running)
+        factory.doStart()
+        self.assertTrue(trust.running)
+        factory.doStop()
+        self.assertFalse(trust.running)
+
+    def test_startFails(self) -> None:
+        """If its hook fails, or what it serves, nothing is in use."""
+        for fails, served in ((("start",), Served()), ((), Served("start"))):
+            factory, first = self.factory(*fails), Served()
+            factory.serve("first", first)
+            factory.serve("x", served)
+            self.assertRaises(CallbackBug, factory.doStart)
+            ports = factory.numPorts, first.numPorts, served.numPorts
+            self.assertEqual(ports, (0, 0, 0))
+
+    def test_noProtocol(self) -> None:
+        """So it is if it builds no sessions; that may be mended, and it begins anew."""
+        factory = self.factory()
+        factory.protocol = Protocol  # type: ignore[assignment]
+        self.assertRaises(TypeError, factory.doStart)
+        self.assertEqual(factory.numPorts, 0)
+        factory.protocol = ThingProtocol
+        factory.doStart()
+        self.assertEqual(factory.numPorts, 1)
+
+    def test_stopFails(self) -> None:
+        """If a hook fails all others are told, and the keys are followed no more."""
+        factory, first, second = self.factory("stop"), Served("stop"), Served()
+        factory.trust = trust = Trust()  # type: ignore[assignment]
+        factory.serve("first", first)
+        factory.serve("second", second)
+        factory.doStart()
+        self.assertRaises(CallbackBug, factory.doStop)
+        self.assertEqual(len(self.flushLoggedErrors(CallbackBug)), 1)
+        self.assertEqual(
+            (factory.numPorts, first.used, second.used), (0, ["start", "stop"], ["start", "stop"])
+        )
+        self.assertFalse(trust.running)
+
+    def test_application(self) -> None:
+        """An application whose hook fails leaves its sessions' factory out of use, too."""
+        for fails in ("start", "stop"):
+            sessions = StreamFactory(freshServer(), Anyone(), clock=Clock())
+            application = ApplicationFactory(sessions, Served(fails))
+            if fails == "stop":
+                application.doStart()
+            method = {"start": application.doStart, "stop": application.doStop}[fails]
+            self.assertRaises(CallbackBug, method)
+            self.assertEqual(sessions.numPorts, 0)
+
+
 class WrappedTests(BooksCase):
     """The same under the wrappers that Twisted puts between a transport and a protocol."""
 
@@ -330,6 +535,12 @@ FORMER_NAMES = (
     *("_log", "_presumed", "_requests", "attach", "cutOff", "deliver"),
 )
 """What a ThingProtocol had for itself once, under everyday names."""
+
+FORMER_FACTORY_NAMES = {
+    *("_role", "_authorizer", "_ticket", "_reception", "_trust", "_log", "_believe", "_checked"),
+    *("_grantTtl", "_unlessReviewed", "_followTrust", "_trustChanged"),
+}
+"""What a ThingFactory had for itself once."""
 
 PUBLIC_NAMES = frozenset(dir(ThingProtocol))
 
@@ -390,6 +601,50 @@ class NameTests(SynchronousTestCase):
 
         self.assertWorks(dict.fromkeys(everydayNames(), trap), {})
 
+    def factories(self, body: dict[str, object], onInstance: dict[str, object]) -> None:
+        """Factories of a class with this body and these attributes do all they can."""
+
+        def __init__(self: Any, *args: Any, **others: Any) -> None:
+            vars(self).update(onInstance)
+            super(Mine, self).__init__(*args, **others)
+            vars(self).update(onInstance)
+
+        Mine: Any = type("Mine", (ThingFactory,), {**body, "__init__": __init__})
+        keys, clock = testing.Keys(), Clock()
+        settings = keys.serverSettings(tickets=TicketKeys())
+        server = Mine(settings, keys.things, clock=clock)
+        client = Mine(keys.clientSettings(), keys.servers, clock=clock)
+        server.trust = trust = Trust()  # type: ignore[assignment]
+        server.serve("x", Served())
+        server.doStart()
+        for resumed in (False, True):
+            pair = testing.Pair(server, client, clock=clock).up()
+            self.assertIs(pair.client.session.resumed, resumed)
+            self.assertEqual(server.sessions, {pair.server})
+            pair.advance(20.0, 1.0)
+            ended = firings(server.drain(1.0))
+            pair.advance(2.0, 1.0)
+            self.assertEqual(ended, [None])
+            server.doStop()
+            self.assertFalse(trust.running)
+            server.doStart()
+        server.authorizer, server.settings = keys.things, settings
+        self.assertEqual((server.completed, server.door.connected), (2, 0))
+        server.doStop()
+        for factory in (server, client):
+            for name, value in onInstance.items():
+                self.assertIs(vars(factory)[name], value)
+
+    def test_factories(self) -> None:
+        """Attributes and methods of such names in a factory, in its class and in its instances."""
+        mine = ThingFactory(freshServer(), Anyone(), clock=Clock())
+        names = set(everydayNames()) | FORMER_FACTORY_NAMES
+        names -= set(dir(mine))
+        self.assertIn("_reception", names)
+        things: dict[str, object] = {name: object() for name in names if name[:2] != "__"}
+        self.factories(things, {})
+        self.factories({}, things)
+
     def test_onlyOne(self) -> None:
         """All that is not public is one attribute, under a name that nobody takes by chance."""
         protocol = Pair().server
@@ -400,3 +655,9 @@ class NameTests(SynchronousTestCase):
         }
         own = {name for name in dir(ThingProtocol) if name[0] == "_" and name[1] != "_"}
         self.assertEqual((private, own), ({"_ThingProtocol__link"}, set()))
+
+    def test_others(self) -> None:
+        """So is all that is not public of whatever else is subclassed."""
+        factory = ThingFactory(freshServer(), Anyone(), clock=Clock())
+        private = [name for name in {*dir(factory)} - set(dir(Factory)) if name[0] == "_"]
+        self.assertEqual([name for name in private if not name.startswith("_ThingFactory__")], [])

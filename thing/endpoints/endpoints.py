@@ -23,7 +23,8 @@ from thing.core.limits import Limits
 from thing.core.messages import Role
 from thing.core.settings import ClientSettings, ServerSettings
 from thing.endpoints.stream import ApplicationFactory, StreamFactory, StreamProtocol
-from thing.session.checks import checkApplication, checkEndpoint, roleOf
+from thing.session.checks import checkEndpoint, roleOf
+from thing.session.interfaces import checkApplication
 from thing.trust.fresh import FreshTrust
 from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer
 

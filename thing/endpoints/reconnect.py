@@ -33,10 +33,11 @@ from thing.core.backoff import BASE, CAP, Backoff, isHopeless
 from thing.core.chance import chance
 from thing.events import Termination
 from thing.logger import Logger
-from thing.session.checks import checkApplication, checkEndpoint
+from thing.session.checks import checkEndpoint
 from thing.session.clock import SteadyClock
 from thing.session.factory import ThingFactory
-from thing.session.interfaces import IThingTransport
+from thing.session.failures import Failures
+from thing.session.interfaces import IThingTransport, checkApplication
 from thing.session.protocol import ThingProtocol
 from thing.session.reasons import reasonOf
 
@@ -89,8 +90,8 @@ class ThingClientService(ClientService):
     :meth:`whenConnected` fails with the rejection from then on, until the service is started
     again. ``stopService`` says goodbye to the server.
 
-    The callbacks, and whoever waits, may start and stop it. A callback that
-    raises is logged.
+    The callbacks, and whoever waits, may start and stop it. A callback may be a coroutine, for
+    which no other waits; if it fails that is logged.
     """
 
     _ownLog = Logger()
@@ -136,6 +137,7 @@ class ThingClientService(ClientService):
         self._givesUp = giveUp
         self._onUp, self._onDown, self._onRejected = onUp, onDown, onRejected
         self._time = clock
+        self._failures = Failures(self._ownLog, clock.seconds)
         self._delay = 0.0
         self._rejection: Failure | None = None
         self._givingUp: IDelayedCall | None = None
@@ -230,8 +232,7 @@ class ThingClientService(ClientService):
 
         def call() -> None:
             if callback is not None:
-                with self._ownLog.failuresHandled("A callback of {service} failed", service=self):
-                    callback(*args)
+                self._failures.guard(f"A callback of {self} failed", callback, *args)
 
         self._postponed.append(call)
 

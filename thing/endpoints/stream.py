@@ -79,7 +79,7 @@ class StreamProtocol(ThingProtocol):
         """Call the application in its own logging context, and remember its first failure."""
         try:
             callWithContext(self._context, callback, *args)  # type: ignore[no-untyped-call]
-        except Exception:
+        except BaseException:
             self._bug = self._bug or Failure()  # type: ignore[no-untyped-call]
             raise
 
@@ -252,13 +252,19 @@ class ApplicationFactory(Factory):
 
     def doStart(self) -> None:
         """Tell the application that it is in use."""
-        self.sessions.doStart()  # type: ignore[no-untyped-call]
-        self.application.doStart()
+        self.sessions.doStart()
+        try:
+            self.application.doStart()
+        except BaseException:
+            self.sessions.doStop()
+            raise
 
     def doStop(self) -> None:
         """Tell the application that it is in use no more."""
-        self.sessions.doStop()  # type: ignore[no-untyped-call]
-        self.application.doStop()
+        try:
+            self.application.doStop()
+        finally:
+            self.sessions.doStop()
 
     def logPrefix(self) -> str:
         """:return: the name of the application's factory, and that it is over Thing."""

@@ -80,14 +80,3 @@ def checkEndpoint(endpoint: object, method: str) -> None:
     parser = "serverFromString" if method == "listen" else "clientFromString"
     wanted = f"an endpoint, as {parser}(reactor, 'tcp:...')"
     checkMethods("endpoint", endpoint, (method,), wanted)
-
-
-def checkApplication(factory: object) -> None:
-    """
-    Refuse what builds no protocols.
-
-    :param factory: the application's factory.
-    :raises TypeError: if it cannot.
-    """
-    wanted = "a factory of protocols, as Factory.forProtocol(...)"
-    checkMethods("protocolFactory", factory, ("buildProtocol",), wanted)

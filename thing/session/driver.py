@@ -171,14 +171,16 @@ class Driver:
             self._sink.stopProducing()
         self._events.append(iter(self.core.receiveEnd(self._now())))
         following, self._following = self._following, True
-        self._handleEvents()
-        self._following = following
-        linger, self._linger = self._linger, None
-        callOff(linger)
-        # What knows us is let go of: so all of it is gone once nobody asks about the session.
-        self._timer.end()
-        self._sink = self._producer = None
-        self._owner = proxy(self._owner)
+        try:
+            self._handleEvents()
+        finally:
+            self._following = following
+            linger, self._linger = self._linger, None
+            callOff(linger)
+            # What knows us is let go of: so all of it is gone once nobody asks about the session.
+            self._timer.end()
+            self._sink = self._producer = None
+            self._owner = proxy(self._owner)
 
     def cut(self) -> None:
         """Cut the stream of a connection that is over already."""
@@ -222,7 +224,9 @@ class Driver:
                         break  # What the event brought about comes first, or did already.
                 else:
                     pending.pop()
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:  # As in Twisted, sys.exit() in a callback ends no program.
                 self.fail()
 
     def guard(self, callback: Callable[..., object], *args: object) -> None:
@@ -234,7 +238,9 @@ class Driver:
         """
         try:
             callback(*args)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:
             self.fail()
 
     def fail(self, failure: Failure | None = None) -> None:

@@ -25,22 +25,24 @@ from thing.core.limits import Limits
 from thing.core.messages import Role
 from thing.core.server import ServerConnection
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.errors import EndReason, ErrorCode, NotAuthorized
+from thing.errors import EndReason, ErrorCode
 from thing.events import Cause, Event, ResumptionTicket, Termination
 from thing.identity import Identity, Purpose
 from thing.logger import Logger
 from thing.session.attendant import Attendant
+from thing.session.believing import believe
 from thing.session.checks import checkParts, checkProtocol, roleOf
 from thing.session.clock import SteadyClock
 from thing.session.expiry import Expiry
 from thing.session.failures import Failures
-from thing.session.interfaces import IStreamServer
+from thing.session.interfaces import IStreamServer, checkServed
 from thing.session.journal import Journal
 from thing.session.link import Link
 from thing.session.protocol import ThingProtocol, join, linkOf
 from thing.session.reception import Reception
 from thing.session.review import Review
 from thing.session.sessionset import SessionSet
+from thing.session.stream import STOP_FAILED
 from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer, checkRole
 
 if TYPE_CHECKING:  # Users with a factory of their own need none of these.
@@ -51,7 +53,7 @@ if TYPE_CHECKING:  # Users with a factory of their own need none of these.
     from thing.trust.live import LiveTrust
 
 Observer = Callable[[ThingProtocol, Event], None]
-"""Is told an event of a protocol; what it raises is logged."""
+"""Is told an event of a protocol, and may be a coroutine; what it raises is logged."""
 
 
 class _Others(TypedDict, total=False):
@@ -71,7 +73,6 @@ class ThingFactory(Factory):
     to have your own protocol built. Settings, authorizer and limits may be
     replaced at any time; sessions that are up keep what they have.
 
-    :ivar settings: the server's settings or the client's.
     :ivar sessions: the protocols whose session is up, of peers that are things.
     :ivar guests: likewise of those that are none; attendants see to them.
     :ivar attendants: what sees to the sessions of peers that are no things, by purpose; without
@@ -90,7 +91,7 @@ class ThingFactory(Factory):
 
     protocol: Callable[[], ThingProtocol] = ThingProtocol  # type: ignore[assignment]
     noisy = False
-    _log = Logger()
+    __log = Logger()
 
     @overload
     def __init__(
@@ -123,14 +124,14 @@ class ThingFactory(Factory):
         :raises TypeError: if one of them is something else, or the authorizer one for the other
             role.
         """
-        self._role = roleOf(settings)
-        checkParts(authorizer, self._role, limits, clock=clock, jitter=jitter, wallClock=wallClock)
+        self.__role = roleOf(settings)
+        checkParts(authorizer, self.__role, limits, clock=clock, jitter=jitter, wallClock=wallClock)
         if clock is None:
             from twisted.internet import reactor
 
             clock = SteadyClock.of(reactor)
-        self.settings = settings
-        self._authorizer = authorizer
+        self.__settings = settings
+        self.__authorizer = authorizer
         self.clock = clock
         self.sessions: SessionSet[ThingProtocol] = SessionSet()
         self.guests: SessionSet[ThingProtocol] = SessionSet()
@@ -140,37 +141,47 @@ class ThingFactory(Factory):
         self.admission: Any = None
         self.reviews = 0
         self.loopLag = 0.0
-        self._trust: LiveTrust | None = None
-        self._ticket = KeptTicket()
+        self.__trust: LiveTrust | None = None
+        self.__ticket = KeptTicket()
         door: Door[Link[ThingProtocol]] = Door(limits or Limits(), jitter)
-        judges = self._role is Role.SERVER
-        self.failures = Failures(self._log, clock.seconds)
-        journal = Journal(self._log, clock.seconds)
+        now, judges = clock.seconds, self.__role is Role.SERVER
+        self.failures = Failures(self.__log, now)
+        journal = Journal(self.__log, now)
         expiry: Expiry[Link[ThingProtocol]] = Expiry(clock, wallClock)
-        self._reception = Reception(door, journal, expiry, clock.seconds, judges, self._followTrust)
-        self.terminations: Counter[Cause] = self._reception.terminations
-        self.limitsHit: Counter[str] = self._reception.limitsHit
+        self.__reception = Reception(door, journal, expiry, now, judges, self.__followTrust)
+        self.terminations: Counter[Cause] = self.__reception.terminations
+        self.limitsHit: Counter[str] = self.__reception.limitsHit
 
     # What can be set and asked.
 
     @property
+    def settings(self) -> ServerSettings | ClientSettings:
+        """The server's settings or the client's; may be replaced by some for the same role."""
+        return self.__settings
+
+    @settings.setter
+    def settings(self, settings: ServerSettings | ClientSettings) -> None:
+        roleOf(settings, self.__role)
+        self.__settings = settings
+
+    @property
     def authorizer(self) -> Any:
         """Whom to believe; may be replaced by one for the same role."""
-        return self._authorizer
+        return self.__authorizer
 
     @authorizer.setter
     def authorizer(self, authorizer: ThingAuthorizer | ServerAuthorizer) -> None:
-        checkRole(authorizer, self._role)
-        self._authorizer = authorizer
+        checkRole(authorizer, self.__role)
+        self.__authorizer = authorizer
 
     @property
     def door(self) -> Door[Link[ThingProtocol]]:
         """Counts who is here and judges newcomers; may be replaced before there are any."""
-        return self._reception.door
+        return self.__reception.door
 
     @door.setter
     def door(self, door: Door[Link[ThingProtocol]]) -> None:
-        self._reception.door = door
+        self.__reception.door = door
 
     @property
     def limits(self) -> Limits:
@@ -193,27 +204,27 @@ class ThingFactory(Factory):
     @property
     def trust(self) -> LiveTrust | None:
         """What keeps settings and authorizer as the files of keys have them, or None; to be set."""
-        return self._trust
+        return self.__trust
 
     @trust.setter
     def trust(self, trust: LiveTrust | None) -> None:
-        if self._trust is not None:
-            self._trust.followers.remove(self._trustChanged)
-            self._trust.stop()
-        self._trust = trust
+        if self.__trust is not None:
+            self.__trust.followers.remove(self.__trustChanged)
+            self.__trust.stop()
+        self.__trust = trust
         if trust is not None:
-            trust.followers.append(self._trustChanged)
-        self._followTrust()
+            trust.followers.append(self.__trustChanged)
+        self.__followTrust()
 
     @property
     def completed(self) -> int:
         """How many handshakes were completed."""
-        return self._reception.completed
+        return self.__reception.completed
 
     @property
     def puzzlesAsked(self) -> int:
         """How many clients were asked to solve a puzzle."""
-        return self._reception.puzzlesAsked
+        return self.__reception.puzzlesAsked
 
     @property
     def draining(self) -> bool:
@@ -251,33 +262,45 @@ class ThingFactory(Factory):
             so.
         :param factory: builds a protocol for each stream, or decides about each; it is started
             and stopped with this one.
+        :raises TypeError: if it does neither.
         """
-        before, self.served[label] = self.served.get(label), factory
+        checkServed(factory)
         if self.numPorts:
             factory.doStart()
-            if before is not None:
-                before.doStop()
+        before, self.served[label] = self.served.get(label), factory
+        if self.numPorts and before is not None:
+            before.doStop()
 
-    # Building.
+    # Building. The hooks, startFactory and stopFactory, are the user's alone.
 
-    def startFactory(self) -> None:
+    def doStart(self) -> None:
         """
-        Take connections again after a drain; called when the first port begins to listen.
+        Take connections, again after a drain, from the first port on; each that listens calls this.
 
         :raises TypeError: if :attr:`protocol` is no class of sessions.
         """
-        checkProtocol(self.protocol)
+        super().doStart()  # type: ignore[no-untyped-call]
+        if self.numPorts > 1:
+            return
+        try:
+            checkProtocol(self.protocol)
+            for served in self.served.values():
+                served.doStart()
+        except BaseException:
+            self.doStop()
+            raise
         self.door.draining = False
-        for served in self.served.values():
-            served.doStart()
-        if self.trust is not None:
-            self.trust.start()
+        self.__followTrust()
 
-    def stopFactory(self) -> None:
-        """Take no connections; called when the last port listens no more."""
-        for served in self.served.values():
-            served.doStop()
-        self._followTrust()
+    def doStop(self) -> None:
+        """Take no connections, from the last port on; each that listens no more calls this."""
+        if self.numPorts == 1:
+            for served in self.served.values():
+                self.failures.guard(STOP_FAILED, served.doStop)
+        try:
+            super().doStop()  # type: ignore[no-untyped-call]
+        finally:
+            self.__followTrust()
 
     def buildProtocol(  # type: ignore[override]
         self, addr: IAddress | None
@@ -288,16 +311,16 @@ class ThingFactory(Factory):
         :param addr: the peer's address.
         :return: the protocol, or None if not even a refusal can be afforded.
         """
-        settings, reception = self.settings, self._reception
+        settings, reception = self.settings, self.__reception
         if not reception.admits():
             return None
         core: ServerConnection | ClientConnection
         if isinstance(settings, ServerSettings):
             core = ServerConnection(
-                settings, self._grantTtl, reception.askPuzzle, reception.exchange
+                settings, self.__grantTtl, reception.askPuzzle, reception.exchange
             )
         else:
-            ticket = self._ticket.take(settings, self.clock.seconds())
+            ticket = self.__ticket.take(settings, self.clock.seconds())
             core = ClientConnection(settings, ticket, self.jitter)
         checkProtocol(self.protocol)
         protocol = self.protocol()
@@ -305,7 +328,7 @@ class ThingFactory(Factory):
         join(protocol, Link(protocol, core, self, reception, addr))
         return protocol
 
-    def _grantTtl(self, requested: float | None) -> float:
+    def __grantTtl(self, requested: float | None) -> float:
         assert isinstance(self.settings, ServerSettings), "only a server grants"
         return self.settings.ttl.grant(requested, len(self.sessions))
 
@@ -316,7 +339,7 @@ class ThingFactory(Factory):
         :param ticket: what the server gave.
         :param credential: what the client showed for it.
         """
-        self._ticket.keep(ticket, credential, self.clock.seconds())
+        self.__ticket.keep(ticket, credential, self.clock.seconds())
 
     # Going away.
 
@@ -348,7 +371,7 @@ class ThingFactory(Factory):
                 protocol.goAway(reason, grace, retryAfter + spread * self.jitter())
 
         def done(results: _DeferredListResultListT[Termination]) -> None:
-            self._log.info("Drained: {count} sessions and handshakes ended", count=len(results))
+            self.__log.info("Drained: {count} sessions and handshakes ended", count=len(results))
 
         return DeferredList(ended).addCallback(done)
 
@@ -365,7 +388,7 @@ class ThingFactory(Factory):
         deciding = self.judge(identity)
         if self.admission is not None:
             deciding.addCallback(self.admission.authorize)
-        return deciding.addCallback(self._unlessReviewed, identity, self.reviews)
+        return deciding.addCallback(self.__unlessReviewed, identity, self.reviews)
 
     def judge(self, identity: Identity) -> Deferred[Identity]:
         """
@@ -374,29 +397,9 @@ class ThingFactory(Factory):
         :param identity: what it has proved, now or when its session began.
         :return: fires, or fails, as :meth:`authorize`.
         """
-        return maybeDeferred(self._believe, identity)
+        return maybeDeferred(believe, identity, self.authorizer, self.settings, self.attendants)
 
-    def _believe(self, identity: Identity) -> Any:
-        settings = self.settings
-        if isinstance(settings, ServerSettings) and not settings.takes(identity):
-            raise NotAuthorized("what it has proved is not taken any more")
-        answer = self.authorizer.authorize(identity)
-        if isinstance(answer, Identity):  # As a rule; one callback less in each handshake.
-            return self._checked(answer)
-        return maybeDeferred(lambda: answer).addCallback(self._checked)
-
-    def _checked(self, identity: Identity) -> Identity:
-        """What an authorizer returned, if a session can be had with such a peer."""
-        if not isinstance(identity, Identity):
-            raise TypeError(f"an authorizer returned a {type(identity).__name__}")
-        if not isinstance(identity.expires, float | int | None):
-            raise TypeError(f"an identity expires at a time, not {identity.expires!r:.80}")
-        str(identity).encode()  # Logs, registries and pages need names that are text.
-        if identity.purpose is not Purpose.THING and identity.purpose not in self.attendants:
-            raise NotAuthorized(f"nobody here attends to {identity.purpose.value}s: {identity}")
-        return identity
-
-    def _unlessReviewed(
+    def __unlessReviewed(
         self, admitted: Identity, proved: Identity, reviews: int
     ) -> Identity | Deferred[Identity]:
         """A review of the sessions that are up has missed who was not quite up; so ask again."""
@@ -410,10 +413,7 @@ class ThingFactory(Factory):
         :param event: the event.
         """
         for observer in self.observers:
-            try:
-                observer(protocol, event)
-            except Exception:
-                self.failures.log("An observer failed")
+            self.failures.guard("An observer failed", observer, protocol, event)
 
     def readmit(self, session: ThingProtocol, identity: Identity) -> None:
         """
@@ -434,16 +434,16 @@ class ThingFactory(Factory):
 
     # Keys that change.
 
-    def _followTrust(self) -> None:
+    def __followTrust(self) -> None:
         """Look at the files of keys for as long as somebody may come, or is here."""
-        if self._trust is None:
+        if self.__trust is None:
             return
         if self.numPorts or self.door.up:
-            self._trust.start()
+            self.__trust.start()
         else:
-            self._trust.stop()
+            self.__trust.stop()
 
-    def _trustChanged(self, choice: ServerChoice) -> Deferred[int]:
+    def __trustChanged(self, choice: ServerChoice) -> Deferred[int]:
         """Have what a server's files have now, in the sessions that are up, too."""
         assert isinstance(self.settings, ServerSettings), "a server's choice is for a server"
         self.settings, self.authorizer = choice.applied(self.settings), choice.authorizer

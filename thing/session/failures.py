@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from twisted.python.failure import Failure
 
 from thing.core.rates import FailureLimiter
 from thing.logger import Logger
+from thing.session.started import started
 
 
 class Failures:
@@ -21,6 +23,24 @@ class Failures:
         self._log = log
         self._now = now
         self._limiter = FailureLimiter()
+
+    def guard(self, what: str, callback: Callable[..., object], *args: object) -> None:
+        """
+        Call something of the program's, which may be a coroutine; if it fails, log that and go on.
+
+        :param what: as for :meth:`log`.
+        :param callback: what to call.
+        :param args: with what.
+        """
+        try:
+            work = started(callback(*args))
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # As in Twisted, sys.exit() in a callback ends no program.
+            self.log(what)
+        else:
+            if work is not None:
+                work.addErrback(partial(self.log, what))
 
     def log(self, what: str, failure: Failure | None = None) -> None:
         """

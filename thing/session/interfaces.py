@@ -1,7 +1,7 @@
 """
 What a program can ask of the session that its protocol's transport is carried in.
 
-What the session is, and does, is not told here.
+And what it can have served in the streams of one. What the session is, and does, is not told here.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any
 
 from twisted.internet.interfaces import ITCPTransport
 from zope.interface import Attribute, Interface
+
+from thing.arguments import checkMethods
 
 
 class IThingTransport(ITCPTransport):
@@ -77,3 +79,26 @@ class IStreamServer(Interface):
 
     def doStop() -> None:
         """Note that it is in use no more."""
+
+
+def checkApplication(factory: object) -> None:
+    """
+    Refuse what builds no protocols.
+
+    :param factory: the application's factory.
+    :raises TypeError: if it cannot.
+    """
+    wanted = "a factory of protocols, as Factory.forProtocol(...)"
+    checkMethods("protocolFactory", factory, ("buildProtocol", "doStart", "doStop"), wanted)
+
+
+def checkServed(factory: object) -> None:
+    """
+    Refuse what cannot be served in streams.
+
+    :param factory: what builds a protocol for each, or decides about each.
+    :raises TypeError: if it does neither.
+    """
+    does = "streamRequested" if IStreamServer.providedBy(factory) else "buildProtocol"
+    wanted = "a factory of protocols, as Factory.forProtocol(...), or an IStreamServer"
+    checkMethods("factory", factory, (does, "doStart", "doStop"), wanted)

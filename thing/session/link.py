@@ -153,18 +153,19 @@ class Link(Generic[P]):
         """
         with suppress(AttributeError):
             del self.protocol.connectionLost  # From the instance: now it is the class's.
-        self.driver.disconnected()
-        self.closed = True
-        self._leave()
-        assert self.termination is not None, "without a stream there is no session"
-        established, self._established = self._established, ()
-        for failing in established:
-            failing.errback(HandshakeFailed(self.termination))
-        ended, self._ended = self._ended, ()
-        for waiter in ended:
-            waiter.callback(self.termination)
-        self._requests = self._streams = None
-        self._tell(self._tellLost, reason)
+        try:
+            self.driver.disconnected()
+        finally:
+            self.closed = True
+            self._leave()
+            assert self.termination is not None, "without a stream there is no session"
+            for failing in self._established:
+                failing.errback(HandshakeFailed(self.termination))
+            for waiter in self._ended:
+                waiter.callback(self.termination)
+            self._established = self._ended = ()
+            self._requests = self._streams = None
+            self._tell(self._tellLost, reason)
 
     def _tellLost(self, reason: Failure) -> None:
         self.driver.guard(self._call, self.protocol.connectionLost, reason)
@@ -215,18 +216,16 @@ class Link(Generic[P]):
     @property
     def requests(self) -> Requests:
         """Both sides' requests; most sessions have none."""
-        if self._requests is None:
-            self._requests = Requests(self.driver, self.factory.clock)
+        self._requests = self._requests or Requests(self.driver, self.factory.clock)
         return self._requests
 
     @property
     def streams(self) -> SessionStreams:
         """The streams beside the main one; most sessions have none."""
-        if self.closed:
-            return SessionStreams(self)
-        if self._streams is None:
-            self._streams = SessionStreams(self)
-        return self._streams
+        streams = self._streams or SessionStreams(self)
+        if not self.closed:
+            self._streams = streams
+        return streams
 
     @property
     def turns(self) -> Turns:
@@ -391,12 +390,8 @@ class Link(Generic[P]):
             waiter.callback(event.session)
         return result
 
-    def _deliverRequest(self, event: events.RequestReceived) -> None:
-        self.requests.answer(event.number, event.data, self.audience.requestReceived)
-
     def _deliverToStream(self, number: int, tell: Callable[..., object], *args: object) -> None:
-        carried = self.streams.find(number)
-        if carried is not None:
+        if (carried := self.streams.find(number)) is not None:
             tell(carried, *args)
 
     def _deliverKeys(self, event: events.KeysAnnounced) -> object:
@@ -432,7 +427,9 @@ _DELIVERIES: dict[type[Any], Callable[[Link[Any], Any], object]] = {
     events.StreamEnded: lambda it, e: it._deliverToStream(e.stream, CarriedStream.peerEnded),
     events.StreamStopped: lambda it, e: it.streams.stopped(e),
     events.StreamClosed: lambda it, e: it._deliverToStream(e.stream, CarriedStream.closed),
-    events.RequestReceived: Link._deliverRequest,
+    events.RequestReceived: lambda it, e: it.requests.answer(
+        e.number, e.data, it.audience.requestReceived
+    ),
     events.ReplyReceived: lambda it, e: it.requests.replied(e),
     events.LastWordReceived: lambda it, e: it.audience.lastWordReceived(e.data),
     events.HeartbeatSent: lambda it, e: it.audience.heartbeatSent(e.sequence),

@@ -26,6 +26,9 @@ from thing.session.interfaces import IStreamServer
 from thing.session.producers import QUEUE_LOW, PacedProducer
 from thing.session.reasons import StreamCut
 
+STOP_FAILED = "A factory of streams failed to stop"
+"""What is logged of that; all else goes on."""
+
 
 class Siblings(Protocol):
     """All streams of a session, as one of them knows them."""
@@ -242,7 +245,9 @@ class CarriedStream:
         """
         try:
             callWithContext({"system": self.logPrefix()}, callback, *args)  # type: ignore[no-untyped-call]
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             self._driver.failures.log("The protocol in a stream failed; its stream ends")
             self.bug = self.bug or Failure()  # type: ignore[no-untyped-call]
             self.stop(StopCode.FAILED)
@@ -316,7 +321,7 @@ class CarriedStream:
             self.guard(self._protocol.connectionLost, why)
             callOff(self._ending)  # It has failed, perhaps; it is over all the same.
         if self._factory is not None:
-            self._factory.doStop()
+            self._driver.failures.guard(STOP_FAILED, self._factory.doStop)
         # What knows us is let go of: so all of it is gone once nobody asks about the stream.
         self.transport = self._protocol = self._producer = self._factory = self._ending = None
 

@@ -19,9 +19,9 @@ from zope.interface import implementer
 from thing.core.streams import keysOf
 from thing.errors import SessionEnded, StopCode, StreamRefused
 from thing.events import Session, StreamRequested, StreamStopped, Termination
-from thing.session.interfaces import IStreamServer
+from thing.session.interfaces import IStreamServer, checkApplication, checkServed
 from thing.session.reasons import StreamCut, reasonOf
-from thing.session.stream import CarriedStream, Owner
+from thing.session.stream import STOP_FAILED, CarriedStream, Owner
 
 DECISION_TIMEOUT = 10.0
 """How long a program may take to decide about a stream, seconds."""
@@ -56,7 +56,9 @@ class StreamEndpoint:
             :class:`~thing.errors.LocalProtocolError`: ``TOO_MANY_STREAMS``, ``WRONG_STATE``
             while the session says goodbye, ``BAD_ARGUMENT`` for a label that is none. It may be
             cancelled, which gives the stream up.
+        :raises TypeError: if the factory is none.
         """
+        checkApplication(protocolFactory)
         return self._streams.open(self._label, protocolFactory, self._timeout)
 
 
@@ -100,12 +102,15 @@ class SessionStreams:
         :param label: the label; one that ends in a colon stands for all that begin so.
         :param factory: builds a protocol for each stream, or decides about each; None to take no
             more of them, whatever is served in all sessions.
+        :raises TypeError: if the factory is none.
         """
+        if factory is not None:
+            checkServed(factory)
         if self._core.termination is not None:
             return
-        before, self._served[label] = self._served.get(label), factory
         if factory is not None:
             factory.doStart()
+        before, self._served[label] = self._served.get(label), factory
         if before is not None:
             before.doStop()
 
@@ -131,7 +136,7 @@ class SessionStreams:
             return carried, self._build(carried, factory)
 
         def failed(failure: Failure) -> Failure:
-            factory.doStop()
+            self._doStop(factory)
             return failure
 
         def connect(built: tuple[CarriedStream, IProtocol]) -> IProtocol:
@@ -173,7 +178,7 @@ class SessionStreams:
             protocol = factory.buildProtocol(self._owner.protocol.transport.getPeer())
             if protocol is None:
                 raise NoProtocol
-        except Exception as error:
+        except BaseException as error:
             carried.stop(_codeOf(error))
             raise
         return protocol
@@ -245,15 +250,19 @@ class SessionStreams:
         factory.doStart()
         try:
             protocol = self._build(carried, factory)
-        except Exception:
-            factory.doStop()
+        except BaseException:
+            self._doStop(factory)
             raise
         del self._deciding[event.stream]
         if self._core.acceptStream(event.stream):
             self._connect(carried, protocol, factory)
             carried.begin()
         else:
-            factory.doStop()
+            self._doStop(factory)
+
+    def _doStop(self, factory: IProtocolFactory | IStreamServer) -> None:
+        """Tell a factory that it is in use no more, whatever it makes of that."""
+        self._owner.driver.failures.guard(STOP_FAILED, factory.doStop)
 
     def _refuse(self, failure: Failure, event: StreamRequested) -> None:
         if event.stream not in self._deciding:
@@ -309,10 +318,8 @@ class SessionStreams:
 
     def _giveUp(self, deciding: Deferred[Any]) -> None:
         """Nobody wants to know any more what the program decides."""
-        try:
-            deciding.cancel()
-        except Exception:
-            self._owner.driver.failures.log("The decision about a stream could not be cancelled")
+        failures = self._owner.driver.failures
+        failures.guard("The decision about a stream could not be cancelled", deciding.cancel)
 
     def sessionEnded(self, termination: Termination) -> None:
         """
@@ -331,7 +338,7 @@ class SessionStreams:
         served, self._served = self._served, {}
         for factory in served.values():
             if factory is not None:
-                factory.doStop()
+                self._doStop(factory)
 
 
 def _codeOf(error: BaseException | None) -> StopCode | int:

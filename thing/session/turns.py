@@ -8,8 +8,8 @@ and so is its credit; all else goes on, with the replies that it may wait for.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
@@ -24,6 +24,7 @@ from thing.events import (
     RequestReceived,
 )
 from thing.session.driver import Driver
+from thing.session.started import started
 
 MOST_WAITING = 1 << 20
 """How many octets may wait here, once this side has said goodbye; what is empty costs, too."""
@@ -177,25 +178,6 @@ class Turns:
         elif self._held:
             self._held = False
             self._driver.release()
-
-
-def started(result: object) -> Deferred[Any] | None:
-    """
-    Tell whether a callback is at work, and have it begin.
-
-    :param result: what it returned.
-    :return: fires when it is done; None if it is done by now.
-    :raises TypeError: if it returned a generator, which does nothing by itself.
-    """
-    if result is None or isinstance(result, Deferred):
-        return result
-    if isinstance(result, Generator | AsyncGenerator):
-        raise TypeError("a callback is a generator: it needs inlineCallbacks, or await for yield")
-    return Deferred.fromCoroutine(_awaited(result)) if isinstance(result, Awaitable) else None
-
-
-async def _awaited(result: Awaitable[T]) -> T:
-    return await result
 
 
 def _costOf(event: Event) -> int:
