@@ -48,8 +48,8 @@ DOCS = Path(__file__).resolve().parent
 PAGE = DOCS / "specification.rst"
 EXAMPLE = DOCS.parent / "tests" / "vectors" / "x25519-aes-256-gcm-mutual.json"
 
-LOCAL_CODES = 0x60
-"""The codes from here on never go over the wire."""
+MISUSE = 0x60
+"""The codes from here on are no part of the protocol."""
 
 WORDLESS = {ErrorCode.CLOSE_TIMEOUT, ErrorCode.ABORTED}
 """The codes of ends without a word."""
@@ -211,14 +211,18 @@ def onWire(code: ErrorCode) -> str:
     """
     if code in WORDLESS:
         return "accepted, never sent"
-    return "no" if code is ErrorCode.NOT_THING or code >= LOCAL_CODES else "yes"
+    return "no" if code is ErrorCode.NOT_THING else "yes"
 
 
 def errorCodes() -> str:
     """:return: the registry of errors."""
     return table(
         ("code", "name", "wire", "sentence"),
-        ((f"0x{code:02x}", code.name, onWire(code), code.sentence) for code in ErrorCode),
+        (
+            (f"0x{code:02x}", code.name, onWire(code), code.sentence)
+            for code in ErrorCode
+            if code < MISUSE
+        ),
     )
 
 

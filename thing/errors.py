@@ -32,7 +32,7 @@ class ErrorCode(Worded):
     Why a handshake or a session was refused (specification, "Error codes").
 
     The value goes over the wire in CHR and SHR; :attr:`sentence` says it in
-    plain words.
+    plain words. What a code means that has no name here, its range says.
     """
 
     # The handshake: negotiation and proof.

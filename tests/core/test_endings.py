@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import TestCase
 
+from tests.helpers import PLENTY, Eavesdropper, establishedPair
 from thing.core.endings import (
     MAX_RETRY_AFTER,
     flatLinedByPeer,
@@ -12,7 +13,7 @@ from thing.core.endings import (
     refused,
     rejectedByPeer,
 )
-from thing.core.messages import SFL, SHR
+from thing.core.messages import CHR, SFL, SHR
 from thing.errors import EndReason, ErrorCode, RemoteProtocolError, ReplyStatus
 from thing.events import UNAUTHENTICATED, Cause
 
@@ -56,6 +57,25 @@ class EndingsTests(TestCase):
             for ending in (before, within):
                 self.assertEqual((ending.code, ending.byPeer), (code, True))
                 self.assertEqual((ending.retryAfter, ending.detail), (2.0, ""))
+
+    def test_clientsAdvice(self) -> None:
+        """No client sends a server away."""
+        for established in (True, False):
+            ending = rejectedByPeer(CHR(ErrorCode.NOT_AUTHORIZED, 2000), established, proved=True)
+            self.assertEqual(ending.retryAfter, 0.0)
+        client, _ = establishedPair()
+        spy = Eavesdropper(client)
+        client.reject(ErrorCode.NOT_AUTHORIZED, 0.0, retryAfter=7.0)
+        self.assertEqual(
+            spy.read(client.dataToSend(0.0, PLENTY)), [CHR(ErrorCode.NOT_AUTHORIZED, 0)]
+        )
+
+    def test_misuse(self) -> None:
+        """A code of this side's own misuse means nothing if a peer says it."""
+        for code in range(0x60, 0x80):
+            ending = rejectedByPeer(SHR(code), established=True, proved=True)
+            self.assertEqual((ending.cause, ending.code), (Cause.ABORTED, code))
+            self.assertNotIsInstance(ending.code, ErrorCode)
 
     def test_unproved(self) -> None:
         """What somebody says who has not proved anything is marked as that."""

@@ -421,9 +421,9 @@ class DerivationTests(TestCase):
         self.assertEqual(
             holding,
             {
-                "puzzle": {"retry"},
-                "preshared": {"preshared", "resumption", "small"},
-                "ticket": {"ticket", "resumption"},
+                "puzzle": {"retry", "resumption-retry"},
+                "preshared": {"preshared", "resumption", "resumption-retry", "small"},
+                "ticket": {"ticket", "resumption", "resumption-retry"},
             },
         )
         for case in CASES:

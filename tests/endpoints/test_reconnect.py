@@ -107,6 +107,17 @@ class PaceTests(SynchronousTestCase):
         for end in (None, TRUNCATED, refused, Termination(Cause.FLAT_LINED, reason=0x7777)):
             self.assertIs(paceAfter(end), Pace.SOON, end)
 
+    def test_unnamed(self) -> None:
+        """A code without a name here is judged by its range."""
+        for code in range(0x100):
+            if code not in AFTER_REFUSAL:
+                refused = Termination(Cause.REJECTED, code, byPeer=True)
+                seldom = 0x80 <= code < 0xA0
+                self.assertIs(paceAfter(refused), Pace.SELDOM if seldom else Pace.SOON, code)
+                self.assertEqual(isHopeless(refused), seldom)
+                within = Termination(Cause.ABORTED, code, byPeer=True)
+                self.assertIs(paceAfter(within), Pace.SOON)
+
     def test_onlyRefusalsStop(self) -> None:
         """A client that gives up does so for nothing that time can mend."""
         for cause in Cause:

@@ -127,6 +127,13 @@ CASES = [
     Case("preshared", "a pre-shared key", kind=PRESHARED),
     TICKET,
     Case("resumption", "the session that the ticket resumes", tickets=True, resumed=True),
+    Case(
+        "resumption-retry",
+        "the session that the ticket resumes, after a retry with a puzzle",
+        tickets=True,
+        resumed=True,
+        difficulty=10,
+    ),
     Case("x509", "X.509 certificates", kind=X509),
     Case("small", "a small client with a pre-shared key", kind=PRESHARED, small=True),
     Case("ssh-certificate", "OpenSSH certificates", kind=SSH_CERTIFICATE),
@@ -174,6 +181,17 @@ class FixedTickets(tickets.TicketKeys):
     def seal(self, resumable: Resumable, server: bytes) -> GivenTicket | None:
         with mock.patch.object(tickets.secrets, "token_bytes", Source(self._nonce)):
             return super().seal(resumable, server)
+
+
+class LateTickets(FixedTickets):
+    """Those of a server that gets the key of a ticket only after it has asked for a retry."""
+
+    asked = False
+
+    def open(self, ticket: bytes, server: bytes) -> Resumable | None:
+        found = super().open(ticket, server) if self.asked else None
+        self.asked = True
+        return found
 
 
 def privateKey(seed: bytes) -> Ed25519PrivateKey:
@@ -320,6 +338,13 @@ def identityOf(case: Case, inputs: dict[str, Any], owner: str) -> Identity:
     return Identity(case.kind, publicKey, credential=credential)
 
 
+def _ticketsOf(case: Case, inputs: dict[str, Any]) -> FixedTickets | None:
+    """What the server seals tickets with, and opens them."""
+    if not case.tickets:
+        return None
+    return LateTickets(inputs) if case.resumed and case.difficulty else FixedTickets(inputs)
+
+
 def connections(case: Case, inputs: dict[str, Any]) -> dict[Role, Any]:
     """Both sides, not started."""
     common: dict[str, Any] = {
@@ -338,7 +363,7 @@ def connections(case: Case, inputs: dict[str, Any]) -> dict[Role, Any]:
         nextCredential=None if preshared else credentialOf(case, inputs, "next"),
         allowAnonymous=case.anonymous,
         presharedKeys={inputs["presharedIdentity"]: inputs["presharedKey"]} if preshared else {},
-        tickets=FixedTickets(inputs) if case.tickets else None,
+        tickets=_ticketsOf(case, inputs),
     )
     client = ClientSettings(
         **common,

@@ -74,7 +74,10 @@ AFTER_REFUSAL: dict[int | None, Pace] = {
         Pace.SOON,
     ),
 }
-"""When to try again after a refused handshake, by its code; soon if that is not known here."""
+"""When to try again after a refused handshake, by its code, if it has a name here."""
+
+_LASTING = range(0x80, 0xA0)
+"""The codes for which somebody must act, though none has a name yet (specification)."""
 
 AFTER_SESSION: dict[int | None, Pace] = {
     EndReason.UNSPECIFIED: Pace.SOON,
@@ -104,7 +107,8 @@ def paceAfter(termination: Termination | None) -> Pace:
     if termination is None:
         return Pace.SOON
     if termination.cause is Cause.REJECTED:
-        return AFTER_REFUSAL.get(termination.code, Pace.SOON)
+        unnamed = Pace.SELDOM if termination.code in _LASTING else Pace.SOON
+        return AFTER_REFUSAL.get(termination.code, unnamed)
     return AFTER_SESSION.get(termination.reason, Pace.SOON)
 
 
@@ -121,7 +125,7 @@ def isHopeless(termination: Termination | None) -> bool:
     """
     if termination is None or termination.cause is not Cause.REJECTED:
         return False
-    if AFTER_REFUSAL.get(termination.code) is not Pace.SELDOM:
+    if paceAfter(termination) is not Pace.SELDOM:
         return False
     if termination.byPeer:
         return not termination.unauthenticated

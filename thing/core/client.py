@@ -33,6 +33,7 @@ from thing.core.messages import (
     SFL,
     SGA,
     SGB,
+    SHR,
     SNK,
     SUU,
     MessageType,
@@ -65,7 +66,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
     """
 
     role = Role.CLIENT
-    _rejectOut = CHR
+    _rejectIn, _rejectOut = SHR, CHR
     _inOrder = frozenset({MessageType.SDT, MessageType.SRQ, MessageType.SRP, MessageType.SGB})
     _dataIn = MessageType.SDT
     _farewellIn = MessageType.SGB

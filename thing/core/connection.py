@@ -69,6 +69,7 @@ class Connection:
     """
 
     role: ClassVar[Role]
+    _rejectIn: ClassVar[type[Reject]]
     _rejectOut: ClassVar[type[Reject]]
     _dataOut: ClassVar[MessageType]
     _creditOut: ClassVar[MessageType]
@@ -331,7 +332,7 @@ class Connection:
         :param code: what the peer is told.
         :param now: the time, seconds.
         :param detail: why, for this side's log only.
-        :param retryAfter: how long a client should stay away, seconds.
+        :param retryAfter: how long a client should stay away, seconds; for a server to say.
         :return: what follows.
         """
         self._now = now
@@ -362,7 +363,7 @@ class Connection:
         self._outbox.urgent(message.typed())
 
     def _receiveReject(self, message: bytes) -> None:
-        reject = Reject.decode(message[1:])
+        reject = self._rejectIn.decode(message[1:])
         self._end(endings.rejectedByPeer(reject, self.session is not None, self._proved))
 
     def _beginClose(self) -> None:
@@ -379,7 +380,8 @@ class Connection:
         self._end(endings.refused(error, self.session is not None))
 
     def _sayReject(self, code: ErrorCode, retryAfter: float) -> None:
-        self._finalWord(self._rejectOut(code, toMilliseconds(retryAfter)))
+        advice = toMilliseconds(retryAfter) if self.role is Role.SERVER else 0
+        self._finalWord(self._rejectOut(code, advice))
 
     def _finalWord(self, message: Message) -> None:
         self._outbox.clear()

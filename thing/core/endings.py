@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from thing.core.messages import SFL, Reject
+from thing.core.messages import SFL, SHR, Reject
 from thing.errors import EndReason, ErrorCode, RemoteProtocolError, ReplyStatus, StopCode
 from thing.events import UNAUTHENTICATED, Cause, Termination
 
@@ -26,6 +26,9 @@ _BROKEN_RULES = frozenset(range(0x40)) - {
     ErrorCode.NOT_VALID_NOW,
 }
 """The codes that blame the other side; all others tell of a program's decision."""
+
+_MISUSE = range(0x60, 0x80)
+"""The codes that mean something on this side alone."""
 
 E = TypeVar("E", ErrorCode, EndReason, ReplyStatus, StopCode)
 
@@ -80,12 +83,14 @@ def rejectedByPeer(reject: Reject, established: bool, proved: bool) -> Terminati
         cause = Cause.REJECTED
     else:
         cause = Cause.PROTOCOL_ERROR if reject.code in _BROKEN_RULES else Cause.ABORTED
+    code = reject.code
     return Termination(
         cause,
-        known(ErrorCode, reject.code),
+        code if code in _MISUSE else known(ErrorCode, code),
         byPeer=True,
         detail="" if proved else UNAUTHENTICATED,
-        retryAfter=heededRetryAfter(reject.retryAfter),
+        # No client sends a server away.
+        retryAfter=heededRetryAfter(reject.retryAfter if isinstance(reject, SHR) else 0),
     )
 
 

@@ -17,6 +17,7 @@ from thing.core.messages import (
     CFL,
     CGB,
     CHB,
+    CHR,
     CLW,
     LAST_WORD_LIMIT,
     SFL,
@@ -61,7 +62,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
     """
 
     role = Role.SERVER
-    _rejectOut = SHR
+    _rejectIn, _rejectOut = CHR, SHR
     _inOrder = frozenset(
         {MessageType.CDT, MessageType.CRQ, MessageType.CRP, MessageType.CLW, MessageType.CGB}
     )
