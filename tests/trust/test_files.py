@@ -15,7 +15,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 from tests.trust.power import Power, PowerLost, outages
 from tests.trust.test_keys import DirectoryMixin, modeOf, read, write
 from thing.errors import CredentialError
-from thing.trust import IdentityKey, temporary
+from thing.trust import IdentityKey, places, temporary
 from thing.trust.files import FileLocked, createFile, lockedFile
 from thing.trust.keys import loadPublicKey
 
@@ -51,6 +51,87 @@ class LockedFileTests(DirectoryMixin, TestCase):
             self.assertEqual(file.read(LIMIT), b"")
         self.assertEqual(modeOf(self.path("new")), 0o600)
 
+    def test_links(self) -> None:
+        """Links of our own are followed, on the way and at its end; to what is missing, too."""
+        os.mkdir(self.path("real"))
+        os.symlink(os.path.abspath(self.path("real")), self.path("way"))
+        os.symlink("../keys", self.path("real/link"))
+        os.symlink("./new/../missing", self.path("real/dangling"))
+        os.mkdir(self.path("real/new"))
+        with lockedFile(self.path("way//link")) as file:
+            file.replace(b"new")
+        self.assertEqual(read(self.file), b"new")
+        self.assertTrue(os.path.islink(self.path("real/link")))
+        with lockedFile(self.path("way/dangling")) as file:
+            file.replace(b"there")
+        self.assertEqual(read(self.path("real/missing")), b"there")
+
+    def test_linksOfOthers(self) -> None:
+        """One that another user has made is not, or root would write to a file of its choice."""
+        os.mkdir(self.path("real"))
+        write(self.path("real/keys"), b"secret")
+        os.symlink("real/keys", self.path("link"))
+        os.symlink("real", self.path("way"))
+        self.patch(os, "geteuid", lambda: 2**31)
+        if os.getuid() == 0:
+            for name in ("link", "way"):
+                os.chown(self.path(name), 65534, 65534, follow_symlinks=False)
+        for path in ("link", "way/keys"):
+            error = self.assertRaises(CredentialError, self.lock, self.path(path))
+            self.assertIn("is a link that another user has made", str(error))
+        self.assertEqual(read(self.path("real/keys")), b"secret")
+
+    def test_linkIsExchanged(self) -> None:
+        """One of another user that takes the place of ours for a moment is not, either."""
+        write(self.path("secret"), b"secret")
+        os.symlink("keys", self.path("link"))
+        os.symlink("secret", self.path("evil"))
+        readlink = os.readlink
+
+        def exchanged(name: str, *, dir_fd: int) -> str:
+            os.rename(self.path("link"), self.path("away"))
+            os.rename(self.path("evil"), self.path("link"))
+            target = readlink(name, dir_fd=dir_fd)
+            os.rename(self.path("away"), self.path("link"))
+            return target
+
+        self.patch(os, "readlink", exchanged)
+        error = self.assertRaises(CredentialError, self.lock, self.path("link"))
+        self.assertIn("is a link that others exchange", str(error))
+
+    def test_noPlace(self) -> None:
+        """What leads in circles, or to a directory, is an error."""
+        os.symlink("b", self.path("a"))
+        os.symlink("a", self.path("b"))
+        for path, reason in (
+            (self.path("a"), "symbolic links"),
+            (self.directory, "directory"),
+            ("/", "directory"),
+            ("", "directory"),
+            (self.path("keys/x"), "Not a directory"),
+            (self.path("missing/x"), "No such file"),
+            ("a\0b", "null"),
+        ):
+            error = self.assertRaises(CredentialError, self.lock, path)
+            self.assertIn(reason, str(error))
+
+    def test_unreadableDirectory(self) -> None:
+        """A directory that we may pass, but not look into, is no hindrance."""
+        if not hasattr(os, "O_PATH"):
+            raise SkipTest("this system has no such descriptors")
+        opening = os.open
+
+        def refuse(path: str, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
+            if flags & os.O_DIRECTORY and not flags & os.O_PATH:
+                raise PermissionError(errno.EACCES, "Permission denied")
+            return opening(path, flags, mode, dir_fd=dir_fd)
+
+        self.patch(os, "open", refuse)
+        self.patch(os, "mkdir", mock.Mock(side_effect=PermissionError(errno.EACCES, "no")))
+        with lockedFile(self.file) as file:
+            file.replace(b"new")
+        self.assertEqual(read(self.file), b"new")
+
     def test_lockHeld(self) -> None:
         """Of two only one has the lock, and the other is told at once."""
         with lockedFile(self.file):
@@ -58,8 +139,8 @@ class LockedFileTests(DirectoryMixin, TestCase):
             self.assertEqual(str(error), f"cannot lock {self.file}: another process holds its lock")
         self.lock()
 
-    def lock(self) -> None:
-        with lockedFile(self.file):
+    def lock(self, path: str | None = None) -> None:
+        with lockedFile(self.file if path is None else path):
             pass
 
     def test_replacedWhileWaiting(self) -> None:
@@ -107,7 +188,7 @@ class LockedFileTests(DirectoryMixin, TestCase):
         write(self.path("secret"), b"secret")
         os.unlink(self.file)
         os.symlink("secret", self.file)
-        self.patch(os.path, "realpath", os.path.abspath)
+        self.patch(places, "_targetOf", lambda name, directory: None)
         error = self.assertRaises(CredentialError, self.lock)
         self.assertNotIsInstance(error, FileLocked)
         self.assertIn("cannot lock", str(error))

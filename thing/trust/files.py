@@ -18,6 +18,7 @@ from contextlib import ExitStack, contextmanager
 from typing import BinaryIO
 
 from thing.errors import CredentialError
+from thing.trust.places import placeOf
 from thing.trust.temporary import DIRECTORY, createIn, isLocked, opened, replaceIn, sweep
 
 StrPath = str | os.PathLike[str]
@@ -185,7 +186,7 @@ def lockedFile(path: StrPath) -> Iterator[LockedFile]:
     """
     Hold a file's advisory lock; a missing file is created empty, mode 0600.
 
-    :param path: the file; of a symbolic link, its target.
+    :param path: the file; of a symbolic link of our own or of root's, its target.
     :return: a context manager for the file.
     :raises FileLocked: if another process holds the lock.
     :raises CredentialError: if the file cannot be opened for writing.
@@ -193,8 +194,7 @@ def lockedFile(path: StrPath) -> Iterator[LockedFile]:
     path = os.fspath(path)
     with ExitStack() as stack:
         with _plainErrors("lock", path):
-            directory, name = os.path.split(os.path.realpath(path))
-            parent = stack.enter_context(opened(directory, DIRECTORY))
+            parent, name = stack.enter_context(placeOf(path))
             sweep(parent)
             flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK
             descriptor = stack.enter_context(opened(name, flags, parent))

@@ -46,11 +46,15 @@ def opened(path: str, flags: int, directory: int | None = None) -> Iterator[int]
     try:
         yield descriptor
     finally:
-        _close(descriptor)
+        close(descriptor)
 
 
-def _close(descriptor: int) -> None:
-    """Close a descriptor; that fails because of writes alone, and those are durable by then."""
+def close(descriptor: int) -> None:
+    """
+    Close a descriptor; that fails because of writes alone, and those are durable by then.
+
+    :param descriptor: of a file or a directory.
+    """
     with suppress(OSError):
         os.close(descriptor)
 
@@ -155,7 +159,7 @@ def _createdNameless(directory: int, name: str, content: bytes, mode: int) -> bo
             return None
         return True
     finally:
-        _close(nameless)
+        close(nameless)
 
 
 def _named(source: int, name: str, directory: int) -> bool:
@@ -255,5 +259,6 @@ def _synchronize(directory: int) -> None:
     try:
         os.fsync(directory)
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        # EBADF: of a directory that we may enter, but not read.
+        if error.errno not in (errno.EBADF, errno.EINVAL):
             raise
