@@ -481,8 +481,8 @@ class StrangerTests(PairCase):
             self.assertIn(name, server.end.detail)
             self.assertEqual(transport.value(), b"")
 
-    def test_notMoreThanAsked(self) -> None:
-        """Nothing is answered before a whole CHI, and then it is no more than a few KiB."""
+    def test_answers(self) -> None:
+        """Nothing is answered before a whole CHI, and then 1400 octets at most: SHI and SDH."""
         pair = self.pair().connect()
         chi = bytes(pair.clientEnd.outgoing)
         server, transport, _ = self.stranger()
