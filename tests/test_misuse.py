@@ -22,6 +22,7 @@ from thing import (
     ClientSettings,
     CredentialKind,
     IdentityKey,
+    KnownServers,
     Limits,
     LocalProtocolError,
     PinnedServers,
@@ -272,6 +273,34 @@ class MisuseTests(SynchronousTestCase):
             self.assertRefused(
                 called(ThingClientService, HERE, own, clock=Clock(), **{name: wrong}), name
             )
+
+    def test_firstUse(self) -> None:
+        """What is truthy is no leave to believe anybody."""
+
+        async def tell(identity: object) -> None:
+            """Nobody would await it."""
+
+        path, made = self.mktemp(), KnownServers
+
+        def known(**named: Any) -> object:
+            return made(path, "localhost", 9000, **named)
+
+        for wrong in ("no", 0, 1, None, "true"):
+            self.assertRefused(lambda it=wrong: known(firstUse=it), "firstUse", "True or False")
+        for told in ("tell", tell):
+            self.assertRefused(lambda it=told: known(firstUse=True, onFirstUse=it), "onFirstUse")
+        known(firstUse=True)
+
+    def test_awaited(self) -> None:
+        """A coroutine function where nobody awaits it."""
+
+        async def number() -> float:
+            return 0.5
+
+        self.assertRefused(lambda: factory(SERVER, Anyone(), jitter=number), "jitter", "nobody")
+        self.assertRefused(called(Backoff, jitter=number), "jitter", "nobody")
+        own = factory(CLIENT, PINNED)
+        ThingClientService(HERE, own, clock=Clock(), onUp=number)
 
     def test_isLocal(self) -> None:
         """What is out of bounds is still the library's own error, with its code."""

@@ -41,16 +41,19 @@ def checkMethods(name: str, value: object, methods: tuple[str, ...], wanted: str
         raise TypeError(f"{name} is {wanted}, not {described(value)}")
 
 
-def checkCallable(name: str, value: object) -> None:
+def checkCallable(name: str, value: object, awaited: bool = False) -> None:
     """
     Refuse what can neither be called nor is None.
 
     :param name: what the argument is called.
     :param value: what was given.
+    :param awaited: whether it may be a coroutine function; nobody awaits it elsewhere.
     :raises TypeError: if it cannot be called.
     """
     if value is not None and not callable(value):
         raise TypeError(f"{name} is something to call, not {described(value)}")
+    if not awaited and isCoroutineFunction(value):
+        raise TypeError(f"{name} is a function, not a coroutine function: nobody awaits it")
 
 
 def checkCoroutine(name: str, value: object) -> None:

@@ -133,7 +133,7 @@ class ThingClientService(ClientService):
         checkKind("backoff", self._backoff, Backoff, "Backoff(...)")
         checkFlag("giveUp", giveUp)
         for name, told in (("onUp", onUp), ("onDown", onDown), ("onRejected", onRejected)):
-            checkCallable(name, told)
+            checkCallable(name, told, awaited=True)
         self._givesUp = giveUp
         self._onUp, self._onDown, self._onRejected = onUp, onDown, onRejected
         self._time = clock

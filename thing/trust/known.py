@@ -42,6 +42,7 @@ class KnownServers(ServersFile):
         file; by default the reactor.
     :raises CredentialError: if the host or the port cannot be one, or if the
         file cannot be read or understood.
+    :raises TypeError: if ``firstUse`` is no bool, or ``onFirstUse`` nothing that is called.
     :ivar server: the server, as the file names it.
     """
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from zope.interface import implementer
 
-from thing.arguments import checkKind, described
+from thing.arguments import checkCallable, checkFlag, checkKind, described
 from thing.errors import CredentialError, ErrorCode, NotAuthorized
 from thing.identity import CredentialKind, Identity, fingerprint
 from thing.trust.files import (
@@ -117,6 +117,7 @@ class ServersFile:
     :param warn: is told what is damaged, in one line each, for the log.
     :raises CredentialError: if the host or the port cannot be one, or if the
         file cannot be read or understood.
+    :raises TypeError: if ``firstUse`` is no bool, or ``onFirstUse`` nothing that is called.
     :ivar server: the server, as the file names it.
     """
 
@@ -129,6 +130,8 @@ class ServersFile:
         onFirstUse: Callable[[Identity], object] | None = None,
         warn: Callable[[str], object] = lambda text: None,
     ) -> None:
+        checkFlag("firstUse", firstUse)
+        checkCallable("onFirstUse", onFirstUse)
         self.path = os.fspath(path)
         self.server = nameOfServer(host, port)
         self.firstUse = firstUse
