@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from twisted.internet import reactor as installedReactor
 from twisted.internet.defer import Deferred, succeed
@@ -22,12 +25,13 @@ from tests import PROJECT
 from tests.anypeer import NoPeer
 from tests.daemon.test_systemd import Manager
 from tests.pairs import PairedEndpoint
+from thing.cli import programs
 from thing.cli.addresses import Addresses
 from thing.cli.attending import REACHES, Choices, sessionOf
 from thing.cli.downlink import MESSAGE_COST, QUEUE_HIGH, QUEUE_MOST, Answerer, Dispatcher
 from thing.cli.keeping import OUTPUT_PATIENCE, Agent, AgentFactory
 from thing.cli.options import ClientOptions
-from thing.cli.programs import Program, ProgramFailed, parseCommand
+from thing.cli.programs import Program, ProgramFailed, inSession, parseCommand
 from thing.cli.target import parseTarget
 from thing.cli.uplink import LONGEST_LINE, REOPEN_DELAY, Fifo, LineCutter, Uplink
 from thing.core.messages import REQUEST_LIMIT
@@ -312,11 +316,12 @@ class FifoTests(TestCase):
 class Process:
     """A process that the test ends."""
 
-    def __init__(self, protocol: Any, words: tuple[str, ...]) -> None:
+    def __init__(self, protocol: Any, words: tuple[str, ...], pid: int) -> None:
         self.protocol = protocol
         self.words = words
         self.input = b""
         self.inputClosed = self.killed = self.closed = False
+        self.pid = pid
         protocol.makeConnection(self)
 
     def write(self, data: bytes) -> None:
@@ -354,8 +359,10 @@ class Processes:
         if self.problem is not None:
             raise self.problem
         assert path == args[0]
+        assert args[: len(inSession(()))] == inSession(())
         self.childFDs = childFDs
-        self.started.append(Process(protocol, args))
+        # No system has so many: nothing real is ever killed.
+        self.started.append(Process(protocol, args, 2**30 + len(self.started)))
 
     @property
     def last(self) -> Process:
@@ -369,6 +376,8 @@ class ProgramCase(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.processes = Processes()
+        self.killed: list[int] = []
+        self.patch(programs.os, "killpg", lambda number, _: self.killed.append(number))
         self.program = self.makeProgram()
         self.addCleanup(lambda: self.assertEqual(self.clock.getDelayedCalls(), []))
 
@@ -389,12 +398,12 @@ class ProgramTests(ProgramCase):
         run = self.program.run(b"how are you?")
         self.assertNoResult(run)
         process = self.processes.last
-        self.assertEqual(process.words, ("lamp", "-v"))
+        self.assertEqual(process.words[-2:], ("lamp", "-v"))
         self.assertEqual((process.input, process.inputClosed), (b"how are you?", True))
         process.protocol.outReceived(b"fi")
         process.end(b"ne")
         self.assertEqual(self.successResultOf(run), b"fine")
-        self.assertFalse(process.killed)
+        self.assertEqual((process.killed, self.killed), (False, []))
 
     def test_outputs(self) -> None:
         """Its errors go where ours do; so does its output, if that is no answer."""
@@ -413,6 +422,7 @@ class ProgramTests(ProgramCase):
         run = self.program.run(b"")
         self.processes.last.end(signal=11)
         self.assertFails(run, "it was ended by signal 11")
+        self.assertEqual(self.killed, [process.pid for process in self.processes.started])
 
     def test_longest(self) -> None:
         """An answer of the most octets is one; if there is one more it is killed at once."""
@@ -426,12 +436,13 @@ class ProgramTests(ProgramCase):
         self.processes.last.end(b"more", signal=9)
 
     def test_slow(self) -> None:
-        """One that takes too long is killed; its own children are not waited for."""
+        """One that takes too long is killed with what it has started; nothing is waited for."""
         run = self.program.run(b"")
         self.clock.advance(9.9)
         self.assertNoResult(run)
         self.clock.advance(0.2)
         self.assertTrue(self.processes.last.killed)
+        self.assertEqual(self.killed, [self.processes.last.pid])
         self.assertFails(run, "it took longer than 10 s")
 
     def test_cancel(self) -> None:
@@ -456,6 +467,14 @@ class ProgramTests(ProgramCase):
         self.program.kill()
         for run in runs:
             self.assertFails(run, "it was killed at the end")
+
+    def test_session(self) -> None:
+        """It begins a session where setsid is, and where it is not."""
+        told = "import os; print(os.getsid(0) == os.getpid(), end='')"
+        for path in (os.environ["PATH"], ""):
+            with mock.patch.dict(os.environ, PATH=path):
+                words = inSession((sys.executable, "-c", told))
+            self.assertEqual(subprocess.check_output(words), b"True")
 
     def test_parse(self) -> None:
         """A command is words as a shell has them, the first of which can be run."""

@@ -26,7 +26,7 @@ from tests.daemon.test_twistd import Process, TwistdCase
 from tests.trust.test_keys import write
 from thing import IdentityKey
 from thing.cli.exits import ExitCode
-from thing.errors import ReplyStatus, RequestFailed, StopCode, StreamRefused
+from thing.errors import ReplyStatus, RequestFailed, SessionEnded, StopCode, StreamRefused
 
 reactor: Any = installedReactor
 
@@ -180,6 +180,24 @@ class MessageTests(AgentCase):
         self.assertIs(failed.status, ReplyStatus.FAILED)
         await agent.wrote(b"it took longer than 1 s")
         await self.assertLeaves(agent)
+
+    async def test_nothingIsLeft(self) -> None:
+        """When a program is killed, nothing is left of what it has started."""
+        fifo = os.path.abspath(self.mktemp())
+        os.mkfifo(fifo)
+        program = f"exec 3>{fifo}; echo >&3 begun; sleep 600 & wait"
+        agent = self.agent(self.serveAgent(), "--on-request", f"sh -c '{program}'")
+        server = await self.session()
+        asking = server.request(b"x")
+        opened = await deferToThread(open, fifo, "rb")
+        self.addCleanup(opened.close)
+        self.assertEqual(await deferToThread(opened.readline), b"begun\n")
+        server.abort()
+        await self.assertFailure(asking, SessionEnded)
+        # It ends when nobody has it open for writing any more.
+        self.assertEqual(await deferToThread(opened.read), b"")
+        agent.signal(signal.SIGTERM)
+        await self.assertExit(agent, ExitCode.GOODBYE)
 
     async def test_onMessage(self) -> None:
         """Each message is given to a program, in their order; its output is the agent's."""

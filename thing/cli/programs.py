@@ -1,13 +1,17 @@
 """
 Programs of the user's, which are given octets and give some back, within bounds.
 
-One is run for each request or message. What it is given is on its standard input.
+One is run for each request or message. What it is given is on its standard input. It begins a
+session of its own, so that what it has started can be killed with it.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
+import signal
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -18,6 +22,9 @@ from twisted.internet.protocol import ProcessProtocol
 from twisted.python.failure import Failure
 
 from thing.session.clock import callOff
+
+_SETSID = "import os, sys; os.setsid(); os.execvp(sys.argv[1], sys.argv[1:])"
+"""What setsid does, where there is none."""
 
 
 class ProgramFailed(Exception):
@@ -38,6 +45,18 @@ def parseCommand(text: str) -> tuple[str, ...]:
     if shutil.which(words[0]) is None:
         raise ValueError(f"{words[0]!r} is no program that can be run")
     return tuple(words)
+
+
+def inSession(words: tuple[str, ...]) -> tuple[str, ...]:
+    """
+    Have a command begin a session, whose number is that of its process.
+
+    :param words: the program and its arguments.
+    :return: the words that do so.
+    """
+    setsid = shutil.which("setsid")
+    begin = (sys.executable, "-I", "-S", "-c", _SETSID) if setsid is None else (setsid,)
+    return (*begin, *words)
 
 
 class Program:
@@ -65,7 +84,7 @@ class Program:
         """
         self.running: set[Run] = set()
         self._reactor = reactor
-        self._words = words
+        self._words = inSession(words)
         self._patience = patience
         self._limit = limit
         self._clock = clock
@@ -76,7 +95,7 @@ class Program:
 
         :param octets: what it finds on its standard input.
         :return: fires with what it wrote to standard output; fails with :class:`ProgramFailed`.
-            To cancel it kills the program.
+            To cancel it kills the program, as each failure does, and what that has started.
         """
         run = Run(self, octets, self._limit or 0)
         self.running.add(run)
@@ -123,6 +142,7 @@ class Run(ProcessProtocol):
 
     def connectionMade(self) -> None:
         """Give it what it is for."""
+        self._session = self.transport.pid
         self.transport.write(self._octets)
         self.transport.closeStdin()
 
@@ -153,7 +173,7 @@ class Run(ProcessProtocol):
 
     def giveUp(self, why: str) -> None:
         """
-        Kill it, and wait for nothing: others may hold its output open.
+        Kill it, and wait for nothing: what is in another session may hold its output open.
 
         :param why: why.
         """
@@ -166,19 +186,27 @@ class Run(ProcessProtocol):
         :param error: why not.
         """
         if self._finish():
+            self._kill()
             self.over.errback(error)
 
     def _cancelled(self, over: Deferred[bytes]) -> None:
-        self._finish()
+        if self._finish():
+            self._kill()
 
     def _finish(self) -> bool:
-        """Leave no process and no timer; whether there is somebody to be told."""
+        """Wait for nothing more; whether there is somebody to be told."""
         callOff(self.late)
         if self not in self._program.running:
             return False
         self._program.running.discard(self)
-        if self.transport is not None:
-            with suppress(ProcessExitedAlready):
-                self.transport.signalProcess("KILL")
-            self.transport.loseConnection()
         return True
+
+    def _kill(self) -> None:
+        """Leave no process of its session, if it was started."""
+        if self.transport is None:
+            return
+        with suppress(ProcessExitedAlready):  # It may be just about to begin its session.
+            self.transport.signalProcess("KILL")
+        with suppress(ProcessLookupError, PermissionError):  # Nobody is there, or no more.
+            os.killpg(self._session, signal.SIGKILL)
+        self.transport.loseConnection()
