@@ -12,10 +12,13 @@ from thing.conformance.check import Outcome
 from thing.core import client, handshake, inbox
 from thing.core.credentials import readCredential
 from thing.core.handshake import Handshake
+from thing.core.handshakemessages import CHI
 from thing.core.heartbeat import Pulse
-from thing.core.messages import CHB, CHI_LIMIT, MessageType
+from thing.core.layout import Extensions, Message
+from thing.core.messages import CHB, CHI_LIMIT, VERSION, MessageType
 from thing.core.requests import RequestLedger
 from thing.core.server import ServerConnection
+from thing.core.serverhandshake import ServerHandshake
 from thing.core.window import Window
 from thing.core.wire import MessageReader
 from thing.identity import Identity
@@ -72,6 +75,34 @@ class ServerTests(BrokenCase):
         with mock.patch.object(ServerConnection, "_receiveInOrder", wrong):
             await self.assertNoticed(
                 self.serverBench(), "liveness.only-beats", holds="liveness.silent"
+            )
+
+    async def test_layoutFirst(self) -> None:
+        """One that reads all of CHI, by the layout of this version, before it looks at versions."""
+
+        def wrong(body: bytes) -> CHI:
+            message = Message.decode.__func__(CHI, body)  # type: ignore[attr-defined]
+            assert isinstance(message, CHI)
+            return right(body) if VERSION not in message.versions else message
+
+        right = CHI.decode
+        with mock.patch.object(CHI, "decode", wrong):
+            names = ("nothing", "others", "many")
+            await self.assertNoticed(
+                self.serverBench(),
+                *(f"handshake.version-and-{name}" for name in names),
+                holds="handshake.version",
+            )
+
+    async def test_unasked(self) -> None:
+        """One that adds what nobody has asked for."""
+
+        def wrong(self: ServerHandshake) -> Extensions:
+            return ((0xFF01, b"unasked"),)
+
+        with mock.patch.object(ServerHandshake, "_giveTicket", wrong):
+            await self.assertNoticed(
+                self.serverBench(), "extensions.unasked", holds="handshake.established"
             )
 
     async def test_macs(self) -> None:

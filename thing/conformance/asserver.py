@@ -79,6 +79,7 @@ class ServerPeer(Peer):
 
     :ivar choice: what this side is.
     :ivar chi: the client's offer, the last that came.
+    :ivar cdh: its share.
     :ivar ccc: its proof.
     :ivar beats: the number of its last heartbeat.
     :ivar resumption: the secret that goes with a ticket of this session.
@@ -86,6 +87,7 @@ class ServerPeer(Peer):
 
     role = Role.SERVER
     chi: CHI
+    cdh: CDH
     ccc: CCC
 
     def __init__(
@@ -182,8 +184,8 @@ class ServerPeer(Peer):
 
     async def exchange(self) -> None:
         """Step 4: the client's share."""
-        cdh = await self.expect(CDH)
-        shared = self._exchange.finish(cdh.share)
+        self.cdh = await self.expect(CDH)
+        shared = self._exchange.finish(self.cdh.share)
         self.transcript.add(self.last)
         self.secrets = HandshakeSecrets.derive(shared, self.transcript.hash(), self.preshared)
         self.useKeys(self.secrets.clientSecret, self.secrets.serverSecret)

@@ -203,6 +203,19 @@ async def _ticketsLength(bench: ClientBench) -> None:
 
 # The server's next key.
 
+
+@CLIENT_SECRETS.row(
+    "extensions.unanswered",
+    CLIENT,
+    "Extensions",
+    "CDH and CCC hold only extensions that SHI answered.",
+)
+async def _unanswered(bench: ClientBench) -> None:
+    peer = await bench.session()
+    if peer.cdh.extensions or peer.ccc.extensions:
+        raise Failed("CDH or CCC has an extension that nobody answered")
+
+
 _DUE = "SHF had NEXT_KEY, and this is the first SNK of the session (``UNEXPECTED_MESSAGE``);"
 
 

@@ -53,6 +53,23 @@ async def _notLast(bench: ServerBench) -> None:
     await refusedIn(peer, ErrorCode.MALFORMED_MESSAGE)
 
 
+@SERVER_SECRETS.row(
+    "extensions.unasked",
+    SERVER,
+    "Extensions",
+    "SHI, SDH, SCC and SHF hold only extensions whose number CHI had, but for PUZZLE and NEXT_KEY.",
+)
+async def _unasked(bench: ServerBench) -> None:
+    peer = await bench.session()
+    choice = peer.choice
+    offered = {ExtensionType.TICKET: choice.wantsTicket, ExtensionType.PRESHARED_KEY: choice.offer}
+    legal = {ExtensionType.NEXT_KEY, *(number for number, had in offered.items() if had)}
+    for message in (peer.shi, peer.sdh, peer.scc, peer.shf):
+        for number, _ in message.extensions:
+            if number not in legal:
+                raise Failed(f"{message.TYPE.name} has the extension {number}, not asked for")
+
+
 _IGNORED = (
     "A server ignores a ticket that it cannot open, that has expired, or whose identity is of a "
     "kind that it no longer takes: the handshake goes on with signatures."
