@@ -485,6 +485,24 @@ class ConfirmTests(InvitingCase):
         self.assertEqual(self.lines(), [])
         self.assertIsInstance(self.ask(self.joiner(token))[0], JoinReply)
 
+    def test_fault(self) -> None:
+        """While the file of invitations is at fault who waits stays; nobody is refused for good."""
+        made, token, pair, answers = self.waiting()
+        before = read(self.given["invitations"])
+        write(self.given["invitations"], b"damaged\n")
+        trust = self.node.factory.trust
+        assert trust is not None
+        write(self.things, b"# none yet\n")
+        reviewed = trust.reload()
+        self.settle(2)
+        self.assertEqual(self.successResultOf(reviewed), 0)
+        self.assertIsNone(pair.client.termination)
+        self.assertIs(self.joiner(token).client.end.code, ErrorCode.UNDECIDED)
+        write(self.given["invitations"], before)
+        self.successResultOf(self.node.inviter.confirm(made.id, self.key.fingerprint))
+        self.settle(2)
+        self.assertEqual(parseReply(answers[0]).name, "lamp")
+
     def test_never(self) -> None:
         """Without a yes nobody joins, however long it takes."""
         _, token, pair, answers = self.waiting()

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import TestCase
 from zope.interface.verify import verifyObject
 
@@ -77,14 +78,17 @@ class JoinKeysTests(JoinersCase):
             self.assertIsNone(self.keys.get(identity), identity)
 
     def test_fault(self) -> None:
-        """While the file cannot be read nobody comes by an invitation, and others do."""
+        """While the file cannot be read nobody comes by an invitation, yet; and others do."""
         made = self.made()
         write(self.file, b"damaged\n")
-        for _ in range(3):
-            self.assertIsNone(self.keys.get(joinIdentity(made.id)))
+        with capturedLogs() as events:
+            for _ in range(3):
+                error = self.assertRaises(NotAuthorized, self.keys.get, joinIdentity(made.id))
+                self.assertIs(error.code, ErrorCode.UNDECIDED)
+        (line,) = map(formatEvent, events)
+        self.assertIn("Nobody can join: ", line)
         self.assertEqual(self.keys.get(b"kettle"), SECRET)
-        (error,) = self.flushLoggedErrors() or (None,)
-        self.assertIsNone(error)
+        self.assertEqual(dict(self.keys), {b"kettle": SECRET})
 
     def test_secret(self) -> None:
         """Nothing shows a key."""

@@ -23,7 +23,7 @@ from thing.core.preshared import MIN_KEY, Form, Preshared, Resumable, presharedK
 from thing.core.puzzle import solves
 from thing.core.records import Aead
 from thing.core.settings import ServerSettings
-from thing.errors import ErrorCode, RemoteProtocolError
+from thing.errors import ErrorCode, NotAuthorized, RemoteProtocolError
 from thing.identity import CredentialKind, Identity
 
 
@@ -128,7 +128,10 @@ class ServerHandshake(Handshake):
         if chi.extensions[-1][0] != ExtensionType.PRESHARED_KEY:
             raise RemoteProtocolError(ErrorCode.MALFORMED_MESSAGE, "the offer does not stand last")
         offer = PresharedOffer.decode(value)
-        found = self._lookUp(offer)
+        try:
+            found = self._lookUp(offer)
+        except NotAuthorized as error:  # Who has the keys cannot look them up now.
+            raise RemoteProtocolError(error.code, error.detail) from None
         if found is None or hmac.compare_digest(self._binder(found, received.octets), offer.binder):
             return found
         if found.form is Form.TICKET:

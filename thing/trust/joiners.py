@@ -8,6 +8,7 @@ side by side.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -23,7 +24,7 @@ from thing.trust.interfaces import (
     ServerIdentity,
     ThingIdentity,
 )
-from thing.trust.invitations import Invitation, Invitations
+from thing.trust.invitations import Invitations
 from thing.trust.jointoken import JoinToken, invitationOf, joinIdentity
 
 
@@ -55,28 +56,26 @@ class JoinKeys(Mapping[bytes, bytes]):
         :param identity: the identity.
         :param default: what to give if it is not known.
         :return: the key.
+        :raises NotAuthorized: ``UNDECIDED`` for an invitation's, if the file of invitations cannot
+            be read now; the log says so, once as long as it lasts.
         """
         invitation = invitationOf(identity)
         if invitation is None:
             return self._others.get(identity, default)
-        found = self._found(invitation)
-        return default if found is None or not found.secret else found.secret
-
-    def _found(self, invitation: str) -> Invitation | None:
-        """An invitation; none while their file cannot be read, which the log says once."""
         try:
             found = self._invitations.find(invitation)
         except CredentialError as error:
             if str(error) != self._told:
                 self._told = str(error)
                 self._log.error("Nobody can join: {reason}", reason=self._told)
-            return None
+            raise NotAuthorized(str(error), ErrorCode.UNDECIDED) from error
         self._told = ""
-        return found
+        return default if found is None or not found.secret else found.secret
 
     def __iter__(self) -> Iterator[bytes]:
         yield from self._others
-        yield from (joinIdentity(each.id) for each in self._invitations.list() if each.secret)
+        with suppress(CredentialError):  # Who is not known now is told so when it comes.
+            yield from (joinIdentity(each.id) for each in self._invitations.list() if each.secret)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
