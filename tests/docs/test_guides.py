@@ -9,6 +9,8 @@ from twisted.trial.unittest import TestCase
 
 from tests import PROJECT
 from tests.test_imports import LEVELS
+from thing.core.client import ClientConnection
+from thing.core.server import ServerConnection
 
 ARCHITECTURE = PROJECT / "docs" / "architecture.rst"
 CONTRIBUTING = PROJECT / "CONTRIBUTING.rst"
@@ -60,6 +62,14 @@ class GuideTests(TestCase):
                 if not (PROJECT / name).exists() and not (PROJECT / "thing" / name).exists()
             }
             self.assertEqual(missing, set(), guide.name)
+
+    def test_connection(self) -> None:
+        """The page on the architecture names every file that a Connection is made of."""
+        bases = {*ClientConnection.__mro__, *ServerConnection.__mro__}
+        parts = {each.__module__ for each in bases if each.__module__.startswith("thing.core.")}
+        self.assertGreater(len(parts), 5)
+        files = {part.removeprefix("thing.").replace(".", "/") + ".py" for part in parts}
+        self.assertEqual(files - filesIn(ARCHITECTURE.read_text()), set())
 
     def test_missingFile(self) -> None:
         """A file that is no more is found in prose and in a command; other words are none."""

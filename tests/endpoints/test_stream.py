@@ -30,6 +30,7 @@ from tests.anypeer import AnyPeer
 from tests.helpers import CLIENT_CREDENTIAL, SERVER_CREDENTIAL
 from tests.pairs import firings, freshClient, freshServer
 from thing import testing
+from thing.core.window import RECORD_COST
 from thing.endpoints import (
     Aborted,
     ApplicationFactory,
@@ -55,6 +56,7 @@ from thing.errors import (
 )
 from thing.events import Cause, Termination
 from thing.identity import Identity
+from thing.session.protocol import linkOf
 from thing.session.reasons import reasonOf
 from thing.trust.authorized import Anyone
 
@@ -630,6 +632,37 @@ class ClosingTests(StreamCase):
         pair.advance(1)
         assert isinstance(self.client.reason, SessionAborted)
         self.assertIs(self.client.reason.termination.code, ErrorCode.CLOSE_TIMEOUT)
+
+    def test_trickling(self) -> None:
+        """A peer that takes an octet now and then keeps no session open that was closed."""
+        pair = self.pair(clientChoices={"closeTimeout": 5.0})
+        core, driver = linkOf(pair.client).core, linkOf(pair.client).driver
+        main = core._outbox.main
+        main.credit = 0
+        self.client.transport.write(b"z" * 100_000)
+        self.client.call("loseConnection")
+        for _ in range(4):
+            core._outbox.raiseCredit(main, main.credit + RECORD_COST + 1)
+            driver.flush()
+            pair.advance(4.9)
+        self.assertGreater(len(self.server.received), 1)
+        assert isinstance(self.client.reason, SessionAborted)
+        self.assertIs(self.client.reason.termination.code, ErrorCode.CLOSE_TIMEOUT)
+
+    def test_stalledWhileWriting(self) -> None:
+        """A close that gets nowhere says so although its producer has not written all yet."""
+        pair = self.pair(clientChoices={"closeTimeout": 5.0})
+        self.server.call("pauseProducing")
+        producer = Producer(self.client)
+        self.client.transport.registerProducer(producer, True)
+        self.client.transport.write(b"z" * 3_000_000)
+        self.client.call("loseConnection")
+        pair.advance(6)
+        self.server.call("resumeProducing")
+        pair.advance(1)
+        assert isinstance(self.client.reason, SessionAborted)
+        self.assertIs(self.client.reason.termination.code, ErrorCode.CLOSE_TIMEOUT)
+        self.assertIsInstance(self.server.reason, ConnectionLost)
 
     def test_whoIsLostFirst(self) -> None:
         """The client, which says the final word, is lost when its server has heard it."""

@@ -19,6 +19,7 @@ from zope.interface import implementer
 from tests.pairs import CallbackBug, Pair, PairCase, firings, freshClient, freshServer
 from thing.core.capacity import Capacity
 from thing.core.records import RECORD_LIMIT
+from thing.core.window import RECORD_COST
 from thing.errors import (
     ErrorCode,
     HandshakeFailed,
@@ -814,6 +815,26 @@ class EndTests(StreamCase):
         self.assertEqual(len(server.data), 200_000)
         self.assertIsInstance(client.reason, ConnectionDone)
 
+    def test_trickling(self) -> None:
+        """A peer that takes an octet now and then keeps nothing open that was closed."""
+        pair = self.pair(
+            freshServer(capacity=Capacity(RECORD_LIMIT, 32768, 1 << 20, 100)),
+            freshClient(closeTimeout=5.0),
+        ).up()
+        _, client, server = self.stream(pair=pair)
+        core, driver = linkOf(pair.client).core, linkOf(pair.client).driver
+        (stream,) = core._streams.open.values()
+        stream.lane.credit = 0
+        client.call("write", bytes(100_000))
+        client.call("loseConnection")
+        for _ in range(3):
+            core._outbox.raiseCredit(stream.lane, stream.lane.credit + RECORD_COST + 1)
+            driver.flush()
+            pair.advance(4.9)
+        self.assertGreater(len(server.data), 1)
+        self.assertEqual(client.reason.code, StopCode.TIMED_OUT)
+        self.assertEqual(server.reason.code, StopCode.TIMED_OUT)
+
     def test_stalledProducer(self) -> None:
         """So is one whose producer never ends, at a peer that takes nothing."""
         pair = self.pair(client=freshClient(closeTimeout=5.0)).up()
@@ -823,8 +844,11 @@ class EndTests(StreamCase):
         client.call("write", bytes(1 << 20))
         client.transport.registerProducer(producer, True)
         client.call("loseConnection")
-        pair.advance(11)
-        self.assertEqual(client.reason.code, StopCode.TIMED_OUT)
+        pair.advance(6)  # To let the peer go on now would hide what was not written.
+        server.call("resumeProducing")
+        pair.advance(5)
+        for side in (client, server):
+            self.assertEqual(side.reason.code, StopCode.TIMED_OUT)
         self.assertEqual(producer.told, ["stop"])
 
     def test_idleProducer(self) -> None:

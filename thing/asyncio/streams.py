@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from thing.asyncio.link import Link
+from thing.core.lane import moves
 from thing.core.streams import keysOf
 from thing.errors import SessionEnded, StopCode, StreamRefused
 from thing.events import (
@@ -200,7 +201,7 @@ class StreamTransport(asyncio.Transport):
         )
 
     def _check(self, before: int) -> None:
-        if self.get_write_buffer_size() < before:
+        if moves(before, self.get_write_buffer_size(), self._streams.patience):
             self._watch()
         else:
             self.stop(StopCode.TIMED_OUT)
@@ -254,7 +255,7 @@ class Streams:
 
     :ivar link: drives the Connection.
     :ivar session: whose they are.
-    :ivar patience: how long a close waits while nothing moves, seconds.
+    :ivar patience: how long a close waits while next to nothing moves, seconds.
     """
 
     def __init__(
@@ -269,7 +270,7 @@ class Streams:
         :param link: drives the Connection.
         :param session: whose they are.
         :param served: what serves the peer's, by label.
-        :param patience: how long a close waits while nothing moves, seconds.
+        :param patience: how long a close waits while next to nothing moves, seconds.
         :param most: how many of the peer's may be served at once, those included whose handler
             goes on when they are over.
         """

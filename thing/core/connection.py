@@ -343,18 +343,19 @@ class Connection:
             self._end(Termination(cause, code, detail=detail))
         return self._takeEvents()
 
-    def abort(self, now: float) -> list[Event]:
+    def abort(self, now: float, code: ErrorCode = ErrorCode.ABORTED) -> list[Event]:
         """
         End the connection at once, without a word.
 
         :param now: the time, seconds.
+        :param code: what this side's program is told.
         :return: what follows.
         """
         self._now = now
         if self.termination is None:
             self._writer.clear()
             self._dropReceived()
-            self._end(Termination(Cause.ABORTED, ErrorCode.ABORTED))
+            self._end(Termination(Cause.ABORTED, code))
         return self._takeEvents()
 
     # What both roles' messages share.

@@ -32,6 +32,25 @@ def frozen(data: bytes) -> bytes:
     return data if type(data) is bytes else bytes(memoryview(data))
 
 
+LEAST_RATE = 100
+"""With fewer octets a second than this gone, a close waits no longer for those that wait."""
+
+
+def moves(before: int, now: int, seconds: float) -> bool:
+    """
+    Tell whether what waits to be sent goes fast enough for a close to wait on for it.
+
+    Without a least rate a peer that takes an octet now and then would keep what was closed for
+    ever.
+
+    :param before: how many octets waited then.
+    :param now: how many of those wait still.
+    :param seconds: how much later that is.
+    :return: whether something waited, and enough of it has gone.
+    """
+    return before > now and before - now >= min(before, LEAST_RATE * seconds)
+
+
 class Lane:
     """
     What waits in one stream to be sent, and how much of it may be.

@@ -20,7 +20,7 @@ from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
 from thing.core.settings import ClientSettings, ServerSettings
-from thing.errors import HandshakeFailed
+from thing.errors import ErrorCode, HandshakeFailed
 from thing.session.carried import StreamTransport, prefixOf
 from thing.session.checks import roleOf
 from thing.session.factory import ThingFactory
@@ -167,6 +167,10 @@ class StreamProtocol(ThingProtocol):
         :param code: is for other streams.
         """
         self.abort()
+
+    def timeOut(self) -> None:
+        """End the session at once: the peer takes nothing any more, and something is left."""
+        linkOf(self).abort(ErrorCode.CLOSE_TIMEOUT)
 
     def written(self) -> None:
         """Note that the application wrote something: whatever comes in has it sent first."""

@@ -85,7 +85,7 @@ class StreamTransport(TcpOptions):
         :param carrier: the session, which is up.
         :param below: the transport that the session itself has.
         :param clock: gives turns of the reactor.
-        :param closeTimeout: how long a close waits while nothing at all moves, seconds.
+        :param closeTimeout: how long a close waits while next to nothing moves, seconds.
         """
         self.connected = True
         self.disconnecting = False
@@ -240,7 +240,8 @@ class StreamTransport(TcpOptions):
         """
         Close in order, after all that was written and all that a registered producer writes.
 
-        What the peer wrote before it learned of that is still delivered.
+        What the peer wrote before it learned of that is still delivered in the main stream, and
+        discarded in every other.
         """
         if self.connected and not self.disconnecting:
             self.disconnecting = True

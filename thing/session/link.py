@@ -258,7 +258,7 @@ class Link(Generic[P]):
 
     @property
     def closeTimeout(self) -> float:
-        """How long a close waits while nothing moves, seconds."""
+        """How long a close waits while next to nothing moves, seconds."""
         return self.factory.settings.closeTimeout
 
     def whenEstablished(self) -> Deferred[Session]:
@@ -294,11 +294,15 @@ class Link(Generic[P]):
         now = self.factory.clock.seconds()
         self.driver.follow(self.core.reject(code, now, detail, retryAfter))
 
-    def abort(self) -> None:
-        """End the session at once; the peer sees a truncated stream."""
+    def abort(self, code: ErrorCode = ErrorCode.ABORTED) -> None:
+        """
+        End the session at once; the peer sees a truncated stream.
+
+        :param code: what this side's program is told.
+        """
         if self._turns is not None:
             self._turns.drop()
-        self.driver.follow(self.core.abort(self.factory.clock.seconds()))
+        self.driver.follow(self.core.abort(self.factory.clock.seconds(), code))
 
     def expire(self) -> None:
         """Server: ask the client to leave, since its credential has expired."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from twisted.internet.interfaces import IDelayedCall, IPullProducer, IReactorTime
 from zope.interface import implementer
 
+from thing.core.lane import moves
 from thing.core.messages import FRAGMENT_LIMIT
 from thing.session.clock import callOff
 from thing.session.producers import QUEUE_LOW, RegisteredProducer
@@ -41,6 +42,9 @@ class Carrier(Protocol):
     def goodbye(self) -> object:
         """Close both directions in order."""
 
+    def timeOut(self) -> None:
+        """End both directions at once: the peer takes nothing any more, and something is left."""
+
     def guard(self, callback: Any, *args: object) -> None:
         """Call something of the application's."""
 
@@ -57,7 +61,7 @@ class Outflow:
         """
         :param session: carries the octets.
         :param clock: gives turns of the reactor, and measures the patience.
-        :param patience: how long a close waits while nothing at all moves, seconds.
+        :param patience: how long a close waits while next to nothing moves, seconds.
         """
         self.bufferSize = BUFFER_SIZE
         self._producer = RegisteredProducer()
@@ -198,7 +202,8 @@ class Outflow:
         if not self._ending or self._draining or self._over:
             return
         if self._closing and self._stall is None:
-            self._stall = self._clock.callLater(self._patience, self._checkProgress, self._sent)
+            waiting, sent = self._session.queued, self._sent
+            self._stall = self._clock.callLater(self._patience, self._checkProgress, waiting, sent)
         if self._producer.registered or self._written:
             return
         if not self._closing:
@@ -212,13 +217,16 @@ class Outflow:
     def _sent(self) -> int:
         return self._given - self._session.queued
 
-    def _checkProgress(self, before: int) -> None:
-        """Nobody waits for ever: the goodbye has a deadline of its own."""
+    def _checkProgress(self, waiting: int, sent: int) -> None:
+        """Nobody waits for ever for a peer; for a producer one does, which is the program's own."""
         self._stall = None
-        if self._session.queued and self._sent <= before:
-            self._sayGoodbye()
+        left = waiting - (self._sent - sent)
+        if not self._session.queued or moves(waiting, left, self._patience):
+            self._closeIfDone()
+        elif self._producer.registered:
+            self._session.timeOut()  # A goodbye would say that it has written all.
         else:
-            self._closeIfDone()  # Something moves, or the producer has nothing now.
+            self._sayGoodbye()  # Which has a deadline of its own.
 
     def _sayGoodbye(self) -> None:
         self._over = self._saidGoodbye = True

@@ -16,6 +16,7 @@ from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactor
 from twisted.python.failure import Failure
 from twisted.python.log import callWithContext
 
+from thing.core.lane import moves
 from thing.core.states import State
 from thing.errors import StopCode
 from thing.events import Session, Termination
@@ -63,7 +64,7 @@ class Owner(Protocol):
 
     @property
     def closeTimeout(self) -> float:
-        """How long a close waits while nothing moves, seconds."""
+        """How long a close waits while next to nothing moves, seconds."""
 
     @property
     def served(self) -> Mapping[str, IProtocolFactory | IStreamServer]:
@@ -196,11 +197,15 @@ class CarriedStream:
 
     def _checkProgress(self, before: int) -> None:
         queued = self.queued
-        if queued < before:
+        if moves(before, queued, self._owner.closeTimeout):
             self._watchProgress(queued)
         else:
-            self.stop(StopCode.TIMED_OUT)
-            self.lost(StreamCut(StopCode.TIMED_OUT))
+            self.timeOut()
+
+    def timeOut(self) -> None:
+        """End both directions at once: the peer takes nothing any more, and something is left."""
+        self.stop(StopCode.TIMED_OUT)
+        self.lost(StreamCut(StopCode.TIMED_OUT))
 
     def pauseProducing(self) -> None:
         """Deliver no data."""
