@@ -18,6 +18,7 @@ from tests.fleet.inviter import MadeUpInviter
 from tests.pairs import freshServer
 from thing import Anyone, ThingFactory
 from thing.fleet import (
+    FedEvent,
     FleetEvent,
     IPresence,
     IReaches,
@@ -118,10 +119,10 @@ class MadeUpFleet:
         """Have some more things."""
         self.known |= {record.id: record for record in records}
 
-    def happen(self, kind: Kind, id: str, **data: Any) -> None:
+    def happen(self, kind: Kind, id: str, **data: Any) -> FedEvent:
         """Tell an event, one second after the one before."""
         self.moment += 1
-        self.feed.append(
+        return self.feed.append(
             FleetEvent(
                 kind=kind,
                 id=id,

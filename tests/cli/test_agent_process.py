@@ -239,21 +239,28 @@ class MessageTests(AgentCase):
         await self.assertLeaves(agent)
 
     async def test_outputGone(self) -> None:
-        """That nobody reads its output ends nothing: it is logged, and requests fail."""
+        """That nobody reads its output any more ends it, before a message is lost."""
         reader, writer = os.pipe()
         agent = self.agent(self.serveAgent(), childFDs={0: "w", 1: writer, 2: "r"})
         os.close(writer)
-        server = await self.session()
+        await agent.wrote(b"is established")
         os.close(reader)
+        await self.assertFails(agent, b"nobody reads it")
+
+    async def test_outputFails(self) -> None:
+        """So does a message that cannot be written."""
+        with open("/dev/full", "wb") as full:
+            agent = self.agent(self.serveAgent(), childFDs={0: "w", 1: full.fileno(), 2: "r"})
+        server = await self.session()
         server.sendMessage(b"one")
-        failed = None
-        while failed is None:
-            try:
-                await server.request(b"two")
-            except RequestFailed as error:
-                failed = error
-        self.assertIs(failed.status, ReplyStatus.FAILED)
-        await self.assertLeaves(agent)
+        await self.assertFails(agent, b"No space left on device")
+
+    async def assertFails(self, agent: Command, why: bytes) -> None:
+        """It says why it ends, and goodbye."""
+        said = b"Cannot write to standard output: " + why
+        await self.assertExit(agent, ExitCode.FAILED, said)
+        await self.until(lambda: self.terminations)
+        self.assertTrue(self.terminations[0].clean)
 
 
 class LifeTests(AgentCase):

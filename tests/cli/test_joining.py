@@ -321,6 +321,29 @@ class WholeTests(JoinCase):
         self.assertIn("the same command goes on", lines[-1])
 
 
+class OutputTests(JoinCase):
+    """Output that cannot be written, and that nobody reads."""
+
+    async def test_output(self) -> None:
+        """It has joined; of the one it says so in a line, and of the other nothing."""
+        server = await self.serve()
+        reader, gone = os.pipe()
+        os.close(reader)
+        full = os.open("/dev/full", os.O_WRONLY)
+        for name, output, code, lines in (
+            ("full", full, ExitCode.FAILED, 2),
+            ("gone", gone, ExitCode.GOODBYE, 1),
+        ):
+            token = await self.invite(server, name=name)
+            home = {"THING_HOME": os.path.abspath(self.path(name))}
+            command = ("-m", "thing.cli", "join", token)
+            process = self.spawn(*command, childFDs={0: "w", 1: output, 2: "r"}, **home)
+            os.close(output)
+            self.assertEqual(await process.ended, code, process.output)
+            self.assertEqual(len(process.lines), lines, process.output)
+        self.assertEqual(len(self.lines), 2)
+
+
 class TokenTests(HomeCase):
     """What is no token."""
 

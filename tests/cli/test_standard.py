@@ -20,6 +20,7 @@ from tests.cli.test_process import ECHO, CommandCase
 from thing import IdentityKey
 from thing.cli.exits import CommandError, ExitCode
 from thing.cli.output import endingQuietly, guardStandardStreams, write
+from thing.fleet import Kind
 
 MEMORY = "/proc/self/mem"
 """A file that can be opened for reading, but not read at its beginning."""
@@ -129,14 +130,12 @@ class FullTests(FleetCase):
         key = str(self.home / f"key-{next(self.numbers)}")
         target = self.serve({"handshakeCompleted": lambda server: server.sendMessage(b"hello")})
         believed = ["--server-key", self.key.fingerprint, target]
-        commands = (
-            *("connect", "ping", "reach", "ls", "send", "end", "events", "top"),
-            *("keygen", "fingerprint"),
-        )
+        first, _ = (self.fleet.happen(Kind.MESSAGE, "lamp", text="on") for _ in range(2))
         return [
             ["--help"],
             ["--version"],
-            *([command, "--help"] for command in commands),
+            ["connect", "--help"],
+            ["conformance", "--list"],
             ["keygen", "-f", key],
             ["keygen", "--preshared", "lamp", "-f", f"{key}.psk"],
             ["fingerprint", str(self.home / "ours")],
@@ -147,6 +146,11 @@ class FullTests(FleetCase):
             ["ls", "--reach"],
             ["top", "--once"],
             ["top", "--once", "--json"],
+            ["nodes"],
+            ["show", "lamp"],
+            ["events", "--after", first.position],
+            ["invite", f"lamp-{next(self.numbers)}", "--server", "thing.example"],
+            ["invitations"],
         ]
 
     async def assertEach(self, childFDs: dict[int, Any], code: ExitCode, said: bytes) -> None:
@@ -156,6 +160,16 @@ class FullTests(FleetCase):
         for arguments, command in zip(table, commands, strict=True):
             await self.assertExit(command, code)
             self.assertEqual(command.err, said, arguments)
+        self.assertEqual(self.inviter.list(), [])  # A token that nobody has counts for nobody.
+
+    async def test_completion(self) -> None:
+        """So it is with what a shell reads to complete lines, which click writes by itself."""
+        self.environment["_THING_COMPLETE"] = "bash_source"
+        with open("/dev/full", "wb") as full:
+            command = self.run_(childFDs={0: "w", 1: full.fileno(), 2: "r"})
+        await self.assertExit(command, ExitCode.FAILED)
+        self.assertEqual(command.err.count(b"\n"), 1)
+        self.assertIn(b"No space left on device", command.err)
 
     async def test_full(self) -> None:
         """On a full disk every command says that in one line, and its exit code is not zero."""

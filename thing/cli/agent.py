@@ -94,7 +94,8 @@ def agent(
     to standard error.
 
     SIGTERM, Ctrl-C or the end of its terminal says goodbye and ends it; a
-    second one ends it at once. Nothing else does.
+    second one ends it at once. Standard output that cannot be written ends it,
+    too, with exit code 1. Nothing else does.
     """
     from thing.cli.attending import Choices, attend
 

@@ -96,3 +96,6 @@ def run() -> None:
         commands(prog_name="thing")
     except ReaderGone:
         raise SystemExit(ExitCode.GOODBYE) from None
+    except CommandError as error:  # Of a completion, which click does first.
+        error.show()
+        raise SystemExit(error.exit_code) from None

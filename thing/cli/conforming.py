@@ -10,14 +10,13 @@ from typing import Any
 import click
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, maybeDeferred
 from twisted.internet.error import CannotListenError
-from twisted.internet.task import react
 
 from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.formats import Columns, colourWanted, visible
 from thing.cli.options import ClientOptions
-from thing.cli.output import ReaderGone, asLine, write
+from thing.cli.output import asLine, write
 from thing.cli.servers import choiceOf
-from thing.cli.session import blockingRestored, catchSignals, warningsTold
+from thing.cli.session import catchSignals, runToExit, warningsTold
 from thing.conformance.asclient import ClientChoice
 from thing.conformance.asserver import ServerChoice
 from thing.conformance.bench import Bench, ClientBench, NotReached, ServerBench, Terms
@@ -131,18 +130,7 @@ class Conforming:
         )
         with warningsTold():
             bench = self._clients(terms) if self._listen else self._servers(terms)
-        with blockingRestored(), warningsTold():
-            react(lambda reactor: ensureDeferred(self._run(reactor, bench, parallel)))
-
-    async def _run(self, reactor: Any, bench: Bench[Any], parallel: int) -> None:
-        try:
-            code = await self._examine(reactor, bench, parallel)
-        except ReaderGone:
-            code = ExitCode.GOODBYE
-        except CommandError as trouble:
-            trouble.show()
-            code = ExitCode(trouble.exit_code)
-        raise SystemExit(int(code))
+        runToExit(lambda reactor: self._examine(reactor, bench, parallel))
 
     async def _examine(self, reactor: Any, bench: Bench[Any], parallel: int) -> ExitCode:
         examination = Examination(bench, self._checks, self._tell)

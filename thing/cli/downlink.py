@@ -79,10 +79,11 @@ class Printer:
     def __init__(self, reactor: Any, flow: IPushProducer) -> None:
         """
         :param reactor: provides ``IReactorFDSet``.
-        :param flow: is paused while standard output is full.
+        :param flow: is paused while standard output is full, and stopped when it fails.
         """
         self._closed: Deferred[None] = Deferred()
         self._open = True
+        self._closing = False
         self._flow = flow
         self._overdue: int | None = None
         self._overflow = Overflow(self._log)
@@ -107,6 +108,7 @@ class Printer:
 
     def close(self) -> Deferred[Any]:
         """:return: as :class:`Downlink` says."""
+        self._closing = True
         if self._open:
             self._output.unregisterProducer()
             self._output.loseConnection()
@@ -138,11 +140,13 @@ class Printer:
         :param name: that it is output.
         :param reason: why.
         """
-        if isinstance(reason.value, OSError):
+        error = reason.value
+        why = error.strerror if isinstance(error, OSError) else None
+        if why or not self._closing:  # That nobody reads may be told as an end in order.
             self._log.error(
-                "Messages are dropped: cannot write to standard output: {reason}",
-                reason=reason.value.strerror,
+                "Cannot write to standard output: {reason}", reason=why or "nobody reads it"
             )
+            self._flow.stopProducing()
         self._over()
 
     def _over(self) -> None:

@@ -154,12 +154,13 @@ class Forwarder:
             clock=factory.clock,
         )
 
-    async def run(self, reactor: Any) -> None:
+    async def run(self, reactor: Any) -> ExitCode:
         """
         Go through with it.
 
         :param reactor: what runs.
-        :raises SystemExit: always, with the exit code.
+        :return: the exit code.
+        :raises CommandError: if it cannot listen.
         """
         catchSignals(reactor, self.interrupt)
         ends = Factory.forProtocol(lambda: LocalEnd(self))
@@ -168,8 +169,7 @@ class Forwarder:
             self._port = self._address.listen(reactor, ends)
         except (CannotListenError, OSError) as error:
             why = error.socketError if isinstance(error, CannotListenError) else error
-            complain(f"cannot listen at {self._address}: {why.strerror or why}")
-            raise SystemExit(ExitCode.FAILED) from None
+            raise CommandError(f"cannot listen at {self._address}: {why.strerror or why}") from None
         self._service.startService()
         self._service.whenConnected(failAfterFailures=1).addErrback(self._notUp)
         code = await self._over
@@ -178,7 +178,7 @@ class Forwarder:
             end.drop()
         await self._service.stopService()
         await closed
-        raise SystemExit(code)
+        return code
 
     def interrupt(self, number: int) -> None:
         """

@@ -108,7 +108,7 @@ def inviteThing(api: Api, wish: Wish, code: bool) -> None:
         command = textIn(answer.found, "command")
         if not _COMMAND.fullmatch(command):
             raise wrong("command")
-        write([command])
+        _handOver(api, invited, command)
         if sys.stderr.isatty():
             until = formatTime(time.time() + invited.left)
             complain(f"until {until} one thing can join by it as {visible(invited.name)}")
@@ -116,6 +116,18 @@ def inviteThing(api: Api, wish: Wish, code: bool) -> None:
             _show(_rowsOf(answer.found))
         if wish.confirm and _canAsk():
             _confirmComing(api, invited)
+
+
+def _handOver(api: Api, invited: Invited, command: str) -> None:
+    """Write the line that has the token; if that fails nobody has it, and it counts no more."""
+    try:
+        write([command])
+    except BaseException:
+        try:
+            withdrawInvitation(api, invited.id)
+        except click.ClickException as error:
+            complain(f"the invitation is not withdrawn: {error.message}")
+        raise
 
 
 def listInvitations(api: Api, asJson: bool) -> None:

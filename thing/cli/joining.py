@@ -14,12 +14,11 @@ from typing import Any, NoReturn
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.internet.interfaces import IDelayedCall
-from twisted.internet.task import react
 
 from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.keys import loadKey, userAtHost
 from thing.cli.output import write
-from thing.cli.session import blockingRestored, warningsTold
+from thing.cli.session import runToExit
 from thing.endpoints.joining import (
     PATIENCE,
     Joined,
@@ -112,9 +111,7 @@ def joinServer(
 
     reactor.installNameResolver(SystemResolver(reactor))  # type: ignore[attr-defined]
     joining = _Run(reactor, token, key, knownServers, timeout)
-    with blockingRestored(), warningsTold():
-        react(lambda reactor: Deferred.fromCoroutine(joining.run(keyFile)))
-    raise AssertionError("it exits")
+    runToExit(lambda _: joining.run(keyFile))
 
 
 class _Run:
@@ -129,6 +126,7 @@ class _Run:
         timeout: float | None,
     ) -> None:
         self._reactor = reactor
+        self._clock = SteadyClock.of(reactor)
         self._key = key
         self._knownServers = knownServers
         self._timeout = timeout
@@ -143,29 +141,27 @@ class _Run:
             endpointFor=lambda host, port: HostEndpoint(
                 reactor, host, port, timeout=CONNECT_TIMEOUT
             ),
-            clock=SteadyClock.of(reactor),
+            clock=self._clock,
             patience=PATIENCE if timeout is None else timeout,
             onAsked=self._asked,
         )
 
-    async def run(self, keyFile: str) -> None:
-        """Go through with it, and exit."""
+    async def run(self, keyFile: str) -> ExitCode:
+        """Go through with it; the exit code."""
         self._catchSignals()
         # The reactor sets its own handlers when it starts.
         self._reactor.callWhenRunning(self._catchSignals)
         complain(f"joining with the key {self._key.fingerprint}")
         self._joined = self._joining.run()
         if self._timeout is not None:
-            self._joined.addTimeout(self._timeout, self._reactor)
+            self._joined.addTimeout(self._timeout, self._clock)
         try:
             joined = await self._joined
         except (CancelledError, DeferredTimeout, JoinFailed) as error:
-            problem = self._problem(error)
-            problem.show()
-            raise SystemExit(problem.exit_code) from None
+            raise self._problem(error) from None
         finally:
             self._noMoreWaiting()
-        raise SystemExit(int(self._tell(joined, keyFile)))
+        return self._tell(joined, keyFile)
 
     def _catchSignals(self) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -179,7 +175,7 @@ class _Run:
 
     def _asked(self) -> None:
         self._noMoreWaiting()
-        self._soon = self._reactor.callLater(SOON, self._sayThatItWaits)
+        self._soon = self._clock.callLater(SOON, self._sayThatItWaits)
 
     def _noMoreWaiting(self) -> None:
         if self._soon is not None and self._soon.active():

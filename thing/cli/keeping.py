@@ -20,6 +20,7 @@ from zope.interface import implementer
 
 from thing.cli.downlink import Answerer, Downlink
 from thing.cli.endings import plain
+from thing.cli.exits import ExitCode
 from thing.cli.uplink import Uplink
 from thing.daemon.signals import Signals
 from thing.daemon.systemd import Supervisor
@@ -130,6 +131,7 @@ class Agent:
         self._uplink: Uplink | None = None
         self._session: ThingProtocol | None = None
         self._held = False
+        self._failing: Deferred[None] = Deferred()
         self._status = "Connecting"
         for label, backend in exposed.items():
             factory.serve(label, backend)
@@ -158,6 +160,7 @@ class Agent:
         Go on until the reactor is stopped, with goodbye then.
 
         :param reactor: what runs.
+        :raises SystemExit: if it cannot go on, with the exit code.
         """
         signals = Signals(reactor)
 
@@ -176,7 +179,7 @@ class Agent:
 
         reactor.addSystemEventTrigger("before", "shutdown", end)
         self.start()
-        await Deferred[None]()
+        await self._failing
 
     def start(self) -> None:
         """Begin to have sessions."""
@@ -260,4 +263,6 @@ class Agent:
             self._session.resumeProducing()
 
     def stopProducing(self) -> None:
-        """Do nothing: the agent ends when the process is told to."""
+        """End: who takes messages takes none any more, and the peers are to know."""
+        if not self._failing.called:
+            self._failing.errback(SystemExit(ExitCode.FAILED.value))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import random
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
@@ -27,6 +27,7 @@ from thing.cli.addresses import Addresses, waysOf
 from thing.cli.endings import comeBack, notConnected, plain, reportEnd
 from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.options import ClientOptions
+from thing.cli.output import ReaderGone
 from thing.errors import EndReason, LocalProtocolError
 from thing.events import Termination
 from thing.identity import CredentialKind, Identity
@@ -219,16 +220,16 @@ class Conversation:
         self._leaving = False
         self._interrupted = False
 
-    async def run(self, reactor: Any) -> None:
+    async def run(self, reactor: Any) -> ExitCode:
         """
         Go through with it.
 
         :param reactor: what runs.
-        :raises SystemExit: always, with the exit code.
+        :return: the exit code.
         """
         catchSignals(reactor, self.interrupt)
         self._connecting = self._endpoint.connect(self._factory)
-        raise SystemExit(int(await self._outcome()))
+        return await self._outcome()
 
     def interrupt(self, number: int) -> None:
         """
@@ -330,8 +331,31 @@ def converse(
     endpoint = Addresses(reactor, ways)
     factory = ThingFactory(settings, choice.authorizer, jitter=jitter)
     factory.protocol = protocol
+    runToExit(held(options, factory, endpoint).run)
+
+
+def runToExit(main: Callable[[Any], Coroutine[Any, Any, ExitCode]]) -> NoReturn:
+    """
+    Run a command's coroutine on the reactor, and exit with the code that it gives.
+
+    :param main: is called with the reactor. What it fails with that any command may meet, or that
+        nobody reads its output, is told and ends it as elsewhere.
+    :raises SystemExit: always, with the exit code.
+    """
+
+    async def run(reactor: Any) -> None:
+        try:
+            code = int(await main(reactor))
+        except ReaderGone:
+            code = ExitCode.GOODBYE.value
+        except CommandError as error:
+            error.show()
+            code = error.exit_code
+        raise SystemExit(code)
+
     with blockingRestored(), warningsTold():
-        react(lambda reactor: held(options, factory, endpoint).run(reactor))
+        react(run)
+    raise AssertionError("it exits")
 
 
 @contextmanager
