@@ -254,10 +254,11 @@ class ForwardCase(TestCase):
         """The only session's connection to its backend; the client can be up before it."""
         from twisted.internet import reactor
 
-        while not self.backend.connections:
+        while True:
+            for link in self.backend.connections:
+                if link.transport is not None:
+                    return link
             await deferLater(reactor, 0.01)
-        (link,) = self.backend.connections
-        return link
 
     def gone(self, client: Client) -> Deferred[Any]:
         """Cut whatever is left of a client, its session and its link, and wait for it."""
@@ -273,8 +274,7 @@ class ForwardCase(TestCase):
             client.transport.abortConnection()
         else:
             lost.callback(None)
-        for link in self.backend.connections:
-            link.transport.abortConnection()
+        self.backend.abort()
         closed: list[Deferred[Any]] = [link.closed for link in self.backend.connections]
         ended = [session.whenTerminated() for session in self.server.sessions]
         return DeferredList([lost, *closed, *ended])

@@ -320,6 +320,14 @@ class ConnectingTests(SynchronousTestCase):
         other.pump()
         self.assertEqual(self.backend.connections, set())
 
+    def test_aborted(self) -> None:
+        """All are cut in a hurry, and what is only being made is closed when it is there."""
+        self.backend.abort()
+        other, server = self.link()
+        other.pump()
+        self.assertIsInstance(self.successResultOf(server.lost), ConnectionDone)
+        self.assertEqual(self.backend.connections, set())
+
     def test_givenUp(self) -> None:
         """A client may give up the stream meanwhile; the attempt is given up, too."""
         self.connecting.cancel()

@@ -30,7 +30,6 @@ from thing.logger import Logger
 from thing.session.clock import callOff
 from thing.session.factory import ThingFactory
 from thing.session.protocol import ThingProtocol
-from thing.session.transports import abort
 from thing.text import visible
 
 OUTPUT_PATIENCE = 10.0
@@ -216,8 +215,7 @@ class Agent:
         """Wait for nobody who takes what came, any more."""
         self.factory.downlink.cut()
         for backend in self._exposed:
-            for end in list(backend.connections):
-                abort(end.transport)
+            backend.abort()
 
     # What the service tells.
 

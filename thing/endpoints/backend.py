@@ -246,6 +246,13 @@ class Backend(Service):
                 reason=failure.getErrorMessage(),
             )
 
+    def abort(self) -> None:
+        """Cut all connections now; one that is only being made is closed when it is there."""
+        for end in list(self.connections):
+            end.unwanted = True
+            if end.transport is not None:
+                abort(end.transport)
+
     def doStart(self) -> None:
         """Do nothing: who opens a stream has it connect."""
 
