@@ -196,6 +196,15 @@ class RefusedTests(TwoNodesCase):
         self.thing("lamp", "web")
         self.assertIs(self.refusal(), StopCode.NOT_EXPOSED)
 
+    def assertNotPermitted(self, why: str, *permits: str) -> None:
+        """An operator is told that it may not; which line is missing, the thing's node logs."""
+        before = self.farReaches.outcomes["NOT_PERMITTED"]
+        with capturedLogs() as captured:
+            self.assertIs(self.refusal(*permits), StopCode.NOT_PERMITTED)
+        lines = [str(formatEvent(event)) for event in captured]
+        self.assertTrue(any(line.endswith(why) for line in lines), lines)
+        self.assertEqual(self.farReaches.outcomes["NOT_PERMITTED"], before + 1)
+
     def test_operator(self) -> None:
         """The thing's node judges the operator by its own files, whatever the other has judged."""
         self.thing()
@@ -204,23 +213,24 @@ class RefusedTests(TwoNodesCase):
             other.names, other.nodes = self.book.names, self.book.nodes
             other.permits = {"olga": permits} if permits else {}
             self.far.local.factory.authorizer = other
-            self.assertIs(self.refusal("*:*"), StopCode.NOT_PERMITTED, permits)
+            why = "the operator's line here does not permit it" if permits else "no operator's"
+            self.assertNotPermitted(why, "*:*")
         other.names = {}
-        self.assertIs(self.refusal("*:*"), StopCode.NOT_PERMITTED)
+        self.assertNotPermitted("here the key is no operator's", "*:*")
         self.assertEqual(self.farReaches.open, [])
 
     def test_node(self) -> None:
         """What the operator may, the node may have to be allowed to ask for, too."""
         self.thing("lamp", "ssh", "web")
         self.permit("lamp:web", "clock:*")
-        self.assertIs(self.refusal(), StopCode.NOT_PERMITTED)
+        self.assertNotPermitted("the line of a node does not")
         self.assertIsInstance(self.opened(self.operator(), "reach:web:lamp"), HalfTalk)
 
     def test_nothing(self) -> None:
         """A node without a permit may ask for nothing."""
         self.thing()
         self.permit()
-        self.assertIs(self.refusal(), StopCode.NOT_PERMITTED)
+        self.assertNotPermitted("the line of a node does not")
 
     def test_busy(self) -> None:
         """Places are bounded at the thing's node, too."""

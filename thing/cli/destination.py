@@ -14,7 +14,8 @@ _REFUSALS: dict[StopCode | int, tuple[ExitCode, str]] = {
     StopCode.NOT_PERMITTED: (
         ExitCode.NOT_PERMITTED,
         'not permitted: the server wants permit-reach="{thing}:{service}", or one that includes '
-        "it, in the line of {key} in its file of authorized things",
+        "it, in the line of {key} in its file of authorized things; if {thing} is on another node, "
+        "that node does, too, and in its file of nodes",
     ),
     StopCode.UNKNOWN_THING: (ExitCode.UNKNOWN, "the server knows no thing {thing}"),
     StopCode.NOT_CONNECTED: (ExitCode.NOT_HERE, "{thing} is not connected"),

@@ -16,7 +16,7 @@ from twisted.internet.error import ConnectionDone
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from thing.errors import StopCode
+from thing.errors import StopCode, StreamRefused
 from thing.fleet.model import ReachRecord
 from thing.fleet.sessions import LocalSession
 from thing.session.protocol import ThingProtocol
@@ -115,6 +115,12 @@ class Reach:
     def isTold(self) -> bool:
         """Whether it is open, and this is the node that tells of it: the thing's."""
         return self.since is not None and self.session is not None and self.reason is None
+
+    @property
+    def whyNot(self) -> str:
+        """Why it ended, or was refused, for this node's log; the operator is told no more."""
+        assert self.reason is not None, "it is over"
+        return str(StreamRefused(self.reason))
 
     def record(self, node: str) -> ReachRecord:
         """

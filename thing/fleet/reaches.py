@@ -273,7 +273,7 @@ class Reaches:
                 address=asked.address,
                 service=asked.service,
                 thing=asked.thing,
-                reason=str(StreamRefused(code)),
+                reason=reach.whyNot,
             )
 
     # What becomes of them.

@@ -204,11 +204,25 @@ class RelayedReach(Reach):
         self.operator = operator
         self._node = node
 
+    @property
+    def whyNot(self) -> str:
+        """Which of the two does not permit it, too: only this node's log says so."""
+        text = super().whyNot
+        return f"{text}; {self._objection}" if self.reason is StopCode.NOT_PERMITTED else text
+
     def _isPermittedNow(self) -> bool:
+        return not self._objection
+
+    @property
+    def _objection(self) -> str:
+        """Why this server's files do not permit it; nothing if they do."""
         thing, service = self.asked.thing, self.asked.service
-        return self.operator.purpose is Purpose.OPERATOR and all(
-            allows(each.permits, thing, service) for each in (self.operator, self._node.identity)
-        )
+        if self.operator.purpose is not Purpose.OPERATOR:
+            return "here the key is no operator's"
+        if not allows(self.operator.permits, thing, service):
+            return "the operator's line here does not permit it"
+        node = self._node.identity
+        return "" if allows(node.permits, thing, service) else f"the line of {node} does not"
 
 
 class Neighbour(Attendant):
@@ -271,15 +285,11 @@ class Neighbour(Attendant):
             return None
         told = found[1]
         judging = self._judge(told.key)
-        judging.addErrback(self._notAuthorized)
+        judging.addErrback(_nobody, told.key)
         return judging.addCallback(self._ask, told)
 
     def _judge(self, key: bytes) -> Deferred[Identity]:
         return self._factory.judge(Identity(CredentialKind.ED25519, key))
-
-    def _notAuthorized(self, failure: Failure) -> Any:
-        failure.trap(NotAuthorized)  # type: ignore[no-untyped-call]
-        raise StreamRefused(StopCode.NOT_PERMITTED) from None
 
     def _ask(self, operator: Identity, told: Announcement) -> Deferred[IProtocolFactory]:
         asked = Asked(
@@ -314,8 +324,13 @@ class Neighbour(Attendant):
         if not isinstance(error, NotAuthorized):
             self._factory.failures.log("The authorizer failed; the reach stays", failure)
         elif not error.isPassing:
-            nobody = Identity(CredentialKind.ED25519, reach.operator.publicKey)
-            self._admitted(reach, nobody)
+            self._admitted(reach, _nobody(failure, reach.operator.publicKey))
+
+
+def _nobody(failure: Failure, key: bytes) -> Identity:
+    """Whom a server does not know: nothing is permitted to such a one."""
+    failure.trap(NotAuthorized)  # type: ignore[no-untyped-call]
+    return Identity(CredentialKind.ED25519, key)
 
 
 def admitNodes(factory: ThingFactory, reaches: Reaches) -> None:
