@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
-from twisted.internet.endpoints import clientFromString
+from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.error import ConnectionDone, ConnectionLost, ConnectionRefusedError
 from twisted.internet.interfaces import IPushProducer
 from twisted.internet.protocol import Factory
@@ -27,6 +28,7 @@ from tests.daemon.test_forward import (
 from tests.helpers import serverSettings
 from tests.pairs import Pair, firings
 from thing import Anyone, IdentityKey, ServerSettings, ThingFactory
+from thing.endpoints import backend as backendModule
 from thing.endpoints.backend import (
     CONNECT_TIMEOUT,
     UNREACHABLE_LOGGED,
@@ -173,6 +175,22 @@ class ServeTests(ServeCase):
         client.transport.abortConnection()
         self.assertIsInstance(await backend.lost, ConnectionLost)
         self.assertNotIn("read", backend.halves)
+
+    async def test_unixSocket(self) -> None:
+        """A backend at a unix socket cannot tell a cut from an end, as the pages say."""
+        from twisted.internet import reactor
+
+        self.patch(backendModule, "RESET_DELAY", 0.01)
+        backends, path = BackendFactory(BackendServer), os.path.abspath(self.mktemp())
+        port = await serverFromString(reactor, f"unix:{path}").listen(backends)
+        self.addCleanup(port.stopListening)
+        await self.serveLabels(talk=f"unix:{path}")
+        stream = await self.opened(await self.connect(), "talk")
+        stream.transport.write(b"part")
+        there = await backends.connected
+        await there.whenReceived(4)
+        stream.transport.abortConnection()
+        self.assertIsInstance(await there.lost, ConnectionDone)
 
     async def test_goodbye(self) -> None:
         """A goodbye ends what each stream sends in order."""
