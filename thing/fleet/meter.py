@@ -279,6 +279,15 @@ class Meter:
         return sum(each.openStreams for each in self.factory.everybody)
 
     @property
+    def streamOctets(self) -> dict[tuple[str, str], int]:
+        """Octets of streams, by what is served in them and by direction."""
+        return {
+            (label, direction): getattr(tally, direction)
+            for label, tally in self.factory.served.tallies()
+            for direction in ("received", "sent")
+        }
+
+    @property
     def traffic(self) -> tuple[int, int, int, int, int]:
         """
         Octets in and out, messages in and out, waits for credit.

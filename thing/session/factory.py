@@ -41,6 +41,7 @@ from thing.session.link import Link
 from thing.session.protocol import ThingProtocol, join, linkOf
 from thing.session.reception import Reception
 from thing.session.review import Review
+from thing.session.served import Served
 from thing.session.sessionset import SessionSet
 from thing.session.stream import STOP_FAILED
 from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer, checkRole
@@ -115,8 +116,7 @@ class ThingFactory(Factory):
     ) -> None:
         """
         :param settings: the server's settings or the client's.
-        :param authorizer: an :class:`~thing.trust.interfaces.IAuthorizer`:
-            whom to believe.
+        :param authorizer: whom to believe: an :class:`~thing.trust.interfaces.IAuthorizer`.
         :param limits: how much a server takes on; ignored for a client.
         :param clock: measures time; by default a steady clock over the reactor.
         :param jitter: gives random numbers from 0 up to 1.
@@ -137,7 +137,7 @@ class ThingFactory(Factory):
         self.guests: SessionSet[ThingProtocol] = SessionSet()
         self.attendants: dict[Purpose, Callable[[ThingProtocol], Attendant]] = {}
         self.observers: list[Observer] = []
-        self.served: dict[str, IProtocolFactory | IStreamServer] = {}
+        self.served = Served()
         self.admission: Any = None
         self.reviews = 0
         self.loopLag = 0.0

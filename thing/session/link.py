@@ -256,11 +256,6 @@ class Link(Generic[P]):
         audience = self.audience
         return audience.served if isinstance(audience, Attendant) else self.factory.served
 
-    @property
-    def closeTimeout(self) -> float:
-        """How long a close waits while next to nothing moves, seconds."""
-        return self.factory.settings.closeTimeout
-
     def whenEstablished(self) -> Deferred[Session]:
         """:return: as :meth:`thing.session.protocol.ThingProtocol.whenEstablished`."""
         if self.core.session is not None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocolFactory, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 
 from thing.core.credentials import Credential
 from thing.core.limits import Limits
@@ -20,7 +20,7 @@ from thing.identity import Identity, Purpose
 from thing.session.attendant import Attendant
 from thing.session.callbacks import SessionCallbacks
 from thing.session.failures import Failures
-from thing.session.interfaces import IStreamServer
+from thing.session.served import Served
 from thing.session.sessionset import SessionSet
 
 P = TypeVar("P", bound=SessionCallbacks)
@@ -43,7 +43,7 @@ class SessionFactory(Protocol[P]):
     guests: SessionSet[P]
     attendants: dict[Purpose, Callable[[P], Attendant]]
     observers: list[Callable[[P, Event], None]]
-    served: dict[str, IProtocolFactory | IStreamServer]
+    served: Served
 
     def authorize(self, identity: Identity) -> Deferred[Identity]:
         """

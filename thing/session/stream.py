@@ -26,6 +26,7 @@ from thing.session.driver import Driver
 from thing.session.interfaces import IStreamServer
 from thing.session.producers import QUEUE_LOW, PacedProducer
 from thing.session.reasons import StreamCut
+from thing.session.sessionfactory import SessionFactory
 
 STOP_FAILED = "A factory of streams failed to stop"
 """What is logged of that; all else goes on."""
@@ -45,6 +46,7 @@ class Owner(Protocol):
     """What the streams of a session need of it."""
 
     driver: Driver
+    factory: SessionFactory[Any]
 
     @property
     def streams(self) -> Siblings:
@@ -61,10 +63,6 @@ class Owner(Protocol):
     @property
     def clock(self) -> IReactorTime:
         """Measures time."""
-
-    @property
-    def closeTimeout(self) -> float:
-        """How long a close waits while next to nothing moves, seconds."""
 
     @property
     def served(self) -> Mapping[str, IProtocolFactory | IStreamServer]:
@@ -97,6 +95,7 @@ class CarriedStream:
         self._owner = owner
         self._driver = owner.driver
         self._core = owner.driver.core
+        self._tally = owner.factory.served.tallyOf(label)
         self._protocol: Any = None
         self._producer: PacedProducer | None = None
         self._over = self._paused = False
@@ -169,6 +168,7 @@ class CarriedStream:
         # As in Twisted's own transports what waits is bounded by producers, if at all.
         queued = self._core.sendStream(self.number, message, limited=False)
         self.messagesSent += 1
+        self._tally.sent += len(message)
         self._core.wantStream(self.number, QUEUE_LOW)
         self._driver.flush()
         return queued
@@ -190,14 +190,17 @@ class CarriedStream:
             self._watchProgress(self.queued)
         self._driver.follow(self._core.closeStream(self.number, self._owner.clock.seconds()))
 
+    @property
+    def _patience(self) -> float:
+        """How long a close waits while next to nothing moves, seconds."""
+        return self._owner.factory.settings.closeTimeout
+
     def _watchProgress(self, queued: int) -> None:
-        self._ending = self._owner.clock.callLater(
-            self._owner.closeTimeout, self._checkProgress, queued
-        )
+        self._ending = self._owner.clock.callLater(self._patience, self._checkProgress, queued)
 
     def _checkProgress(self, before: int) -> None:
         queued = self.queued
-        if moves(before, queued, self._owner.closeTimeout):
+        if moves(before, queued, self._patience):
             self._watchProgress(queued)
         else:
             self.timeOut()
@@ -270,7 +273,7 @@ class CarriedStream:
         """
         self._protocol = protocol
         self._factory = factory
-        self.transport = StreamTransport(self, below, self._owner.clock, self._owner.closeTimeout)
+        self.transport = StreamTransport(self, below, self._owner.clock, self._patience)
         self._producer = PacedProducer(self, self.guard)
         self._producer.register(self.transport.outflow, False)
         self.guard(protocol.makeConnection, self.transport)
@@ -291,6 +294,7 @@ class CarriedStream:
 
         :param data: the octets.
         """
+        self._tally.received += len(data)
         if self.transport is not None and self.bug is None:
             self.guard(self._protocol.dataReceived, data)
             self.transport.outflow.drain()

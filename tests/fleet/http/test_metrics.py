@@ -128,6 +128,13 @@ class BornTests(MeterCase):
         self.assertEqual((described | raised) - set(STATUSES), set())
 
 
+class Echo(Protocol):
+    """Sends back what it gets."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self.transport.write(data)
+
+
 class CountingTests(MeterCase):
     """What is counted."""
 
@@ -151,6 +158,26 @@ class CountingTests(MeterCase):
         pair.client.goodbye()
         self.advance(1)
         self.assertEqual(self.samples()["thing_credit_stalls_total"], stalls)
+
+    def test_octets(self) -> None:
+        """Octets of streams are counted by what is served; labels of peers' own are one."""
+        talk = Factory.forProtocol(Echo)
+        self.factory.serve("talk", talk)
+        self.factory.serve("tell:", talk)
+        pair = self.connect(self.home, "lamp")
+        pair.server.streams.serve("own", talk)
+        for label, size in (("talk", 1000), ("tell:a", 200), ("tell:b", 30), ("own", 4)):
+            fired = firings(
+                pair.client.streams.endpoint(label).connect(Factory.forProtocol(Protocol))
+            )
+            pair.pump()
+            fired[0].transport.write(bytes(size))
+        pair.pump()
+        now = self.samples()
+        name = 'thing_stream_octets_total{direction="%s",label="%s"}'
+        for label, octets in (("talk", 1000), ("tell:", 230), ("", 4)):
+            self.assertEqual(now[name % ("received", label)], octets)
+            self.assertEqual(now[name % ("sent", label)], octets)
 
     def test_session(self) -> None:
         """A session is counted while it is up, and in the sums for ever."""

@@ -145,6 +145,12 @@ class NodeCollector(Collector):
         yield _gauge(
             "streams_open", "Streams that are open, main streams aside.", self._meter.openStreams
         )
+        yield _labelled(
+            "stream_octets",
+            "Octets of streams, by what is served; those of all other labels have none.",
+            ("label", "direction"),
+            self._meter.streamOctets,
+        )
         yield _counter(
             "credit_stalls",
             "How often something had to wait until a client granted credit for its stream.",
@@ -233,6 +239,9 @@ class NodeCollector(Collector):
         )
 
 
+Three = tuple[str, str, str]
+
+
 def _gauge(name: str, documentation: str, value: float | None) -> Metric:
     return GaugeMetricFamily(
         f"thing_{name}", documentation, value=None if value is None else float(value)
@@ -247,7 +256,7 @@ def _labelled(
     name: str,
     documentation: str,
     labels: tuple[str, ...],
-    counts: Mapping[tuple[str, str, str], int] | Mapping[tuple[str], int],
+    counts: Mapping[tuple[str], int] | Mapping[tuple[str, str], int] | Mapping[Three, int],
 ) -> Metric:
     family = CounterMetricFamily(f"thing_{name}", documentation, labels=labels)
     for values, count in sorted(counts.items()):
