@@ -329,6 +329,10 @@ class OneThingTests(ProcessCase):
         ):
             self.assertRegex(text, rf"(?m)^{line}$")
         self.assertRegex(text, r"(?m)^0{15}1 +lamp +ssh +anna ")
+        self.assertEqual(self.said, "")
+        self.reaches.complete = False
+        self.assertEqual(len(await self.output("show", "lamp")), len(lines))
+        self.assertIn("not all nodes", self.said)
         (line,) = await self.output("show", "lamp", "--json")
         self.assertEqual(json.loads(line)["id"], "lamp")
         self.fleet.add(thing("bell", status=Status.GONE, traffic=None))

@@ -20,7 +20,7 @@ from thing.cli.answers import (
     wrong,
 )
 from thing.cli.api import Api
-from thing.cli.exits import CommandError, ExitCode
+from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.formats import (
     Columns,
     causeName,
@@ -31,7 +31,7 @@ from thing.cli.formats import (
     visible,
 )
 from thing.cli.output import asLine, endingQuietly, write
-from thing.cli.reachlist import reachLines, readReach
+from thing.cli.reachlist import INCOMPLETE, reachLines, readReach
 
 
 def showThing(api: Api, id: str, asJson: bool) -> None:
@@ -46,6 +46,8 @@ def showThing(api: Api, id: str, asJson: bool) -> None:
     with endingQuietly(ExitCode.INTERRUPTED):
         answer = lookAt(api, id)
         write([asLine(answer.found)] if asJson else detailLines(answer))
+    if answer.found.get("complete") is False:
+        complain(INCOMPLETE)
 
 
 def dismissThing(api: Api, id: str) -> None:

@@ -81,6 +81,8 @@ class ReachApiTests(ReachCase, ApiCase):
         self.reaches.listed = lambda thing: succeed(([], False))  # type: ignore[assignment]
         self.assertEqual(self.ask(f"/reaches/{'0' * 16}", "DELETE").status, 504)
         self.assertEqual(self.ask("/reaches").json, {"reaches": [], "complete": False})
+        self.thing()
+        self.assertFalse(self.ask("/thing?id=lamp").json["complete"])
 
     def test_events(self) -> None:
         """Both events are told as they are described."""

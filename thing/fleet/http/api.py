@@ -181,8 +181,7 @@ class FleetApi:
         record = await self._presence.thing(id)  # type: ignore[no-untyped-call]
         if record is None:
             raise Problem(404, "Nobody has heard of this thing.", id=id)
-        listed = await self._reaches.listed(id)
-        return jsonAnswer(record.asDict() | {"reaches": listed["reaches"]})
+        return jsonAnswer(record.asDict() | await self._reaches.listed(id))
 
     async def _getNodes(self, call: Call) -> Answer:
         call.query()

@@ -195,8 +195,12 @@ SCHEMAS: Json = {
             "reaches": listOf(
                 reference("Reach"), description="Told of a thing that was asked about alone."
             ),
+            "complete": {
+                "type": "boolean",
+                "description": "Whether these are all: each node has told its reaches.",
+            },
         },
-        optional=("reaches",),
+        optional=("reaches", "complete"),
         description="What is known of one thing, here or gone.",
     ),
     "Reach": objectOf(

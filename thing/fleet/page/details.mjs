@@ -75,7 +75,7 @@ export function paintDetails() {
   paintStatus($('details-status'), status, why);
   paintSpark($('details-spark'), record, 400, 56);
   paintFacts(factsOf(record));
-  paintReaches(gone ? [] : record.reaches ?? []);
+  paintReaches(gone ? [] : record.reaches ?? [], gone || record.complete !== false);
   paintEndings(record.endings);
 }
 

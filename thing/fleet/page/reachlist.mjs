@@ -49,7 +49,7 @@ class Item {
 
 const items = new Map(); // By the reach's id.
 
-export function paintReaches(reaches) {
+export function paintReaches(reaches, complete) {
   const open = new Set(reaches.map(({id}) => id));
   for (const [id, {element}] of items) if (!open.has(id)) remove(id, element);
   for (const reach of reaches) {
@@ -59,7 +59,8 @@ export function paintReaches(reaches) {
     }
     items.get(reach.id).paint(reach);
   }
-  $('no-reach').hidden = reaches.length > 0;
+  $('no-reach').hidden = !complete || reaches.length > 0;
+  $('more-reaches').hidden = complete;
 }
 
 function remove(id, element) {
