@@ -5,21 +5,21 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from inspect import signature
+from types import FunctionType
 from typing import Any
 
 from twisted.internet.defer import Deferred, inlineCallbacks
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import (
-    IConsumer,
     IHalfCloseableProtocol,
-    IPushProducer,
     IWriteDescriptor,
 )
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
-from zope.interface import implementer
+from zope.interface import implementedBy, implementer
 from zope.interface.verify import verifyObject
 
 from thing import (
@@ -41,6 +41,7 @@ from thing.endpoints import (
     IThingTransport,
     StreamFactory,
 )
+from thing.session.carried import StreamTransport
 from thing.session.clock import SteadyClock
 from thing.session.transports import canSendDirectly
 from thing.testing import FakeThingTransport, Keys, LoopbackServer, Pair
@@ -158,6 +159,16 @@ class SocketTests(SynchronousTestCase):
         self.assertEqual(other.send(b"a"), 1)
         one.sending.frozen = False
         self.assertRaises(ConnectionResetError, other.send, b"a")
+
+    def test_drop(self) -> None:
+        """What is dropped never arrives, what is behind it does; it is no end."""
+        one, other = self.sockets()
+        one.send(b"abcdef")
+        self.assertEqual(one.sending.drop(2), 2)
+        self.assertEqual(other.recv(9), b"cdef")
+        one.send(b"abc")
+        self.assertEqual(one.sending.drop(9), 3)
+        self.assertRaises(BlockingIOError, other.recv, 9)
 
     def test_tap(self) -> None:
         """What is carried can be changed on its way; changed into nothing, it is no end."""
@@ -463,6 +474,33 @@ class PairTests(SynchronousTestCase):
             self.assertIs(side.termination.cause, Cause.TRUNCATED)
         self.assertEqual(pair.client.heard, [])
 
+    def test_drop(self) -> None:
+        """Behind what was lost nothing opens: who drops a message ends the session."""
+        for layers in (False, True):
+            pair = self.pair(Echo, Listener, layers=layers)
+            pair.client.sendMessage(b"lost")
+            self.assertGreater(pair.drop(serverLimit=0), len(b"lost"))
+            pair.pump()
+            self.assertIsNone(pair.server.termination)
+            pair.client.sendMessage(b"next")
+            pair.pump()
+            self.assertEqual(pair.client.heard, [])
+            self.assertIs(pair.server.termination.code, ErrorCode.RECORD_UNREADABLE)
+
+    def test_dropOneWay(self) -> None:
+        """Of each side as much is lost as is asked for."""
+        pair = self.pair(Echo, Listener)
+        for side in (pair.client, pair.server):
+            side.sendMessage(b"hello")
+        self.assertEqual(pair.drop(0, 0), 0)
+        self.assertGreater(pair.drop(clientLimit=0), 0)
+        pair.server.sendMessage(b"more")
+        pair.step()
+        self.assertIsNone(pair.server.termination)
+        pair.pump()
+        self.assertIs(pair.client.termination.code, ErrorCode.RECORD_UNREADABLE)
+        self.assertEqual(pair.client.heard, [])
+
     def test_stall(self) -> None:
         """A process that stood still finds its sessions alive, if the network still is."""
         pair = self.pair(Echo, Listener)
@@ -549,8 +587,35 @@ class FakeTests(SynchronousTestCase):
 
     def test_interfaces(self) -> None:
         """It is all that a session's transport is."""
-        for interface in (IThingTransport, IConsumer, IPushProducer):
+        for interface in implementedBy(StreamTransport):
             self.assertTrue(verifyObject(interface, self.transport))
+
+    def test_complete(self) -> None:
+        """Whatever a protocol may do with its transport in service it can do with this one."""
+        sessions = {"outflow", "ended", "peerEnded", "lost"}  # What only the session calls.
+        for name in {name for name in dir(StreamTransport) if name[0] != "_"} - sessions:
+            self.assertTrue(hasattr(self.transport, name), name)
+            real = vars(StreamTransport).get(name)
+            if isinstance(real, FunctionType):
+                here, there = signature(getattr(FakeThingTransport, name)), signature(real)
+                self.assertEqual([*here.parameters], [*there.parameters], name)
+
+    def test_reading(self) -> None:
+        """Twisted's own names for to pause and to resume, and for a consumer that stops."""
+        self.transport.stopReading()
+        self.assertFalse(self.transport.reading)
+        self.transport.startReading()
+        self.assertTrue(self.transport.reading)
+        self.transport.registerProducer(object(), True)
+        self.transport.stopConsuming()
+        self.assertEqual((self.transport.producer, self.transport.disconnecting), (None, True))
+        self.transport.bufferSize = 1
+        self.assertEqual(self.transport.logPrefix(), "Repeater")
+
+    def test_abortCode(self) -> None:
+        """What an application tells the other side of a stream is noted."""
+        self.transport.abortConnection(0x123)
+        self.assertEqual(self.transport.abortCode, 0x123)
 
     def test_written(self) -> None:
         """What is written is kept until it is cleared, and must be bytes."""

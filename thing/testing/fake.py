@@ -15,6 +15,7 @@ from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableProtocol,
+    ILoggingContext,
     IProtocol,
     IPushProducer,
     IReactorTime,
@@ -23,9 +24,11 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from thing.endpoints import IThingTransport
-from thing.errors import ErrorCode
+from thing.errors import ErrorCode, StopCode
 from thing.events import Cause, Session, Termination
 from thing.identity import CredentialKind, Identity
+from thing.session.carried import prefixOf
+from thing.session.outflow import BUFFER_SIZE
 from thing.session.reasons import reasonOf
 from thing.testing.sockets import CLIENT_ADDRESS, SERVER_ADDRESS
 
@@ -33,7 +36,7 @@ NOBODY = Identity(CredentialKind.ED25519, bytes(32), "thing")
 """The peer, unless a test says who it is."""
 
 
-@implementer(IThingTransport, IConsumer, IPushProducer)
+@implementer(IThingTransport, IConsumer, IPushProducer, ILoggingContext)
 class FakeThingTransport:
     """
     The transport of a protocol that is tested alone.
@@ -51,9 +54,14 @@ class FakeThingTransport:
     :ivar disconnecting: whether the protocol asked for its end.
     :ivar writeEnded: whether it has closed its half.
     :ivar aborted: whether it did by :meth:`abortConnection`.
+    :ivar abortCode: what the peer is told then.
     :ivar reading: whether the protocol takes data now.
     :ivar producer: the producer that is registered.
+    :ivar bufferSize: with more octets than this unsent a producer is paused in service; here none.
     """
+
+    bufferSize = BUFFER_SIZE
+    abortCode: StopCode | int | None = None
 
     def __init__(
         self,
@@ -168,10 +176,14 @@ class FakeThingTransport:
         """Note that the protocol has closed its half; what it writes now is dropped."""
         self.writeEnded = self.writeEnded or self.connected
 
-    def abortConnection(self) -> None:
-        """Note that the session is to end at once."""
+    def abortConnection(self, code: StopCode | int = StopCode.CANCELLED) -> None:
+        """
+        Note that the session, or a stream in it, is to end at once.
+
+        :param code: what the peer is told of a stream.
+        """
         if self.connected:
-            self.aborted = True
+            self.aborted, self.abortCode = True, code
             self.loseConnection()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -192,6 +204,19 @@ class FakeThingTransport:
     def unregisterProducer(self) -> None:
         """Forget the producer."""
         self.producer = None
+
+    def stopConsuming(self) -> None:
+        """Forget the producer, and note that the session is to end."""
+        self.unregisterProducer()
+        self.loseConnection()
+
+    def stopReading(self) -> None:
+        """Pause, by the name that Twisted's own transports have for it."""
+        self.pauseProducing()
+
+    def startReading(self) -> None:
+        """Resume, by the name that Twisted's own transports have for it."""
+        self.resumeProducing()
 
     def pauseProducing(self) -> None:
         """Note that the protocol takes no data."""
@@ -216,6 +241,10 @@ class FakeThingTransport:
         """
         key = hmac.digest(self.peer.publicKey, label.encode() + b"\0" + context, "sha256")
         return hashlib.shake_256(key).digest(length)
+
+    def logPrefix(self) -> str:
+        """:return: the name of the protocol over this transport."""
+        return prefixOf(self.protocol)
 
     def getPeer(self) -> IPv4Address | IPv6Address:
         """:return: the peer's address."""

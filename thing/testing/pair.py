@@ -178,6 +178,20 @@ class Pair:
         self._tick(0.0)
         return self.clientEnd.step(clientLimit) | self.serverEnd.step(serverLimit)
 
+    def drop(self, clientLimit: int = PLENTY, serverLimit: int = PLENTY) -> int:
+        """
+        One turn of the reactor in which each side sends once, and nothing of it arrives.
+
+        What is sent afterwards does. No TCP does that, but who is in the middle can: the records
+        that follow do not open, and so end the session.
+
+        :param clientLimit: the most octets of the client's that are lost, the first ones.
+        :param serverLimit: the most octets of the server's that are lost.
+        :return: how many octets were lost.
+        """
+        self._tick(0.0)
+        return self.clientEnd.drop(clientLimit) + self.serverEnd.drop(serverLimit)
+
     def pump(self, limit: int = PLENTY, rounds: int = ROUNDS) -> None:
         """
         Let turns of the reactor follow each other until nothing happens any more.

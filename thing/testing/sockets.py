@@ -53,6 +53,17 @@ class Wire:
         """Whether the receiver can read octets, or that there will be none."""
         return not self.frozen and (bool(self.held) or self.finished or self.reset)
 
+    def drop(self, limit: int) -> int:
+        """
+        Lose octets that are on their way; those behind them arrive.
+
+        :param limit: the most octets that are lost, the first ones.
+        :return: how many were.
+        """
+        lost = min(limit, len(self.held))
+        del self.held[:lost]
+        return lost
+
     def cut(self) -> None:
         """Reset the connection, and lose what is on its way."""
         self.held.clear()

@@ -145,10 +145,24 @@ class MemoryTransport(Connection):
         :param limit: the most octets that arrive there now.
         :return: whether anything happened.
         """
-        wrote = self.writing and self._memory.writable
-        if wrote:
-            self._look(self.doWrite(), False)  # type: ignore[no-untyped-call]
+        wrote = self._send()
         return self._carry(limit) or wrote
+
+    def drop(self, limit: int = PLENTY) -> int:
+        """
+        Send what the socket takes, and lose it, with what is on its way already.
+
+        :param limit: the most octets that are lost, the first ones.
+        :return: how many were.
+        """
+        self._send()
+        return self.sending.drop(limit)
+
+    def _send(self) -> bool:
+        writes = self.writing and self._memory.writable
+        if writes:
+            self._look(self.doWrite(), False)  # type: ignore[no-untyped-call]
+        return writes
 
     def _carry(self, limit: int) -> bool:
         wire = self.sending
