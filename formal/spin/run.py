@@ -2,12 +2,13 @@
 Have Spin look at every state of the models, and at mutations, of each of which it must find fault.
 
 ``python -m formal.spin.run`` needs ``spin`` and ``gcc``. It prints of each run the states, the
-seconds and the verdict. The exit status is 0 if all is as it should be, 1 if not, 77 if there is no
-Spin. ``docs/proof-states.rst`` says what the models are.
+seconds and the verdict, and the hash of what was looked at. The exit status is 0 if all is as it
+should be, 1 if not, 77 if there is no Spin. ``docs/proof-states.rst`` says what the models are.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
@@ -208,6 +209,16 @@ def texts(model: Model) -> dict[str, str]:
     return files
 
 
+def digest() -> str:
+    """:return: the SHA-256 of all that Spin gets; the page has that of what it tells of."""
+    hashed = hashlib.sha256()
+    for model in (*MODELS, *MUTATIONS):
+        hashed.update(f"{model.name}\n{model.define}\n".encode())
+        for name, text in sorted(texts(model).items()):
+            hashed.update(f"{name}\n{text}".encode())
+    return hashed.hexdigest()
+
+
 def _run(directory: str, *command: str) -> str:
     done = subprocess.run(
         command, cwd=directory, capture_output=True, text=True, timeout=TIME_LIMIT, check=False
@@ -242,6 +253,7 @@ def main() -> int:
                 f"  {found}{mark}",
                 flush=True,
             )
+    print(f"All of it was of {digest()}")
     return int(not good)
 
 

@@ -24,7 +24,7 @@ from tests.helpers import (
 )
 from thing.core import handshake, keyschedule
 from thing.core.catalogue import MESSAGES
-from thing.core.extensions import GivenTicket, PresharedOffer, Puzzle, Solution
+from thing.core.extensions import GivenTicket, PresharedOffer
 from thing.core.layout import Message
 from thing.core.messages import MessageType
 from thing.core.preshared import Resumable
@@ -35,7 +35,7 @@ from thing.trust.preshared import PresharedKey
 
 SECURITY = PROJECT / "docs" / "security.rst"
 
-EXTENSIONS = {each.__name__: each for each in (Puzzle, Solution, PresharedOffer, GivenTicket)}
+EXTENSIONS = {each.__name__: each for each in (PresharedOffer, GivenTicket)}
 
 
 def stated(kind: str) -> Iterator[tuple[str, str]]:

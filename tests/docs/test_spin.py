@@ -8,8 +8,8 @@ from unittest import mock
 from twisted.trial.unittest import SynchronousTestCase
 
 from formal.run import SKIPPED
-from formal.spin import tables
-from formal.spin.run import MODELS, MUTATIONS, Model, main, texts
+from formal.spin import run, tables
+from formal.spin.run import MODELS, MUTATIONS, Model, digest, main, texts
 from tests import PROJECT
 from thing.core.states import TRANSITIONS
 from thing.core.stream import STREAM_TRANSITIONS
@@ -58,6 +58,12 @@ class ModelsTests(SynchronousTestCase):
         page = " ".join(PAGE.read_text().split())
         for model in (*MODELS, *MUTATIONS):
             self.assertIn(model.name, page)
+
+    def test_digest(self) -> None:
+        """The page tells of the models as they are now: it has the hash of what Spin had."""
+        self.assertIn(digest(), PAGE.read_text())
+        with mock.patch.object(run, "MODELS", MODELS[1:]):
+            self.assertNotIn(digest(), PAGE.read_text())
 
     def test_skipped(self) -> None:
         """Without Spin nothing is run, and that is said."""
