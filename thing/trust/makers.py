@@ -78,8 +78,7 @@ def everybody(_: bool, parts: Parts) -> Anyone:
 
 def authorizedThings(path: str, parts: Parts) -> Slices[AuthorizedThings]:
     """Who admits the keys in a file."""
-    before = parts.before.get("authorized")
-    listing = before.value.listing if before else None
+    listing = parts.earlier and parts.earlier.listing
     return AuthorizedThings(path, (yield from readListing(path, parts.read(path), listing)))
 
 
@@ -98,10 +97,9 @@ def thingCertificates(path: str, parts: Parts) -> Slices[Any]:
     """Who admits things by X.509 certificates."""
     from thing.trust.certificates import ThingCertificates  # It takes long to import.
 
-    before = parts.before.get("trustRoots")
-    if before is None:
+    if parts.earlier is None:
         return ThingCertificates(path, parts.chosen.get("revocationLists"))
-    return (yield from before.value.again())
+    return (yield from parts.earlier.again())
 
 
 def hasLists(made: Any, parts: Parts) -> None:
@@ -147,11 +145,10 @@ def serverCertificates(path: str, parts: Parts) -> Slices[Any]:
     """Who believes servers by X.509 certificates."""
     from thing.trust.certificates import ServerCertificates  # It takes long to import.
 
-    before = parts.before.get("trustRoots")
-    if before is None:
+    if parts.earlier is None:
         roots = None if path == PLATFORM else path
         return ServerCertificates(roots, parts.host, parts.chosen.get("revocationLists"))
-    return (yield from before.value.again())
+    return (yield from parts.earlier.again())
 
 
 def unlessRevoked(path: str, parts: Parts) -> Slices[Callable[[Any], Unrevoked]]:

@@ -74,6 +74,9 @@ class Parts:
     before: Mapping[str, Made] = field(default_factory=dict)
     """What was made of the same strings before, by keyword: what has not changed is kept."""
 
+    earlier: Any = field(default=None, repr=False)
+    """What the keyword that is making its part made before; None if it did not."""
+
     made: dict[str, Made] = field(default_factory=dict)
     """What is made of them now, by keyword."""
 
@@ -167,6 +170,7 @@ class Parts:
         self, keyword: TrustKeyword, part: Part, stamps: tuple[Stamp, ...], before: Made | None
     ) -> Slices[Made]:
         value = self.chosen[keyword.name]
+        self.earlier = None if before is None else before.value
         try:
             made = yield from part.make(value, self)
             full = keyword.lines and not saysNothing(self.read(value))
@@ -308,8 +312,7 @@ class AdmitsNodes:
 
     def make(self, value: Any, parts: Parts) -> Slices[AuthorizedThings]:
         """Read their file."""
-        before = parts.before.get("nodes")
-        listing = before.value.listing if before else None
+        listing = parts.earlier and parts.earlier.listing
         return AuthorizedThings(value, (yield from readListing(value, parts.read(value), listing)))
 
     def build(self, made: AuthorizedThings, parts: Parts) -> None:
