@@ -618,9 +618,11 @@ class ServiceTests(ServiceCase):
         """By default it measures with the clock that nobody sets, and an own backoff each."""
         first = ThingClientService(self.endpoint, Factory())  # type: ignore[arg-type]
         second = ThingClientService(self.endpoint, Factory())  # type: ignore[arg-type]
-        self.assertIs(first._time, second._time)
-        self.assertIsNot(first._time, self.clock)
-        self.assertIsNot(first._backoff, second._backoff)
+        clock, other = (vars(each)["_ThingClientService__time"] for each in (first, second))
+        self.assertIs(clock, other)
+        self.assertIsNot(clock, self.clock)
+        backoffs = {id(vars(each)["_ThingClientService__backoff"]) for each in (first, second)}
+        self.assertEqual(len(backoffs), 2)
 
 
 class StopTests(ServiceCase):
@@ -951,14 +953,14 @@ class FactoryTests(SynchronousTestCase):
         )
         self.factory.protocol = Told_
         self.told = Told()
-        self.service = ThingClientService(
-            self.endpoint,  # type: ignore[arg-type]
-            self.factory,
-            backoff=Backoff(base=1.0, cap=60.0, jitter=lambda: 1.0),
-            clock=self.clock,
-            **self.told.hooks,
-        )
+        self.service = self.makeService()
         self.addCleanup(self.nothingIsLeft)
+
+    def makeService(self, kind: Any = ThingClientService, **choices: Any) -> ThingClientService:
+        backoff = Backoff(base=1.0, cap=60.0, jitter=lambda: 1.0)
+        choices = {"backoff": backoff, "clock": self.clock, **self.told.hooks, **choices}
+        service: ThingClientService = kind(self.endpoint, self.factory, **choices)
+        return service
 
     def nothingIsLeft(self) -> None:
         """Stop, and find no timer and no connection."""
@@ -1086,9 +1088,32 @@ class FactoryTests(SynchronousTestCase):
     def test_stopWhenUp(self) -> None:
         """A callback may stop it as soon as it is up."""
         stopped: list[Deferred[None]] = []
-        self.service._onUp = lambda _: stopped.append(self.service.stopService())
+        self.service = self.makeService(onUp=lambda _: stopped.append(self.service.stopService()))
         self.begin().advance(5.0)
         self.successResultOf(stopped[0])
+
+    def test_privateNames(self) -> None:
+        """A subclass may use any name that is not public, but for those of Twisted's service."""
+        twisted = {*dir(ClientService), *vars(ClientService(*[None] * 2))}  # type: ignore[arg-type]
+        private = {name for name in {*dir(self.service)} - twisted if name[0] == "_"}
+        self.assertEqual(
+            [name for name in private if not name.startswith("_ThingClientService__")], []
+        )
+        mine = {name.replace("_ThingClientService_", ""): object() for name in private}
+
+        class Mine(ThingClientService):
+            def __init__(self, *args: Any, **others: Any) -> None:
+                super().__init__(*args, **others)
+                vars(self).update(mine)
+
+        self.assertIn("_backoff", mine)
+        self.service = self.makeService(Mine)
+        pair = self.begin()
+        pair.cut()
+        pair.advance(1.0)
+        self.begin()
+        self.successResultOf(self.service.whenConnected())
+        self.assertEqual((len(self.told.up), self.told.delays), (2, [1.0]))
 
 
 class LoopbackTests(TestCase):

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from twisted.application.internet import ClientService
 from twisted.internet.defer import CancelledError, Deferred
@@ -77,6 +77,15 @@ def retryPolicy(
     return policy
 
 
+class _Told(NamedTuple):
+    """What a service is told of its tries, and of its sessions."""
+
+    arrived: Callable[[ITransport], None]
+    succeeded: Callable[[Deferred[Any], IProtocol], None]
+    lost: Callable[[IProtocol, Failure], None]
+    failed: Callable[[Deferred[Any], Failure], None]
+
+
 class ThingClientService(ClientService):
     """
     Keeps one session up.
@@ -94,7 +103,7 @@ class ThingClientService(ClientService):
     which no other waits; if it fails that is logged.
     """
 
-    _ownLog = Logger()
+    __ownLog = Logger()
 
     def __init__(
         self,
@@ -127,39 +136,40 @@ class ThingClientService(ClientService):
             from twisted.internet import reactor
 
             clock = SteadyClock.of(reactor)
-        self._backoff = Backoff() if backoff is None else backoff
+        self.__backoff = Backoff() if backoff is None else backoff
         checkEndpoint(endpoint, "connect")
         checkApplication(factory)
-        checkKind("backoff", self._backoff, Backoff, "Backoff(...)")
+        checkKind("backoff", self.__backoff, Backoff, "Backoff(...)")
         checkFlag("giveUp", giveUp)
         for name, told in (("onUp", onUp), ("onDown", onDown), ("onRejected", onRejected)):
             checkCallable(name, told, awaited=True)
-        self._givesUp = giveUp
-        self._onUp, self._onDown, self._onRejected = onUp, onDown, onRejected
-        self._time = clock
-        self._failures = Failures(self._ownLog, clock.seconds)
-        self._delay = 0.0
-        self._rejection: Failure | None = None
-        self._givingUp: IDelayedCall | None = None
-        self._depth = 0
-        self._postponed: list[Callable[[], object]] = []
+        self.__givesUp = giveUp
+        self.__onUp, self.__onDown, self.__onRejected = onUp, onDown, onRejected
+        self.__time = clock
+        self.__failures = Failures(self.__ownLog, clock.seconds)
+        self.__delay = 0.0
+        self.__rejection: Failure | None = None
+        self.__givingUp: IDelayedCall | None = None
+        self.__depth = 0
+        self.__postponed: list[Callable[[], object]] = []
         # ClientService forgets these if it is stopped before its first start.
-        self._early: list[tuple[Deferred[IProtocol], int | None]] | None = []
+        self.__early: list[tuple[Deferred[IProtocol], int | None]] | None = []
         if isinstance(factory, ThingFactory):
             endpoint, factory = _SessionEndpoint(endpoint, factory), _sessionEnds
+        watching = _Told(self.__arrived, self.__succeeded, self.__lost, self.__failed)
         super().__init__(
-            _WatchedEndpoint(endpoint, self, clock),
+            _WatchedEndpoint(endpoint, watching, clock),
             factory,
-            retryPolicy=lambda failures: self._delay,
+            retryPolicy=lambda failures: self.__delay,
             clock=clock,
         )
 
     def startService(self) -> None:
         """Begin, or begin anew after a rejection, with no failure counted."""
         if not self.running:
-            self._rejection = None
-            self._backoff.reset()
-        early = self._noMoreEarly()
+            self.__rejection = None
+            self.__backoff.reset()
+        early = self.__noMoreEarly()
         super().startService()
         for waiter, failAfterFailures in early:
             super().whenConnected(failAfterFailures).chainDeferred(waiter)
@@ -170,11 +180,11 @@ class ThingClientService(ClientService):
 
         :return: fires when the session is over and nothing is left to be done.
         """
-        if self._givingUp is not None and self._givingUp.active():
-            self._givingUp.cancel()
-        with self._deciding():
-            stopped = super().stopService().addBoth(self._afterwards)
-            for waiter, _ in self._noMoreEarly():
+        if self.__givingUp is not None and self.__givingUp.active():
+            self.__givingUp.cancel()
+        with self.__deciding():
+            stopped = super().stopService().addBoth(self.__afterwards)
+            for waiter, _ in self.__noMoreEarly():
                 waiter.errback(CancelledError())
             return stopped
 
@@ -191,98 +201,98 @@ class ThingClientService(ClientService):
 
         def explained(failure: Failure) -> Failure:
             stopped = isinstance(failure.value, CancelledError)
-            return self._rejection if stopped and self._rejection is not None else failure
+            return self.__rejection if stopped and self.__rejection is not None else failure
 
         waiting: Deferred[IProtocol]
-        if self._early is None:
+        if self.__early is None:
             waiting = super().whenConnected(failAfterFailures)
         else:
             waiting = Deferred()
-            self._early.append((waiting, failAfterFailures))
-        return waiting.addCallbacks(_usersOwn, explained).addBoth(self._afterwards)
+            self.__early.append((waiting, failAfterFailures))
+        return waiting.addCallbacks(_usersOwn, explained).addBoth(self.__afterwards)
 
-    def _noMoreEarly(self) -> list[tuple[Deferred[IProtocol], int | None]]:
+    def __noMoreEarly(self) -> list[tuple[Deferred[IProtocol], int | None]]:
         """Whoever waits since before the first start or stop, of which this is one."""
-        early, self._early = self._early or [], None
+        early, self.__early = self.__early or [], None
         return early
 
     # ClientService's machine cannot be asked while it decides, so others are told afterwards.
 
     @contextmanager
-    def _deciding(self) -> Iterator[None]:
+    def __deciding(self) -> Iterator[None]:
         """Let ``ClientService`` decide something, and then tell everybody."""
-        self._depth += 1
+        self.__depth += 1
         try:
             yield
         finally:
-            self._depth -= 1
-            while self._postponed and not self._depth:
-                self._postponed.pop(0)()
+            self.__depth -= 1
+            while self.__postponed and not self.__depth:
+                self.__postponed.pop(0)()
 
-    def _afterwards(self, result: Any) -> Any:
+    def __afterwards(self, result: Any) -> Any:
         """Give a Deferred its result when ``ClientService`` has decided."""
-        if not self._depth:
+        if not self.__depth:
             return result
         later: Deferred[Any] = Deferred()
-        self._postponed.append(partial(later.callback, result))
+        self.__postponed.append(partial(later.callback, result))
         return later
 
-    def _tell(self, callback: Callable[..., object] | None, *args: object) -> None:
+    def __tell(self, callback: Callable[..., object] | None, *args: object) -> None:
         """Have a callback called when ``ClientService`` has decided."""
 
         def call() -> None:
             if callback is not None:
-                self._failures.guard(f"A callback of {self} failed", callback, *args)
+                self.__failures.guard(f"A callback of {self} failed", callback, *args)
 
-        self._postponed.append(call)
+        self.__postponed.append(call)
 
     # What the endpoint and the protocols tell.
 
-    def _arrived(self, transport: ITransport) -> None:
+    def __arrived(self, transport: ITransport) -> None:
         inSession = isinstance(transport, ThingProtocol) or IThingTransport.providedBy(transport)
         ttl = cast(Any, transport).ttl if inSession else None
-        self._backoff.up(self._time.seconds(), ttl)
+        self.__backoff.up(self.__time.seconds(), ttl)
 
-    def _succeeded(self, attempt: Deferred[Any], protocol: IProtocol) -> None:
-        with self._deciding():
+    def __succeeded(self, attempt: Deferred[Any], protocol: IProtocol) -> None:
+        with self.__deciding():
             attempt.callback(protocol)
             up = super().whenConnected().addCallback(_usersOwn)
-            up.addCallback(partial(self._tell, self._onUp))
+            up.addCallback(partial(self.__tell, self.__onUp))
 
-    def _lost(self, protocol: IProtocol, reason: Failure) -> None:
-        with self._deciding():
-            self._schedule(reason)
+    def __lost(self, protocol: IProtocol, reason: Failure) -> None:
+        with self.__deciding():
+            self.__schedule(reason)
             protocol.connectionLost(reason)
 
-    def _failed(self, attempt: Deferred[Any], failure: Failure) -> None:
+    def __failed(self, attempt: Deferred[Any], failure: Failure) -> None:
         if self.running and isHopeless(terminationOf(failure)):
-            if self._givesUp:
+            if self.__givesUp:
                 # The try is not over until then, and no other is scheduled.
-                self._rejection = failure
-                self._givingUp = self._time.callLater(0, self._giveUp, failure)
+                self.__rejection = failure
+                self.__givingUp = self.__time.callLater(0, self.__giveUp, failure)
                 return
-            self._tell(self._onRejected, failure)
-        with self._deciding():
+            self.__tell(self.__onRejected, failure)
+        with self.__deciding():
             if self.running:
-                self._schedule(failure)
+                self.__schedule(failure)
             attempt.errback(failure)
 
-    def _schedule(self, reason: Failure) -> None:
+    def __schedule(self, reason: Failure) -> None:
         """Decide on the next try, if there is one, and tell of it."""
         delay = None
         if self.running:
-            now = self._time.seconds()
-            delay = self._delay = self._backoff.down(now, terminationOf(reason))
-        self._tell(self._onDown, reason, delay)
+            now = self.__time.seconds()
+            delay = self.__delay = self.__backoff.down(now, terminationOf(reason))
+        self.__tell(self.__onDown, reason, delay)
 
-    def _giveUp(self, rejection: Failure) -> None:
-        self._ownLog.error(
+    def __giveUp(self, rejection: Failure) -> None:
+        self.__ownLog.error(
             "No more tries, because they are hopeless: {reason}",
             reason=rejection.getErrorMessage(),
         )
-        with self._deciding():
+        with self.__deciding():
             self.stopService()
-            self._tell(self._onRejected, rejection)
+            self.__tell(self.__onRejected, rejection)
 
 
 class _SessionEnd(Protocol):
@@ -337,16 +347,14 @@ class _SessionEndpoint:
 class _WatchedEndpoint:
     """Tells a service how its tries end, and its sessions."""
 
-    def __init__(
-        self, endpoint: IStreamClientEndpoint, service: ThingClientService, clock: IReactorTime
-    ) -> None:
+    def __init__(self, endpoint: IStreamClientEndpoint, told: _Told, clock: IReactorTime) -> None:
         self._endpoint = endpoint
-        self._service = service
+        self._told = told
         self._clock = clock
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
         """Connect."""
-        factory = cast(IProtocolFactory, _WatchedFactory(protocolFactory, self._service))
+        factory = cast(IProtocolFactory, _WatchedFactory(protocolFactory, self._told))
         connecting: Deferred[Any] = self._endpoint.connect(factory)
         telling: IDelayedCall | None = None
 
@@ -359,8 +367,8 @@ class _WatchedEndpoint:
         attempt: Deferred[IProtocol] = Deferred(cancelled)
         tell = partial(
             connecting.addCallbacks,
-            lambda watched: self._service._succeeded(attempt, watched.wrapped),
-            partial(self._service._failed, attempt),
+            lambda watched: self._told.succeeded(attempt, watched.wrapped),
+            partial(self._told.failed, attempt),
         )
         if connecting.called:  # At once, while ClientService decides to wait for it.
             telling = self._clock.callLater(0, tell)
@@ -375,9 +383,9 @@ class _WatchedEndpoint:
 class _Wrapper:
     """Stands for something else, with all that it has and all interfaces that it provides."""
 
-    def __init__(self, wrapped: Any, service: ThingClientService) -> None:
+    def __init__(self, wrapped: Any, told: _Told) -> None:
         self.wrapped = wrapped
-        self._service = service
+        self._told = told
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.wrapped, name)
@@ -391,7 +399,7 @@ class _WatchedFactory(_Wrapper):
 
     def buildProtocol(self, addr: IAddress) -> _WatchedProtocol | None:
         protocol = self.wrapped.buildProtocol(addr)
-        return None if protocol is None else _WatchedProtocol(protocol, self._service)
+        return None if protocol is None else _WatchedProtocol(protocol, self._told)
 
 
 class _WatchedProtocol(_Wrapper):
@@ -402,10 +410,10 @@ class _WatchedProtocol(_Wrapper):
     def makeConnection(self, transport: ITransport) -> None:
         self.wrapped.makeConnection(transport)
         self._up = True
-        self._service._arrived(transport)
+        self._told.arrived(transport)
 
     def connectionLost(self, reason: Failure) -> None:
         if self._up:
-            self._service._lost(self.wrapped, reason)
+            self._told.lost(self.wrapped, reason)
         else:  # Its makeConnection failed, and so did the try.
             self.wrapped.connectionLost(reason)
