@@ -931,10 +931,10 @@ class ChoiceTests(SynchronousTestCase):
         keys[0].save(file)
         keys[1].save(self.home / "next")
         client = self.client()
-        settings, choice = sessionOf(client, self.choices("ssh=tcp:localhost:22"))
+        settings, ways = sessionOf(client, self.choices("ssh=tcp:localhost:22"))
         reactor = MemoryReactorClock()
-        factory = AgentFactory(settings, choice.authorizer, clock=reactor)
-        endpoint = Addresses(reactor, [(client, choice)])
+        factory = AgentFactory(settings, ways[0][1].authorizer, clock=reactor)
+        endpoint = Addresses(reactor, ways)
 
         def shown() -> Any:
             endpoint.connect(factory)

@@ -292,6 +292,19 @@ class LifeTests(AgentCase):
         agent.signal(signal.SIGINT)
         await self.assertExit(agent, ExitCode.GOODBYE)
 
+    async def test_addresses(self) -> None:
+        """All addresses are tried: those of the variable, or all that are known."""
+        target = self.serveAgent()
+        (self.home / "known_servers").write_text(
+            f"[127.0.0.1]:1 {self.key.publicLine()}\n"
+            f"[127.0.0.1]:{target.rpartition(':')[2]} {self.key.publicLine()}\n"
+        )
+        for named in ("", f"127.0.0.1:1 {target}"):
+            self.environment["THING_SERVER"] = named
+            agent = self.run_("agent", "--server-key", self.key.fingerprint)
+            await agent.wrote(b"127.0.0.1:1: Connection refused; trying the next address")
+            await self.assertLeaves(agent)
+
     async def test_secondSignal(self) -> None:
         """While it says goodbye to a server that does not listen, a second signal ends it."""
         target, fallSilent = self.serveAndFallSilent()

@@ -535,7 +535,7 @@ class ArgumentTests(HomeCase):
 
     def test_noServer(self) -> None:
         """Without a server it is said how to name one."""
-        said = "known_servers; give --server, or set THING_SERVER"
+        said = "known_servers; name the server, or set THING_SERVER"
         result = self.invoke("reach", "lamp", "ssh")
         self.assertExit(result, ExitCode.USAGE, said)
         self.assertIn("no server is known, as there is no ", result.output)

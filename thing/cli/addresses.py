@@ -7,7 +7,7 @@ Which server is believed there is trust's, and when to come back the endpoints'.
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -45,11 +45,15 @@ def waysOf(options: ClientOptions) -> list[Way]:
 class Addresses:
     """The addresses of a server: the first that takes the connection has it."""
 
-    def __init__(self, reactor: Any, ways: Sequence[Way]) -> None:
+    def __init__(
+        self, reactor: Any, ways: Sequence[Way], tell: Callable[[str], object] = complain
+    ) -> None:
         """
         :param reactor: connects.
         :param ways: the addresses, with what is believed there.
+        :param tell: called with the line that says why the next one is tried.
         """
+        self._tell = tell
         clock = SteadyClock.of(reactor)
         self._ways = [
             (
@@ -81,7 +85,7 @@ class Addresses:
             except CancelledError:
                 raise
             except Exception as error:  # An endpoint may fail in any way.
-                complain(f"{whyNot(options, error)}; trying the next address")
+                self._tell(f"{whyNot(options, error)}; trying the next address")
         _, endpoint, trust = last
         _apply(await trust.renewed(), factory)
         return await endpoint.connect(factory)

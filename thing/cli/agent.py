@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from thing.cli.exits import ANY_COMMAND, guide
-from thing.cli.options import ClientOptions, clientOptions, secondsOption
+from thing.cli.options import ClientOptions, addressOptions, secondsOption
 
 
 @click.command(
@@ -67,7 +67,7 @@ from thing.cli.options import ClientOptions, clientOptions, secondsOption
     metavar="N",
     help="How many requests are answered at once; one more is told that this thing is busy.",
 )
-@clientOptions
+@addressOptions
 def agent(
     client: ClientOptions,
     lastWord: str,
@@ -85,7 +85,9 @@ def agent(
     TARGET is HOST, HOST:PORT or [IPV6]:PORT (port 9000 by default), or a
     Twisted client endpoint string such as tcp:HOST:PORT, tls:HOST:PORT or
     unix:PATH. One such as thing:HOST:PORT:identity=FILE says the keys, too;
-    options count more.
+    options count more. Name several addresses of the server to have them tried
+    one after the other; none for those of $THING_SERVER, or else of the only
+    server in known_servers.
 
     It keeps a session with the server up, and comes back whatever happens,
     after a pause that it tells. Each line of standard input is sent as a

@@ -24,13 +24,12 @@ from twisted.logger import (
     globalLogBeginner,
 )
 
-from thing.cli.addresses import Addresses
+from thing.cli.addresses import Addresses, Way, waysOf
 from thing.cli.downlink import Answerer, Dispatcher, Downlink, Printer
 from thing.cli.exits import CommandError
 from thing.cli.keeping import Agent, AgentFactory
 from thing.cli.options import ClientOptions
 from thing.cli.programs import Program, parseCommand
-from thing.cli.servers import choiceOf
 from thing.cli.session import blockingRestored, warningsTold
 from thing.cli.uplink import Fifo, StandardInput
 from thing.core.messages import REQUEST_LIMIT
@@ -39,8 +38,8 @@ from thing.daemon.logs import TextLines, inJournal, withPriority
 from thing.daemon.systemd import Supervisor
 from thing.endpoints.backend import Backend
 from thing.errors import LocalProtocolError
+from thing.logger import Logger
 from thing.session.hosts import SystemResolver
-from thing.trust import ClientChoice
 from thing.trust.permits import REACH, SERVICE_NAME
 
 REACHES = 256
@@ -48,6 +47,8 @@ REACHES = 256
 
 QUIET = ("twisted", "thing.endpoints.reconnect")
 """Whose lines below a warning are not logged: what they tell of tries is told here."""
+
+_log = Logger()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +93,15 @@ def attend(client: ClientOptions, choices: Choices) -> NoReturn:
     """
     supervisor = Supervisor.fromEnvironment(os.environ)
     with warningsTold():
-        settings, choice = sessionOf(client, choices)
+        settings, ways = sessionOf(client, choices)
     from twisted.internet import reactor
 
     reactor.installNameResolver(SystemResolver(reactor))  # type: ignore[attr-defined]
+    _, choice = ways[0]
     factory = AgentFactory(settings, choice.authorizer)
     agent = Agent(
         factory,
-        Addresses(reactor, [(client, choice)]),
+        Addresses(reactor, ways, lambda line: _log.warn("{line}", line=line)),
         exposed=_exposed(reactor, choices.expose),
         supervisor=supervisor,
     )
@@ -120,17 +122,18 @@ def attend(client: ClientOptions, choices: Choices) -> NoReturn:
         react(agent.run)
 
 
-def sessionOf(client: ClientOptions, choices: Choices) -> tuple[ClientSettings, ClientChoice]:
+def sessionOf(client: ClientOptions, choices: Choices) -> tuple[ClientSettings, list[Way]]:
     """
     Read the keys, and what else makes a session.
 
     :param client: the server and the keys.
     :param choices: what else the user chose.
-    :return: the settings, and what to show and whom to believe.
+    :return: the settings, and the addresses, with what to show and whom to believe there.
     :raises click.UsageError: if an option does not make sense.
     :raises CredentialError: if a key or a file cannot be used.
     """
-    choice = choiceOf(client)
+    ways = waysOf(client)
+    _, choice = ways[0]
     others = client.settings
     if choices.ttl is not None:
         others["requestedTtl"] = choices.ttl
@@ -141,7 +144,7 @@ def sessionOf(client: ClientOptions, choices: Choices) -> tuple[ClientSettings, 
     if choices.expose:
         settings = replace(settings, capacity=settings.capacity._replace(maxStreams=REACHES))
     # Who comes back again and again does so sooner with a ticket.
-    return replace(settings, resumption=None), choice
+    return replace(settings, resumption=None), ways
 
 
 def _exposed(reactor: Any, expose: tuple[str, ...]) -> dict[str, Backend]:

@@ -193,6 +193,19 @@ def clientOptions(command: Callable[..., None]) -> Callable[..., None]:
     )
 
 
+def addressOptions(command: Callable[..., None]) -> Callable[..., None]:
+    """
+    Give a command any number of arguments TARGET, and the options of a session.
+
+    :param command: as for :func:`clientOptions`.
+    :return: the command, to be given its own options.
+    """
+    targets = click.argument(
+        "targets", metavar="[TARGET]...", nargs=-1, envvar="THING_SERVER", callback=_parseTargets
+    )
+    return _sessionOptions(command, targets)
+
+
 def serverOptions(command: Callable[..., None]) -> Callable[..., None]:
     """
     Give a command the option ``--server`` and the options of a session.
@@ -270,7 +283,7 @@ def _onlyServer(trust: Mapping[str, str]) -> list[Target]:
         found = onlyServer(path)
         return [serverTarget(*address) for address in found]
     except (CredentialError, ValueError) as error:
-        raise click.UsageError(f"{error}; give --server, or set THING_SERVER") from None
+        raise click.UsageError(f"{error}; name the server, or set THING_SERVER") from None
 
 
 def _written(value: object) -> str:
