@@ -66,6 +66,7 @@ from thing.core.messages import (
     SRQ,
     SST,
     SUU,
+    VERSION,
     MessageType,
     Role,
 )
@@ -156,8 +157,13 @@ VALUES: dict[Field[Any], st.SearchStrategy[Any]] = {
 
 
 def messagesOf(cls: type[Message]) -> st.SearchStrategy[Message]:
-    """Any message of a class, after its layout."""
-    return st.builds(cls, *(VALUES[field] for field in cls.LAYOUT))
+    """Any message of a class, after its layout; of CHI and SHI those of this version."""
+    fields = [VALUES[field] for field in cls.LAYOUT]
+    if cls is CHI:
+        fields[0] = fields[0].map(lambda versions: (*versions[1:], VERSION))
+    if cls is SHI:
+        fields[0] = st.just(VERSION)
+    return st.builds(cls, *fields)
 
 
 EXTENSIONS_CLASSES = [type(value) for value, _ in EXTENSION_EXAMPLES]
@@ -284,12 +290,15 @@ class CodecTests(TestCase):
 
     @given(EVERY_CLASS, st.binary(max_size=200))
     def test_anyOctets(self, cls: type[Message], octets: bytes) -> None:
-        """Any octets are a message or the one error."""
+        """Any octets are a message, or malformed, or what is no CHI or SHI of this version."""
+        codes = {ErrorCode.MALFORMED_MESSAGE}
+        if cls in (CHI, SHI):
+            codes |= {ErrorCode.NOT_THING, ErrorCode.VERSION_UNSUPPORTED}
         for body in (octets, cls.PREFIX + octets):
             try:
                 message = cls.decode(body)
             except RemoteProtocolError as error:
-                self.assertIn(error.code, (ErrorCode.MALFORMED_MESSAGE, ErrorCode.NOT_THING))
+                self.assertIn(error.code, codes)
             else:
                 self.assertEqual(message.encode(), body)
 
