@@ -108,11 +108,11 @@ class VerdictTests(DoorCase):
             self.establish(door)
         last, late = (self.enter(door) for _ in range(2))
         self.assertIsNone(door.judge(late))
-        self.assertIsNone(door.admit())
+        self.assertIsNone(door.admit(last))
         door.establish(last)
         expected = Wait("sessions", "limit of 5 sessions", 6.0)
         self.assertEqual(door.judge(self.enter(door)), expected)
-        self.assertEqual(door.admit(), expected)
+        self.assertEqual(door.admit(late), expected)
 
     def test_nearlyFull(self) -> None:
         """Handshakes take no session's place: for the last ones half as many may be in progress."""
@@ -143,13 +143,18 @@ class VerdictTests(DoorCase):
             self.assertLessEqual(len(door.handshakes), handshakes)
 
     def test_sessionsPerAddress(self) -> None:
-        """One more than may be connected of its network waits; of another it comes in."""
+        """One more than may be up of its network waits; of another it comes in."""
         door = self.door(sessionsPerAddress=2)
-        for _ in range(2):
-            self.establish(door)
+        self.establish(door)
+        last, late = (self.enter(door) for _ in range(2))
+        for each in (last, late):
+            self.assertIsNone(door.judge(each))
+        self.assertIsNone(door.admit(last))
+        door.establish(last)
         detail = "limit of 2 sessions of one address"
         expected = Wait("sessions_per_address", detail, 6.0)
         self.assertEqual(door.judge(self.enter(door)), expected)
+        self.assertEqual(door.admit(late), expected)
         self.assertIsNone(door.judge(self.enter(door, "192.0.2.9")))
 
     def test_handshakesPerAddress(self) -> None:
@@ -234,15 +239,24 @@ class VerdictTests(DoorCase):
 
     def test_refusalsPileUp(self) -> None:
         """With as many on their way out as there may be handshakes, no word is said any more."""
-        door = self.door(sessions=0, handshakes=2)
+        door = self.door(sessions=0, handshakes=4)
         for _ in range(2):
             refused = self.enter(door)
             self.assertIsInstance(door.judge(refused), Wait)
-            door.end(refused)
+            self.assertFalse(door.end(refused))
         expected = Go("sessions", "limit of 0 sessions")
         self.assertEqual(door.judge(self.enter(door)), expected)
         door.leave(refused)
         self.assertIsInstance(door.judge(self.enter(door)), Wait)
+
+    def test_failuresPileUp(self) -> None:
+        """Nor may more stay whose handshake has failed; a session takes its time to end."""
+        for up, most in ((0, 4), (2, 3), (4, 2)):
+            door = self.door(handshakes=4)
+            members = [self.establish(door) for _ in range(up)]
+            gone = [door.end(self.enter(door)) for _ in range(most + 1)]
+            self.assertEqual(gone, [False] * most + [True])
+            self.assertFalse(any(map(door.end, members)))
 
     def test_refusalsOfOneAddress(self) -> None:
         """So it is with who is turned away by the address in a PROXY header."""
@@ -286,13 +300,13 @@ class CountTests(DoorCase):
         """Connected, in a handshake, up, over, gone; and nothing is left behind."""
         door = self.door()
         somebody = self.enter(door, "lan")
-        self.assertCounts(door, 1, 1, 0, lan=1)
+        self.assertCounts(door, 1, 1, 0)
         self.assertEqual(door.handshakesPerNetwork, Counter(lan=1))
         door.establish(somebody)
         self.assertCounts(door, 1, 0, 1, lan=1)
         self.assertEqual(door.handshakesPerNetwork, Counter())
         door.end(somebody)
-        self.assertCounts(door, 1, 0, 0, lan=1)
+        self.assertCounts(door, 1, 0, 0)
         door.leave(somebody)
         self.assertCounts(door, 0, 0, 0)
 
@@ -301,7 +315,7 @@ class CountTests(DoorCase):
         door = self.door()
         somebody = self.enter(door, "lan")
         door.end(somebody)
-        self.assertCounts(door, 1, 0, 0, lan=1)
+        self.assertCounts(door, 1, 0, 0)
         door.leave(somebody)
         self.assertCounts(door, 0, 0, 0)
 
@@ -311,7 +325,7 @@ class CountTests(DoorCase):
         somebody = Somebody("lan")
         door.end(somebody)
         door.enter(somebody, 0.0, over=True)
-        self.assertCounts(door, 1, 0, 0, lan=1)
+        self.assertCounts(door, 1, 0, 0)
         self.assertEqual(door.handshakesPerNetwork, Counter())
         door.leave(somebody)
         self.assertCounts(door, 0, 0, 0)
@@ -323,7 +337,7 @@ class CountTests(DoorCase):
         for _ in range(2):
             door.end(somebody)
             door.end(other)
-        self.assertCounts(door, 2, 0, 0, lan=2)
+        self.assertCounts(door, 2, 0, 0)
 
     def test_held(self) -> None:
         """What waits for sessions that are up is counted, and for no other connection."""
@@ -344,7 +358,7 @@ class CountTests(DoorCase):
         for each in (shaking, up):
             door.readdress(each, "lan")
             self.assertEqual(each.network, "lan")
-        self.assertCounts(door, 2, 1, 1, lan=2)
+        self.assertCounts(door, 2, 1, 1, lan=1)
         self.assertEqual(door.handshakesPerNetwork, Counter(lan=1))
         for each in (shaking, up):
             door.end(each)

@@ -206,11 +206,11 @@ class LimitsTests(FleetCase):
             self.assertIsNotNone(pair.client.session)
 
     def test_notEvenARefusal(self) -> None:
-        """When even refusals pile up, connections are closed without a protocol."""
-        factory = self.factory(limits=Limits(sessions=1, handshakes=2))
+        """With as many as all limits allow, connections are closed without a protocol."""
+        factory = self.factory()
         address = IPv4Address("TCP", "192.0.2.1", 1)
-        self.join(factory)
-        held = [self.join(factory, pump=False) for _ in range(2)]
+        held = [self.join(factory, pump=False) for _ in range(3)]
+        factory.limits = Limits(sessions=1, handshakes=2)
         self.assertIsNone(factory.buildProtocol(address))
         for pair in held:
             pair.client.abort()
@@ -336,6 +336,26 @@ class FloodTests(FleetCase):
             self.assertIsNotNone(self.join(factory).client.session)
         self.assertEqual(len(factory.sessions), 3)
         self.assertBusy(self.join(factory), "3 sessions")
+
+    def test_nearlyFullOfOneAddress(self) -> None:
+        """So it is where all come from one address, as by a balancer."""
+        factory = self.factory(limits=Limits(sessions=3, sessionsPerAddress=3, handshakes=4))
+        for _ in range(3):
+            for _ in range(10):
+                self.join(factory, pump=False).freeze()
+            self.assertIsNotNone(self.join(factory).client.session)
+        self.assertBusy(self.join(factory), "3 sessions")
+
+    def test_brokenRules(self) -> None:
+        """Those that broke a rule are told, and may stay a while; but not too many of them."""
+        factory = self.factory(limits=Limits(sessions=3, handshakes=4))
+        for _ in range(2):
+            self.assertIsNotNone(self.join(factory).client.session)
+        for number in range(6):
+            stranger = self.stranger(factory)
+            stranger.server.dataReceived(b"\0\0\1\x7f")
+            self.assertEqual(factory.door.connected, 3 + min(number, 1))
+        self.assertIsNotNone(self.join(factory).client.session)
 
     def test_lastPlace(self) -> None:
         """Of those that are proved while the last place is taken the later one must come back."""

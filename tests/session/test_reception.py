@@ -161,7 +161,7 @@ class ReceptionTests(JournalCase):
     def test_readdressed(self) -> None:
         """A connection that proves to come from elsewhere is judged by that, if it goes on."""
         reception = self.reception(sessionsPerAddress=1, retryAfter=4.0)
-        self.enter(reception)
+        reception.door.establish(self.enter(reception))
         told = (ErrorCode.SERVER_BUSY, "limit of 1 sessions of one address", 6.0)
         for termination, expected in ((None, [told]), (Termination(Cause.ABORTED), [])):
             moved = Somebody("")

@@ -467,19 +467,22 @@ class StrangerTests(SynchronousTestCase):
     def test_oneAddress(self) -> None:
         """One network address cannot take all places."""
         factory = self.factory(Limits(sessionsPerAddress=2))
-        for _ in range(2):
-            self.connect(factory)
+        factory.door.perNetwork["192.0.2.1"] = 2
         self.assertBusy(self.connect(factory))
         other = self.connect(factory, "192.0.2.77")
         assert other is not None
         self.assertEqual(other.value(), b"")
 
     def test_beyondRefusing(self) -> None:
-        """When even the refused stay on, further connections are closed unseen."""
-        factory = self.factory(Limits(sessions=0, handshakes=2))
+        """When even the refused stay on, further connections are closed without a word."""
+        factory = self.factory(Limits(sessions=0, handshakes=4))
         for _ in range(2):
-            self.assertIsNotNone(self.connect(factory))
-        self.assertIsNone(self.connect(factory))
+            self.assertBusy(self.connect(factory))
+        for _ in range(9):
+            transport = self.connect(factory)
+            assert transport is not None
+            self.assertTrue(transport.disconnecting)
+        self.assertEqual(factory.door.connected, 2)
 
     def test_slow(self) -> None:
         """Octets that trickle in do not move the handshake's deadline."""

@@ -295,7 +295,7 @@ class Server(Closing):
     def admitted(self, session: ServerSession) -> None:
         """:param session: whose peer was admitted; by now all places may be taken."""
         limits = self.door.limits
-        verdict: Verdict[ServerSession] = self.door.admit()
+        verdict: Verdict[ServerSession] = self.door.admit(session)
         if verdict is None and len(self._handling) >= HANDLERS * limits.sessions:
             detail = f"limit of {HANDLERS * limits.sessions} handlers"
             self.failures.log("Clients are turned away: too many handlers go on without a session")
@@ -353,7 +353,8 @@ class Server(Closing):
 
     def ended(self, session: ServerSession) -> None:
         """:param session: which is over; its stream may still be there."""
-        self.door.end(session)
+        if self.door.end(session):
+            session.link.cut()
         self.sessions.discard(session)
 
     def left(self, session: ServerSession) -> None:

@@ -98,8 +98,8 @@ class Door(Generic[M]):
     ==========================  ===================================  ==========
     ``draining``                everybody is asked to leave          turned away
     ``sessions``                as many as ``sessions`` are up       turned away
-    ``sessions_per_address``    more than ``sessionsPerAddress`` of  turned away
-                                its network are connected
+    ``sessions_per_address``    as many as ``sessionsPerAddress`` of turned away
+                                its network are up
     ``handshakes_per_address``  more than ``handshakesPerAddress``   turned away
                                 of its network are in handshakes
     ``handshakes``              more than ``handshakes`` are in      come in, and another
@@ -111,7 +111,7 @@ class Door(Generic[M]):
     newcomer is turned away: who has proved who it is waits for this side alone.
 
     A handshake takes no session's place, or silence would keep others out: who has proved who it
-    is, and is admitted, is judged by the rule of ``sessions`` again, by :meth:`admit`. But with
+    is, and is admitted, is judged by the rules of sessions again, by :meth:`admit`. But with
     less room for sessions than ``handshakes``, half as many may be in progress, or as many as
     there is room for: the other half is for those on their way out.
 
@@ -130,9 +130,10 @@ class Door(Generic[M]):
     When a PROXY header tells where it really comes from, :meth:`readdress`: the two rules of
     its network, anew.
 
-    Who is turned away waits, from ``retryAfter`` to twice that, at random. But with
-    ``handshakes`` connected that are neither up nor in handshakes, so on their way out, it goes:
-    even the refusals pile up. Whose network is empty is of none: no rule of networks holds.
+    Who is turned away waits, from ``retryAfter`` to twice that, at random. But with as many
+    connected as may be in handshakes that are neither up nor in one, so on their way out, it goes:
+    even the refusals pile up. So does, then, whose handshake failed for another reason, which
+    :meth:`end` tells. Whose network is empty is of none: no rule of networks holds.
 
     :ivar limits: how much is allowed; may be replaced at any time.
     :ivar jitter: gives random numbers from 0 up to 1; may be replaced.
@@ -140,7 +141,7 @@ class Door(Generic[M]):
     :ivar connected: how many streams are there, of those that are told to wait, too.
     :ivar handshakes: who is in a handshake, the oldest first, and since when.
     :ivar up: how many sessions are up.
-    :ivar perNetwork: how many streams of each network are there.
+    :ivar perNetwork: how many sessions of each network are up.
     :ivar handshakesPerNetwork: how many of each are in handshakes.
     :ivar holding: for whom how many octets wait.
     :ivar held: how many octets wait for all of them.
@@ -173,7 +174,6 @@ class Door(Generic[M]):
         :param over: whether it has ended before it began, so that no handshake comes.
         """
         self.connected += 1
-        self.perNetwork[member.network] += 1
         if not over:
             self.handshakes[member] = now
             self.handshakesPerNetwork[member.network] += 1
@@ -187,18 +187,24 @@ class Door(Generic[M]):
         self._endHandshake(member)
         member.up = True
         self.up += 1
+        self.perNetwork[member.network] += 1
 
-    def end(self, member: M) -> None:
+    def end(self, member: M) -> bool:
         """
         Count a session or a handshake no more; its stream may still be there.
 
         :param member: whose it is.
+        :return: whether the stream must go at once: of a handshake, if too many are on their way
+            out.
         """
+        failed = member in self.handshakes
         self._endHandshake(member)
         if member.up:
             self.hold(member, 0)
             member.up = False
             self.up -= 1
+            _countDown(self.perNetwork, member.network)
+        return failed and self._leaving > self._most
 
     def leave(self, member: M) -> None:
         """
@@ -207,7 +213,6 @@ class Door(Generic[M]):
         :param member: who has entered, and whose stream is gone.
         """
         self.connected -= 1
-        _countDown(self.perNetwork, member.network)
 
     def hold(self, member: M, octets: int) -> bool:
         """
@@ -249,18 +254,19 @@ class Door(Generic[M]):
         if self.draining:
             return self._turnAway("draining", "draining")
         return (
-            self._judgeSessions()
-            or self._judgeNetwork(newcomer.network)
+            self._judgeSessions(newcomer.network)
+            or self._judgeHandshakesOf(newcomer.network)
             or self._judgeHandshakes(newcomer)
         )
 
-    def admit(self) -> Wait | Go | None:
+    def admit(self, member: M) -> Wait | Go | None:
         """
         Judge one in a handshake who has proved who it is, and is admitted.
 
+        :param member: who it is.
         :return: the verdict; None to have its session come up.
         """
-        return self._judgeSessions()
+        return self._judgeSessions(member.network)
 
     def relieve(self) -> tuple[M, Wait | Go] | None:
         """
@@ -292,22 +298,29 @@ class Door(Generic[M]):
         :return: the verdict.
         """
         before, member.network = member.network, network
-        _countDown(self.perNetwork, before)
-        self.perNetwork[network] += 1
+        if member.up:
+            _countDown(self.perNetwork, before)
+            self.perNetwork[network] += 1
         if member in self.handshakes:
             _countDown(self.handshakesPerNetwork, before)
             self.handshakesPerNetwork[network] += 1
-        return self._judgeNetwork(network)
+        return self._judgeSessionsOf(network) or self._judgeHandshakesOf(network)
 
-    def _judgeSessions(self) -> Wait | Go | None:
+    def _judgeSessions(self, network: str) -> Wait | Go | None:
         most = self.limits.sessions
-        return self._turnAway("sessions", f"limit of {most} sessions") if self.up >= most else None
+        if self.up >= most:
+            return self._turnAway("sessions", f"limit of {most} sessions")
+        return self._judgeSessionsOf(network)
 
-    def _judgeNetwork(self, network: str) -> Wait | Go | None:
-        limits = self.limits
-        if network and self.perNetwork[network] > limits.sessionsPerAddress:
-            detail = f"limit of {limits.sessionsPerAddress} sessions of one address"
+    def _judgeSessionsOf(self, network: str) -> Wait | Go | None:
+        most = self.limits.sessionsPerAddress
+        if network and self.perNetwork[network] >= most:
+            detail = f"limit of {most} sessions of one address"
             return self._turnAway("sessions_per_address", detail)
+        return None
+
+    def _judgeHandshakesOf(self, network: str) -> Wait | Go | None:
+        limits = self.limits
         if network and self.handshakesPerNetwork[network] > limits.handshakesPerAddress:
             detail = f"limit of {limits.handshakesPerAddress} handshakes of one address"
             return self._turnAway("handshakes_per_address", detail)
@@ -315,8 +328,7 @@ class Door(Generic[M]):
 
     def _judgeHandshakes(self, newcomer: M) -> Verdict[M]:
         """Let it in; if there are too many the oldest goes, not the quick and honest newcomer."""
-        most = self.limits.handshakes
-        most = min(most, max(self.limits.sessions - self.up, most // 2))
+        most = self._most
         if len(self.handshakes) <= max(1, most):
             return None
         others = (member for member in self.handshakes if member is not newcomer)
@@ -326,10 +338,20 @@ class Door(Generic[M]):
             return self._turnAway("handshakes", detail)
         return Displace("handshakes", detail, oldest)
 
+    @property
+    def _most(self) -> int:
+        """How many may be in handshakes now, and as many on their way out."""
+        most = self.limits.handshakes
+        return min(most, max(self.limits.sessions - self.up, most // 2))
+
+    @property
+    def _leaving(self) -> int:
+        """How many are on their way out."""
+        return self.connected - len(self.handshakes) - self.up
+
     def _turnAway(self, limit: str, detail: str) -> Wait | Go:
         """Tell it when to come back, as long as such words are few."""
-        leaving = self.connected - len(self.handshakes) - self.up
-        if leaving >= self.limits.handshakes:
+        if self._leaving >= self._most:
             return Go(limit, detail)
         return Wait(limit, detail, self.limits.retryAfter * (1 + self.jitter()))
 

@@ -41,7 +41,7 @@ class Limits:
     """How many sessions at once; with the handshakes, a process may open 20,000 files by custom."""
 
     sessionsPerAddress: int = 18000
-    """How many of them from one network address, its handshakes included."""
+    """How many of them from one network address, beside its handshakes."""
 
     handshakes: int = 1000
     """How many handshakes in progress at once; half as many if ``sessions`` are almost reached."""

@@ -403,9 +403,12 @@ class Link(Generic[P]):
         self.factory.keepTicket(event.ticket, self.core.credential)
 
     def _deliverTerminated(self, event: events.Terminated) -> None:
-        self._reception.end(self, event.termination)
+        goes = self._reception.end(self, event.termination)
         self.factory.sessions.discard(self.protocol)
         self.factory.guests.discard(self.protocol)
+        if goes:
+            self.driver.cut()
+            self._leave()
         if self._requests is not None:
             self._requests.end(event.termination)
         if self._streams is not None:

@@ -160,7 +160,7 @@ class Reception(Generic[C]):
         :param connection: who is in a handshake, and has proved who it is.
         """
         if self._judges:
-            self._carryOut(self.door.admit(), connection)
+            self._carryOut(self.door.admit(connection), connection)
 
     # Being here.
 
@@ -191,18 +191,20 @@ class Reception(Generic[C]):
                 heaviest, verdict = judged
                 self._carryOut(verdict, heaviest)
 
-    def end(self, connection: C, termination: Termination) -> None:
+    def end(self, connection: C, termination: Termination) -> bool:
         """
         Count a session or a handshake that is over.
 
         :param connection: whose.
         :param termination: how it ended.
+        :return: whether its stream must go at once, whatever was said of the end.
         """
-        self.door.end(connection)
+        goes = self.door.end(connection)
         self._expiry.end(connection)
         self.terminations[termination.cause] += 1
         self._journal.ended(connection.session, connection.address, termination, connection.silent)
         self._changed()
+        return goes and self._judges
 
     def leave(self, connection: C) -> None:
         """
