@@ -234,6 +234,17 @@ class RoomTests(TestCase):
         inFacade = [name for name in self.modules if longest(name, ROOMS) == FACADE]
         self.assertEqual(inFacade, [FACADE])
 
+    def test_length(self) -> None:
+        """No module is longer than the rules have it: it would hold more than one concept."""
+        rules = (PROJECT / "CONTRIBUTING.rst").read_text()
+        most = int(rules.split("A module has ")[1].split(" lines at most")[0])
+        lines = {
+            str(path.relative_to(PROJECT)): path.read_text().count("\n")
+            for path in (PROJECT / "thing").rglob("*.py")
+        }
+        self.assertIn("thing/session/factory.py", lines)
+        self.assertEqual({name: n for name, n in lines.items() if n > most}, {})
+
     def test_importsPointDown(self) -> None:
         """A module imports from its own room and from lower ones only."""
         self.assertEqual(upwardImports(self.modules), [])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from thing.arguments import checkCallable, checkCount, checkNumber, isCoroutineFunction
 from thing.asyncio.contexts import Closing
+from thing.asyncio.facts import SessionFacts
 from thing.asyncio.known import KeyContinuity
 from thing.asyncio.link import Link
 from thing.asyncio.log import Failures, log
@@ -46,8 +47,6 @@ from thing.events import (
     Termination,
     TicketReceived,
 )
-from thing.events import Session as Agreed
-from thing.identity import Identity
 from thing.text import visible
 from thing.trust.interfaces import ServerAuthorizer, ThingAuthorizer
 
@@ -65,7 +64,7 @@ RequestHandler = Callable[["Session", bytes], Awaitable[bytes | None]]
 """Answers a request of the peer's; raises :class:`~thing.errors.RequestFailed` to say no."""
 
 
-class Session(Closing):
+class Session(SessionFacts, Closing):
     """
     One session, of either role.
 
@@ -75,7 +74,8 @@ class Session(Closing):
     order.
 
     Every method may be cancelled: nothing that came is lost by it. What is not a coroutine does
-    not wait.
+    not wait. What can be asked of it is described at
+    :class:`~thing.asyncio.facts.SessionFacts`.
     """
 
     def __init__(
@@ -138,59 +138,6 @@ class Session(Closing):
         if isCoroutineFunction(on_event):
             raise TypeError("on_event is a function, not a coroutine function: nobody awaits it")
         self._on_event = on_event
-
-    @property
-    def agreed(self) -> Agreed | None:
-        """What both sides agreed on: id, peer, group, AEAD, TTL; None before the session is up."""
-        return self._core.session
-
-    @property
-    def session_id(self) -> str:
-        """The session id in hexadecimal, the same on both sides; empty before it is up."""
-        return "" if self.agreed is None else self.agreed.sessionId.hex()
-
-    @property
-    def peer(self) -> Identity | None:
-        """Who the peer is; None before the session is up."""
-        return None if self.agreed is None else self.agreed.peer
-
-    @property
-    def termination(self) -> Termination | None:
-        """How the session ended; None while it has not."""
-        return self._core.termination
-
-    @property
-    def ttl(self) -> float | None:
-        """The TTL as the server granted it last, seconds."""
-        return self._core.ttl
-
-    @property
-    def round_trip_time(self) -> float | None:
-        """What the client's last acknowledged heartbeat measured, seconds; None before one."""
-        return self._core.roundTripTime
-
-    @property
-    def silence(self) -> float | None:
-        """How long it is since the session was renewed, seconds; None if that does not count."""
-        return self._core.silence(self.link.now)
-
-    @property
-    def remote_address(self) -> Any:
-        """Where the peer is, as asyncio's ``peername``; None once the stream is gone."""
-        transport = self.link.transport
-        return None if transport is None else transport.get_extra_info("peername")
-
-    def export_keying_material(self, label: str, context: bytes, length: int) -> bytes:
-        """
-        Derive octets that only the two ends of this session know, for channel binding.
-
-        :param label: what they are for; ASCII, at most 128 characters.
-        :param context: what else they are bound to.
-        :param length: how many, 1 to 8160.
-        :return: the same octets on both sides.
-        :raises LocalProtocolError: if the session is not up, or an argument is out of bounds.
-        """
-        return self._core.exportKeyingMaterial(label, context, length)
 
     # Messages.
 
