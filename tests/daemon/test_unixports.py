@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import signal
 import socket
 import stat
 from typing import Any
-from unittest import mock
 
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -17,8 +17,8 @@ from twisted.trial.unittest import TestCase
 
 from tests.daemon.test_twistd import TwistdCase
 from tests.helpers import socketDirectory
-from thing.daemon import unixports
 from thing.daemon.unixports import UnixPorts
+from thing.trust import temporary
 
 
 def abandon(path: str) -> None:
@@ -112,29 +112,39 @@ class UnixPortsTests(TestCase):
             client.connect(name)
 
     async def test_two(self) -> None:
-        """Of two that start at once one waits for the other, but not for ever."""
-        waits: list[float] = []
-        self.patch(unixports.time, "sleep", waits.append)
+        """Of two that start at once the second one gives up; a file that is left is nothing."""
+        lock = os.path.join(self.directory, ".socket.starting")
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        abandon(self.path)
+        self.assertIn("about to listen", (await self.refused()).strerror)
+        self.assertTrue(os.path.exists(self.path))
+        os.close(descriptor)  # As when its process is killed.
+        await self.listen()
+        self.assertFalse(os.path.exists(lock))
+
+    async def test_lockedDirectory(self) -> None:
+        """Who may only look into the directory, and locks that, keeps nobody from listening."""
         descriptor = os.open(self.directory, os.O_RDONLY)
         self.addCleanup(os.close, descriptor)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        await self.refused()
-        self.assertEqual(len(waits), unixports.LOCK_TRIES - 1)
-        self.patch(unixports.time, "sleep", lambda _: fcntl.flock(descriptor, fcntl.LOCK_UN))
         await self.listen()
 
+    async def test_relative(self) -> None:
+        """The path may be relative."""
+        self.addCleanup(os.chdir, os.getcwd())
+        os.chdir(self.directory)
+        abandon("socket")
+        await self.listen(path="socket")
+        self.assertEqual(sorted(os.listdir()), ["socket", "socket.lock"])
+
     async def test_noLocks(self) -> None:
-        """Where directories cannot be locked it is done all the same."""
+        """Where there are no locks it is done all the same."""
 
         def refuse(*_: object) -> None:
-            raise OSError(9, "no locks there")
+            raise OSError(errno.ENOLCK, "no locks there")
 
-        self.patch(unixports.fcntl, "flock", refuse)
-        abandon(self.path)
-        port = await self.listen()
-        await port.stopListening()
-        self.patch(unixports.os, "open", mock.Mock(side_effect=PermissionError(13, "no looking")))
-        os.unlink(f"{self.path}.lock")
+        self.patch(temporary.fcntl, "flock", refuse)
         abandon(self.path)
         await self.listen()
 

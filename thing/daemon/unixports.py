@@ -8,11 +8,10 @@ out again, too. Whether anybody listens the socket itself can tell.
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import socket
 import stat
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -20,11 +19,7 @@ from typing import Any
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
 
-LOCK_TRIES = 100
-"""How often a directory's lock is tried: another process has it for a moment, as we do."""
-
-LOCK_INTERVAL = 0.01
-"""How long after one try the next one comes, seconds."""
+from thing.trust.temporary import isLocked, opened
 
 
 class UnixPorts:
@@ -63,7 +58,7 @@ class UnixPorts:
             return port
         try:
             # Of two that start at once the second must not remove the socket of the first.
-            with _alone(os.path.dirname(address) or "."):
+            with _alone(address):
                 if _isAbandoned(address):
                     os.unlink(address)
                 port = self._reactor.listenUNIX(address, factory, backlog, mode)
@@ -73,27 +68,19 @@ class UnixPorts:
 
 
 @contextmanager
-def _alone(directory: str) -> Iterator[None]:
-    """Hold a directory's lock, if we may, and where directories can be locked."""
-    try:
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except PermissionError:  # We may use what is in there, but not look.
-        yield
-        return
-    try:
-        for tries in range(LOCK_TRIES, 0, -1):
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if tries == 1:
-                    raise
-                time.sleep(LOCK_INTERVAL)
-            except OSError:
-                break
-        yield
-    finally:
-        os.close(descriptor)
+def _alone(path: str) -> Iterator[None]:
+    """Be the only one that looks at a socket: another one is about to listen there itself."""
+    directory, name = os.path.split(path)
+    lock = os.path.join(directory, f".{name}.starting")
+    # It is for our user alone, so that nobody else can hold its lock.
+    with opened(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW) as descriptor:
+        if not isLocked(descriptor, lock):
+            raise OSError(errno.EADDRINUSE, "another process is about to listen there")
+        try:
+            yield
+        finally:
+            with suppress(FileNotFoundError):  # Where there are no locks, there may be two.
+                os.unlink(lock)
 
 
 def _isAbandoned(path: str) -> bool:

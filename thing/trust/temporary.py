@@ -59,13 +59,13 @@ def close(descriptor: int) -> None:
         os.close(descriptor)
 
 
-def isLocked(descriptor: int, name: str, directory: int) -> bool:
+def isLocked(descriptor: int, name: str, directory: int | None = None) -> bool:
     """
     Lock what was opened, and see that it still is what has that name.
 
     :param descriptor: of a file or a directory; its lock ends when it is closed.
     :param name: the name by which it was opened.
-    :param directory: the descriptor of the directory that the name is in.
+    :param directory: the descriptor of the directory that the name is in; None for the current one.
     :return: whether it is; false if another process has the lock, too.
     """
     try:
