@@ -522,7 +522,7 @@ class HostileTests(FleetCase):
             *("sequence", "1", "node", "a", "session", "s", "at", "1", "data", "[" * 100_000),
         )
         ask("HSET", "thing:t:bad", "session", "s", "status", "odd")
-        ask("ZADD", "thing:here", 0, "bad")
+        ask("ZADD", "thing:here", 0, "bad\0bad")
         ask("ZADD", "thing:here", 0, "worse")
         ask("ZADD", "thing:here", 0, b"\xff\xfe")
         ask("HSET", "thing:nodes", "odd", "{")
@@ -547,6 +547,28 @@ class HostileTests(FleetCase):
         self.assertEqual([each.node for each in await node.presence.nodes()], ["a", "b", "c"])
         await self.until(lambda: node.presence.malformed >= 5 + 11 + 2)
         self.assertEqual(node.presence.registry, "connected")
+
+    async def test_setOfALostNode(self) -> None:
+        """A set of another type, of a node that is lost, takes no other node from the registry."""
+        network = await self.network("c")
+        a, c = await self.node("a", lease=SHORT), await self.node("c", lease=SHORT, network=network)
+        await self.connected(a, c)
+        await self.connect(c, "lamp")
+        await self.assertHere({"lamp": "c"}, a)
+        network.swallow()
+        self.redis.ask("DEL", "thing:n:c")
+        self.redis.ask("SET", "thing:n:c", "a string")
+        await self.until(lambda: self.redis.ask("EXISTS", "thing:n:c") == 0)
+        await self.connect(a, "lamp")
+        await self.assertHere({"lamp": "a"}, a)
+        self.assertEqual(a.presence._keeper.link.losses, 0)
+
+    async def test_mayNotPublish(self) -> None:
+        """A node that may publish nothing is not connected, and says why."""
+        self.redis.ask("ACL", "SETUSER", "node", "on", ">secret", "~*", "&*", "+@all", "-publish")
+        a = await self.node("a", url=f"unix://{self.redis.path}?user=node&password=secret")
+        await self.until(lambda: "publish" in a.presence._keeper.reason)
+        self.assertEqual(a.presence.registry, "away")
 
     async def test_nonsenseOfANode(self) -> None:
         """What another node says of its things is skipped if it is no number; they are listed."""

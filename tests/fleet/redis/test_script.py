@@ -49,6 +49,9 @@ from thing.fleet.redis.script import Script, pairsOf
 PREFIX = "thing:"
 MOST = 100_000
 NODES = ("a", "b", "c")
+
+SHARED = ("ids", "here", "gone", "leases", "past", "owners", "nodes", "texts", "feed", "n:a")
+"""The keys that are not of one thing."""
 IDS = ("lamp", "door")
 KEYS = ("key one", "key two")
 ENDING = json.dumps(
@@ -484,7 +487,7 @@ class SpoiltTests(ScriptCase):
 
     def test_keys(self) -> None:
         """A key of another type is removed with the next lease, and every node begins anew."""
-        for name in ("ids", "here", "gone", "leases", "past", "owners", "nodes", "feed", "n:a"):
+        for name in SHARED:
             self.registry.join("a", "s1")
             self.spoil("DEL", f"{PREFIX}{name}")
             self.spoil("SET", f"{PREFIX}{name}", "a string")
@@ -496,6 +499,51 @@ class SpoiltTests(ScriptCase):
             self.assertEqual(self.registry.listed("here")[0], "lamp", name)
             self.assertEqual(self.registry.listed("ids")[0], "lamp", name)
             self.assertEqual(self.registry.mine("a")[1], [(b"lamp", b"s1")], name)
+
+    def test_setOfALostNode(self) -> None:
+        """So is the set of a node that is lost, by who cleans up, or has a thing of its next."""
+        for rejoin in (False, True):
+            self.registry.join("c", f"s{rejoin}")
+            self.registry.renew("c", lease=0)
+            self.spoil("DEL", f"{PREFIX}n:c")
+            self.spoil("SET", f"{PREFIX}n:c", "a string")
+            if rejoin:
+                self.registry.join("a", "s2")
+            while self.registry.sweep():
+                pass
+            self.assertEqual(self.registry.client.ask("EXISTS", f"{PREFIX}n:c"), 0)
+            self.assertEqual(self.registry.join("b", f"t{rejoin}")[0], b"joined")
+
+    def test_setOfALivingNode(self) -> None:
+        """Whoever finds that of a node that lives has this node write it anew."""
+        self.registry.renew("a")
+        self.registry.join("a", "s1")
+        self.registry.join("a", "s1", id="other")
+        self.spoil("DEL", f"{PREFIX}n:a")
+        self.spoil("SET", f"{PREFIX}n:a", "a string")
+        self.registry.join("b", "s2")
+        self.assertEqual(self.registry.renew("a", first=False), b"new")
+        self.registry.restore("a", "s1", id="other")
+        self.assertEqual(self.registry.mine("a")[1], [(b"other", b"s1")])
+
+    def test_noPlaces(self) -> None:
+        """What is put among the places of things, and is none, stops no list, and is taken out."""
+        ids = ["aa", "mm", "zz", "\u00e9\u4e2d\U0001f4a1"]
+        for id in ids:
+            self.registry.join("a", f"s-{id}", id=id)
+        noText = b"b\xff\0b\xff", b"\xed\xa0\x80\0\xed\xa0\x80"
+        for place in (b"aa", b"n1\0a", b"n2\0a", b"n3\0a", *noText):
+            self.spoil("ZADD", f"{PREFIX}here", 0, place)
+        for count in (1, 2, 3, 10):
+            found, after = [], None
+            while after != "":
+                query = {"after": after or "", "count": count, "most": count}
+                query |= {"text": "", "node": "", "status": ""}
+                last, rows = self.registry.run(List(set="here", fields=["node"], **query))
+                found += [row[0].decode() for row in rows]
+                after = last.decode()
+            self.assertEqual(found, ids)
+        self.assertEqual(self.registry.client.ask("ZCARD", f"{PREFIX}here"), 4)
 
     def test_deleted(self) -> None:
         """That the lists of things are gone is noticed, and they are written again."""
@@ -668,7 +716,7 @@ class AtOnceTests(ScriptCase):
 
     def test_types(self) -> None:
         """What meets a key of another type changes nothing, until that is removed."""
-        for key in ("here", "ids", "gone", "feed", "leases", "owners", "nodes", "past", "n:a"):
+        for key in SHARED:
             for name, op in self.ops.items():
                 self.begin()
                 self.redis.ask("SET", f"{PREFIX}{key}", "a string")

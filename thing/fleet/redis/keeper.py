@@ -57,6 +57,9 @@ LEASE = 10.0
 FAREWELL_TIME = 5.0
 """How long the last writes may take when a node stops, seconds."""
 
+NOTHING_ASKED = '{"op":"answer","call":""}'
+"""What a node can be sent without a consequence: an answer, and nothing was asked."""
+
 WRITTEN = frozenset({"joined", "moved", "same", "done"})
 """The registry's words for a write that it has."""
 
@@ -199,6 +202,8 @@ class Keeper:
     async def _prepare(self, link: Link) -> None:
         await logIn(link, self._address)
         await self.script.load(link)
+        # Who may not publish would look well until there is a word for another node.
+        await link.call("PUBLISH", f"{self.script.prefix}inbox:{self.node}", NOTHING_ASKED)
 
     def _up(self) -> None:
         Deferred.fromCoroutine(self._repair())

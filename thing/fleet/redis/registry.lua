@@ -83,6 +83,25 @@ local function note(...)
   noted[#noted + 1] = { ... }
 end
 
+local function alive(node)
+  local runsOut = redis.call('ZSCORE', P .. 'leases', node)
+  return runsOut and tonumber(runsOut) > NOW
+end
+
+-- Have a key of another type removed that should be a node's set: a node that lives restores what
+-- it has when its lease is gone. Any other is seen to when a lease is renewed; here it is an error.
+local function mend(command, key)
+  local node = string.sub(key, 1, #P + 2) == P .. 'n:' and string.sub(key, #P + 3)
+  if not node then
+    redis.call(READS[command], key)
+  end
+  note('DEL', key)
+  if alive(node) then
+    note('ZREM', P .. 'leases', node)
+  end
+  removed[key] = true
+end
+
 -- Whether Redis will carry out a part of a change; if not, the script ends with its error.
 local function check(part)
   local command, key = part[1], part[2]
@@ -96,8 +115,8 @@ local function check(part)
       for at = 2, #part do
         removed[part[at]] = true
       end
-    elseif READS[command] and not removed[key] then
-      redis.call(READS[command], key)
+    elseif READS[command] and not removed[key] and not reading(READS[command], key) then
+      mend(command, key)
     end
     allowed[which] = true
   end
@@ -121,14 +140,21 @@ local function commit()
   for _, part in ipairs(parts) do
     check(part)
   end
+  local before = noted
+  noted = {}
+  for _, part in ipairs(before) do
+    check(part)
+  end
   for _, part in ipairs(parts) do
     if part[1] == 'XADD' then
       append(part)
     end
   end
-  for _, part in ipairs(parts) do
-    if part[1] ~= 'XADD' then
-      redis.call(unpack(part))
+  for _, some in ipairs({ before, parts }) do
+    for _, part in ipairs(some) do
+      if part[1] ~= 'XADD' then
+        redis.call(unpack(part))
+      end
     end
   end
 end
@@ -162,11 +188,6 @@ local function publish(node, message)
   note('PUBLISH', P .. 'inbox:' .. node, message)
 end
 
-local function alive(node)
-  local runsOut = redis.call('ZSCORE', P .. 'leases', node)
-  return runsOut and tonumber(runsOut) > NOW
-end
-
 -- Where an id is in the order, as order.py has it: what sorts by its octets as people count.
 local function placeOf(id)
   local counted = string.gsub(id, '0*(%d+)', function(digits)
@@ -175,7 +196,7 @@ local function placeOf(id)
   return counted .. '\0' .. id
 end
 
--- Whose place it is. What somebody else has put there is taken for an id.
+-- Whose place it is, if it is one.
 local function idAt(place)
   local _, zeros = string.gsub(place, '%z', '')
   local at = 0
@@ -183,6 +204,21 @@ local function idAt(place)
     at = string.find(place, '\0', at + 1, true)
   end
   return string.sub(place, at + 1)
+end
+
+-- Whether it is UTF-8.
+local function isText(octets)
+  for _, character in ipairs({
+    '[\194-\223][\128-\191]', '\224[\160-\191][\128-\191]', '\237[\128-\159][\128-\191]',
+    '[\225-\236\238\239][\128-\191][\128-\191]', '\240[\144-\191][\128-\191][\128-\191]',
+    '[\241-\243][\128-\191][\128-\191][\128-\191]', '\244[\128-\143][\128-\191][\128-\191]',
+  }) do
+    if not string.find(octets, '[\128-\255]') then
+      return true
+    end
+    octets = string.gsub(octets, character, '.')
+  end
+  return not string.find(octets, '[\128-\255]')
 end
 
 -- A thing of one session only: NAME#SESSION.
@@ -496,7 +532,12 @@ end
 
 -- Take some things of a node off: all that are not here, whatever their session.
 local function empty(node, most, limit, detail)
-  for _, id in ipairs(redis.call('SRANDMEMBER', P .. 'n:' .. node, limit)) do
+  local ids = reading('SRANDMEMBER', P .. 'n:' .. node, limit)
+  if not ids then
+    note('DEL', P .. 'n:' .. node)
+    return 0
+  end
+  for _, id in ipairs(ids) do
     local thing = load(id)
     if thing and thing.node == node and thing.here then
       lose(most, thing, detail)
@@ -639,15 +680,32 @@ local function wanted(id, entry, text, node, status)
   return status == '' or reading('HGET', P .. 't:' .. id, 'status') == status
 end
 
+-- Some ids of a set in their order, and whether there may be more. What somebody else has put
+-- there, which is no place of a thing's, is taken out: nobody could go on behind it.
+local function idsAfter(set, after, count)
+  local from = after == '' and '-' or '(' .. placeOf(after)
+  while true do
+    local ids, places = {}, redis.call('ZRANGEBYLEX', set, from, '+', 'LIMIT', 0, count)
+    for _, place in ipairs(places) do
+      local id = idAt(place)
+      if isText(id) and placeOf(id) == place then
+        ids[#ids + 1] = id
+      else
+        note('ZREM', set, place)
+      end
+    end
+    commit()
+    if #ids > 0 or #places < count then
+      return ids, #places == count
+    end
+  end
+end
+
 -- Look at some things in the order of their ids. Answers the last that was looked at, or nothing
 -- after the last of all, and the rows of those that are asked for.
 function OPS.list(o)
-  local from = o.after == '' and '-' or '(' .. placeOf(o.after)
-  local ids = redis.call('ZRANGEBYLEX', P .. o.set, from, '+', 'LIMIT', 0, o.count)
-  for at, place in ipairs(ids) do
-    ids[at] = idAt(place)
-  end
-  local last = #ids == o.count and ids[#ids] or ''
+  local ids, more = idsAfter(P .. o.set, o.after, o.count)
+  local last = more and ids[#ids] or ''
   local searches = #ids > 0 and (o.text ~= '' or o.node ~= '')
   local texts = searches and reading('HMGET', P .. 'texts', unpack(ids)) or {}
   local found = {}
