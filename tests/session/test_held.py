@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -27,6 +29,34 @@ LIMIT = 1 << 18
 DONE = ReplyStatus.DONE
 
 HOME, ELSEWHERE = (IPv4Address("TCP", f"192.0.2.{number}", 1) for number in (1, 2))
+
+
+class IdleTests(SynchronousTestCase):
+    """What an idle session takes."""
+
+    def test_memory(self) -> None:
+        """Both of its ends, and the network between them, are no more than some kilobytes."""
+        count, clock, keys = 100, Clock(), testing.Keys()
+        server, client = (
+            ThingFactory(settings, authorizer, clock=clock)
+            for settings, authorizer in (
+                (keys.serverSettings(), keys.things),
+                (keys.clientSettings(), keys.servers),
+            )
+        )
+        testing.Pair(server, client).up()  # What the first one loads is nobody's.
+        gc.collect()
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            pairs = [testing.Pair(server, client).up() for _ in range(count)]
+            clock.advance(1)
+            gc.collect()
+            each = (tracemalloc.get_traced_memory()[0] - before) / len(pairs)
+        finally:
+            tracemalloc.stop()
+        self.assertEqual(len(server.sessions), count + 1)
+        self.assertLess(each, 16_000)
 
 
 class CountTests(SynchronousTestCase):

@@ -237,6 +237,91 @@ reactor.run()
 """A session whose process has its wall clock set after a second; tells how it fared."""
 
 
+BOOTED = """
+import sys, time
+from pathlib import Path
+real, began = time.time, time.time()
+time.time = lambda: 12.0 + real() - began
+
+from twisted.internet.defer import Deferred, inlineCallbacks
+from twisted.internet.endpoints import (
+    clientFromString, quoteStringArgument, serverFromString
+)
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import react
+from twisted.protocols.wire import Echo
+from thing import IdentityKey
+
+here = Path(sys.argv[1])
+server, thing = IdentityKey.generate(), IdentityKey.generate()
+server.save(here / "server")
+thing.save(here / "thing")
+(here / "things").write_text(thing.publicLine("lamp"))
+(here / "shared").write_text("lamp:" + "5a" * 32)
+(here / "shared").chmod(0o600)
+
+class Asks(Protocol):
+    def connectionMade(self):
+        self.heard, self.over = Deferred(), Deferred()
+        self.transport.write(time.strftime("%Y", time.gmtime(time.time())).encode())
+
+    def dataReceived(self, data):
+        self.heard.callback(data.decode())
+
+    def connectionLost(self, reason):
+        self.over.callback(None)
+
+@inlineCallbacks
+def main(reactor):
+    served = f"thing:0:interface=127.0.0.1:identity={here}/server:authorized={here}/things"
+    endpoint = serverFromString(reactor, f"{served}:presharedKeys={here}/shared")
+    port = yield endpoint.listen(Factory.forProtocol(Echo))
+    where = f"thing:127.0.0.1:{port.getHost().port}"
+    believed = quoteStringArgument(server.fingerprint)
+    byKey = f"{where}:identity={here}/thing:serverKey={believed}"
+    for described in (byKey, f"{where}:presharedKey={here}/shared"):
+        client = clientFromString(reactor, described)
+        for _ in range(2):
+            asks = yield client.connect(Factory.forProtocol(Asks))
+            said = yield asks.heard
+            session = asks.transport.session
+            print(said, session.peer.kind.name, session.resumed)
+            asks.transport.loseConnection()
+            yield asks.over
+    yield port.stopListening()
+
+react(main)
+"""
+"""A server and two clients of one process, whose day is the first of January 1970."""
+
+
+class BootTests(TestCase):
+    """Whoever has no clock of the day starts with the first one."""
+
+    def test_1970(self) -> None:
+        """With keys as ssh has them, and with a pre-shared one, sessions come up, and come back."""
+        here = Path(self.mktemp()).absolute()
+        here.mkdir()
+        result = subprocess.run(
+            [sys.executable, "-c", BOOTED, str(here)],
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            cwd=PROJECT,
+        )
+        self.assertEqual(result.stderr, "")
+        self.assertEqual(
+            result.stdout.splitlines(),
+            [
+                "1970 ED25519 False",
+                "1970 ED25519 True",
+                "1970 PRESHARED False",
+                "1970 PRESHARED False",
+            ],
+        )
+
+
 class WallClockTests(TestCase):
     """The wall clock is set by an hour under a live session, in a process of its own."""
 
