@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.internet.address import IPv4Address
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
@@ -32,6 +32,8 @@ from thing.fleet import (
 from thing.fleet.damper import FIRST_WAIT, TAKEOVERS
 from thing.fleet.directory import MOST_ENDINGS
 from thing.fleet.searching import SEARCH_TIME
+from thing.identity import Identity
+from thing.session.protocol import linkOf
 
 
 class JoinTests(PresenceCase):
@@ -294,6 +296,24 @@ class TwinTests(PresenceCase):
         self.assertEqual([ending.cause for ending in record.endings], ["REPLACED"])
         self.assertEqual(self.kinds(), [Kind.JOINED, Kind.MOVED])
         self.assertOrdered()
+
+    def test_onlyWhenUp(self) -> None:
+        """Until the newer session is up, its key proved and admitted, the older one stays."""
+        presence = self.presence()
+        older = self.connect(presence)
+        admit, waiting = self.book.authorize, Deferred[Identity]()
+        self.patch(self.book, "authorize", lambda identity: waiting)
+        newer = self.connect(presence)
+        self.assertIsNone(newer.server.session)
+        older.advance(5.0)
+        self.assertEqual((older.client.of("goingAway"), self.kinds()), ([], [Kind.JOINED]))
+        identity = linkOf(newer.server).driver.proved
+        assert identity is not None
+        waiting.callback(admit(identity))
+        newer.pump()
+        older.pump()
+        self.assertEqual(older.client.of("goingAway"), [EndReason.REPLACED])
+        self.assertEqual(self.kinds(), [Kind.JOINED, Kind.MOVED])
 
     def test_staleEndChangesNothing(self) -> None:
         """The late end of a session that was replaced is not the thing's end."""

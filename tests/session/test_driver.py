@@ -43,6 +43,18 @@ class HeartbeatTests(PairCase):
             self.assertNotIn("heartbeatLate", side.names())
             self.assertIsNone(side.termination)
 
+    def test_keyUpdates(self) -> None:
+        """New keys at both sides, at every beat or between two, hold up none."""
+        pair = self.pair(freshServer(ttl=SHORT)).up()
+        for beat in range(1, 21):
+            for side in (pair.client, pair.server):
+                side.updateKey()
+            pair.advance(1)
+            self.assertEqual(pair.client.of("heartbeatAcknowledged")[-1], beat)
+        self.assertGreater(len(pair.server.of("keyUpdated")), 15)
+        for side in (pair.client, pair.server):
+            self.assertNotIn("heartbeatLate", side.names())
+
     def test_flatLine(self) -> None:
         """Silence is late at half a TTL, and ends the session at the TTL, not before or after."""
         pair = self.pair(freshServer(ttl=SHORT))
