@@ -8,7 +8,6 @@ right and every waiter is told, whatever the user's methods do. What is sent goe
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from functools import partial
 from typing import Any, Generic, TypeVar
 from weakref import proxy
@@ -151,8 +150,7 @@ class Link(Generic[P]):
 
         :param reason: why the transport closed.
         """
-        with suppress(AttributeError):
-            del self.protocol.connectionLost  # From the instance: now it is the class's.
+        vars(self.protocol).pop("connectionLost", None)  # Now it is the class's.
         try:
             self.driver.disconnected()
         finally:
