@@ -82,6 +82,12 @@ class Identity:
     believed, 32 raw bytes each, the oldest first.
     """
 
+    authorities: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+    """
+    Of who has an X.509 certificate, the keys of the authorities by which it was verified, with the
+    root that a peer need not show; as ssh encodes them, as far as it can.
+    """
+
     purpose: Purpose = field(default=Purpose.THING, compare=False)
     """What it is admitted for: as the name, an authorizer's word."""
 

@@ -16,7 +16,12 @@ from unittest import mock
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import TestCase
@@ -46,6 +51,8 @@ from thing.events import PeerProved
 from thing.identity import CredentialKind, Identity
 from thing.trust import CertificateChain, IAuthorizer, ServerCertificates, ThingCertificates, crls
 from thing.trust.keys import MAX_KEY_FILE
+from thing.trust.revocation import RevokedKeys
+from thing.trust.unrevoked import Unrevoked
 
 NO_OPENSSL = None if shutil.which("openssl") else "openssl is not installed"
 SORTS = ("ed25519", "p256", "rsa2048")
@@ -377,6 +384,33 @@ class PathTests(Rooted, TestCase):
         self.root = authority(ends=-1)
         self.store("roots", self.root.pem)
         self.assertBothRefuse(f"the root CN=root in {self.roots} is not valid now, ", self.leaf())
+
+    def test_rootOfTwoExpired(self) -> None:
+        """Of two roots of one name it is the one that has signed whose time counts."""
+        old = authority(key=privateKey("p256", "old"), ends=-1)
+        new = authority(key=privateKey("p256", "new"))
+        self.store("roots", old.pem + new.pem)
+        things = self.things()
+        for leaf, code in (
+            (self.leaf(issuer=old), ErrorCode.UNDECIDED),
+            (self.leaf(issuer=authority(key=privateKey("p256", "a third"))), None),
+        ):
+            error = self.assertRaises(NotAuthorized, things.authorize, proved(leaf))
+            self.assertIs(error.code, code or ErrorCode.NOT_AUTHORIZED)
+        self.assertEqual(things.authorize(proved(self.leaf(issuer=new))).name, "a.example")
+
+    def test_revokedRoot(self) -> None:
+        """The key of an authority that is revoked binds, whether or not it is in the chain."""
+        middle = authority("middle", self.root)
+        for revoked in (self.root, middle):
+            line = revoked.key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
+            judge = Unrevoked(self.things(), RevokedKeys(self.store("revoked", line + b"\n")))
+            for chain in (
+                (self.leaf(issuer=middle), middle),
+                (self.leaf(issuer=middle), middle, self.root),
+            ):
+                error = self.assertRaises(NotAuthorized, judge.authorize, proved(*chain))
+                self.assertIn("is revoked by", str(error))
 
     def test_notYetValid(self) -> None:
         """A certificate whose time has not come is refused, with the time by our clock."""

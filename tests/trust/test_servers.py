@@ -296,6 +296,13 @@ class KnownServersTests(KnownServersMixin, TestCase):
                 )
                 self.assertEqual(self.lines(), ["# mine", text])
 
+    def test_keyAlone(self) -> None:
+        """A public key alone is a line of no server, for ssh as for us."""
+        for text in (line(2, "somebody"), "ssh-rsa AAAA", "ssh-dss AAAA", "ssh-gw"):
+            known = self.known(text, firstUse=True)
+            self.assertEqual(known.authorize(identity(1)).name, SERVER)
+            self.assertEqual(self.lines(), [text, f"{SERVER} {line(1)}"])
+
     def test_damagedRevocation(self) -> None:
         """If it cannot be read what is revoked for this server, nothing is believed of it."""
         for text in (f"@revoked {SERVER}", f"@revoked * {line(2)[:-1]}"):

@@ -694,6 +694,7 @@ class CertifiedServersTests(AuthorityMixin, TestCase):
             "@cert-authority * ssh-ed25519 AAAA",
             f"@cert-authority |1|x|y {self.ca}",
             "@revoked other.example hunter2",
+            *("ssh-gw AAAA", "ssh-gw", "ecdsa-lab.example", "sk-1 ssh-ed2"),
         ):
             self.servers(line, self.ca).authorize(identity)
         servers = self.servers("@revoked * hunter2", self.ca)

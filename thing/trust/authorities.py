@@ -20,6 +20,7 @@ from datetime import datetime, timezone
 from itertools import pairwise
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ec import (
     SECP256R1,
     SECP384R1,
@@ -35,6 +36,7 @@ from thing.identity import CredentialKind, Identity
 from thing.trust.crls import RevocationLists, readLists
 from thing.trust.files import MAX_FILE, StrPath, readFile
 from thing.trust.slices import Slices, atOnce
+from thing.trust.sshkeys import blobsOf
 from thing.trust.validity import tooEarly, tooLate, undecided
 from thing.trust.x509text import UNREADABLE, date, nameText, plain, subjectOf
 
@@ -149,7 +151,8 @@ class Authorities:
         :param decide: given the leaf, which is verified only afterwards, names the peer;
             raises CredentialError to refuse it.
         :param subject: the name that a server's certificate must be of; None for a client's.
-        :return: the identity with its name, and when the first certificate of its chain is over.
+        :return: the identity with its name, when the first certificate of its chain is over, and
+            the keys of the authorities that verify it.
         :raises NotAuthorized: if the chain is none, not valid now (``NOT_VALID_NOW``), for
             another use, of no root, or revoked; or if that cannot be decided (``UNDECIDED``),
             since a root or a list of revoked certificates is out of date.
@@ -171,13 +174,15 @@ class Authorities:
                 self.lists.check(about, verified, now)
         except VerificationError as error:
             reason = str(error).removeprefix("validation failed: ")
+            self._checkSigner(about, chain[-1], now)
             raise NotAuthorized(f"{about} is not verified: {plain(reason)}") from None
         except (CredentialError, RemoteProtocolError) as error:
             raise NotAuthorized(f"{about}: {error}") from None
         except UNREADABLE as error:
             raise NotAuthorized(f"{about} cannot be read: {plain(str(error))}") from None
         expires = min(each.not_valid_after_utc for each in chain)
-        return replace(identity, name=name, expires=expires.timestamp())
+        authorities = tuple(blobsOf(verified[1:]))
+        return replace(identity, name=name, expires=expires.timestamp(), authorities=authorities)
 
     def _checkRoot(self, about: str, last: x509.Certificate, now: datetime) -> None:
         """Refuse a chain that can end at no root, or at none that is valid now."""
@@ -187,11 +192,19 @@ class Authorities:
                 f"the chain ends with the issuer {nameText(last.issuer)}, which is not among the "
                 f"roots {self._where}; or an intermediate certificate is missing"
             )
-        if not any(each.not_valid_before_utc <= now <= each.not_valid_after_utc for each in roots):
-            raise undecided(
-                about,
-                f"the root {nameText(last.issuer)} {self._where} is not valid now, {date(now)}",
-            )
+        if not any(_isValid(root, now) for root in roots):
+            raise self._outOfDate(about, last, now)
+
+    def _checkSigner(self, about: str, last: x509.Certificate, now: datetime) -> None:
+        """Say that it cannot be decided if a root that has signed a chain is not valid now."""
+        for root in self._roots:
+            if root.subject == last.issuer and not _isValid(root, now) and _hasSigned(root, last):
+                raise self._outOfDate(about, last, now)
+
+    def _outOfDate(self, about: str, last: x509.Certificate, now: datetime) -> NotAuthorized:
+        return undecided(
+            about, f"the root {nameText(last.issuer)} {self._where} is not valid now, {date(now)}"
+        )
 
     @property
     def _where(self) -> str:
@@ -205,6 +218,18 @@ class Authorities:
         if subject is None:
             return policy.build_client_verifier().verify(chain[0], chain[1:]).chain
         return policy.build_server_verifier(subject).verify(chain[0], chain[1:])
+
+
+def _isValid(root: x509.Certificate, now: datetime) -> bool:
+    return root.not_valid_before_utc <= now <= root.not_valid_after_utc
+
+
+def _hasSigned(root: x509.Certificate, certificate: x509.Certificate) -> bool:
+    try:
+        certificate.verify_directly_issued_by(root)
+    except (InvalidSignature, *UNREADABLE):
+        return False
+    return True
 
 
 def _platformRoots() -> list[x509.Certificate]:

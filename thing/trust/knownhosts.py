@@ -132,7 +132,7 @@ class HostsFile:
         if match is None:
             raise CredentialError("not a line of hosts and a public key")
         marker, hosts, keyText = match[1] or "", match[2], match[3] or ""
-        if not marker and KEY_TYPE.fullmatch(hosts) and not KEY_TYPE.match(keyText):
+        if not marker and UNDERSTOOD.fullmatch(hosts) and not KEY_TYPE.match(keyText):
             return HostLine(number, "", "", whole, None)
         if marker not in ("", REVOKED, AUTHORITY) or _isOnlySshs(keyText):
             return None

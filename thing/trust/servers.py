@@ -267,6 +267,8 @@ class ServersFile:
         """What a file says of this server's keys."""
         lines = []
         for line in self._hosts.linesIn(content):
+            if not line.hosts:
+                continue  # A key alone is of no server.
             # Those of other types, and of authorities, are for others.
             keyType = KEY_TYPE.match(line.text)
             if line.marker == AUTHORITY or (keyType and keyType[0] != "ssh-ed25519"):

@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import (
@@ -26,6 +27,9 @@ from thing.core.credentials import PublicKey, splitChain
 from thing.errors import CredentialError, RemoteProtocolError
 from thing.identity import CredentialKind, Identity, sshBlob
 from thing.trust.keys import KEY_TYPE, MAX_NAME
+
+if TYPE_CHECKING:  # It takes long to import, and few have certificates.
+    from cryptography import x509
 
 UNDERSTOOD = re.compile(
     r"(ssh-ed25519|ssh-rsa|ecdsa-sha2-nistp(256|384|521))(-cert-v01@openssh\.com)?"
@@ -167,12 +171,13 @@ def keysOf(identity: Identity) -> list[bytes]:
     Find all keys that a peer stands with: who does not believe one does not believe the peer.
 
     :param identity: what the peer has proved, or claims.
-    :return: its own key and those of the authorities that it shows, as ssh encodes them; of
-        an X.509 chain those that ssh can encode.
+    :return: its own key and those of the authorities that it shows, or was verified by, as ssh
+        encodes them; of an X.509 chain those that ssh can encode.
     """
     if identity.kind is CredentialKind.X509:
         own = load_der_public_key(identity.publicKey)
-        return [blobOf(own), *_authoritiesIn(identity.credential)]  # type: ignore[arg-type]
+        shown = _authoritiesIn(identity.credential)
+        return [blobOf(own), *shown, *identity.authorities]  # type: ignore[arg-type]
     keys = [sshBlob(identity.publicKey)] if identity.publicKey else []
     if identity.kind is CredentialKind.SSH_CERTIFICATE:
         with suppress(CredentialError):
@@ -184,12 +189,26 @@ def _authoritiesIn(chain: bytes) -> list[bytes]:
     """The keys of the authorities in a chain of X.509 certificates."""
     from cryptography import x509  # It takes long to import, and few have certificates.
 
-    keys = []
+    certificates = []
     with suppress(RemoteProtocolError):
         for der in splitChain(chain)[1:]:
             # What cannot be read is for whoever judges the chain to refuse.
-            with suppress(ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
-                keys.append(blobOf(x509.load_der_x509_certificate(der).public_key()))  # type: ignore[arg-type]
+            with suppress(ValueError, x509.InvalidVersion):
+                certificates.append(x509.load_der_x509_certificate(der))
+    return blobsOf(certificates)
+
+
+def blobsOf(certificates: Iterable[x509.Certificate]) -> list[bytes]:
+    """
+    Encode the keys of X.509 certificates.
+
+    :param certificates: the certificates.
+    :return: their keys as ssh encodes them, of those that it can encode.
+    """
+    keys = []
+    for each in certificates:
+        with suppress(ValueError, UnsupportedAlgorithm):
+            keys.append(blobOf(each.public_key()))  # type: ignore[arg-type]
     return keys
 
 

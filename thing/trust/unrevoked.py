@@ -7,6 +7,7 @@ inside. Here is when the one is asked, and when the other.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -54,7 +55,7 @@ class Unrevoked:
             self._refuseRevoked(identity)  # Before: who believes at first use stores the key.
 
         def unlessRevoked(admitted: Identity) -> Identity:
-            self._refuseRevoked(identity)
+            self._refuseRevoked(replace(identity, authorities=admitted.authorities))
             for key in admitted.announcers:
                 self._refuseRevoked(Identity(CredentialKind.ED25519, key))
             return admitted
