@@ -13,6 +13,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionRefusedError, DNSLookupError
 from twisted.internet.interfaces import IHostnameResolver, IHostResolution, IResolutionReceiver
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import Clock
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -104,6 +105,17 @@ class NameTests(HostCase):
         for name in ("redis_1", "bücher.example"):
             self.assertNoResult(self.connect(name))
         self.assertEqual(self.resolver.asked, [("redis_1", 9000), ("xn--bcher-kva.example", 9000)])
+
+    def test_clock(self) -> None:
+        """When the next address is tried is a matter of the steady clock, not of the reactor's."""
+        clock = Clock()
+        endpoint = HostEndpoint(self.reactor, "two", 9000, clock=clock)
+        self.assertNoResult(endpoint.connect(Factory.forProtocol(Protocol)))
+        found = ["192.0.2.1", "192.0.2.2"]
+        self.resolver.answer([IPv4Address("TCP", each, 9000) for each in found])
+        self.assertEqual(self.tried, found[:1])
+        clock.advance(1)
+        self.assertEqual(self.tried, found)
 
     def test_noName(self) -> None:
         """What can be no name is refused when the endpoint is made."""

@@ -66,7 +66,8 @@ class HostEndpoint:
         :param port: the port.
         :param timeout: how long an attempt may take, with the lookup, seconds.
         :param bindAddress: own address and port; None for any.
-        :param clock: measures the lookup; the reactor's steady clock if None.
+        :param clock: measures the lookup, and when the next address is tried; the reactor's steady
+            clock if None.
         :raises ValueError: if the host can be no host.
         """
         self._reactor = reactor
@@ -99,7 +100,7 @@ class HostEndpoint:
         if not addresses:
             raise DNSLookupError(f"no address of {self._host} was found")
         racing = HostnameEndpoint(
-            _Found(self._reactor, addresses),
+            _Found(self._reactor, self._clock, addresses),
             addresses[0].host,  # It takes any address for a name, but not any name.
             self._port,
             max(0.0, until - self._clock.seconds()),
@@ -162,9 +163,9 @@ class _Lookup:
 class _Found:
     """A reactor for ``HostnameEndpoint`` in which the addresses are known already."""
 
-    def __init__(self, reactor: Any, addresses: Sequence[Any]) -> None:
-        self.seconds = reactor.seconds
-        self.callLater = reactor.callLater
+    def __init__(self, reactor: Any, clock: IReactorTime, addresses: Sequence[Any]) -> None:
+        self.seconds = clock.seconds
+        self.callLater = clock.callLater
         self.connectTCP = reactor.connectTCP
         self.nameResolver: IHostnameResolver = self
         self._addresses = addresses
