@@ -19,7 +19,6 @@ from twisted.trial.unittest import TestCase
 
 import thing
 import thing.core
-import thing.daemon.tap
 import thing.endpoints
 import thing.trust
 from tests import PROJECT
@@ -288,8 +287,8 @@ class RoomTests(TestCase):
     def test_optionsAreQuick(self) -> None:
         """``twistd thing --help`` waits for no session, a server not for clients or TLS."""
         late = {"twisted.internet.endpoints", "twisted.application.internet", "OpenSSL"}
-        for name, others in (("Options", {"thing.session.link"}), ("makeService", set())):
-            asked = f"import sys\nfrom thing.daemon.tap import {name}\n"
+        for name, others in (("tap", {"thing.session.link"}), ("assembly", set())):
+            asked = f"import sys\nimport thing.daemon.{name}\n"
             loaded = loadedBy(f"{asked}print(*sys.modules, sep='\\n')")
             self.assertEqual(loaded & (late | others), set(), name)
             self.assertIn("thing.daemon.options", loaded)
@@ -378,7 +377,7 @@ class FacadeTests(TestCase):
 
     def test_typesAreTheSame(self) -> None:
         """Type checkers are told the same names and homes as are imported."""
-        for package in (thing, thing.core, thing.daemon.tap, thing.endpoints, thing.trust):
+        for package in (thing, thing.core, thing.endpoints, thing.trust):
             source = Path(package.__file__ or "").read_text()
             told = [target for target, atOnce in importsIn(source, FACADE) if not atOnce]
             imported = [

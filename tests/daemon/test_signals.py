@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import Service
@@ -41,8 +42,8 @@ class Reactor:
     def callWhenRunning(self, function: Callable[..., object], *arguments: Any) -> None:
         self._hooks.append(lambda: function(*arguments))
 
-    def callFromThread(self, function: Callable[[], object]) -> None:
-        function()
+    def callFromThread(self, function: Callable[..., object], *arguments: Any) -> None:
+        function(*arguments)
 
     def start(self) -> None:
         """Set its own handlers, and then do what waits for that."""
@@ -122,6 +123,20 @@ class EndingTests(SignalCase):
             signal.raise_signal(second)
             signal.raise_signal(signal.SIGTERM)
             self.assertEqual((self.reactor.stopped, self.did), ([first], ["hurried"] * 2))
+
+    def test_atOnce(self) -> None:
+        """Both may come before the reactor has seen the first: it stops at the end of that turn."""
+        turn: list[Callable[[], object]] = []
+        self.reactor.callFromThread = lambda *call: turn.append(partial(*call))  # type: ignore[method-assign]
+        self.attend()
+        self.reactor.start()
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+        for expected in ([], ["hurried"]):
+            calls, turn[:] = turn[:], []
+            for call in calls:
+                call()
+            self.assertEqual(self.did, expected)
 
     def test_stoppedOtherwise(self) -> None:
         """If the reactor stops for another reason the first signal hastens that."""

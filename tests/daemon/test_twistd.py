@@ -47,17 +47,17 @@ TWISTD = "import sys; sys.argv[0] = 'twistd'; from twisted.scripts.twistd import
 """What the console script does, whatever directory it is installed in."""
 
 HUNG_UP = """
-import os, signal
-from thing.daemon import tap
+import os, signal, sys
 
-def makeService(options, make=tap.makeService):
-    service = make(options)
-    os.kill(os.getpid(), signal.SIGHUP)
-    return service
+class HangUp:
+    def find_spec(self, name, path=None, target=None):
+        if name == "thing.daemon.assembly":
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), signal.SIGHUP)
 
-tap.makeService = makeService
+sys.meta_path.insert(0, HangUp())
 """
-"""Sends SIGHUP before there is a PID file."""
+"""Sends SIGHUP as soon as the options are read."""
 
 CLIENT = """
 import sys

@@ -54,11 +54,12 @@ MOST_STREAMS = 256
 """How many streams there may be in a session: one operator may have so many reaches."""
 
 
-def makeService(options: Options) -> ThingService:
+def assemble(options: Options, signals: Signals) -> ThingService:
     """
     Make the service that the options describe.
 
     :param options: the options, parsed.
+    :param signals: what is done at signals; SIGHUP is caught already.
     :return: the service; nothing listens yet.
     :raises CannotStart: if a file, a name or an endpoint is of no use.
     """
@@ -66,9 +67,6 @@ def makeService(options: Options) -> ThingService:
     import cryptography.hazmat.backends.openssl.backend  # noqa: F401
     from twisted.internet import reactor
 
-    # Not later: files are read from here on, and who sees the PID file may send SIGHUP.
-    signals = Signals(reactor)
-    signals.catchHangUp()
     reactor.installNameResolver(SystemResolver(reactor))  # type: ignore[attr-defined]
     try:
         ports = UnixPorts(SharedPorts(reactor) if options["reuse-port"] else reactor)

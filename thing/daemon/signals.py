@@ -90,7 +90,8 @@ class Signals:
     def _catchEnding(self, hurry: Callable[[], object]) -> None:
         def caught(number: int, frame: FrameType | None) -> None:
             if self._ending:
-                self._reactor.callFromThread(hurry)
+                # In the turn after: one that came just before stops the reactor at the end of this.
+                self._reactor.callFromThread(self._reactor.callFromThread, hurry)
             else:
                 self._ending = True
                 self._before[number](number, frame)

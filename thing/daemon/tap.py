@@ -1,23 +1,32 @@
 """
 What twistd asks for by name: the options of ``twistd thing``, and what makes a service of them.
 
-Each is imported when it is asked for: ``--help`` does not wait for what only a server needs.
+What only a server needs is imported when one is made: ``--help`` does not wait for it.
 """
 
-from typing import TYPE_CHECKING
+from __future__ import annotations
 
-from thing.lazy import importer
+from twisted.application.service import IService
 
-if TYPE_CHECKING:
-    from thing.daemon.assembly import makeService
-    from thing.daemon.options import Options
+from thing.daemon.options import Options
+from thing.daemon.signals import Signals
 
 __all__ = ["Options", "makeService"]
 
-_HOMES = {
-    "thing.daemon.assembly": ("makeService",),
-    "thing.daemon.options": ("Options",),
-}
 
-if not TYPE_CHECKING:  # Type checkers would believe that any name is there.
-    __getattr__, __dir__ = importer(__name__, _HOMES)
+def makeService(options: Options) -> IService:
+    """
+    Make the service that the options describe.
+
+    :param options: the options, parsed.
+    :return: the service; nothing listens yet.
+    :raises CannotStart: if a file, a name or an endpoint is of no use.
+    """
+    from twisted.internet import reactor
+
+    # Not later: imports take a while, files are read, and whoever starts it may send SIGHUP.
+    signals = Signals(reactor)
+    signals.catchHangUp()
+    from thing.daemon.assembly import assemble
+
+    return assemble(options, signals)
