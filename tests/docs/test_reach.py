@@ -37,7 +37,8 @@ class ReachPageTests(TestCase):
             for each in commands.commands[command].params
             for name in each.opts
         }
-        others = {"--nodaemon", "--port", "--authorized", "--status", "--bind", "--unix-socket"}
+        others = {"--nodaemon", "--port", "--authorized", "--nodes", "--status"}
+        others |= {"--bind", "--unix-socket"}
         named = set(re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", self.text))
         self.assertLessEqual(named - others, known)
         self.assertIn("--listen", named)
