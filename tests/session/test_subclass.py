@@ -233,6 +233,16 @@ class OverridingTests(BooksCase):
             self.assertEqual(meter._due, {})
             self.assertEmpty(factory)
 
+    def test_transport(self) -> None:
+        """One that has put something else in the place of its transport."""
+
+        class Odd(ThingProtocol):
+            def handshakeCompleted(self) -> None:
+                self.transport = object()  # type: ignore[assignment]
+
+        self.fill(Odd, 0, 2)
+        self.flushLoggedErrors(AttributeError)
+
     def test_nothingStays(self) -> None:
         """What stands before the user's method is gone when that is called."""
         for pair in self.fill(Forgetful, 0):

@@ -284,7 +284,7 @@ class ThingFactory(Factory):
             return
         try:
             checkProtocol(self.protocol)
-            for served in self.served.values():
+            for served in list(self.served.values()):
                 served.doStart()
         except BaseException:
             self.doStop()
@@ -295,7 +295,7 @@ class ThingFactory(Factory):
     def doStop(self) -> None:
         """Take no connections, from the last port on; each that listens no more calls this."""
         if self.numPorts == 1:
-            for served in self.served.values():
+            for served in list(self.served.values()):
                 self.failures.guard(STOP_FAILED, served.doStop)
         try:
             super().doStop()  # type: ignore[no-untyped-call]

@@ -401,9 +401,9 @@ class Link(Generic[P]):
         self.factory.keepTicket(event.ticket, self.core.credential)
 
     def _deliverTerminated(self, event: events.Terminated) -> None:
-        goes = self._reception.end(self, event.termination)
         self.factory.sessions.discard(self.protocol)
         self.factory.guests.discard(self.protocol)
+        goes = self._reception.end(self, event.termination)
         if goes:
             self.driver.cut()
             self._leave()
