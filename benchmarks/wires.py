@@ -23,6 +23,7 @@ from peers import BROKERS, PATIENT, RESUMED, THING_KINDS, TLS_KINDS
 from thing import ClientSettings, GroupName, HandshakeFailed, IdentityKey
 from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
+from thing.core.pace import LONG_RECORD
 from thing.events import (
     Event,
     HandshakeCompleted,
@@ -34,7 +35,6 @@ from thing.events import (
     Terminated,
     TicketReceived,
 )
-from thing.session.sinks import LONG_RECORD
 from thing.trust.keys import parsePublicKey
 
 READ = 1 << 18

@@ -17,9 +17,9 @@ from zope.interface import directlyProvides
 from tests.pairs import Pair, PairCase
 from tests.session import test_driver, test_protocol
 from thing.core.connection import WRITE_BATCH
+from thing.core.pace import FIRST_BATCH, LONG_RECORD, QUICK_BATCH
 from thing.errors import ErrorCode
 from thing.events import Cause
-from thing.session.sinks import FIRST_BATCH, LONG_RECORD, QUICK_BATCH
 from thing.session.transports import FULL_READ, LONG_READ, canSendDirectly
 
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import socket
 from collections.abc import Awaitable, Iterable, Iterator
-from contextlib import suppress
 from typing import Protocol, cast
 
 from thing.asyncio.log import Failures
+from thing.asyncio.sink import Sink
 from thing.core.client import ClientConnection
-from thing.core.connection import WRITE_BATCH
 from thing.core.server import ServerConnection
 from thing.core.states import State
 from thing.errors import ErrorCode, NotAuthorized
@@ -90,6 +88,7 @@ class Link(asyncio.Protocol):
     :ivar core: the Connection.
     :ivar transport: the stream to the peer; None before there is one, and when it is gone.
     :ivar failures: logs what goes wrong in the program's own code.
+    :ivar loop: the event loop.
     :ivar aside: how many octets wait that the core has told of, and the program has not taken.
     """
 
@@ -111,9 +110,10 @@ class Link(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._authorizer = cast(Authorizer, authorizer)
         self._owner = owner
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._pending: list[Iterator[Event]] = []
-        self._following = self._sending = self._paused = False
+        self._following = self._sending = False
+        self._sink: Sink | None = None
         self._held = self.aside = 0
         self._flushing: asyncio.Handle | None = None
         self._timer: asyncio.Handle | None = None
@@ -124,7 +124,7 @@ class Link(asyncio.Protocol):
     @property
     def now(self) -> float:
         """The time, seconds."""
-        return self._loop.time()
+        return self.loop.time()
 
     # What asyncio tells.
 
@@ -135,8 +135,7 @@ class Link(asyncio.Protocol):
         :param transport: the stream to the peer.
         """
         self.transport = cast(asyncio.Transport, transport)
-        self.transport.set_write_buffer_limits(high=WRITE_BATCH)
-        _limit_unsent(self.transport)
+        self._sink = Sink(self.transport, self._send, self.loop)
         self._owner.connected(self)
         if self.core.termination is None:
             self.follow(self.core.start(self.now))
@@ -162,6 +161,7 @@ class Link(asyncio.Protocol):
         :param exc: why, or None.
         """
         self.transport = None
+        self._take_no_more()
         try:
             self.follow(self.core.receiveEnd(self.now))
         finally:  # Whatever the program does then, its server counts who is gone.
@@ -170,14 +170,10 @@ class Link(asyncio.Protocol):
                     call.cancel()
             self._owner.disconnected()
 
-    def pause_writing(self) -> None:
-        """The transport has enough for now."""
-        self._paused = True
-
     def resume_writing(self) -> None:
-        """The transport takes more."""
-        self._paused = False
-        self._send()
+        """The transport has given away all."""
+        if self._sink is not None:
+            self._sink.look()
 
     # Events: what the core tells.
 
@@ -207,7 +203,7 @@ class Link(asyncio.Protocol):
 
     def _deal(self, event: Event) -> None:
         if isinstance(event, PeerProved):
-            self._deciding = self._loop.create_task(self._decide(event.identity))
+            self._deciding = self.loop.create_task(self._decide(event.identity))
         elif isinstance(event, Terminated):
             self._end(event)
         else:
@@ -252,7 +248,7 @@ class Link(asyncio.Protocol):
     def flush(self) -> None:
         """Send what the core has in the loop's next turn: what is said in one goes together."""
         if self._flushing is None and self.transport is not None:
-            self._flushing = self._loop.call_soon(self._flush)
+            self._flushing = self.loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushing = None
@@ -265,11 +261,12 @@ class Link(asyncio.Protocol):
             return
         self._sending = True
         try:
-            while self.transport is not None:
-                data = self.core.dataToSend(self.now, 0 if self._paused else WRITE_BATCH)
+            while (sink := self._sink) is not None:
+                urgent = not self.core.hasDataReady
+                data = self.core.dataToSend(self.now, sink.room, sink.longest)
                 if not data:
                     break
-                self.transport.write(data)
+                sink.send(data, urgent)
                 self.follow(self.core.takeEvents())
                 self._owner.sent()
         finally:
@@ -294,7 +291,7 @@ class Link(asyncio.Protocol):
         if deadline is not None and self.transport is not None:
             # Kept here: what uvloop returns for a time that is past cannot be asked for it.
             self._wakes_at = deadline
-            self._timer = self._loop.call_at(deadline, self._wake)
+            self._timer = self.loop.call_at(deadline, self._wake)
 
     def _wake(self) -> None:
         self._timer = None
@@ -315,6 +312,7 @@ class Link(asyncio.Protocol):
         """Say the final word, tell the owner, and see to it that the transport closes in time."""
         if self._deciding is not None and self._deciding is not asyncio.current_task():
             self._deciding.cancel()
+        self._take_no_more()
         final_word = self.core.dataToSend(self.now, 0)
         transport = self.transport
         if transport is not None:
@@ -323,13 +321,18 @@ class Link(asyncio.Protocol):
             self._close(transport, event.termination, bool(final_word))
         self._owner.deliver(event)
 
+    def _take_no_more(self) -> None:
+        sink, self._sink = self._sink, None
+        if sink is not None:
+            sink.close()
+
     def _close(
         self, transport: asyncio.Transport, termination: Termination, final_word: bool
     ) -> None:
         if not (final_word or termination.byPeer or termination.clean):
             transport.abort()
             return
-        self._linger = self._loop.call_later(LINGER, transport.abort)
+        self._linger = self.loop.call_later(LINGER, transport.abort)
         if final_word and transport.can_write_eof() and not transport.is_closing():
             try:
                 transport.write_eof()  # To close with octets unread would reset the stream.
@@ -345,12 +348,3 @@ def _check(identity: object) -> None:
         raise TypeError(f"an authorizer returned a {type(identity).__name__}")
     if identity.purpose is not Purpose.THING:
         raise NotAuthorized(f"nobody here attends to {identity.purpose.value}s: {identity}")
-
-
-def _limit_unsent(transport: asyncio.Transport) -> None:
-    """Have the kernel hold next to nothing unsent: a heartbeat waits behind no more than that."""
-    below = transport.get_extra_info("socket")
-    option = getattr(socket, "TCP_NOTSENT_LOWAT", None)
-    if below is not None and option is not None:
-        with suppress(OSError, ValueError):  # It is no TCP socket, or gone.
-            below.setsockopt(socket.IPPROTO_TCP, option, WRITE_BATCH)

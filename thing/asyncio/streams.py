@@ -196,7 +196,7 @@ class StreamTransport(asyncio.Transport):
 
     def _watch(self) -> None:
         """Nobody waits for ever for a peer that takes nothing any more."""
-        self._watching = asyncio.get_running_loop().call_later(
+        self._watching = self._link.loop.call_later(
             self._streams.patience, self._check, self.get_write_buffer_size()
         )
 
@@ -246,7 +246,7 @@ class StreamTransport(asyncio.Transport):
             self._watching.cancel()
         self._streams.forget(self._number)
         if self._protocol is not None:
-            asyncio.get_running_loop().call_soon(self._protocol.connection_lost, error)
+            self._link.loop.call_soon(self._protocol.connection_lost, error)
 
 
 class Streams:

@@ -1,8 +1,8 @@
 """
 Where a driver's octets go: into the kernel now, or with a turn of the reactor's.
 
-Here is decided how a transport is given octets, how many of them at a time, and how it is made
-to tell that it takes more. What there is to send, and in which order, is decided in the core.
+Here is decided how a transport is given octets, and how it is made to tell that it takes more. What
+there is to send, in which order, and how much at a time, is decided in the core.
 """
 
 from __future__ import annotations
@@ -14,29 +14,10 @@ from typing import Any
 from twisted.internet.interfaces import IPullProducer, IPushProducer
 from zope.interface import implementer
 
-from thing.core.capacity import DATA_OVERHEAD
 from thing.core.connection import WRITE_BATCH
 from thing.core.messages import FRAGMENT_LIMIT
-from thing.core.records import RECORD_LIMIT
+from thing.core.pace import FIRST_BATCH, LONG_RECORD, QUICK_BATCH, Pace
 from thing.session.transports import canSendDirectly, limitUnsent, sendMore
-
-FIRST_BATCH = FRAGMENT_LIMIT
-"""The same at first, when nobody knows how quick the path is."""
-
-LEAST_BATCH = FRAGMENT_LIMIT // 2
-"""The least, for the slowest path."""
-
-LONG_RECORD = RECORD_LIMIT - DATA_OVERHEAD
-"""How many octets of data a record has at most on a quick path."""
-
-QUICK_BATCH = 2 * LONG_RECORD
-"""The most, for the quickest path: fewer turns of the reactor."""
-
-QUICK = 0.01
-"""A batch that leaves within so many seconds may be followed by one of twice the size."""
-
-AHEAD = 0.1
-"""For how long a path may be busy with one batch, seconds: a heartbeat waits behind it."""
 
 
 class Sink(ABC):
@@ -146,7 +127,7 @@ class DirectSink(Sink):
     the kernel may hold unsent: behind that a heartbeat waits.
     """
 
-    __slots__ = ("_batch", "_drained", "_seconds", "_unsentLimit", "_writtenAt")
+    __slots__ = ("_drained", "_pace", "_seconds", "_writtenAt")
 
     def __init__(
         self, transport: Any, more: Callable[[], object], seconds: Callable[[], float]
@@ -158,10 +139,10 @@ class DirectSink(Sink):
         """
         super().__init__(transport, more, FIRST_BATCH)
         self._seconds = seconds
-        self._batch = FIRST_BATCH
-        self._unsentLimit = 0
+        self._pace = Pace()
+        self.longest = self._pace.longest
         self._writtenAt = 0.0
-        self._limitUnsent()
+        limitUnsent(transport, self._pace.unsentLimit)
         sendMore(transport, QUICK_BATCH + LONG_RECORD)  # A batch ends with the record it began.
         transport.registerProducer(self, False)
         self._drained = False  # It asks at once, which tells nothing: others may have written.
@@ -203,25 +184,14 @@ class DirectSink(Sink):
         if self.unsent:
             self._measure(self._seconds() - self._writtenAt)
             self.unsent = 0
-        self.room, self._drained = self._batch, True
+        self.room, self._drained = self._pace.batch, True
         self._more()
 
     def _measure(self, took: float) -> None:
         """What was handed over has left after so many seconds."""
-        if took < QUICK:
-            batch = 2 * self._batch
-        else:
-            batch = int(self.unsent * AHEAD / took)
-        self._batch = max(LEAST_BATCH, min(batch, QUICK_BATCH))
-        self.longest = LONG_RECORD if self._batch == QUICK_BATCH else FRAGMENT_LIMIT
-        self._limitUnsent()
-
-    def _limitUnsent(self) -> None:
-        """Have the kernel ask for more when a batch is nearly out, not when much is left of it."""
-        limit = min(self._batch, WRITE_BATCH)
-        if not self._unsentLimit // 2 < limit < self._unsentLimit * 2:
-            self._unsentLimit = limit
-            limitUnsent(self._transport, limit)
+        if self._pace.measure(self.unsent, took):
+            limitUnsent(self._transport, self._pace.unsentLimit)
+        self.longest = self._pace.longest
 
 
 def openSink(transport: Any, more: Callable[[], object], seconds: Callable[[], float]) -> Sink:
