@@ -5,6 +5,7 @@ import sys
 
 from thing.asyncio import connect
 from thing.core import ClientSettings
+from thing.errors import HandshakeFailed
 from thing.trust.servers import PinnedServers
 
 
@@ -25,4 +26,7 @@ async def main(fingerprint):
     print(session.termination)
 
 
-asyncio.run(main(*sys.argv[1:]))
+try:
+    asyncio.run(main(*sys.argv[1:]))
+except (OSError, HandshakeFailed) as error:  # Nobody listens, or somebody else.
+    raise SystemExit(error) from None

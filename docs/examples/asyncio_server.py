@@ -39,4 +39,7 @@ async def main():
         await server.serve_forever()
 
 
-asyncio.run(main())
+try:
+    asyncio.run(main())
+except OSError as error:  # The port is taken.
+    raise SystemExit(error) from None

@@ -80,5 +80,8 @@ class BlockingClient:
 
 if __name__ == "__main__":
     host, port, fingerprint = sys.argv[1:]
-    sock = socket.create_connection((host, int(port)))
+    try:
+        sock = socket.create_connection((host, int(port)))
+    except OSError as error:  # Nobody listens.
+        raise SystemExit(error) from None
     BlockingClient(sock, PinnedServers([fingerprint])).run()

@@ -48,6 +48,57 @@ task.react(main, sys.argv[1:])
 """
 """A client that comes back as soon as a session is over, eight times at once."""
 
+ASYNCIO = """
+import asyncio, contextlib, sys
+from thing.asyncio import connect, serve
+from thing.core import ClientSettings, KeptTicket, ServerSettings, TtlPolicy
+from thing.errors import HandshakeFailed, SessionEnded
+from thing.trust.authorized import Anyone
+from thing.trust.keys import IdentityKey
+from thing.trust.servers import PinnedServers
+
+async def echo(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+        await writer.drain()
+
+async def take(session):
+    async for _ in session:
+        pass
+    await session.wait_closed()
+
+SERVED = {"conformance": echo}
+
+async def server(port):
+    key = IdentityKey.generate()
+    settings = ServerSettings(
+        credential=key, allowAnonymous=True, handshakeTimeout=2.0, ttl=TtlPolicy(minimum=0.2)
+    )
+    async with serve(
+        take, "127.0.0.1", int(port), settings, Anyone(), streams=SERVED
+    ) as listening:
+        print(key.fingerprint, flush=True)
+        await listening.serve_forever()
+
+async def comeBack(port, fingerprint):
+    settings = ClientSettings(handshakeTimeout=2.0, resumption=True)
+    servers, tickets = PinnedServers([fingerprint]), KeptTicket()
+    while True:
+        with contextlib.suppress(HandshakeFailed, SessionEnded):
+            async with connect(
+                f"127.0.0.1:{port}", settings, servers, streams=SERVED, tickets=tickets
+            ) as session:
+                await take(session)
+
+async def client(*arguments):
+    await asyncio.gather(*(comeBack(*arguments) for _ in range(8)))
+
+role, *arguments = sys.argv[1:]
+with contextlib.suppress(OSError):
+    asyncio.run({"server": server, "client": client}[role](*arguments))
+"""
+"""The same on asyncio, and a server."""
+
 PIN = f"SHA256:{'A' * 43}"
 """No server's key."""
 
@@ -129,6 +180,39 @@ class ProcessTests(TwistdCase):
             untried.add("tickets.offered")
         self.assertHolds(process, Role.CLIENT, untried)
         self.assertNotIn("Unhandled", client.output)
+
+    def asyncio(self, *arguments: str) -> Process:
+        """Start the program on asyncio."""
+        program = os.path.join(self.cwd, "on_asyncio.py")
+        with open(program, "w") as file:
+            file.write(ASYNCIO)
+        return self.spawn(program, *arguments)
+
+    async def test_asyncioServer(self) -> None:
+        """A server of ``thing.asyncio`` keeps to the specification, too."""
+        port = str(freePort())
+        server = self.asyncio("server", port)
+        key = await server.whenLine("SHA256:")
+        process = self.conformance("--anonymous", "--server-key", key, f"127.0.0.1:{port}")
+        self.assertEqual(await process.ended, ExitCode.GOODBYE, process.output)
+        untried = NEEDS | {"proofs.stranger", "proofs.nobody"}
+        untried |= {"preshared.unknown", "preshared.accepted", "preshared.binder"}
+        untried |= {"tickets.accepted", "tickets.binder", "tickets.secret", "tickets.tampered"}
+        self.assertHolds(process, Role.SERVER, untried)
+        self.assertNotIn("Traceback", server.output)
+
+    async def test_asyncioClient(self) -> None:
+        """So does a client."""
+        port = str(freePort())
+        process = self.conformance("--listen", f"127.0.0.1:{port}")
+        line = await process.whenLine("the server's key is")
+        client = self.asyncio("client", port, line.split()[-1])
+        self.assertEqual(await process.ended, ExitCode.GOODBYE, process.output)
+        untried = {"preshared.accepted", "preshared.not-taken"}
+        if "it does not offer its ticket" in process.output:  # Another of the programs came first.
+            untried.add("tickets.offered")
+        self.assertHolds(process, Role.CLIENT, untried)
+        self.assertNotIn("Traceback", client.output)
 
     async def test_nobody(self) -> None:
         """Without a peer the run ends soon, in one line."""

@@ -239,23 +239,34 @@ class ExampleTests(DocumentedPrograms):
         servers = {
             path.name
             for path in EXAMPLES.glob("*.py")
-            if re.search(r"serverFromString|ServerEndpoint", path.read_text())
+            if re.search(r"serverFromString|ServerEndpoint|asyncio import serve", path.read_text())
         }
         self.assertGreater(len(servers), 10)
         for name in servers:
-            self.assertRegex((EXAMPLES / name).read_text(), r"except \(?CannotListenError")
+            text = (EXAMPLES / name).read_text()
+            self.assertRegex(text, r"except \(?(CannotListenError|OSError)", name)
         here = f"tcp:{self.port}:interface=127.0.0.1"
         with socket.create_server(("127.0.0.1", self.port)):
             for name, words in {"server.py": (), "transport_asyncio.py": ("server", here)}.items():
                 server = self.example(name, *words)
                 self.assertEqual(await server.exits(), 1, server.output)
                 self.assertRegex(server.output, r"^Couldn't listen on .*already in use.*\n$")
+            server = self.example("asyncio_server.py")
+            self.assertEqual(await server.exits(), 1, server.output)
+            self.assertRegex(server.output, r"^\[Errno \d+\] .*address already in use.*\n$")
 
     async def test_nobodyListens(self) -> None:
         """A client whose server is not there says so in one line, and exits."""
-        client = self.example("client.py", IdentityKey.generate().fingerprint)
+        key = IdentityKey.generate().fingerprint
+        client = self.example("client.py", key)
         self.assertEqual(await client.exits(), 1, client.output)
         self.assertRegex(client.output, r"^Connection was refused by other side.*\n$")
+        blocking = self.example("blocking_client.py", "127.0.0.1", str(self.port), key)
+        for client in (blocking, self.example("asyncio_client.py", key)):
+            self.assertEqual(await client.exits(), 1, client.output)
+            self.assertRegex(
+                client.output, r"^.*\[Errno \d+\] (Connect call failed|.*refused).*\n$"
+            )
 
     async def test_anotherFingerprint(self) -> None:
         """The first client refuses a server with another key than it was told of."""
