@@ -27,6 +27,7 @@ from thing.trust import (
     parseFingerprint,
     parsePublicKey,
 )
+from thing.trust.keys import readPassphrase
 
 NO_SSH_KEYGEN = None if shutil.which("ssh-keygen") else "ssh-keygen is not installed"
 HEADER = b"-----BEGIN OPENSSH PRIVATE KEY-----\n"
@@ -241,6 +242,12 @@ class IdentityKeyTests(DirectoryMixin, TestCase):
         ):
             path = write(self.path(), content)
             self.assertIn(f"{path} {reason}", self.refusal(IdentityKey.load, path))
+
+    def test_passphraseFile(self) -> None:
+        """It is the first line of a file, without what an editor put before it or behind."""
+        for content in (b"open sesame", b"\xef\xbb\xbfopen sesame\r\nno more\n"):
+            path = write(self.path("passphrase"), content, 0o600)
+            self.assertEqual(readPassphrase(path), b"open sesame")
 
     def test_passphrases(self) -> None:
         """A passphrase that is missing, wrong or not needed is told apart."""

@@ -28,7 +28,7 @@ from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind, fingerprint, sshBlob
 from thing.text import isName
 from thing.trust.files import StrPath, createFile, readFile
-from thing.trust.lines import MAX_LINE, textLines
+from thing.trust.lines import BYTE_ORDER_MARK, MAX_LINE, textLines
 
 MAX_KEY_FILE = 64 * 1024
 """The most bytes that a private key file may hold; one of Ed25519 has about 400."""
@@ -278,7 +278,8 @@ def readPassphrase(path: StrPath) -> bytes:
     :return: the passphrase.
     :raises CredentialError: if the file cannot be read, is too open or holds none.
     """
-    passphrase = readFile(path, MAX_LINE, private=True).split(b"\n")[0].rstrip(b"\r")
+    content = readFile(path, MAX_LINE, private=True).removeprefix(BYTE_ORDER_MARK)
+    passphrase = content.split(b"\n")[0].rstrip(b"\r")
     if not passphrase:
         raise CredentialError(f"{os.fspath(path)} holds no passphrase")
     return passphrase

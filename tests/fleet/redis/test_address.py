@@ -61,7 +61,7 @@ class AddressTests(DirectoryMixin, SynchronousTestCase):
         path = write(self.path("password"), b"one\n")
         address = parseAddress(f"redis://thing@host?passwordFile={path}")
         self.assertEqual(address.login.command(), ("AUTH", "thing", "one"))
-        write(path, b"two\n")
+        write(path, b"\xef\xbb\xbftwo\r\n")
         self.assertEqual(address.login.command(), ("AUTH", "thing", "two"))
         self.assertTrue(os.path.isabs(address.login.passwordFile.path))
 

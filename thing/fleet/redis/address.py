@@ -72,7 +72,7 @@ class Login:
         if self.passwordFile is None:
             return self.password
         try:
-            return self.passwordFile.read().decode("utf-8").rstrip("\r\n")
+            return self.passwordFile.read().decode("utf-8-sig").rstrip("\r\n")
         except CredentialError as error:
             raise RegistryURLError(f"passwordFile: {error}") from None
         except UnicodeDecodeError:
