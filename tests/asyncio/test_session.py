@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.asyncio.loops import run, serving
 from thing.asyncio import KnownServers, Session, connect, serve
+from thing.asyncio.link import Link
 from thing.asyncio.session import READ_HIGH
 from thing.core.capacity import Capacity
 from thing.core.heartbeat import TtlPolicy
@@ -340,6 +341,29 @@ class LivenessTests(AsyncCase):
         run(main())
         for kind in (HeartbeatAcknowledged, HeartbeatReceived):
             self.assertEqual(len([each for each in told if isinstance(each, kind)]), 360)
+
+    def test_handles(self) -> None:
+        """A loop's handles need no more than to be cancelled: uvloop's cannot be asked when."""
+
+        class Handle:
+            def __init__(self, handle: asyncio.TimerHandle) -> None:
+                self.cancel = handle.cancel
+
+        async def main() -> None:
+            loop = asyncio.get_running_loop()
+            call_at = loop.call_at
+
+            def handle(when: float, call: Any, *args: Any, **choices: Any) -> Any:
+                found = call_at(when, call, *args, **choices)
+                return Handle(found) if isinstance(getattr(call, "__self__", None), Link) else found
+
+            async with serving() as pair:
+                self.patch(loop, "call_at", handle)
+                async with pair.client() as session:
+                    await asyncio.sleep(100.0)
+                    self.assertIsNone(session.termination)
+
+        run(main())
 
     def test_flatLine(self) -> None:
         """A client that falls silent is flat-lined when its TTL is over."""
