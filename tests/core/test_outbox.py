@@ -8,7 +8,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.helpers import SERVER_CREDENTIAL  # noqa: F401  (loads the hypothesis profile)
 from thing.core.inbox import DATA_AT
-from thing.core.lane import Lane
+from thing.core.lane import LEAST_RATE, Lane, moves
 from thing.core.messages import (
     CAC,
     CCR,
@@ -331,6 +331,23 @@ class TurnTests(TestCase):
             for other in had - {number}:
                 self.assertTrue(before.get(other, 0) >= since or number not in before)
             before[number] = at
+
+
+class MovesTests(TestCase):
+    """Whether a close waits on for what is to be sent."""
+
+    def test_rate(self) -> None:
+        """It does while as much goes as the least rate asks for, or all that waited."""
+        enough = LEAST_RATE * 5
+        for before, now, expected in (
+            (100_000, 100_000 - enough, True),
+            (100_000, 100_000 - enough + 1, False),
+            (enough - 1, 0, True),
+            (enough - 1, 1, False),
+            (0, 0, False),
+            (1, 2, False),
+        ):
+            self.assertIs(moves(before, now, 5.0), expected, (before, now))
 
 
 class LaneTests(TestCase):
