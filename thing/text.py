@@ -9,8 +9,8 @@ as they are; other than there, signs and spaces between words are no harm.
 from __future__ import annotations
 
 import json
+import math
 import unicodedata
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -67,22 +67,28 @@ def visible(text: str) -> str:
     )
 
 
-def readObject(content: bytes | str, parseFloat: Callable[[str], float] = float) -> dict[str, Any]:
+def readObject(content: bytes | str) -> dict[str, Any]:
     """
     Read a JSON object from elsewhere.
 
     :param content: the text.
-    :param parseFloat: reads a number that is not whole, or raises ValueError.
-    :return: the object.
+    :return: the object; all numbers in it are finite, so that it can be written as JSON again.
     :raises ValueError: if it is none.
     """
     try:
-        found = json.loads(content, parse_constant=_noNumber, parse_float=parseFloat)
+        found = json.loads(content, parse_constant=_noNumber, parse_float=_finite)
     except RecursionError:
         raise ValueError("brackets in brackets without an end") from None
     if not isinstance(found, dict):
         raise ValueError("not an object")
     return found
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is too large")
+    return number
 
 
 def _noNumber(text: str) -> float:

@@ -8,7 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from thing.fleet.model import NodeRecord
 from thing.fleet.redis.rows import FIELDS, eventOf, nodesOf, recordOf, trafficOf
-from thing.fleet.redis.script import asJson, fromJson
+from thing.fleet.redis.script import asJson
+from thing.text import readObject
 
 NO_NUMBERS = ("1e999", "-1e999", "Infinity", "-Infinity", "NaN")
 """What Python reads as numbers that JSON cannot hold."""
@@ -59,9 +60,9 @@ class NumberTests(SynchronousTestCase):
         """No number in what somebody wrote as JSON is infinite, however deep it is."""
         for number in NO_NUMBERS:
             for text in (f'{{"x":{number}}}', f'{{"x":[{{"y":[{number}]}}]}}'):
-                self.assertRaises(ValueError, fromJson, text)
+                self.assertRaises(ValueError, readObject, text)
             self.assertIsNone(eventOf(entry(data=f'{{"wait":{number}}}')), number)
-        self.assertEqual(fromJson('{"x":[1.5e3,-0.25,7]}'), {"x": [1500.0, -0.25, 7]})
+        self.assertEqual(readObject('{"x":[1.5e3,-0.25,7]}'), {"x": [1500.0, -0.25, 7]})
 
     def test_records(self) -> None:
         """A thing, an event and a node with such a number are none."""

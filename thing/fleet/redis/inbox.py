@@ -28,8 +28,9 @@ from thing.errors import (
 from thing.fleet.local import LocalRegistry
 from thing.fleet.model import NotPresent, Undelivered
 from thing.fleet.redis.rows import MALFORMED, realOf, wholeOf
-from thing.fleet.redis.script import asJson, fromJson
+from thing.fleet.redis.script import asJson
 from thing.logger import Logger
+from thing.text import readObject
 
 MOST_ASKED = 1000
 """How many answers of other nodes may be waited for at once."""
@@ -178,7 +179,7 @@ class Inbox:
         :param text: a JSON object, if it is one of ours.
         """
         try:
-            found = fromJson(text)
+            found = readObject(text)
             if found["op"] in self._served:
                 answer = self._served[found["op"]](found)
                 self._reply(found, lambda: answer)

@@ -23,7 +23,8 @@ from thing.fleet.model import (
 )
 from thing.fleet.order import placeOf
 from thing.fleet.positions import parsePosition
-from thing.fleet.redis.script import fromJson, pairsOf
+from thing.fleet.redis.script import pairsOf
+from thing.text import readObject
 
 MALFORMED = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 """What reading something malformed may raise."""
@@ -73,7 +74,7 @@ def recordOf(row: Any) -> ThingRecord | None:
 
 
 def _ending(line: str) -> Ending:
-    found = fromJson(line)
+    found = readObject(line)
     session, node, cause, detail = (
         _string(found[name]) for name in ("session", "node", "cause", "detail")
     )
@@ -98,7 +99,7 @@ def eventOf(entry: Any) -> FedEvent | None:
             node=_text(found["node"]),
             session=_text(found["session"]),
             at=realOf(_text(found["at"])),
-            data=_dataOf(fromJson(found["data"])),
+            data=_dataOf(readObject(found["data"])),
         )
         return FedEvent(positionOf(position), event)
     except MALFORMED:
@@ -152,7 +153,7 @@ def nodeOf(name: Any, text: Any, alive: bool) -> NodeRecord | None:
     :return: the record, or None if it makes no sense.
     """
     try:
-        said = fromJson(text)
+        said = readObject(text)
         status = _string(said["status"])
         record = NodeRecord(
             node=_text(name),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
@@ -18,7 +17,6 @@ from twisted.internet.defer import Deferred
 
 from thing.fleet.redis.connection import Link, RegistryAway
 from thing.fleet.redis.operations import Operation, Sweep
-from thing.text import readObject
 
 MOST_FED = 100_000
 """About how many events the stream keeps."""
@@ -158,24 +156,6 @@ def asJson(value: Any) -> str:
     :return: the text, ASCII only.
     """
     return json.dumps(value, separators=(",", ":"))
-
-
-def fromJson(text: bytes | str) -> dict[str, Any]:
-    """
-    Read a JSON object, which somebody else wrote.
-
-    :param text: the text.
-    :return: the object; all numbers in it are finite, so that it can be written as JSON again.
-    :raises ValueError: if it is none.
-    """
-    return readObject(text, _finite)
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if not math.isfinite(number):
-        raise ValueError("too large")
-    return number
 
 
 def pairsOf(flat: Sequence[Any]) -> list[tuple[Any, Any]]:
