@@ -36,6 +36,16 @@ test('who is no more in the answer is taken off, unless an event came since it w
   assert.deepEqual(ids(listing), ['a']);
 });
 
+test('what a server says that began anew is no older than what it said before', () => {
+  const {listing} = listingOf([record({id: 'a', epoch: 5000, sequence: 9, session: 'before'})]);
+  const things = [record({id: 'a', epoch: 4000, sequence: 1, session: 'now'})];
+  listing.takePage(answer(things), 10900, 11000);
+  assert.equal(listing.get('a').record.session, 'before');
+  listing.forgetOrder();
+  listing.takePage(answer(things), 11900, 12000);
+  assert.equal(listing.get('a').record.session, 'now');
+});
+
 test('an old answer does not undo what an event told', () => {
   const {listing, noted} = listingOf([record({sequence: 3})]);
   listing.hear(event('late', {sequence: 4}), 11000, true);

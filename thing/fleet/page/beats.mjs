@@ -46,6 +46,11 @@ export class Beats {
     history.missed.splice(0, history.missed.length - MOST_BEATS);
   }
 
+  // Whatever is told now is not older than what was.
+  forgetOrder() {
+    for (const history of this.#histories.values()) Object.assign(history, {epoch: 0, sequence: 0});
+  }
+
   // Something happened to a thing; of use after a record of it was noted, and if it is newer.
   hear(event) {
     if (!this.#histories.get(event.id)?.session) return;

@@ -83,6 +83,11 @@ export class Listing {
     this.#trim();
   }
 
+  // Events were lost, perhaps with all that the server knew: whatever it says now is not older.
+  forgetOrder() {
+    for (const {record} of this.entries.values()) Object.assign(record, {epoch: 0, sequence: 0});
+  }
+
   // Something happened to a thing; isNew: while the page was open.
   hear(event, now, isNew) {
     const entry = this.get(event.id);

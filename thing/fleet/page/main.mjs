@@ -13,7 +13,7 @@ import {listenToHistory, makeHistory} from './history.mjs';
 import {askForInvitations, listenToInvitations} from './inviting.mjs';
 import {listenToKeys} from './keys.mjs';
 import {askForNodes} from './nodes.mjs';
-import {api, beats, follower, happenings, isNew, listing, pollers, serverNow, tryNow}
+import {api, beats, follower, forgetOrder, happenings, isNew, listing, pollers, serverNow, tryNow}
   from './state.mjs';
 import {listenToStatus, paintRole, paintState} from './status.mjs';
 import {listenToTable, makeHead, paintTable} from './table.mjs';
@@ -24,6 +24,7 @@ const HIDDEN = 30000; // A tab that is hidden for so long gives its stream up, m
 function takeMessage(kind, data) {
   if (kind === 'reset') {
     if (happenings.events.length) keep({kind: 'reset', at: serverNow()});
+    forgetOrder();
     pollers.restart();
     return;
   }

@@ -59,6 +59,13 @@ export function tryNow() {
   pollers.restart();
 }
 
+// Events were lost: a server that began anew, with its clock behind, counts from less than it did.
+export function forgetOrder() {
+  listing.forgetOrder();
+  beats.forgetOrder();
+  if (selection.chosen?.record) Object.assign(selection.chosen.record, {epoch: 0, sequence: 0});
+}
+
 export function takeToken(token) {
   session.write(TOKEN, token);
   api.give(token);
