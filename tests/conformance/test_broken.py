@@ -102,7 +102,7 @@ class ServerTests(BrokenCase):
 
         with mock.patch.object(ServerHandshake, "_giveTicket", wrong):
             await self.assertNoticed(
-                self.serverBench(), "extensions.unasked", holds="handshake.established"
+                self.serverBench(), "handshake.unasked-extensions", holds="handshake.established"
             )
 
     async def test_macs(self) -> None:

@@ -205,7 +205,7 @@ async def _ticketsLength(bench: ClientBench) -> None:
 
 
 @CLIENT_SECRETS.row(
-    "extensions.unanswered",
+    "handshake.unanswered-extensions",
     CLIENT,
     "Extensions",
     "CDH and CCC hold only extensions that SHI answered.",

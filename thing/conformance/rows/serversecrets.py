@@ -54,7 +54,7 @@ async def _notLast(bench: ServerBench) -> None:
 
 
 @SERVER_SECRETS.row(
-    "extensions.unasked",
+    "handshake.unasked-extensions",
     SERVER,
     "Extensions",
     "SHI, SDH, SCC and SHF hold only extensions whose number CHI had, but for PUZZLE and NEXT_KEY.",
