@@ -976,16 +976,16 @@ class ConversationTests(TalkCase):
         self.handlers: dict[int, Any] = {}
         self.patch(signal, "signal", self.handlers.__setitem__)
 
-    def conversation(self, connecting: Deferred[Any]) -> Deferred[None]:
+    def conversation(self, connecting: Deferred[Any]) -> Deferred[ExitCode]:
         """Begin to talk."""
         factory = ThingFactory(ClientSettings(), AnyPeer(), clock=self.reactor)
         options = clientOptions(timeout=5.0)
         talk = Conversation(options, factory, Unreachable(connecting))
         return ensureDeferred(talk.run(self.reactor))
 
-    def codeOf(self, running: Deferred[None]) -> int:
+    def codeOf(self, running: Deferred[ExitCode]) -> int:
         """The exit code, once there is one."""
-        return int(self.failureResultOf(running, SystemExit).value.code)
+        return int(self.successResultOf(running))
 
     def test_cannotConnect(self) -> None:
         """Whatever keeps the connection from coming is said in one line."""
