@@ -251,7 +251,9 @@ class DirectSinkTests(SinkCase):
 
     def test_slow(self) -> None:
         """A path is given no more than leaves within the time that a beat may wait, but some."""
-        self.assertEqual(self.leave(FIRST_BATCH, 2 * AHEAD), FIRST_BATCH // 2)
+        self.leave(FIRST_BATCH, 0.0)
+        self.leave(2 * FIRST_BATCH, 0.0)
+        self.assertEqual(self.leave(4 * FIRST_BATCH, 2 * AHEAD), 2 * FIRST_BATCH)
         self.assertEqual(self.leave(FIRST_BATCH, 100.0), LEAST_BATCH)
         for _ in range(PROVED // LEAST_BATCH):
             self.leave(LEAST_BATCH, AHEAD / 4)

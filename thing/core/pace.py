@@ -15,7 +15,7 @@ from thing.core.records import RECORD_LIMIT
 FIRST_BATCH = FRAGMENT_LIMIT // 2
 """How much at first, when nobody knows how quick the path is, octets."""
 
-LEAST_BATCH = FRAGMENT_LIMIT // 4
+LEAST_BATCH = FRAGMENT_LIMIT // 2
 """The least, for the slowest path."""
 
 LONG_RECORD = RECORD_LIMIT - DATA_OVERHEAD
