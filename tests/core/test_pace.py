@@ -60,7 +60,7 @@ class PaceTests(SynchronousTestCase):
             self.assertLessEqual(self.pace.batch, max(LEAST_BATCH, rate * AHEAD))
 
     def test_behind(self) -> None:
-        """A batch and the record that ends it, behind what the kernel holds: 16 KiB at the least."""
+        """A batch and the record that ends it, behind what the kernel holds: 16 KiB at least."""
         self.pace.measure(FIRST_BATCH, 10.0)
         pace = self.pace
         self.assertLessEqual(pace.batch + pace.longest + pace.unsentLimit // 2, 16384)
