@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Iterator
 
 from hypothesis import given
@@ -420,6 +422,34 @@ class PulseTests(TestCase):
         self.assertEqual(pulse.due, 13.0)
         self.assertIsNone(pulse.keepTime(13.0))  # One is outstanding; the schedule goes on.
         self.assertEqual(pulse.due, 17.0)
+
+    def answers(self, roundTrip: float) -> list[float]:
+        """When answers come on a path that is so long; the TTL is 12 s, the interval 4 s."""
+        pulse = Pulse()
+        pulse.begin(0.0, 4.0, 0.25)
+        found: list[float] = []
+        pending = math.inf
+        while (now := min(pulse.due, pending)) < 200.0:
+            if now == pending:
+                found.append(now)
+                pulse.acknowledged(SUU(len(found), 12000, 4000), now)
+                pending = math.inf
+            if pulse.keepTime(now) is not None:
+                pending = now + roundTrip
+        return found
+
+    def test_longWay(self) -> None:
+        """
+        Answers never come a TTL apart on a path whose round trip is shorter: where it takes more
+        than half of one the next beat waits for no time of its own. Else the schedule holds.
+        """
+        for roundTrip in (0.5, 3.875, 4.125, 5.875, 6.125, 7.875, 8.125, 10.0, 11.875):
+            found = self.answers(roundTrip)
+            gaps = [later - earlier for earlier, later in itertools.pairwise(found)]
+            self.assertGreater(len(gaps), 12)
+            self.assertLess(max(gaps), 12.0, roundTrip)
+            if roundTrip < 6.0:
+                self.assertEqual({(at - roundTrip) % 4.0 for at in found}, {1.0})
 
     def assertRefused(self, code: ErrorCode, pulse: Pulse, suu: SUU) -> None:
         error = self.assertRaises(RemoteProtocolError, pulse.acknowledged, suu, 1.0)

@@ -256,20 +256,23 @@ class Pulse:
     """
     The client's heartbeats: one outstanding at a time, numbered from one, on a steady schedule.
 
-    They follow the schedule and never an acknowledgement: a late one makes none later.
+    They follow the schedule, and one that is answered late makes none later. But where the answer
+    has taken more than half of a TTL the next one cannot wait for its time as well.
 
-    :ivar due: when the schedule has the next one, seconds.
+    :ivar due: when the next one is to be made, seconds.
     :ivar roundTripTime: what was measured last, seconds, or None.
     """
 
-    __slots__ = ("_interval", "_lastAt", "_sequence", "_waiting", "due", "roundTripTime")
+    __slots__ = (
+        "_interval", "_lastAt", "_scheduled", "_sequence", "_waiting", "due", "roundTripTime",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         """Start before the first heartbeat."""
         self._sequence = 0
         self._waiting = False
         self._interval = self._lastAt = 0.0
-        self.due = math.inf
+        self.due = self._scheduled = math.inf
         self.roundTripTime: float | None = None
 
     def begin(self, now: float, interval: float, jitter: float) -> None:
@@ -281,11 +284,11 @@ class Pulse:
         :param jitter: which moment, from 0 up to 1.
         """
         self._interval = interval
-        self.due = now + jitter * interval
+        self.due = self._scheduled = now + jitter * interval
 
     def keepTime(self, now: float) -> CHB | None:
         """
-        Make the next heartbeat if the schedule has it by now.
+        Make the next heartbeat if it is due by now.
 
         What was missed while this side stood still is not made up for.
 
@@ -294,7 +297,9 @@ class Pulse:
         """
         if now < self.due:
             return None
-        self.due += self._interval * ((now - self.due) // self._interval + 1)
+        if now >= self._scheduled:
+            self._scheduled += self._interval * ((now - self._scheduled) // self._interval + 1)
+        self.due = self._scheduled
         return self.beat(now)
 
     def beat(self, now: float) -> CHB | None:
@@ -333,5 +338,7 @@ class Pulse:
         interval = suu.interval / 1000
         if self._interval not in (0.0, interval):
             self._interval = interval
-            self.due = max(now, self._lastAt + interval)
+            self.due = self._scheduled = max(now, self._lastAt + interval)
+        elif 2000 * self.roundTripTime > suu.ttl:
+            self.due = min(self.due, now)
         return self.roundTripTime
