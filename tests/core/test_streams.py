@@ -697,6 +697,18 @@ class CreditTests(Case):
         self.assertEqual(len(sent), 4)
         self.assertLessEqual(max(sent.values()) - min(sent.values()), 16384)
 
+    def test_firstOnSlowPath(self) -> None:
+        """
+        A first record that is half of the window, and was long on its way, says that the path is
+        slow: nobody grants more than the first window before that is known.
+        """
+        record = bytes(16384 - RECORD_COST)
+        for since, window in ((0.0, 65536), (2.0, 32768)):
+            _, server = self.pair()
+            sendTo(server, CDT(0, 0, record), now=since)
+            self.assertEqual(server._window.size, window)
+            self.assertEqual(server._window.granted, 16384 + window)
+
     def test_exceeded(self) -> None:
         """An octet beyond the credit is refused, in a stream and in the main one."""
         for stream, credit in ((0, 32768), (1, 16384)):

@@ -27,7 +27,7 @@ H = TypeVar("H", bound=Handshake)
 class Opening(Receiving, Generic[H]):
     """A Connection, with its handshake."""
 
-    __slots__ = ("_askedAt", "_exporterSecret", "_handshakeOrNone", "_identity", "_peerCapacity")
+    __slots__ = ("_exporterSecret", "_handshakeOrNone", "_identity", "_peerCapacity")
 
     def __init__(self, settings: Settings, handshake: H) -> None:
         """
@@ -39,7 +39,6 @@ class Opening(Receiving, Generic[H]):
         self._identity: Identity | None = None
         self._exporterSecret: bytes | None = None
         self._peerCapacity = MOST  # Until the peer has said its own.
-        self._askedAt = 0.0
 
     def start(self, now: float) -> list[Event]:
         """
@@ -86,13 +85,13 @@ class Opening(Receiving, Generic[H]):
         return self._handshakeOrNone
 
     def _sendHandshake(self, *messages: bytes) -> None:
-        self._askedAt = self._now
+        self._since = self._now
         for message in messages:
             self._writer.add(message)
 
     def _answered(self) -> None:
         """The peer answered what this side said last: that was a round trip."""
-        self._measure(self._now - self._askedAt)
+        self._measure(self._now - self._since)
 
     def _measure(self, roundTrip: float) -> None:
         if roundTrip < self._roundTrip:
@@ -136,7 +135,8 @@ class Opening(Receiving, Generic[H]):
         self._events.append(HandshakeCompleted(self.session))
 
     def _grantCredit(self, peer: Capacity) -> None:
-        """From now on this side may spend what the peer has granted at first."""
+        """From now on each side may spend what the other has granted at first."""
+        self._since = self._now
         self._peerCapacity = peer
         self._outbox.mainCredit = peer.mainCredit
         self._outbox.longest = peer.fragment

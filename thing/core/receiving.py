@@ -22,11 +22,12 @@ from thing.events import DataEnded, Event
 class Receiving(Connection):
     """A Connection, with what came in the order of its streams."""
 
-    __slots__ = ("_tallyOrNone", "_windowOrNone")
+    __slots__ = ("_since", "_tallyOrNone", "_windowOrNone")
 
     def __init__(self, settings: Settings) -> None:
         """:param settings: what this side chose."""
         super().__init__(settings)
+        self._since = 0.0  # When it asked last in the handshake, then when the session came up.
         self._windowOrNone: Window | None = None  # Big, and idle sessions have none.
         self._tallyOrNone: Tally | None = None
 
@@ -195,7 +196,7 @@ class Receiving(Connection):
         if self._windowOrNone is None:
             limits, own = self._limits, self._limits.capacity
             self._windowOrNone = Window(
-                own.mainCredit, self._now, limits.budget, limits.maxWindow, whole=own.whole
+                own.mainCredit, self._since, limits.budget, limits.maxWindow, whole=own.whole
             )
         return self._windowOrNone
 
