@@ -58,7 +58,7 @@ hypothesisSettings.load_profile("thing")
 PLENTY = 1 << 30
 """More octets than any test sends: takes all that waits."""
 
-CAN = Capacity(RECORD_LIMIT, 32768, 16384, 100)
+CAN = Capacity(RECORD_LIMIT, 24576, 16384, 100)
 """What a side can take by default: four fields of CHI and SHI."""
 
 E = TypeVar("E")

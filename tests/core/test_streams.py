@@ -703,7 +703,7 @@ class CreditTests(Case):
         slow: nobody grants more than the first window before that is known.
         """
         record = bytes(16384 - RECORD_COST)
-        for since, window in ((0.0, 65536), (2.0, 32768)):
+        for since, window in ((0.0, 49152), (2.0, 24576)):
             _, server = self.pair()
             sendTo(server, CDT(0, 0, record), now=since)
             self.assertEqual(server._window.size, window)
@@ -711,7 +711,7 @@ class CreditTests(Case):
 
     def test_exceeded(self) -> None:
         """An octet beyond the credit is refused, in a stream and in the main one."""
-        for stream, credit in ((0, 32768), (1, 16384)):
+        for stream, credit in ((0, 24576), (1, 16384)):
             client, server = self.pair()
             self.opened(client, server)
             server.hold()

@@ -622,13 +622,13 @@ class WithinCallbackTests(PairCase):
             depth[0] -= 1
 
         pair.server.pauseProducing()
-        for at in range(400):
+        for at in range(300):
             pair.client.sendMessage(b"%d" % at)
         pair.pump()
         pair.server.doing["messageReceived"] = turn
         pair.server.resumeProducing()
         self.assertEqual(self.flushLoggedErrors(), [])
-        self.assertEqual(pair.server.messages, [b"%d" % at for at in range(400)])
+        self.assertEqual(pair.server.messages, [b"%d" % at for at in range(300)])
         self.assertEqual(max(deepest), 1, "a message inside another's callback")
 
     def test_pauseInMessage(self) -> None:

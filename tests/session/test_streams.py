@@ -759,6 +759,7 @@ class EndTests(StreamCase):
         _, client, server = self.stream(pair=pair)
         server.call("pauseProducing")
         client.call("write", bytes(1 << 20))
+        pair.advance(0.1)  # The credit is used up.
         client.call("loseConnection")
         pair.advance(9.5)
         self.assertIsNone(client.reason)
@@ -842,6 +843,7 @@ class EndTests(StreamCase):
         server.call("pauseProducing")
         producer = Producer()
         client.call("write", bytes(1 << 20))
+        pair.advance(0.1)  # The credit is used up.
         client.transport.registerProducer(producer, True)
         client.call("loseConnection")
         pair.advance(6)  # To let the peer go on now would hide what was not written.
