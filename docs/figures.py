@@ -8,6 +8,7 @@ Write the figures of ``performance.rst`` from what the benchmarks wrote.
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -129,6 +130,19 @@ def floor() -> str:
     return table(("peer", "beats", "calls", "which"), rows())
 
 
+def link() -> str:
+    """:return: how much of a link with a delay is filled, each way."""
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for direction, transfers in read("link").items():
+            medians = {kind: statistics.median(each) for kind, each in transfers.items()}
+            for kind, rate in medians.items():
+                ratio = f"{medians['Thing'] / rate:.2f}" if kind != "Thing" else ""
+                yield direction, kind, f"{rate / 1e6:.2f} MB/s", ratio
+
+    return table(("direction", "peer", "median", "Thing / this"), rows())
+
+
 DRAW: dict[str, Callable[[], str]] = {
     "machine": machine,
     "goals": goals,
@@ -137,6 +151,7 @@ DRAW: dict[str, Callable[[], str]] = {
     "churn": lambda: counted("churn"),
     "processors": lambda: figures("processors"),
     "latency": lambda: figures("latency"),
+    "link": link,
     "instructions": instructions,
     "floor": floor,
     "reach": lambda: figures("reach"),

@@ -235,8 +235,8 @@ class MessageTests(AgentCase):
         self.assertGreater(server.queued, 1 << 20)
         with os.fdopen(reader, "rb") as output:
             lines = await deferToThread(lambda: [output.readline() for _ in messages])
+            await self.assertLeaves(agent)
         self.assertEqual(lines, [message + b"\n" for message in messages])
-        await self.assertLeaves(agent)
 
     async def test_outputGone(self) -> None:
         """That nobody reads its output any more ends it, before a message is lost."""
