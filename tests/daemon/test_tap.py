@@ -146,7 +146,7 @@ class OptionTests(TapCase):
                 credential=settings.credential,
                 allowAnonymous=True,
                 tickets=settings.tickets,
-                capacity=Capacity(RECORD_LIMIT, 32768, 16384, MOST_OF_ONE),
+                capacity=Capacity(RECORD_LIMIT, 24576, 16384, MOST_OF_ONE),
             ),
         )
         self.assertEqual(service.factory.limits, Limits())

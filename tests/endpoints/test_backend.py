@@ -25,7 +25,7 @@ from tests.daemon.test_forward import (
     octets,
     whenCalled,
 )
-from tests.helpers import serverSettings
+from tests.helpers import serverSettings, socketDirectory
 from tests.pairs import Pair, firings
 from thing import Anyone, IdentityKey, ServerSettings, ThingFactory
 from thing.endpoints import backend as backendModule
@@ -181,7 +181,8 @@ class ServeTests(ServeCase):
         from twisted.internet import reactor
 
         self.patch(backendModule, "RESET_DELAY", 0.01)
-        backends, path = BackendFactory(BackendServer), os.path.abspath(self.mktemp())
+        backends = BackendFactory(BackendServer)
+        path = os.path.join(socketDirectory(self), "socket")
         port = await serverFromString(reactor, f"unix:{path}").listen(backends)
         self.addCleanup(port.stopListening)
         await self.serveLabels(talk=f"unix:{path}")

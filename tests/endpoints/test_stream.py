@@ -626,6 +626,7 @@ class ClosingTests(StreamCase):
         pair = self.pair(clientChoices={"closeTimeout": 5.0})
         self.server.call("pauseProducing")
         self.client.transport.write(b"z" * 3_000_000)
+        pair.advance(0.1)  # The credit is used up.
         self.client.call("loseConnection")
         pair.advance(9.5)
         self.assertIsNone(self.client.reason)
@@ -656,6 +657,7 @@ class ClosingTests(StreamCase):
         producer = Producer(self.client)
         self.client.transport.registerProducer(producer, True)
         self.client.transport.write(b"z" * 3_000_000)
+        pair.advance(0.1)  # The credit is used up.
         self.client.call("loseConnection")
         pair.advance(6)
         self.server.call("resumeProducing")
