@@ -20,9 +20,10 @@ from thing.fleet.redis.rows import (
     recordOf,
     trafficOf,
 )
-from thing.fleet.redis.script import asJson, fromJson, outcomeOf
+from thing.fleet.redis.script import asJson, outcomeOf
 from thing.fleet.relays import Announcement
 from thing.session.joinmessages import JoinReply, JoinRequest, Refusal, encodeRefusal, parseReply
+from thing.text import readObject
 
 SEPARATOR = b"\x1f"
 """What stands in an input between the strings of an answer of Redis."""
@@ -58,8 +59,8 @@ def _outcome(data: bytes) -> None:
 
 def _object(data: bytes) -> None:
     with suppress(ValueError):
-        found = fromJson(data)
-        assert fromJson(asJson(found)) == found
+        found = readObject(data)
+        assert readObject(asJson(found)) == found
         traffic = trafficOf(found)
         assert traffic is None or asJson(traffic.asDict())
         with suppress(*MALFORMED):

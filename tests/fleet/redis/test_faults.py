@@ -8,6 +8,9 @@ from twisted.internet.defer import Deferred, succeed
 
 from tests.fleet.redis.redises import SHORT, FleetCase, Node
 from thing.fleet import Filter, Kind, NotLost, NotPresent, Undelivered
+from thing.fleet.redis.connection import Link
+from thing.fleet.redis.endpoints import logIn
+from thing.fleet.redis.keeper import Keeper
 
 
 class RedisFaultTests(FleetCase):
@@ -192,6 +195,16 @@ class RefusedTests(FleetCase):
     """Redis refuses a session for what it is; here it knows no PUBLISH, which a move needs."""
 
     redisOptions = ("--rename-command", "PUBLISH", "")
+
+    def setUp(self) -> None:
+        """Have nodes be up all the same: they try that first."""
+        super().setUp()
+
+        async def prepare(keeper: Keeper, link: Link) -> None:
+            await logIn(link, keeper._address)
+            await keeper.script.load(link)
+
+        self.patch(Keeper, "_prepare", prepare)
 
     async def test_joinIsTriedAgain(self) -> None:
         """The session stays, its node keeps the registry, and what it said is told in order."""
