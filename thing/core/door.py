@@ -93,19 +93,19 @@ class Door(Generic[M]):
 
     Once it is connected, :meth:`judge`:
 
-    ==========================  ===================================  ==========
-    limit                       holds if                             verdict
-    ==========================  ===================================  ==========
-    ``draining``                everybody is asked to leave          turned away
-    ``sessions``                as many as ``sessions`` are up       turned away
-    ``sessions_per_address``    as many as ``sessionsPerAddress`` of turned away
+    ==========================  ====================================  ==========
+    limit                       holds if                              verdict
+    ==========================  ====================================  ==========
+    ``draining``                everybody is asked to leave           turned away
+    ``sessions``                as many as ``sessions`` are up        turned away
+    ``sessions_per_address``    as many as ``sessionsPerAddress`` of  turned away
                                 its network are up
-    ``handshakes_per_address``  more than ``handshakesPerAddress``   turned away
+    ``handshakes_per_address``  more than ``handshakesPerAddress``    turned away
                                 of its network are in handshakes
-    ``handshakes``              more than ``handshakes`` are in      come in, and another
-                                handshakes, and not it alone         is displaced
-    none                        always                               come in
-    ==========================  ===================================  ==========
+    ``handshakes``              more than ``handshakes`` are in       come in, and another
+                                handshakes, and not it alone          is displaced
+    none                        always                                come in
+    ==========================  ====================================  ==========
 
     Displaced is the oldest handshake whose peer has proved nothing. If there is none the
     newcomer is turned away: who has proved who it is waits for this side alone.

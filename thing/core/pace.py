@@ -12,7 +12,7 @@ from thing.core.connection import WRITE_BATCH
 from thing.core.messages import FRAGMENT_LIMIT
 from thing.core.records import RECORD_LIMIT
 
-FIRST_BATCH = FRAGMENT_LIMIT // 2
+FIRST_BATCH = FRAGMENT_LIMIT
 """How much at first, when nobody knows how quick the path is, octets."""
 
 LEAST_BATCH = FRAGMENT_LIMIT // 2
@@ -27,12 +27,6 @@ QUICK_BATCH = 2 * LONG_RECORD
 QUICK = 0.01
 """What leaves within so many seconds tells of no bound."""
 
-PROVED = 4 * FRAGMENT_LIMIT
-"""
-So much must leave in time, once something did not, before there is more again: buffers that lie on
-a slow path take some at once.
-"""
-
 AHEAD = 0.1
 """For how long a path may be busy with one batch, seconds: a heartbeat waits behind it."""
 
@@ -43,17 +37,16 @@ class Pace:
 
     :ivar batch: about how many octets to hand over at a time.
     :ivar longest: how many octets of data a record has at most: a batch ends with the record it
-        began, so few where the path is slow, and many where it is quick.
+        began, so many only where the path is quick.
     :ivar unsentLimit: how many octets the kernel may hold unsent before it asks for more.
     """
 
-    __slots__ = ("_proved", "batch", "longest", "unsentLimit")
+    __slots__ = ("batch", "longest", "unsentLimit")
 
     def __init__(self) -> None:
         """Nobody knows yet."""
         self.batch = self.unsentLimit = FIRST_BATCH
-        self.longest = FIRST_BATCH // 2
-        self._proved = PROVED  # How much has left in time since something did not.
+        self.longest = FRAGMENT_LIMIT
 
     def measure(self, octets: int, took: float) -> bool:
         """
@@ -63,15 +56,12 @@ class Pace:
         :param took: how long until the kernel asked for more, seconds.
         :return: whether ``unsentLimit`` is another.
         """
-        fits = QUICK_BATCH if took < QUICK else int(octets * AHEAD / took)
-        if fits < self.batch:
-            self.batch, self._proved = max(LEAST_BATCH, fits), 0
-        elif (proved := self._proved + octets) < PROVED:
-            self._proved = proved
+        if took < QUICK:  # That little has left at once tells nothing of much.
+            fits = max(self.batch, 2 * min(octets, self.batch))
         else:
-            self.batch = max(self.batch, min(fits, 2 * min(octets, self.batch), QUICK_BATCH))
-        quick = self.batch == QUICK_BATCH
-        self.longest = LONG_RECORD if quick else min(self.batch // 2, FRAGMENT_LIMIT)
+            fits = int(octets * AHEAD / took)
+        self.batch = max(LEAST_BATCH, min(fits, QUICK_BATCH))
+        self.longest = LONG_RECORD if self.batch == QUICK_BATCH else FRAGMENT_LIMIT
         # It asks when a batch is nearly out, not when much is left of it.
         before, limit = self.unsentLimit, min(self.batch, WRITE_BATCH)
         if not before // 2 < limit < before * 2:
