@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, get_args
 
-from thing.arguments import checkCallable, checkCount, checkNumber, isCoroutineFunction
+from thing.arguments import checkCallable, checkCount, checkNumber
 from thing.asyncio.contexts import Closing
 from thing.asyncio.facts import SessionFacts
 from thing.asyncio.known import KeyContinuity
@@ -135,8 +135,6 @@ class Session(SessionFacts, Closing):
     @on_event.setter
     def on_event(self, on_event: Callable[[Event], object] | None) -> None:
         checkCallable("on_event", on_event)
-        if isCoroutineFunction(on_event):
-            raise TypeError("on_event is a function, not a coroutine function: nobody awaits it")
         self._on_event = on_event
 
     # Messages.
