@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from formal.claims import Claim, Model, Verdict
 from formal.handshake import (
-    UNCHECKED_SCC_SIGNATURE,
-    UNTIL_CDH,
+    CLIENT_UNCHECKED,
+    SERVER_UNCHECKED,
+    WITHOUT_CHI,
+    WITHOUT_DIFFIE_HELLMAN,
     changed,
     client,
     possible,
@@ -23,8 +25,8 @@ HYBRID = Model(
     "Signatures on both sides, X25519MLKEM768",
     (
         possible(),
-        server(),
-        client(),
+        server((SERVER_UNCHECKED,)),
+        client((CLIENT_UNCHECKED,)),
         secret(
             "Client",
             "S",
@@ -50,7 +52,17 @@ HYBRID = Model(
             sentence=EITHER,
             keys=("kc",),
             what="The keys stay secret if ML-KEM is broken.",
-            mutations=(),
+            mutations=(
+                changed(
+                    "no-x25519",
+                    "X25519's secret is left out",
+                    ("(kemSecret(p, r), shared)).", "(kemSecret(p, r), empty))."),
+                    (
+                        "(decapsulate(d, ciphertext), shared).",
+                        "(decapsulate(d, ciphertext), empty).",
+                    ),
+                ),
+            ),
         ),
     ),
 )
@@ -79,6 +91,9 @@ query C, S, aead, requested, capacity, ttl, interval, h, k: bitstring;
 """,
             Verdict.BROKEN,
         ),
+        server((WITHOUT_CHI,)),
+        client((CLIENT_UNCHECKED,)),
+        secret("Client", "S", (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
         Claim(
             "downgrade",
             "Even if X25519 is broken, a client that prefers X25519MLKEM768 has it with a server "
@@ -86,10 +101,19 @@ query C, S, aead, requested, capacity, ttl, interval, h, k: bitstring;
             DOWNGRADE,
             _DOWNGRADE,
             mutations=(
+                WITHOUT_CHI,
                 changed(
-                    "no-chi",
-                    "CHI is left out of the transcript",
-                    (UNTIL_CDH, "    (shi, sdh, cdh)."),
+                    "signed-without-chi",
+                    "SCC's signature does not cover CHI; its MAC does",
+                    (
+                        "isSignature(credential, signatureS, serverContext, t1, signed)",
+                        "isSignature(credential, signatureS, serverContext, (shi, sdh, cdh), "
+                        "signed)",
+                    ),
+                    (
+                        "signature(key(me), serverContext, t1, mine)",
+                        "signature(key(me), serverContext, (shi, sdh, cdh), mine)",
+                    ),
                 ),
             ),
         ),
@@ -124,8 +148,8 @@ RETRY = Model(
                 ),
             )
         ),
-        client(),
-        secret("Client", "S", keys=("kc",)),
+        client((CLIENT_UNCHECKED,)),
+        secret("Client", "S", (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
     ),
 )
 
@@ -135,17 +159,11 @@ ANONYMOUS = Model(
     (
         possible(),
         server(
-            (
-                changed(
-                    "unchecked-signature",
-                    "The client does not check SCC's signature",
-                    UNCHECKED_SCC_SIGNATURE,
-                ),
-            ),
+            (SERVER_UNCHECKED,),
             client="nobody",
             sentence=SERVER_ALWAYS,
         ),
-        secret("Client", "S", keys=("kc",)),
+        secret("Client", "S", (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
     ),
 )
 

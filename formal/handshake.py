@@ -153,3 +153,21 @@ def changed(
     """
     (old, new), *also = changes
     return Mutation(name, what, old, new, verdict if why else Verdict.BROKEN, why, tuple(also))
+
+
+SERVER_UNCHECKED = changed(
+    "unchecked-signature", "The client does not check SCC's signature", UNCHECKED_SCC_SIGNATURE
+)
+CLIENT_UNCHECKED = changed(
+    "unchecked-signature",
+    "The server does not check CCC's signature",
+    ("    if isSignature(credential, s, clientContext, before, part) then owner", "    owner"),
+)
+WITHOUT_CHI = changed(
+    "no-chi", "CHI is left out of the transcript", (UNTIL_CDH, "    (shi, sdh, cdh).")
+)
+WITHOUT_DIFFIE_HELLMAN = changed(
+    "no-diffie-hellman",
+    "The shared secret is left out of the key schedule",
+    NO_DIFFIE_HELLMAN,
+)

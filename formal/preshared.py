@@ -7,6 +7,7 @@ from formal.handshake import (
     AUTHENTICATION,
     NO_DIFFIE_HELLMAN,
     UNCHECKED_CCC_MAC,
+    WITHOUT_DIFFIE_HELLMAN,
     changed,
     client,
     possible,
@@ -27,6 +28,14 @@ PAST_CLOSED = "Sessions of the past stay closed."
 ASK_AGAIN = "It is bound to the server's credentials, the next one included."
 _THEFT = "event(Stolen((C, S)))"
 
+WITHOUT_KEY = changed("no-preshared", "The key is left out of the key schedule", NO_PRESHARED)
+WITHOUT_RESUMPTION_SECRET = changed(
+    "no-secret", "The resumption secret is left out of the key schedule", NO_PRESHARED
+)
+WITHOUT_TOKEN = changed(
+    "no-secret", "The invitation's secret is left out of the key schedule", NO_PRESHARED
+)
+
 PSK = Model(
     "psk",
     "A pre-shared key",
@@ -34,7 +43,7 @@ PSK = Model(
         possible(),
         server(
             (
-                changed("no-preshared", "The key is left out of the key schedule", NO_PRESHARED),
+                WITHOUT_KEY,
                 changed(
                     "both-roles",
                     "A party uses a key as a client and as a server",
@@ -46,6 +55,7 @@ PSK = Model(
         ),
         client(
             (
+                WITHOUT_KEY,
                 changed(
                     "unchecked-binder",
                     "The server does not check the binder",
@@ -65,16 +75,10 @@ PSK = Model(
         secret(
             "Client",
             "(C, S)",
-            (
-                changed(
-                    "no-diffie-hellman",
-                    "The shared secret is left out of the key schedule",
-                    NO_DIFFIE_HELLMAN,
-                ),
-            ),
+            (WITHOUT_DIFFIE_HELLMAN,),
             sentence=PAST_CLOSED,
         ),
-        secret("Server", "(C, S)", sentence=PAST_CLOSED, keys=("kc",)),
+        secret("Server", "(C, S)", (WITHOUT_DIFFIE_HELLMAN,), sentence=PAST_CLOSED, keys=("kc",)),
     ),
 )
 
@@ -104,11 +108,7 @@ query C, b, farm, p, h, k: bitstring;
                         "letfun shownBy(server: bitstring) = empty.",
                     ),
                 ),
-                changed(
-                    "no-secret",
-                    "The resumption secret is left out of the key schedule",
-                    NO_PRESHARED,
-                ),
+                WITHOUT_RESUMPTION_SECRET,
             ),
         ),
         Claim(
@@ -121,6 +121,7 @@ query C, b, farm, p, h, k: bitstring;
         ==> inj-event(ClientProves(C, (b, farm), p, h, k)) || {_TICKET_THEFT}.
 """,
             mutations=(
+                WITHOUT_RESUMPTION_SECRET,
                 changed(
                     "unchecked-binder",
                     "The server does not check the binder",
@@ -139,13 +140,7 @@ query C, b, farm, p, h, kc, ks, kr: bitstring, i, j: time;
     event(ClientDone(C, (b, farm), p, h, (kc, ks, kr)))@i && attacker(kc)
         ==> (event(Stolen((C, (b, farm))))@j && j < i) || (event(Stolen(farm))@j && j < i).
 """,
-            mutations=(
-                changed(
-                    "no-diffie-hellman",
-                    "The shared secret is left out of the key schedule",
-                    NO_DIFFIE_HELLMAN,
-                ),
-            ),
+            mutations=(WITHOUT_DIFFIE_HELLMAN,),
         ),
     ),
 )
@@ -170,13 +165,7 @@ INVITATION = Model(
 query I, P, Q: bitstring;
     event(Authorizes(I, P, Q)) ==> event(Asks(I, P)) || event(Stolen(I)).
 """,
-            mutations=(
-                changed(
-                    "no-secret",
-                    "The invitation's secret is left out of the key schedule",
-                    NO_PRESHARED,
-                ),
-            ),
+            mutations=(WITHOUT_TOKEN,),
         ),
         Claim(
             "server",
@@ -186,6 +175,7 @@ query I, P, Q: bitstring;
 query I, P, Q: bitstring;
     event(Believes(I, P, Q)) ==> event(Authorizes(I, P, Q)) || event(Stolen(I)).
 """,
+            mutations=(WITHOUT_TOKEN,),
         ),
         Claim(
             "fingerprint",

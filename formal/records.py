@@ -55,6 +55,18 @@ WITHOUT_UPDATES = Mutation(
     "letfun numberAfterUpdate(n: nat) = 0",
     "updated(traffic: bitstring) = traffic.\nletfun numberAfterUpdate(n: nat) = n + 1",
 )
+UPDATE_KEEPS_KEY = Mutation(
+    "update-keeps-key",
+    "A key update sets the number to 0 and keeps the key",
+    "updated(traffic: bitstring) = nextTrafficSecret(traffic)",
+    "updated(traffic: bitstring) = traffic",
+)
+ONE_KEY = Mutation(
+    "one-key",
+    "Both directions have the client's key",
+    "serverTraffic(main: bitstring, h: bitstring) = serverSession(main, h)",
+    "serverTraffic(main: bitstring, h: bitstring) = clientSession(main, h)",
+)
 RECORDS = Model(
     "records",
     "Records and key updates, any number of them",
@@ -120,12 +132,7 @@ query s, d, m: bitstring, p, e: nat;
 """,
             mutations=(
                 WITHOUT_NUMBER,
-                Mutation(
-                    "update-keeps-key",
-                    "A key update sets the number to 0 and keeps the key",
-                    "updated(traffic: bitstring) = nextTrafficSecret(traffic)",
-                    "updated(traffic: bitstring) = traffic",
-                ),
+                UPDATE_KEEPS_KEY,
                 Mutation(
                     "number-goes-on",
                     "A key update changes the key, and the number goes on",
@@ -148,13 +155,18 @@ query s, d, m: bitstring, p, e: nat;
                     "    let m = received(traffic, n, record) in m "
                     "else received(older, n, record).",
                 ),
-                Mutation(
-                    "one-key",
-                    "Both directions have the client's key",
-                    "serverTraffic(main: bitstring, h: bitstring) = serverSession(main, h)",
-                    "serverTraffic(main: bitstring, h: bitstring) = clientSession(main, h)",
-                ),
+                ONE_KEY,
             ),
+        ),
+        Claim(
+            "nonces",
+            "No key seals two contents under one number.",
+            IN_ORDER,
+            """
+query k, m, m': bitstring, n: nat;
+    event(Sealed(k, n, m)) && event(Sealed(k, n, m')) ==> m = m'.
+""",
+            mutations=(UPDATE_KEEPS_KEY, ONE_KEY),
         ),
         Claim(
             "secrecy",

@@ -34,7 +34,7 @@ MODELS = (
 SKIPPED = 77
 """The exit status that says that nothing was run: that of automake's tests."""
 
-TIME_LIMIT = 600
+TIME_LIMIT = 3600
 """How long one run may take, seconds of CPU."""
 
 MEMORY_LIMIT = 4 << 30

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from formal.claims import Claim, Model, Verdict
 from formal.handshake import (
-    NO_DIFFIE_HELLMAN,
+    CLIENT_UNCHECKED,
+    SERVER_UNCHECKED,
     UNCHECKED_CCC_MAC,
     UNCHECKED_SCC_SIGNATURE,
     UNTIL_CDH,
+    WITHOUT_CHI,
+    WITHOUT_DIFFIE_HELLMAN,
     changed,
     client,
     possible,
@@ -44,6 +47,12 @@ KEYS_KNOWN = (
     ),
 )
 """Both sides publish the handshake's traffic secrets: what it encrypts is as good as clear."""
+WITHOUT_TRANSCRIPT = (
+    ("= expandLabel(main, cApTraffic, h).", "= expandLabel(main, cApTraffic, empty)."),
+    ("= expandLabel(main, sApTraffic, h).", "= expandLabel(main, sApTraffic, empty)."),
+    ("= expandLabel(main, resMain, h).", "= expandLabel(main, resMain, empty)."),
+)
+"""No session key depends on the transcript."""
 REJECTS = "Once the peer has keys nothing in the clear is honoured."
 PRIVACY = (
     "The client's key or certificate is shown only to a server that the client has authenticated "
@@ -57,11 +66,7 @@ SIGNATURES = Model(
         possible(),
         server(
             (
-                changed(
-                    "unchecked-signature",
-                    "The client does not check SCC's signature",
-                    UNCHECKED_SCC_SIGNATURE,
-                ),
+                SERVER_UNCHECKED,
                 changed(
                     "unchecked-key",
                     "The client believes any key that is proved",
@@ -84,11 +89,7 @@ SIGNATURES = Model(
                     "SDH and CDH are left out of the transcript",
                     (UNTIL_CDH, "    (before, shi)."),
                 ),
-                changed(
-                    "no-chi",
-                    "CHI is left out of the transcript",
-                    (UNTIL_CDH, "    (shi, sdh, cdh)."),
-                ),
+                WITHOUT_CHI,
                 changed(
                     "no-shi",
                     "SHI is left out of the transcript",
@@ -154,14 +155,7 @@ SIGNATURES = Model(
         ),
         client(
             (
-                changed(
-                    "unchecked-signature",
-                    "The server does not check CCC's signature",
-                    (
-                        "    if isSignature(credential, s, clientContext, before, part) then owner",
-                        "    owner",
-                    ),
-                ),
+                CLIENT_UNCHECKED,
                 changed(
                     "signed-alone",
                     "CCC's signature covers CCC, and no transcript",
@@ -211,14 +205,10 @@ SIGNATURES = Model(
                         "    out(c, (secretPart, seal(aead, serverHandshake(hs, h1), one, shf))).",
                     ),
                 ),
-                changed(
-                    "no-diffie-hellman",
-                    "The shared secret is left out of the key schedule",
-                    NO_DIFFIE_HELLMAN,
-                ),
+                WITHOUT_DIFFIE_HELLMAN,
             ),
         ),
-        secret("Server", "C"),
+        secret("Server", "C", (WITHOUT_DIFFIE_HELLMAN,)),
         Claim(
             "same-keys",
             "A client and a server that have the same keys agree on who both are, and on all else, "
@@ -233,18 +223,20 @@ query C, S, p, h, k, C2, S2, p2, h2: bitstring;
                 changed(
                     "keys-without-transcript",
                     "No session key depends on the transcript",
-                    (
-                        "= expandLabel(main, cApTraffic, h).",
-                        "= expandLabel(main, cApTraffic, empty).",
-                    ),
-                    (
-                        "= expandLabel(main, sApTraffic, h).",
-                        "= expandLabel(main, sApTraffic, empty).",
-                    ),
-                    ("= expandLabel(main, resMain, h).", "= expandLabel(main, resMain, empty)."),
+                    *WITHOUT_TRANSCRIPT,
                     verdict=Verdict.OPEN,
                     why="each side checks MACs over the whole transcript before it has the keys; "
                     "ProVerif finds no attack, only a trace in which one server says two SHF",
+                ),
+                changed(
+                    "misbinding",
+                    "The same, what the handshake encrypts is as good as clear, and neither CCC's "
+                    "nor SHF's MAC is checked: whoever puts a credential of his own into CCC is "
+                    "taken for the client",
+                    *WITHOUT_TRANSCRIPT,
+                    *KEYS_KNOWN,
+                    UNCHECKED_CCC_MAC,
+                    UNCHECKED_SHF_MAC,
                 ),
             ),
         ),
@@ -299,6 +291,9 @@ HIDDEN = Model(
                     "too-early",
                     "The client shows itself to a server that it does not know",
                     ("    if credential = pk(key(peer)) then\n", ""),
+                ),
+                changed(
+                    "open-handshake", "What the handshake encrypts is as good as clear", *KEYS_KNOWN
                 ),
             ),
         ),

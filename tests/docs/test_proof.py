@@ -69,6 +69,21 @@ class ResultTests(SynchronousTestCase):
         for run in runs(MODELS):
             self.assertIn(run.claim.sentence, security, run.name)
 
+    def test_mutations(self) -> None:
+        """
+        Each claim that is proved has a mutation that breaks it, of its own or in the small model
+        of the same, and so says something.
+        """
+        broken = {
+            (run.model.name.removeprefix("few"), run.claim.name)
+            for run in runs(MODELS)
+            if run.mutation is not None and run.mutation.verdict is Verdict.BROKEN
+        }
+        for model in MODELS:
+            for claim in model.claims:
+                if claim.verdict is Verdict.PROVED:
+                    self.assertIn((model.name.removeprefix("few"), claim.name), broken)
+
     def test_whys(self) -> None:
         """What is not proved, and what breaks nothing, has a reason; each name is there once."""
         names = [run.name for run in runs(MODELS)]
