@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import helpers  # noqa: F401  # The same examples in every run.
-from thing.core.window import RECORD_COST, Budget, Window
+from thing.core.window import FEW_RECORDS, QUEUE, RECORD_COST, Budget, Window
 from thing.errors import ErrorCode, RemoteProtocolError
 
 FIRST = 1000
@@ -83,6 +83,25 @@ class GrowthTests(SynchronousTestCase):
         for _ in range(4):
             self.turn(window, 2 * ROUND_TRIP + 0.01)
         self.assertEqual(window.size, FIRST)
+
+    def test_queue(self) -> None:
+        """On a path that is long and thin it grows to what the path and a short queue hold."""
+        first, rate = 24576, 98304
+        window = Window(first, 0.0, Budget(1 << 20))
+        sizes = []
+        for _ in range(6):
+            self.turn(window, window.size / rate)
+            sizes.append(window.size)
+        fits = int(rate * (ROUND_TRIP + QUEUE))
+        self.assertEqual(sizes, [2 * first, 4 * first, fits, fits, fits, fits])
+
+    def test_fewRecords(self) -> None:
+        """Of a few long records nobody can tell how much fits: a small window doubles."""
+        first = FEW_RECORDS // 3
+        window = Window(first, 0.0, Budget(1 << 20))
+        for size in (2 * first, 3 * first, 3 * first):
+            self.turn(window, 2 * ROUND_TRIP)
+            self.assertEqual(window.size, size)
 
     def test_budget(self) -> None:
         """All windows together grow by no more than the budget."""

@@ -81,6 +81,8 @@ LIMITS = {
     window: {
         "RECORD_COST": "cost of a record in a stream's order its data and {} octets",
         "MAX_WINDOW": "window of a stream {} octets at most (default)",
+        "FEW_RECORDS": "window that doubles whatever the rate {} octets (default)",
+        "QUEUE": "what a larger one leaves on the path {} milliseconds of queue (default)",
     },
     keyschedule: {
         "HASH_LENGTH": "hash, MAC and every secret {} octets",
@@ -256,8 +258,9 @@ class SpecificationTests(TestCase):
             numbers = numbersIn(module)
             self.assertEqual(set(numbers), set(phrases), module.__name__)
             for name, value in numbers.items():
-                shown = round(value * 1000) if name == "LATE_TOLERANCE" else round(value)
-                self.assertIn(words(phrases[name]).format(shown), self.words, name)
+                phrase = words(phrases[name])
+                scale = 1000 if isinstance(value, float) and "milliseconds" in phrase else 1
+                self.assertIn(phrase.format(round(value * scale)), self.words, name)
 
     def test_defaults(self) -> None:
         """The recommended settings are the code's defaults."""

@@ -7,6 +7,8 @@ window grows and falls back is decided here; what waits is kept elsewhere, and n
 
 from __future__ import annotations
 
+import math
+
 from thing.errors import ErrorCode, RemoteProtocolError
 
 RECORD_COST = 64
@@ -14,6 +16,12 @@ RECORD_COST = 64
 
 MAX_WINDOW = 4 << 20
 """How far a window grows by default, octets: a path of 200 Mbit/s and 160 ms is filled."""
+
+FEW_RECORDS = 98304
+"""A window of less holds so few records that they tell no rate, octets."""
+
+QUEUE = 0.5
+"""How long what fills a larger one may wait on the path beside the round trip, seconds."""
 
 
 class Budget:
@@ -75,7 +83,8 @@ class Window:
     What this side grants for one direction of a stream.
 
     The window is what may be spent beyond what was consumed. It doubles when half of it was
-    consumed within two round trips, and falls back to the first when the budget is short.
+    consumed within two round trips, unless that were a long queue on a thin path, and falls back to
+    the first when the budget is short.
 
     :ivar size: the window, octets.
     :ivar granted: how much the peer may have spent in all.
@@ -135,7 +144,7 @@ class Window:
         if self._budget.short:
             self.size = self._first
         elif halfway and now - self._raisedAt <= 2 * roundTrip:
-            self._grow()
+            self._grow(gained, now - self._raisedAt, roundTrip)
         credit = self._consumed + self.size
         if credit <= self.granted:
             return None
@@ -147,8 +156,9 @@ class Window:
         """Whether a record that is not split might wait for ever, now that all was consumed."""
         return self.granted - self._received < self._whole
 
-    def _grow(self) -> None:
-        more = min(self.size, self._most - self.size)
+    def _grow(self, gained: int, took: float, roundTrip: float) -> None:
+        fits = gained / took * (roundTrip + QUEUE) if took else math.inf
+        more = int(min(2 * self.size, self._most, max(fits, FEW_RECORDS))) - self.size
         if more > 0 and self._budget.reserve(more):
             self.size += more
             self._reserved += more
