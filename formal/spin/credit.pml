@@ -108,16 +108,16 @@ active proctype receiver() {
 
 #define gained(n) (size[n] - room[n] - held[n])
 
-/* A program takes a record, and the window says what that makes room for. */
+/* A program takes a record, and the window says what that makes room for: by its half, or early. */
 inline consume() {
     inbox[n]?cost;
     held[n] = held[n] - cost;
-    halfway = size[n] > room[n] + held[n] && 2 * gained(n) >= size[n];
+    due = size[n] > room[n] + held[n] && (2 * gained(n) >= size[n] || early);
     if
-    :: halfway || (n == 0 && held[n] == 0 && room[n] < WHOLE) ->
+    :: due || (n == 0 && held[n] == 0 && room[n] < WHOLE) ->
         if
         :: scarce -> size[n] = (n == 0 -> MAIN : MIN_WINDOW)
-        :: !scarce && halfway && quick && n != 0 && size[n] < MOST -> size[n] = 2 * size[n]
+        :: !scarce && due && quick && n != 0 && size[n] < MOST -> size[n] = 2 * size[n]
         :: else -> skip
         fi;
         if
@@ -129,15 +129,19 @@ inline consume() {
     :: else -> skip
     fi;
     checkStuck();
-    cost = 0; halfway = false; scarce = false; quick = false
+    cost = 0; due = false; early = false; scarce = false; quick = false
 }
 
 active [STREAMS] proctype program() {
     byte n = _pid - 2, cost;
-    bool halfway, scarce, quick;
+    bool due, early, scarce, quick;
     do
     :: atomic {
         nempty(inbox[n]) ->
+        if
+        :: early = true
+        :: skip
+        fi;
 #ifdef GROWING
         if
         :: scarce = true

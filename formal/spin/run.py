@@ -141,8 +141,8 @@ MUTATIONS = (
         "no credit for a whole record",
         "credit.pml",
         "",
-        "halfway || (n == 0 && held[n] == 0 && room[n] < WHOLE) ->",
-        "halfway ->",
+        "due || (n == 0 && held[n] == 0 && room[n] < WHOLE) ->",
+        "due ->",
     ),
     Model(
         "a stream goes without credit",

@@ -9,13 +9,13 @@ from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import helpers  # noqa: F401  # The same examples in every run.
-from thing.core.window import FEW_RECORDS, QUEUE, RECORD_COST, Budget, Window
+from thing.core.window import FEW_RECORDS, RECORD_COST, Budget, Window
 from thing.errors import ErrorCode, RemoteProtocolError
 
 FIRST = 1000
-QUICK, SLOW = 0.0, 100.0
-"""Times from one raise to the next, seconds: less and more than two of :data:`ROUND_TRIP`."""
 ROUND_TRIP = 1.0
+QUICK, SLOW = ROUND_TRIP, 100.0
+"""Times from one raise to the next, seconds: a path that is much quicker than what is granted."""
 
 
 class SpendTests(SynchronousTestCase):
@@ -31,12 +31,12 @@ class SpendTests(SynchronousTestCase):
         self.assertIs(caught.exception.code, ErrorCode.CREDIT_EXCEEDED)
 
     def test_raised(self) -> None:
-        """What was consumed may be spent again once half of the window was."""
+        """What was consumed may be spent again once a quarter of the window was."""
         window = Window(FIRST, 0.0, Budget(0))
         window.spend(FIRST)
-        self.assertIsNone(window.consume(FIRST // 2 - 1, SLOW, ROUND_TRIP))
-        self.assertEqual(window.consume(1, SLOW, ROUND_TRIP), FIRST + FIRST // 2)
-        window.spend(FIRST // 2)
+        self.assertIsNone(window.consume(FIRST // 4 - 1, SLOW, ROUND_TRIP))
+        self.assertEqual(window.consume(1, SLOW, ROUND_TRIP), FIRST + FIRST // 4)
+        window.spend(FIRST // 4)
         self.assertRaises(RemoteProtocolError, window.spend, 1)
 
     def test_notStuck(self) -> None:
@@ -56,59 +56,76 @@ class SpendTests(SynchronousTestCase):
 class GrowthTests(SynchronousTestCase):
     """How a window follows the path."""
 
-    def turn(self, window: Window, wait: float) -> None:
+    def turn(self, window: Window, wait: float, roundTrip: float = ROUND_TRIP) -> None:
         """Have the whole window spent and consumed ``wait`` seconds after the last raise."""
         self.now += wait
         size = window.granted - self.spent
         window.spend(size)
         self.spent += size
-        window.consume(size, self.now, ROUND_TRIP)
+        window.consume(size, self.now, roundTrip)
+
+    def sizes(self, window: Window, rate: float, roundTrip: float) -> list[int]:
+        """The sizes of a window that is filled at this rate, after each of some round trips."""
+        sizes = []
+        for _ in range(12):
+            self.turn(window, max(roundTrip, window.size / rate), roundTrip)
+            sizes.append(window.size)
+        return sizes
 
     def setUp(self) -> None:
         """Begin at zero."""
         self.now, self.spent = 0.0, 0
 
     def test_quick(self) -> None:
-        """A window whose half is consumed within two round trips doubles, up to the most."""
+        """A window that is consumed in each round trip doubles, up to the most."""
         window = Window(FIRST, 0.0, Budget(1 << 20), most=5 * FIRST)
-        sizes = []
-        for _ in range(4):
-            self.turn(window, 2 * ROUND_TRIP)
-            sizes.append(window.size)
-        self.assertEqual(sizes, [2 * FIRST, 4 * FIRST, 5 * FIRST, 5 * FIRST])
+        sizes = self.sizes(window, 1e9, 0.1)
+        self.assertEqual(sizes, [2 * FIRST, 4 * FIRST, *10 * [5 * FIRST]])
 
     def test_slow(self) -> None:
-        """One that takes longer stays: a thin path is not flooded."""
-        window = Window(FIRST, 0.0, Budget(1 << 20))
-        for _ in range(4):
-            self.turn(window, 2 * ROUND_TRIP + 0.01)
-        self.assertEqual(window.size, FIRST)
+        """One for which the path takes longer stays: a thin path is not flooded."""
+        for rate, roundTrip in ((FIRST / 0.9, 0.1), (FIRST / 4.1, 1.0), (FIRST / 0.02, 0.001)):
+            window = Window(FIRST, self.now, Budget(1 << 20))
+            self.spent = 0
+            self.assertEqual(set(self.sizes(window, rate, roundTrip)), {FIRST})
 
     def test_queue(self) -> None:
-        """On a path that is long and thin it grows to what the path and a short queue hold."""
-        first, rate = 24576, 98304
-        window = Window(first, 0.0, Budget(1 << 20))
-        sizes = []
-        for _ in range(6):
-            self.turn(window, window.size / rate)
-            sizes.append(window.size)
-        fits = int(rate * (ROUND_TRIP + QUEUE))
-        self.assertEqual(sizes, [2 * first, 4 * first, fits, fits, fits, fits])
+        """It grows to what goes in a round trip and a queue that a heartbeat may wait behind."""
+        rate, first = 1 << 20, 1 << 15
+        for roundTrip, lasts in ((1.0, 1.5), (0.25, 0.5), (1 / 64, 1 / 8), (1 / 4096, 0.01)):
+            window = Window(first, self.now, Budget(1 << 30))
+            self.spent = 0
+            most = max(first, int(rate * lasts))
+            self.assertEqual(self.sizes(window, rate, roundTrip)[-1], most)
 
     def test_fewRecords(self) -> None:
-        """Of a few long records nobody can tell how much fits: a small window doubles."""
+        """Of a few long records nobody can tell the rate: a small window grows sooner."""
         first = FEW_RECORDS // 3
         window = Window(first, 0.0, Budget(1 << 20))
         for size in (2 * first, 3 * first, 3 * first):
             self.turn(window, 2 * ROUND_TRIP)
             self.assertEqual(window.size, size)
 
+    def test_early(self) -> None:
+        """Within a round trip of the look before nobody can tell the rate at all."""
+        window = Window(FIRST, 0.0, Budget(1 << 20))
+        self.turn(window, ROUND_TRIP / 2)
+        self.assertEqual(window.size, FIRST)
+        self.turn(window, ROUND_TRIP / 2)
+        self.assertEqual(window.size, 2 * FIRST)
+
+    def test_still(self) -> None:
+        """A clock that stands still, as a test's may, is that of a path without bounds."""
+        window = Window(FIRST, 0.0, Budget(1 << 20))
+        self.turn(window, 0.0, 0.0)
+        self.assertEqual(window.size, 2 * FIRST)
+
     def test_budget(self) -> None:
         """All windows together grow by no more than the budget."""
         budget = Budget(3 * FIRST)
         windows = [Window(FIRST, 0.0, budget) for _ in range(3)]
         for window in windows:
-            self.spent = 0
+            self.now, self.spent = 0.0, 0
             self.turn(window, QUICK)
         self.assertEqual([window.size for window in windows], [2 * FIRST] * 3)
         self.assertEqual(budget.reserved, 3 * FIRST)

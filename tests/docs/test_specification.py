@@ -81,8 +81,9 @@ LIMITS = {
     window: {
         "RECORD_COST": "cost of a record in a stream's order its data and {} octets",
         "MAX_WINDOW": "window of a stream {} octets at most (default)",
-        "FEW_RECORDS": "window that doubles whatever the rate {} octets (default)",
-        "QUEUE": "what a larger one leaves on the path {} milliseconds of queue (default)",
+        "FEW_RECORDS": "window that grows by four round trips up to {} octets (default)",
+        "BRIEF": "what any window may hold {} milliseconds of its rate (default)",
+        "QUEUE": "queue behind a longer window {} milliseconds (default)",
     },
     keyschedule: {
         "HASH_LENGTH": "hash, MAC and every secret {} octets",

@@ -93,8 +93,9 @@ def slowest(link: Link) -> float | None:
     How long a heartbeat and its acknowledgement may take on a link that is filled both ways.
 
     Each waits behind its own side's data for at most 0.3 s where the link carries 64 KiB in that
-    time, else for the time of 32 KiB. Beside that comes the round trip, and what a machine with
-    other work takes for it: two processes and the link itself want the processor.
+    time, else for the time of 32 KiB, and both on the way for half a round trip. Beside that comes
+    the round trip, and what a machine with other work takes for it: two processes and the link
+    itself want the processor.
 
     :param link: the link.
     :return: seconds; None where TCP's waits for what it sends again are not ours to promise.
@@ -103,7 +104,7 @@ def slowest(link: Link) -> float | None:
         return None
     octets = link.rate / 8
     wait = 0.3 if octets * 0.3 >= 65536 else 32768 / octets
-    return 2 * wait + link.roundTrip + TOLERANCE
+    return 2 * wait + 1.5 * link.roundTrip + TOLERANCE
 
 
 def hosts(

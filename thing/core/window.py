@@ -7,8 +7,6 @@ window grows and falls back is decided here; what waits is kept elsewhere, and n
 
 from __future__ import annotations
 
-import math
-
 from thing.errors import ErrorCode, RemoteProtocolError
 
 RECORD_COST = 64
@@ -17,11 +15,14 @@ RECORD_COST = 64
 MAX_WINDOW = 4 << 20
 """How far a window grows by default, octets: a path of 200 Mbit/s and 160 ms is filled."""
 
-FEW_RECORDS = 98304
-"""A window of less holds so few records that they tell no rate, octets."""
+BRIEF = 0.01
+"""A window may always hold what goes in so many seconds."""
 
-QUEUE = 0.5
-"""How long what fills a larger one may wait on the path beside the round trip, seconds."""
+QUEUE = 0.25
+"""For how long what it holds beyond a round trip may wait on the path, seconds."""
+
+FEW_RECORDS = 98304
+"""A window of less holds so few records that they tell little of a rate, octets."""
 
 
 class Budget:
@@ -82,17 +83,16 @@ class Window:
     """
     What this side grants for one direction of a stream.
 
-    The window is what may be spent beyond what was consumed. It doubles when half of it was
-    consumed within two round trips, unless that were a long queue on a thin path, and falls back to
-    the first when the budget is short.
+    The window is what may be spent beyond what was consumed. It follows the rate of that, which is
+    looked at once in a round trip, and falls back to the first when the budget is short.
 
     :ivar size: the window, octets.
     :ivar granted: how much the peer may have spent in all.
     """
 
     __slots__ = (
-        "_budget", "_consumed", "_first", "_most", "_raisedAt", "_received", "_reserved", "_whole",
-        "granted", "size",
+        "_before", "_budget", "_consumed", "_first", "_lookedAt", "_most", "_received", "_reserved",
+        "_whole", "granted", "size",
     )  # fmt: skip
 
     def __init__(
@@ -109,8 +109,8 @@ class Window:
         self._budget = budget
         self._most = most
         self._whole = whole
-        self._received = self._consumed = self._reserved = 0
-        self._raisedAt = now
+        self._received = self._consumed = self._before = self._reserved = 0
+        self._lookedAt = now
 
     def spend(self, cost: int) -> None:
         """
@@ -138,17 +138,16 @@ class Window:
         if self._reserved and self.size == self._first >= self.granted - self._consumed:
             self.close()  # It fell back, and the peer has used up what it was granted before.
         gained = self._consumed + self.size - self.granted
-        halfway = 2 * gained >= self.size
-        if not halfway and (self._consumed != self._received or not self._isStuck()):
+        due = 4 * gained >= self.size
+        if not due and (self._consumed != self._received or not self._isStuck()):
             return None
         if self._budget.short:
             self.size = self._first
-        elif halfway and now - self._raisedAt <= 2 * roundTrip:
-            self._grow(gained, now - self._raisedAt, roundTrip)
+        elif now - self._lookedAt >= roundTrip:
+            self._grow(now, roundTrip)
         credit = self._consumed + self.size
         if credit <= self.granted:
             return None
-        self._raisedAt = now
         self.granted = credit
         return credit
 
@@ -156,9 +155,14 @@ class Window:
         """Whether a record that is not split might wait for ever, now that all was consumed."""
         return self.granted - self._received < self._whole
 
-    def _grow(self, gained: int, took: float, roundTrip: float) -> None:
-        fits = gained / took * (roundTrip + QUEUE) if took else math.inf
-        more = int(min(2 * self.size, self._most, max(fits, FEW_RECORDS))) - self.size
+    def _grow(self, now: float, roundTrip: float) -> None:
+        consumed, took = self._consumed - self._before, now - self._lookedAt
+        self._before, self._lookedAt = self._consumed, now
+        rate = consumed / max(took, 1e-9)
+        fits = rate * max(BRIEF, min(8 * roundTrip, roundTrip + max(QUEUE, roundTrip / 2)))
+        if self.size < FEW_RECORDS:
+            fits = max(fits, min(rate * 4 * roundTrip, FEW_RECORDS))
+        more = int(min(fits, 2 * self.size, self._most)) - self.size
         if more > 0 and self._budget.reserve(more):
             self.size += more
             self._reserved += more
