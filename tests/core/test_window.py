@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
+from heapq import heappop, heappush
 
 from hypothesis import given
 from hypothesis import strategies as some
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests import helpers  # noqa: F401  # The same examples in every run.
-from thing.core.window import FEW_RECORDS, RECORD_COST, Budget, Window
+from thing.core.window import FEW_RECORDS, MAX_WINDOW, RECORD_COST, Budget, Window
 from thing.errors import ErrorCode, RemoteProtocolError
 
 FIRST = 1000
@@ -168,6 +169,54 @@ class GrowthTests(SynchronousTestCase):
         window.close()
         window.close()
         self.assertEqual(budget.reserved, 0)
+
+
+class PathTests(SynchronousTestCase):
+    """A window on a path, behind a sender that always has messages of 16 KiB."""
+
+    def carried(self, rate: int, roundTrip: float) -> tuple[float, int]:
+        """
+        How much a path carries once the window has grown.
+
+        :param rate: what the path carries at most, octets a second.
+        :param roundTrip: of the path, seconds.
+        :return: that share of the rate, and the window at the end, octets.
+        """
+        window = Window(24576, 0.0, Budget(1 << 30))
+        credit, spent, left, free, now, consumed = 24576, 0, 0, 0.0, 0.0, 0
+        events: list[tuple[float, int, int]] = []  # When, how much is granted, or comes.
+        seconds = 60 * roundTrip
+        while now < seconds:
+            while credit - spent > RECORD_COST:
+                left = left or 16384
+                octets = min(left, credit - spent - RECORD_COST)
+                left -= octets
+                spent += RECORD_COST + octets
+                free = max(free, now) + (RECORD_COST + octets) / rate
+                heappush(events, (free + roundTrip / 2, 0, RECORD_COST + octets))
+            now, granted, cost = heappop(events)
+            if granted:
+                credit = granted
+                continue
+            window.spend(cost)
+            told = window.consume(cost, now, roundTrip)
+            consumed += cost if now > seconds / 2 else 0
+            if told is not None:
+                heappush(events, (now + roundTrip / 2, told, 0))
+        return consumed / (rate * seconds / 2), window.size
+
+    def test_filled(self) -> None:
+        """Long and short, thin and quick paths are filled, and hold no long queue."""
+        for megabits in (1, 2, 20, 100):
+            for roundTrip in (0.001, 0.02, 0.1, 0.3, 0.6):
+                rate = megabits * 125000
+                share, size = self.carried(rate, roundTrip)
+                if rate * roundTrip * 3 / 2 < MAX_WINDOW:
+                    self.assertGreater(share, 0.9, (megabits, roundTrip))
+                lasts = max(0.01, roundTrip + max(0.25, roundTrip / 2))
+                self.assertLessEqual(
+                    size, max(FEW_RECORDS, lasts * rate + 1), (megabits, roundTrip)
+                )
 
 
 class PropertyTests(SynchronousTestCase):
