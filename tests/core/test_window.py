@@ -174,18 +174,19 @@ class GrowthTests(SynchronousTestCase):
 class PathTests(SynchronousTestCase):
     """A window on a path, behind a sender that always has messages of 16 KiB."""
 
-    def carried(self, rate: int, roundTrip: float) -> tuple[float, int]:
+    def carried(self, rate: int, roundTrip: float, stall: float = 0.0) -> tuple[float, int]:
         """
         How much a path carries once the window has grown.
 
         :param rate: what the path carries at most, octets a second.
         :param roundTrip: of the path, seconds.
+        :param stall: for how long nothing arrives in every twenty times that, seconds.
         :return: that share of the rate, and the window at the end, octets.
         """
         window = Window(24576, 0.0, Budget(1 << 30))
         credit, spent, left, free, now, consumed = 24576, 0, 0, 0.0, 0.0, 0
         events: list[tuple[float, int, int]] = []  # When, how much is granted, or comes.
-        seconds = 60 * roundTrip
+        seconds = 60 * max(roundTrip, stall)
         while now < seconds:
             while credit - spent > RECORD_COST:
                 left = left or 16384
@@ -193,7 +194,11 @@ class PathTests(SynchronousTestCase):
                 left -= octets
                 spent += RECORD_COST + octets
                 free = max(free, now) + (RECORD_COST + octets) / rate
-                heappush(events, (free + roundTrip / 2, 0, RECORD_COST + octets))
+                arrives = free + roundTrip / 2
+                late = arrives % (20 * stall) if stall else 0.0
+                if late < stall:  # Then what waited is read, ten times as fast as it came.
+                    arrives += stall - late + late / 10
+                heappush(events, (arrives, 0, RECORD_COST + octets))
             now, granted, cost = heappop(events)
             if granted:
                 credit = granted
@@ -217,6 +222,12 @@ class PathTests(SynchronousTestCase):
                 self.assertLessEqual(
                     size, max(FEW_RECORDS, lasts * rate + 1), (megabits, roundTrip)
                 )
+
+    def test_stalls(self) -> None:
+        """What was held up on the way, and comes all at once, is no quick path."""
+        for roundTrip in (0.05, 0.1, 0.3):
+            _, size = self.carried(125000, roundTrip, 0.5)
+            self.assertLess(size, 2 * 125000 * (roundTrip + 0.25), roundTrip)
 
 
 class PropertyTests(SynchronousTestCase):

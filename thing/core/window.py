@@ -7,6 +7,8 @@ window grows and falls back is decided here; what waits is kept elsewhere, and n
 
 from __future__ import annotations
 
+import math
+
 from thing.errors import ErrorCode, RemoteProtocolError
 
 RECORD_COST = 64
@@ -91,8 +93,8 @@ class Window:
     """
 
     __slots__ = (
-        "_before", "_budget", "_consumed", "_first", "_lookedAt", "_most", "_received", "_reserved",
-        "_whole", "granted", "size",
+        "_before", "_budget", "_consumed", "_first", "_lookedAt", "_most", "_rate", "_received",
+        "_reserved", "_whole", "granted", "size",
     )  # fmt: skip
 
     def __init__(
@@ -111,6 +113,7 @@ class Window:
         self._whole = whole
         self._received = self._consumed = self._before = self._reserved = 0
         self._lookedAt = now
+        self._rate = math.inf
 
     def spend(self, cost: int) -> None:
         """
@@ -158,7 +161,8 @@ class Window:
     def _grow(self, now: float, roundTrip: float) -> None:
         consumed, took = self._consumed - self._before, now - self._lookedAt
         self._before, self._lookedAt = self._consumed, now
-        rate = consumed / max(took, 1e-9)
+        before, self._rate = self._rate, consumed / max(took, 1e-9)
+        rate = min(self._rate, 2 * before)  # What was held up on its way comes all at once.
         fits = rate * max(BRIEF, min(8 * roundTrip, roundTrip + max(QUEUE, roundTrip / 2)))
         if self.size < FEW_RECORDS:
             fits = max(fits, min(rate * 4 * roundTrip, FEW_RECORDS))
