@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from formal import records
 from formal.claims import Claim, Model, Mutation, Verdict
 from formal.records import WITHOUT_NUMBER
 
@@ -47,14 +50,11 @@ CLEAR = Mutation(
     "    let m = unseal(aad(header), keyOf(traffic), nonceOf(traffic, n), sealed) in m "
     "else sealed.",
 )
-ONE_KEY = Mutation(
-    "one-key",
-    "Both directions have the client's key",
-    "serverTraffic(main: bitstring, h: bitstring) = serverSession(main, h)",
-    "serverTraffic(main: bitstring, h: bitstring) = clientSession(main, h)",
-    Verdict.PROVED,
-    "no role takes a message that only itself may send, so what is reflected ends the session with "
-    "an error. Keys of their own are belt, types of their own braces",
+ONE_KEY = replace(
+    records.ONE_KEY,
+    verdict=Verdict.PROVED,
+    why="no role takes a message that only itself may send, so what is reflected ends the session "
+    "with an error. Keys of their own are belt, types of their own braces",
 )
 
 ENDINGS = Model(
@@ -139,13 +139,10 @@ query s, why: bitstring, q: nat; event(ClientFlatLined(s, q, why)).
                 ),
                 CLEAR,
                 ONE_KEY,
-                Mutation(
-                    "no-number",
-                    "The nonce is the IV alone, without the number",
-                    "xor(expandLabel(traffic, ivLabel, empty), number(n))",
-                    "expandLabel(traffic, ivLabel, empty)",
-                    Verdict.PROVED,
-                    "each of the three goodbyes is said once, and each answers the one before. "
+                replace(
+                    WITHOUT_NUMBER,
+                    verdict=Verdict.PROVED,
+                    why="each of the three goodbyes is said once, and each answers the one before. "
                     "What breaks is that all data came: see the next claim",
                 ),
             ),
