@@ -647,7 +647,10 @@ class FakeStreams:
     :ivar pipe: whom to tell what happens.
     :ivar paused: whether input is not read.
     :ivar written: the output.
+    :cvar typed: whether the input is a terminal's.
     """
+
+    typed = False
 
     def __init__(self, reactor: Any, pipe: Pipe) -> None:
         self.pipe = pipe
@@ -788,6 +791,40 @@ class PipeTests(TalkCase):
         self.assertEqual(pair.server.messages, [b"question"])
         self.assertEqual(streams.written, b"reply" * 3)
 
+    def test_serverSaysNoMore(self) -> None:
+        """A server that has ended its half still gets all of the input; then goodbye is at once."""
+        pair, pipe, _ = self.pipe()
+        pair.server.endData()
+        pair.pump()
+        for part in (b"a", b"b", b"c"):
+            self.assertIsNone(pipe.termination)
+            pipe.inputReceived(part)
+            pair.advance(5.0)
+        pipe.inputEnded()
+        pair.pump()
+        self.assertIs(self.successResultOf(ensureDeferred(pipe.over())).cause, Cause.GOODBYE)
+        self.assertEqual(pair.server.messages, [b"a", b"b", b"c"])
+
+    def test_serverSaysNoMoreThen(self) -> None:
+        """Where the input has ended, the server's end of its half ends the wait for replies."""
+        for quitAfter in (1.0, -1.0):
+            pair, pipe, _ = self.pipe(quitAfter)
+            pipe.inputReceived(b"question")
+            pipe.inputEnded()
+            pair.pump()
+            self.assertIsNone(pipe.termination)
+            pair.server.endData()
+            pair.pump()
+            self.assertTrue(pipe.termination is not None and pipe.termination.clean)
+
+    def test_serverSaysNoMoreToPerson(self) -> None:
+        """At a terminal the session ends with the server's half, as nobody need wait there."""
+        self.patch(FakeStreams, "typed", True)
+        pair, pipe, _ = self.pipe()
+        pair.server.endData()
+        pair.pump()
+        self.assertTrue(pipe.termination is not None and pipe.termination.clean)
+
     def test_fullOutputIsNotSilence(self) -> None:
         """While standard output is full nothing can be received: that is not the end."""
         pair, pipe, _ = self.pipe(quitAfter=1.0)
@@ -926,6 +963,16 @@ class PingerTests(TalkCase):
         self.assertIs(pinger.termination and pinger.termination.cause, Cause.LAPSED)
         self.assertIn("beat=2 late: 1.5 s since the last acknowledgement", self.lines())
         self.assertIn("2 sent, 1 acknowledged, 50% loss", self.output.getvalue())
+
+    def test_serverSaysNoMore(self) -> None:
+        """That the server ends its half says nothing of heartbeats."""
+        pinger = Pinger("server", False, 2)
+        pair = self.talkingPair(pinger, jitter=lambda: 0.0).up()
+        pair.server.endData()
+        pair.pump()
+        self.assertIsNone(pinger.termination)
+        pair.advance(30.0)
+        self.assertIn("2 sent, 2 acknowledged", self.output.getvalue())
 
     def test_noHeartbeat(self) -> None:
         """A session without any heartbeat has a summary without times."""

@@ -300,6 +300,25 @@ class ConnectTests(CommandCase):
         await self.assertExit(command, ExitCode.GOODBYE)
         self.assertEqual(hashlib.sha256(sink.read_bytes()).digest(), hashlib.sha256(data).digest())
 
+    async def test_listener(self) -> None:
+        """A server that ends its half at once gets all of a file, and nothing waits for replies."""
+        data = os.urandom(4 << 20)
+        messages: list[bytes] = []
+        target = self.serve(
+            {
+                "handshakeCompleted": lambda server: server.endData(),
+                "messageReceived": lambda _, message: messages.append(message),
+            }
+        )
+        source = self.home / "in"
+        source.write_bytes(data)
+        with source.open("rb") as stdin:
+            command = self.connect(
+                target, "-q", "1000", childFDs={0: stdin.fileno(), 1: "r", 2: "r"}
+            )
+        await self.assertExit(command, ExitCode.GOODBYE, b"ended what it sends")
+        self.assertEqual(b"".join(messages), data)
+
     async def test_slowReader(self) -> None:
         """A reader of standard output that does not read for a while loses nothing."""
         data = os.urandom(8 << 20)

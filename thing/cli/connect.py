@@ -46,7 +46,8 @@ def connect(client: ClientOptions, ttl: float | None, quitAfter: float) -> None:
     message, of 64 KiB at most. What is received is written to standard output
     as it is. When standard input has ended, all of it is sent, replies are
     awaited until -q says that enough is enough, and goodbye is said: what the
-    server had to send before that still arrives.
+    server had to send before that still arrives. A server that has ended its
+    half is sent the rest of standard input, too, unless that is a terminal.
 
     When input and output are files and take longer than a second, a line on the
     terminal shows how far they are.

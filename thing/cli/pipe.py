@@ -34,6 +34,7 @@ class Pipe(CommandProtocol):
         self._quitAfter = quitAfter
         self._streams: StandardStreams | None = None
         self._progress: Progress | None = None
+        self._noMoreComes = False
         self._outputFull = False
         self._outputDone: Deferred[None] = Deferred()
         self._quitting: IDelayedCall | None = None
@@ -62,6 +63,14 @@ class Pipe(CommandProtocol):
             self._streams.write(message)
         if self._quitting is not None:
             self._quitting.reset(self._quitAfter)
+
+    def dataEnded(self) -> None:
+        """Leave, if all of the input is sent: a server that says no more may still listen."""
+        self.note("the server has ended what it sends")
+        self._noMoreComes = True
+        typed = self._streams is not None and self._streams.typed
+        if self._done or typed:  # Nobody is to sit before a terminal that shows nothing.
+            self.leave()
 
     def requestReceived(self, data: bytes) -> None:
         """
@@ -139,7 +148,7 @@ class Pipe(CommandProtocol):
         """Wait for silence, or do not wait."""
         self.unregisterProducer()
         self.done()
-        if self._quitAfter == 0:
+        if self._quitAfter == 0 or self._noMoreComes:
             self.leave()
         elif self._quitAfter > 0:
             self._quitting = self.factory.clock.callLater(self._quitAfter, self._silent)

@@ -131,11 +131,6 @@ class CommandProtocol(ThingProtocol):
         """:return: for how long the stream has been open, seconds."""
         return self.factory.clock.seconds() - self._connectedAt
 
-    def dataEnded(self) -> None:
-        """The server has nothing more to say: leave."""
-        self.note("the server has ended what it sends")
-        self.leave()
-
     def heartbeatAcknowledged(self, sequence: int, roundTripTime: float) -> None:
         """
         Report the round trip.

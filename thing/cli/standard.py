@@ -98,6 +98,8 @@ class StandardStreams:
     """
     Standard input and output.
 
+    :ivar typed: whether the input is a terminal's.
+
     To a session standard input is a producer; that it is stopped leaves
     standard output open.
     """
@@ -108,6 +110,7 @@ class StandardStreams:
         :param pipe: an ``IPushProducer``, paused while output is full; what happens it is told by
             ``inputReceived``, ``inputEnded``, ``outputClosed`` and ``fail``.
         """
+        self.typed = os.isatty(0)
         self._pipe = pipe
         self._blocking = os.get_blocking(1)
         self._input: Any = Input(reactor, self, _INPUT, 0)  # type: ignore[no-untyped-call]
