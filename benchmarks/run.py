@@ -63,7 +63,7 @@ def machine() -> dict[str, str]:
         "python": platform.python_version(),
         "openssl": SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode("ascii"),
         **{name: version(name) for name in ("twisted", "cryptography", "pyopenssl")},
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {_kernel()} {platform.machine()}",
         "cpu": _processor(),
         "load": f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} CPUs when it began",
     }
@@ -73,6 +73,11 @@ def machine() -> dict[str, str]:
     if openssl:
         about["system's openssl"] = " ".join(_said(openssl, "version").split()[1:2])
     return about
+
+
+def _kernel() -> str:
+    """The kernel's version, without what its build is called: that is the host's affair."""
+    return ".".join(platform.release().split(".")[:2])
 
 
 def _said(*command: str) -> str:

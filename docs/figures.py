@@ -1,8 +1,9 @@
 """
-Write the figures of ``performance.rst`` from what the benchmarks wrote.
+Write the figures of ``performance.rst``, and a sentence of ``when-to-use.rst``, from what the
+benchmarks wrote.
 
-``python docs/figures.py`` writes the tables between their marker comments, from
-``benchmarks/results``; with ``--check`` it writes nothing and exits with 1 if the page is stale.
+``python docs/figures.py`` writes them between their marker comments, from ``benchmarks/results``;
+with ``--check`` it writes nothing and exits with 1 if a page is stale.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ from __future__ import annotations
 import json
 import statistics
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from generate import DOCS, main, table
 
-PAGE = DOCS / "performance.rst"
 RESULTS = DOCS.parent / "benchmarks" / "results"
 
 VERDICTS = {True: "met", False: "**missed**", None: "not measured"}
@@ -54,7 +55,7 @@ def machine() -> str:
 def goals() -> str:
     """:return: every goal, and whether it was met."""
     verdicts = {each["goal"]: each for each in read("figures")["goals"]}
-    for name in ("endurance", "churn", "processors", "reach"):
+    for name in ("endurance", "reload", "churn", "processors", "reach"):
         verdicts |= {each["goal"]: each for each in read(name)["goals"]}
     return table(
         ("goal", "figure", "at most", "verdict"),
@@ -143,11 +144,29 @@ def link() -> str:
     return table(("direction", "peer", "median", "Thing / this"), rows())
 
 
+def mosquitto() -> str:
+    """:return: what mosquitto takes with TLS, as parts of what Thing does, in a sentence."""
+    parts = {
+        each["workload"]: 1 / each["ratio"]
+        for each in read("figures")["results"]
+        if each["peer"] == "mosquitto TLS"
+    }
+    handshake, memory = parts["handshake"], number(parts["idle session"], " ")
+    low, high = sorted((parts["heartbeat, fleet"], parts["heartbeat, single"]))
+    sentence = (
+        f"On an equal footing mosquitto, in C and with TLS, takes {handshake:.2f} of the CPU time "
+        f"that Thing takes for a handshake, {low:.2f} to {high:.2f} of it for a heartbeat, and "
+        f"{memory} times the memory for a connection: :doc:`performance`."
+    )
+    return textwrap.fill(sentence, 100)
+
+
 DRAW: dict[str, Callable[[], str]] = {
     "machine": machine,
     "goals": goals,
     "figures": figures,
     "endurance": lambda: counted("endurance"),
+    "reload": lambda: figures("reload"),
     "churn": lambda: counted("churn"),
     "processors": lambda: figures("processors"),
     "latency": lambda: figures("latency"),
@@ -156,8 +175,11 @@ DRAW: dict[str, Callable[[], str]] = {
     "floor": floor,
     "reach": lambda: figures("reach"),
 }
-"""What writes each generated part of the page."""
+"""What writes each generated part of the page on performance."""
+
+PAGES = {"performance": DRAW, "when-to-use": {"mosquitto": mosquitto}}
+"""By page, what writes its generated parts."""
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], PAGE, DRAW))
+    sys.exit(max(main(sys.argv[1:], DOCS / f"{page}.rst", draw) for page, draw in PAGES.items()))

@@ -182,6 +182,31 @@ class BenchmarkTests(TestCase):
             self.assertGreater(medians[0], 0)
             self.assertEqual(medians, sorted(medians))
 
+    def test_reload(self) -> None:
+        """Short lists are read: no turn is longer than all of them, and that is judged."""
+        report = Path(self.mktemp())
+        options = "--keys 500 --revoked 500 --rounds 2"
+        done = program("reload.py", *options.split(), "--json", str(report))
+        self.assertTrue(report.exists(), done.stderr)
+        content = json.loads(report.read_text())
+        wholes, longest = (
+            {
+                each["peer"]: each["rounds"]
+                for each in content["results"]
+                if each["workload"] == name
+            }
+            for name in ("long lists, in all", "long lists, the longest turn")
+        )
+        anew = ["keys in another order", "one more key"]
+        read = ["keys at the start", *anew, "revoked certificates"]
+        self.assertEqual((list(wholes), list(longest)), (read, read))
+        for what in read:
+            for whole, turn in zip(wholes[what], longest[what], strict=True):
+                self.assertTrue(0 < turn <= whole, what)
+        (verdict,) = content["goals"]
+        self.assertEqual(verdict["figure"], max(max(longest[what]) for what in anew))
+        self.assertEqual(done.returncode, 0 if verdict["met"] else 1, done.stderr)
+
     def test_processors(self) -> None:
         """A short run compares one process with two, and judges that."""
         if not REDIS:
@@ -368,11 +393,22 @@ class ReadingTests(SynchronousTestCase):
         self.assertIn("send (d.py): 75.0%", flames.draw(stacks, "title"))
 
 
+class MachineTests(SynchronousTestCase):
+    """What is told of the machine."""
+
+    def test_kernel(self) -> None:
+        """Its system's version, and not what somebody called a build of it."""
+        import run
+
+        self.patch(run.platform, "release", lambda: "6.18.44-cloud-v7")
+        self.assertEqual(run.machine()["system"].split()[1], "6.18")
+
+
 class PageTests(SynchronousTestCase):
-    """docs/performance.rst"""
+    """docs/performance.rst, and what another page has of it."""
 
     def test_figuresAreThoseOfTheFiles(self) -> None:
-        """The page shows exactly what is in the committed files."""
+        """The pages show exactly what is in the committed files."""
         done = subprocess.run(
             [sys.executable, str(PROJECT / "docs" / "figures.py"), "--check"],
             env={**os.environ, "PYTHONPATH": str(PROJECT)},
