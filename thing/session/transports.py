@@ -14,7 +14,7 @@ from twisted.internet.abstract import FileDescriptor
 from twisted.internet.interfaces import ISSLTransport, IWriteDescriptor
 
 NOT_SENT_LIMIT = 65536
-"""What the kernel may hold unsent, octets: a heartbeat waits behind no more than that."""
+"""What the kernel may hold unsent where no :class:`~thing.core.pace.Pace` tells that, octets."""
 
 FULL_READ = FileDescriptor.bufferSize
 """How many octets Twisted's transports for sockets read at a time at first."""
