@@ -3,17 +3,21 @@ Build the files of a release, the same wherever and whenever: ``python release/b
 
 The sdist is built from the tree around this file, and the wheel from the sdist. The tools are those
 of ``release/requirements.txt``, which has to be installed. All times in the files are that of the
-commit; modes and owners are what git knows of them, and not what this machine says.
+commit; modes and owners are what git knows of them, and not what this machine says. The sums of the
+files are printed, and of what else their octets depend: this Python and its zlib compress them.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
+import platform
 import subprocess
 import sys
 import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
@@ -38,6 +42,7 @@ def main(directory: str) -> None:
         with tarfile.open(sdist) as archive:
             archive.extractall(work, filter="data")  # It is our own.
         build("wheel", Path(work, built.name.removesuffix(".tar.gz")), str(target), environment)
+    print(sums(target))
 
 
 def commitTime() -> int:
@@ -60,7 +65,8 @@ def build(kind: str, source: Path, target: str, environment: dict[str, str]) -> 
     :param environment: for whatever builds it.
     """
     command = [sys.executable, "-m", "build", "--no-isolation", f"--{kind}", "--outdir", target]
-    subprocess.run([*command, str(source)], check=True, env=environment)
+    # Standard output has the sums.
+    subprocess.run([*command, str(source)], check=True, env=environment, stdout=sys.stderr)
 
 
 def rewrite(built: Path, target: Path, time: int) -> None:
@@ -83,6 +89,19 @@ def rewrite(built: Path, target: Path, time: int) -> None:
             member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
             member.pax_headers = {}
             new.addfile(member, old.extractfile(member) if member.isfile() else None)
+
+
+def sums(directory: Path) -> str:
+    """
+    Tell which octets the files have, and what compressed them.
+
+    :param directory: where they are, and nothing else.
+    :return: lines, as ``sha256sum --check`` takes them.
+    """
+    lines = [f"# Python {platform.python_version()}, zlib {zlib.ZLIB_RUNTIME_VERSION}"]
+    for file in sorted(directory.iterdir()):
+        lines.append(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.name}")
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import re
 import runpy
+import zlib
+from pathlib import Path
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -11,6 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import PROJECT
 
 RELEASE = PROJECT / "release"
+
+MARKER = "[a-z_]+ [<>=!]+ '[A-Za-z0-9.]+'"
 
 
 class LockTests(SynchronousTestCase):
@@ -22,7 +27,7 @@ class LockTests(SynchronousTestCase):
         names = set()
         for line in lines:
             match = re.fullmatch(
-                r"([a-z0-9-]+)==[0-9.]+( ; [a-z_]+ [<=]+ '[a-z0-9.]+')?"
+                rf"([a-z0-9-]+)==[0-9.]+( ; {MARKER}( and {MARKER})*)?"
                 r"( +--hash=sha256:[0-9a-f]{64})+ *",
                 line,
             )
@@ -30,6 +35,25 @@ class LockTests(SynchronousTestCase):
             names.add(match[1])
         wanted = (RELEASE / "requirements.in").read_text()
         self.assertLessEqual(set(re.findall("^[a-z-]+", wanted, re.MULTILINE)), names)
+
+
+class SumsTests(SynchronousTestCase):
+    """Tests for ``release/build.py``."""
+
+    def test_sums(self) -> None:
+        """Each file has its sum, as sha256sum writes it, and a comment says what compressed it."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "b.whl").write_bytes(b"")
+        (directory / "a.tar.gz").write_bytes(b"abc")
+        self.assertEqual(
+            runpy.run_path(str(RELEASE / "build.py"))["sums"](directory).splitlines(),
+            [
+                f"# Python {platform.python_version()}, zlib {zlib.ZLIB_RUNTIME_VERSION}",
+                "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a.tar.gz",
+                "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855  b.whl",
+            ],
+        )
 
 
 class ListTests(SynchronousTestCase):
