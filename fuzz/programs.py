@@ -194,7 +194,7 @@ class Side:
 
     def _hold(self, choices: Choices, now: float) -> None:
         if self.core.session is not None and self.end is None:
-            self.core.hold(bool(choices.below(2)))
+            self.core.hold()
 
     def release(self, choices: Choices, now: float) -> Iterable[Event]:
         """

@@ -236,6 +236,7 @@ def pump(
     now: float = 0.0,
     chunk: int = PLENTY,
     limit: int = PLENTY,
+    turn: float = 0.0,
 ) -> Told:
     """
     Carry octets both ways until neither side has any, admitting whoever is proved.
@@ -245,6 +246,7 @@ def pump(
     :param now: the time, seconds.
     :param chunk: how many octets the receiver gets at once.
     :param limit: how many octets the sender's transport takes at once.
+    :param turn: how long each turn takes, seconds.
     """
     told = Told()
     while client.hasDataToSend or server.hasDataToSend or client.state is State.SOLVING:
@@ -252,6 +254,7 @@ def pump(
             told.client += client.handleTimer(now)
         told.server += give(server, client.dataToSend(now, limit), now, chunk)
         told.client += give(client, server.dataToSend(now, limit), now, chunk)
+        now += turn
     return told
 
 

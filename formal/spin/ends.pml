@@ -200,7 +200,7 @@ active proctype client() {
         :: else -> endTold(CLIENT, SERVER, BY_TRUNCATED)
         fi }
 
-    /* What is taken, in order; a reply may be taken before the rest. */
+    /* What is taken, in order. */
     :: d_step {
         !isOver(CLIENT) && nempty(inbox[CLIENT]) ->
         inbox[CLIENT]?m;
@@ -210,9 +210,6 @@ active proctype client() {
         :: else -> taken[CLIENT]++
         fi;
         m = 0 }
-    :: d_step {
-        !isOver(CLIENT) && inbox[CLIENT]??[SRP] ->
-        inbox[CLIENT]??SRP; clientReceives(SRP); taken[CLIENT]++ }
 
     /* What waits to be sent: what is urgent or about streams, data, the farewell. */
     :: d_step { other[CLIENT] != 0 -> put(SERVER, other[CLIENT]); other[CLIENT] = 0 }
@@ -341,7 +338,7 @@ active proctype server() {
         !isOver(SERVER) && (fate[SERVER] == BROKEN || (closed[SERVER] && empty(line[SERVER]))) ->
         endTold(SERVER, CLIENT, BY_TRUNCATED) }
 
-    /* What is taken, in order; a reply may be taken before the rest. */
+    /* What is taken, in order. */
     :: d_step {
         !isOver(SERVER) && nempty(inbox[SERVER]) ->
         inbox[SERVER]?m;
@@ -351,9 +348,6 @@ active proctype server() {
         :: else -> taken[SERVER]++
         fi;
         m = 0; checkWait(SERVER) }
-    :: d_step {
-        !isOver(SERVER) && inbox[SERVER]??[CRP] ->
-        inbox[SERVER]??CRP; serverReceives(CRP); taken[SERVER]++ }
 
     /* What waits to be sent. */
     :: d_step { sga && !isOver(SERVER) -> sga = false; put(CLIENT, SGA) }

@@ -35,7 +35,7 @@ mtype:streamStep = {
 #define isWatched(x) ((x) == ESTABLISHED || (x) == GOING_AWAY || (x) == LEAVING || (x) == AWAIT_SGB || (x) == CLOSING)
 #define isUndecided(x) ((x) == ASKED || (x) == ASKED_ENDED)
 #define isWriting(x) ((x) == ASKING || (x) == OPEN || (x) == GOT_END)
-#define isInOrder(x) ((x) == CGB || (x) == SGB || (x) == CDT || (x) == SDT || (x) == CRQ || (x) == SRQ || (x) == CRP || (x) == SRP || (x) == CLW)
+#define isInOrder(x) ((x) == CGB || (x) == SGB || (x) == CDT || (x) == SDT || (x) == CRQ || (x) == SRQ || (x) == CLW)
 
 #define MIN_WINDOW 2  /* a stream's, in records */
 

@@ -190,15 +190,14 @@ class CostTests(TestCase):
                 SDT(0, 9, content),
                 CRQ(1, content),
                 SRQ(1, content),
-                CRP(1, 0, content),
-                SRP(1, 0, content),
                 CLW(content),
             ):
                 self.assertEqual(costOf(message.typed()), 64 + len(content))
 
     def test_nothing(self) -> None:
-        """All else costs nothing."""
-        for message in (CHB(1), CGB(), CCR(0, 9), COP(1, b"x")):
+        """All else costs nothing, replies neither."""
+        replies = CRP(1, 0, b"x"), SRP(1, 0, b"x")
+        for message in (CHB(1), CGB(), CCR(0, 9), COP(1, b"x"), *replies):
             self.assertEqual(costOf(message.typed()), 0)
 
     def test_consumed(self) -> None:

@@ -14,6 +14,7 @@ from thing.core.messages import (
     CCR,
     CDT,
     COP,
+    CRP,
     CRQ,
     CST,
     END,
@@ -28,6 +29,14 @@ from thing.errors import ErrorCode, LocalProtocolError
 
 PLENTY = 1 << 30
 """More credit than any test spends."""
+
+REPLY = CRP(1, 0, b"answer").typed()
+"""A reply."""
+
+
+def long(lane: Lane) -> None:
+    """Have a message wait that is longer than a record."""
+    lane.data(bytes(150))
 
 
 def drained(outbox: Outbox) -> list[bytes]:
@@ -126,17 +135,28 @@ class OutboxTests(TestCase):
         drained(outbox)
         self.assertFalse(outbox.isWaiting(MessageType.SUU))
 
-    def test_wholesWaiting(self) -> None:
-        """It is known how many messages of a type wait among the data."""
+    def test_repliesWaiting(self) -> None:
+        """It is known how many replies wait, and what they take up."""
         outbox = outboxWith()
-        self.assertEqual(outbox.waiting(MessageType.CRQ), 0)
+        self.assertEqual(outbox.repliesWaiting, 0)
         for _ in range(3):
-            outbox.whole(MessageType.CRQ, b"asked", 1)
-        self.assertEqual(outbox.waiting(MessageType.CRQ), 3)
+            outbox.reply(REPLY)
+        self.assertEqual((outbox.repliesWaiting, outbox.queued), (3, 3 * (len(REPLY) - 1)))
+        self.assertEqual(outbox.held, outbox.queued + 3 * RECORD_COST)
         outbox.take()
-        self.assertEqual(outbox.waiting(MessageType.CRQ), 2)
+        self.assertEqual(outbox.repliesWaiting, 2)
         drained(outbox)
-        self.assertEqual(outbox.waiting(MessageType.CRQ), 0)
+        self.assertEqual((outbox.repliesWaiting, outbox.queued, outbox.held), (0, 0, 0))
+        outbox.reply(REPLY)
+        outbox.clear()
+        self.assertEqual((outbox.repliesWaiting, outbox.queued, bool(outbox)), (0, 0, False))
+
+    def test_farewellBehindReplies(self) -> None:
+        """Goodbye goes behind replies, as behind all else."""
+        outbox = outboxWith(credit=0)
+        outbox.reply(REPLY)
+        outbox.farewell(MessageType.CGB)
+        self.assertEqual(drained(outbox), [REPLY, bytes((MessageType.CGB,))])
 
     def test_limit(self) -> None:
         """No more octets wait than the limit says; what is refused leaves no trace."""
@@ -428,6 +448,50 @@ class LaneTests(TestCase):
         lane.end()
         self.assertEqual(self.taken(lane), [CDT(END, 1, b"")])
         self.assertEqual(self.taken(lane), [])
+
+    def test_replyInOrder(self) -> None:
+        """A reply goes behind what was before it, as far as that has credit, and spends none."""
+        lane = self.lane(0, 2 * (RECORD_COST + 100))
+        lane.data(bytes(150))
+        lane.reply(REPLY)
+        lane.data(b"later")
+        lane.reply(REPLY)
+        kinds = [lane.take(MessageType.CDT, 100)[0] for _ in range(4)]
+        self.assertEqual(
+            kinds, [MessageType.CDT, MessageType.CDT, MessageType.CRP, MessageType.CRP]
+        )
+        self.assertFalse(lane.ready)
+        lane.credit += RECORD_COST
+        self.assertEqual(self.taken(lane), [CDT(0, 0, b"later")])
+
+    def test_replyPassesBlocked(self) -> None:
+        """It goes past what waits for credit, also past the rest of a message, or the end."""
+        for first in (lambda lane: lane.whole(MessageType.CRQ, CRQ(1, b"x").encode(), 1), long):
+            lane = self.lane(0, RECORD_COST)
+            lane.data(b"")
+            first(lane)
+            lane.end()
+            lane.reply(REPLY)
+            self.assertEqual(lane.take(MessageType.CDT, 100)[0], MessageType.CDT)
+            self.assertEqual(lane.take(MessageType.CDT, 100), REPLY)
+            self.assertFalse(lane.ready)
+        lane = self.lane(0, RECORD_COST + 10)
+        long(lane)
+        lane.reply(REPLY)
+        self.assertEqual(CDT.decode(lane.take(MessageType.CDT, 100)[1:]).flags, MORE)
+        self.assertEqual(lane.take(MessageType.CDT, 100), REPLY)
+        self.assertFalse(lane.ready)
+
+    def test_endBehindReply(self) -> None:
+        """The end comes behind replies, too, and then alone."""
+        lane = self.lane(0)
+        lane.data(b"last")
+        lane.reply(REPLY)
+        lane.end()
+        self.assertEqual(lane.take(MessageType.CDT, 100)[1], 0)
+        self.assertEqual(lane.take(MessageType.CDT, 100), REPLY)
+        self.assertEqual(self.taken(lane), [CDT(END, 0, b"")])
+        self.assertFalse(lane)
 
     def test_endBehindWhole(self) -> None:
         """Behind what is no data the end goes alone."""

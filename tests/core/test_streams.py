@@ -20,7 +20,7 @@ from tests.helpers import (
 from thing.core.capacity import Capacity
 from thing.core.client import ClientConnection
 from thing.core.dialogue import Dialogue
-from thing.core.messages import CAC, CCR, CDT, COP, CRP, CST, END, MORE, SCR, SDT, MessageType
+from thing.core.messages import CAC, CCR, CDT, COP, CRQ, CST, END, MORE, SCR, SDT, MessageType
 from thing.core.outbox import Outbox
 from thing.core.records import RECORD_LIMIT
 from thing.core.server import ServerConnection
@@ -483,13 +483,13 @@ class RestTests(Case):
         client, server = establishedPair(clientSettings(), serverSettings(budget=budget))
         number = self.opened(client, server)
         client.sendStream(number, bytes(1 << 20))
-        pump(client, server)
+        pump(client, server, turn=0.01)
         self.assertGreater(budget.reserved, 0)
         server.hold()
         server.holdStream(number)
         client.sendStream(number, b"held")
         pump(client, server)
-        sendTo(server, CRP(1, 0, b""), CRP(1, 0, b""))  # Nothing was asked.
+        sendTo(server, CRQ(1, b""), CRQ(9, b""))  # That is not the next.
         events = server.receiveEnd(0.0)
         self.assertEqual(only(StreamData, events), [StreamData(number, b"held")])
         self.assertIsInstance(events[-1], Terminated)
@@ -703,8 +703,9 @@ class CreditTests(Case):
         slow: nobody grants more than the first window before that is known.
         """
         record = bytes(16384 - RECORD_COST)
-        for since, window in ((0.0, 49152), (2.0, 24576)):
+        for since, window in ((0.01, 49152), (2.0, 24576)):
             _, server = self.pair()
+            server._roundTrip = 0.01
             sendTo(server, CDT(0, 0, record), now=since)
             self.assertEqual(server._window.size, window)
             self.assertEqual(server._window.granted, 16384 + window)

@@ -115,11 +115,42 @@ class GrowthTests(SynchronousTestCase):
         self.turn(window, ROUND_TRIP / 2)
         self.assertEqual(window.size, 2 * FIRST)
 
-    def test_still(self) -> None:
-        """A clock that stands still, as a test's may, is that of a path without bounds."""
-        window = Window(FIRST, 0.0, Budget(1 << 20))
-        self.turn(window, 0.0, 0.0)
-        self.assertEqual(window.size, 2 * FIRST)
+    def test_brief(self) -> None:
+        """Within 10 milliseconds neither, whatever the peer says of the round trip."""
+        for roundTrip in (0.0, 1e-6, 0.001):
+            window = Window(FIRST, self.now, Budget(1 << 20))
+            self.spent = 0
+            for _ in range(9):
+                self.turn(window, 0.00105, roundTrip)
+                self.assertEqual(window.size, FIRST)
+            self.turn(window, 0.00105, roundTrip)
+            self.assertEqual(window.size, 2 * FIRST)
+
+    def test_shortRoundTrip(self) -> None:
+        """Who says less of the round trip has no larger window, however its data come in."""
+        for bursts in (1, 4, 8):
+            sizes = [self.burst(bursts, said) for said in (0.3, 0.001, 1e-6, 0.0)]
+            self.assertEqual(sizes, sorted(sizes, reverse=True), bursts)
+
+    def burst(self, reads: int, said: float) -> int:
+        """
+        The size of a window on a path of 125 kB/s and 0.3 s whose data come once in that.
+
+        :param reads: in how many reads, a millisecond apart, each window comes.
+        :param said: what is said of the round trip, seconds.
+        """
+        window, now = Window(24576, 0.0, Budget(1 << 30)), 0.0
+        spent = 0
+        for _ in range(40):
+            octets = window.granted - spent
+            now += max(0.3, octets / 125000)
+            for _ in range(reads):
+                part = min(-(-octets // reads), window.granted - spent)
+                window.spend(part)
+                spent += part
+                now += 0.001
+                window.consume(part, now, said)
+        return window.size
 
     def test_budget(self) -> None:
         """All windows together grow by no more than the budget."""
@@ -140,12 +171,48 @@ class GrowthTests(SynchronousTestCase):
         self.spent = 0
         self.turn(other, QUICK)
         self.assertEqual((wide.size, other.size, budget.short), (2 * FIRST, FIRST, True))
-        self.spent = FIRST
-        self.turn(wide, QUICK)
+        wide.spend(FIRST - 1)
+        self.assertIsNone(wide.consume(FIRST - 1, 2 * QUICK, ROUND_TRIP))
         self.assertEqual(wide.size, FIRST)
         self.assertEqual(budget.reserved, FIRST)  # It may be asked for what it had granted.
-        self.turn(wide, SLOW)
-        self.assertEqual((budget.reserved, budget.short), (0, False))
+        wide.spend(FIRST + 1)
+        self.assertEqual(wide.consume(FIRST + 1, 3 * QUICK, ROUND_TRIP), 4 * FIRST)
+        self.assertEqual((wide.size, budget.reserved, budget.short), (FIRST, 0, False))
+        self.now, self.spent = 3 * QUICK, 3 * FIRST
+        self.turn(wide, QUICK)
+        self.assertEqual(wide.size, 2 * FIRST)
+
+    def test_longShort(self) -> None:
+        """It is short no longer once an eighth has come back; who idles may keep the rest."""
+        budget = Budget(8 * FIRST)
+        windows = [Window(FIRST, 0.0, budget) for _ in range(9)]
+        for window in windows:
+            self.now, self.spent = 0.0, 0
+            self.turn(window, QUICK)
+        self.assertTrue(budget.short)
+        windows[0].close()
+        self.assertEqual((budget.reserved, budget.short), (7 * FIRST, False))
+        self.now, self.spent = 0.0, FIRST
+        self.turn(windows[8], 2 * QUICK)
+        self.assertEqual(windows[8].size, 2 * FIRST)
+
+    def test_trickle(self) -> None:
+        """While it is short a window falls back though the peer need not be told of it."""
+        budget = Budget(7 * FIRST)
+        window = Window(FIRST, 0.0, budget)
+        for _ in range(3):
+            self.turn(window, QUICK)
+        self.assertEqual((window.size, budget.reserve(1)), (8 * FIRST, False))
+        window.spend(1)
+        self.assertIsNone(window.consume(1, self.now, ROUND_TRIP))
+        self.assertEqual(window.size, FIRST)
+
+    def test_smallBudget(self) -> None:
+        """What was refused because there is little at all does not make it short."""
+        budget = Budget(FIRST // 2)
+        self.assertFalse(budget.reserve(FIRST))
+        self.assertFalse(budget.short)
+        self.assertTrue(budget.reserve(FIRST // 2))
 
     def test_share(self) -> None:
         """Who has a share of a budget gets no more than that, and gives back to the whole."""

@@ -28,11 +28,13 @@ from thing.core.messages import (
     CGB,
     CRP,
     CRQ,
+    END,
     FRAGMENT_LIMIT,
     MORE,
     REQUEST_LIMIT,
     REQUESTS_OUTSTANDING,
     SDT,
+    SGB,
     SRP,
     SRQ,
     Role,
@@ -331,16 +333,15 @@ class RuleTests(TestCase):
             self.assertRefused(role, ErrorCode.MESSAGE_TOO_LONG, longer)
 
     def test_insideMessage(self) -> None:
-        """Between two fragments there is no place for a request or a reply, in a stream neither."""
+        """Between two fragments there is no place for a request, in a stream neither."""
         for stream in (False, True):
             for role in Role:
-                for message in (REQUESTS[role.peer](1, b""), REPLIES[role.peer](1, DONE, b"")):
-                    settings = {role.name.lower(): _settings(role, stream=stream)}
-                    side, _ = sides(role, **settings)
-                    side.request(b"")
-                    events = sendTo(side, DATA[role.peer](MORE, 0, b"half"), message)
-                    self.assertIs(ending(events).code, ErrorCode.MALFORMED_MESSAGE)
-                    self.assertEqual(only(RequestReceived, events), [])
+                settings = {role.name.lower(): _settings(role, stream=stream)}
+                side, _ = sides(role, **settings)
+                request = REQUESTS[role.peer](1, b"")
+                events = sendTo(side, DATA[role.peer](MORE, 0, b"half"), request)
+                self.assertIs(ending(events).code, ErrorCode.MALFORMED_MESSAGE)
+                self.assertEqual(only(RequestReceived, events), [])
 
     def test_short(self) -> None:
         """Without its number, or its status, a message is malformed."""
@@ -420,10 +421,10 @@ class ClosingTests(TestCase):
 
 
 class HoldTests(TestCase):
-    """Requests and replies that the application does not want yet."""
+    """Requests that the application does not want yet, and replies, which come all the same."""
 
     def test_held(self) -> None:
-        """They are held with the data, in order, and counted."""
+        """Requests are held with the data, in order, and counted; replies are told at once."""
         client, server = establishedPair()
         server.request(b"theirs")
         pump(client, server)
@@ -431,17 +432,71 @@ class HoldTests(TestCase):
         client.sendMessage(b"one")
         client.request(b"two")
         client.reply(1, DONE, b"three")
-        self.assertEqual(pump(client, server).server, [])
-        self.assertGreater(server.held, len(b"onetwothree"))
+        self.assertEqual(pump(client, server).server, [ReplyReceived(1, DONE, b"three")])
+        self.assertGreater(server.held, len(b"onetwo"))
         self.assertEqual(
-            list(server.release(0.0)),
-            [
-                MessageReceived(b"one"),
-                RequestReceived(1, b"two"),
-                ReplyReceived(1, DONE, b"three"),
-            ],
+            list(server.release(0.0)), [MessageReceived(b"one"), RequestReceived(1, b"two")]
         )
         self.assertEqual(server._inbox.held, 0)
+
+    def test_replyWithoutCredit(self) -> None:
+        """Whoever holds what came, and its credit, until a reply is here gets the reply."""
+        for role in Role:
+            for sizes, answer in (((1, 9000), bytes(16000)), ((1000,) * 40, b"ok")):
+                asking, answering = sides(role)
+                asking.hold()
+                for size in sizes:
+                    answering.sendMessage(bytes(size))
+                asking.request(b"")
+                pump(*((asking, answering) if role is Role.CLIENT else (answering, asking)))
+                answering.reply(1, DONE, answer)
+                self.assertEqual(carry(answering, asking), [ReplyReceived(1, DONE, answer)])
+                told = list(asking.release(0.0))
+                while asking.hasDataToSend or answering.hasDataToSend:
+                    carry(asking, answering)
+                    told += carry(answering, asking)
+                self.assertEqual([len(each.data) for each in told], list(sizes))
+
+    def test_replyInsideMessage(self) -> None:
+        """So it does between two fragments of a message, as a stream, too."""
+        for stream in (False, True):
+            for role in Role:
+                settings = {role.name.lower(): _settings(role, stream=stream)}
+                asking, answering = sides(role, **settings)
+                asking.hold()
+                message = bytes(100_000)
+                answering.sendMessage(message)
+                asking.request(b"")
+                carry(asking, answering)
+                answering.reply(1, DONE, b"here")
+                self.assertEqual(carry(answering, asking), [ReplyReceived(1, DONE, b"here")])
+                told = list(asking.release(0.0))
+                while asking.hasDataToSend or answering.hasDataToSend:
+                    carry(asking, answering)
+                    told += carry(answering, asking)
+                self.assertEqual(b"".join(each.data for each in told), message)
+
+    def test_replyTooLate(self) -> None:
+        """Behind the end of its direction there is none, nor behind a goodbye that waits."""
+        for role in Role:
+            late = REPLIES[role.peer](1, DONE, b"")
+            side, _ = sides(role)
+            side.request(b"")
+            events = sendTo(side, DATA[role.peer](END, 0, b""), late)
+            self.assertIs(ending(events).code, ErrorCode.STREAM_ENDED)
+        client, server = establishedPair()
+        server.request(b"")
+        server.hold()
+        events = sendTo(server, CDT(0, 0, b"held"), CGB(), CRP(1, DONE, b""))
+        self.assertIs(ending(events).code, ErrorCode.UNEXPECTED_MESSAGE)
+        self.assertEqual(only(ReplyReceived, events), [])
+        client.request(b"")
+        client.hold()
+        client.goodbye(0.0)
+        client.dataToSend(0.0, PLENTY)
+        events = sendTo(client, SDT(0, 0, b"held"), SGB(), SRP(1, DONE, b""))
+        self.assertIs(ending(events).code, ErrorCode.UNEXPECTED_MESSAGE)
+        self.assertEqual(only(ReplyReceived, events), [])
 
     def test_rulesHold(self) -> None:
         """A rule that a held request breaks is seen when it is looked at."""
@@ -458,14 +513,12 @@ class HoldTests(TestCase):
         server.request(b"")
         pump(client, server)
         server.hold()
-        client.reply(1, DONE, b"held")
+        client.sendMessage(b"held")
         client.request(b"held, too")
         pump(client, server)
         sendTo(server, CRQ(9, b"wrong"))
         events = server.receiveEnd(0.0)
-        self.assertEqual(
-            events[:2], [ReplyReceived(1, DONE, b"held"), RequestReceived(1, b"held, too")]
-        )
+        self.assertEqual(events[:2], [MessageReceived(b"held"), RequestReceived(1, b"held, too")])
         self.assertEqual(len(only(Terminated, events)), 1)
         self.assertIs(events[-1], only(Terminated, events)[0])
 
@@ -779,18 +832,18 @@ class AskingTests(PairCase):
         self.assertEqual(self.ask(pair), [b"me"])
 
     def test_held(self) -> None:
-        """A paused program sees neither requests nor replies; its own time runs on."""
+        """A paused program sees no requests; who asked it has his time, and it its replies."""
         pair = self.session(bytes.upper)
         pair.client.pauseProducing()
+        self.assertEqual(self.ask(pair), [b"WHAT?"])
+        pair.client.resumeProducing()
+        pair.server.pauseProducing()
         fired = self.ask(pair, timeout=1.0)
         self.assertEqual(fired, [])
-        pair.client.resumeProducing()
-        self.assertEqual(fired, [b"WHAT?"])
-        pair.client.pauseProducing()
-        fired = self.ask(pair, timeout=1.0)
         pair.advance(1.1)
         self.assertIsInstance(fired[0], RequestTimedOut)
-        pair.client.resumeProducing()
+        pair.server.resumeProducing()
+        pair.pump()
         self.assertEqual(len(fired), 1)
 
     def test_heldAtTheEnd(self) -> None:

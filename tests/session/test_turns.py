@@ -247,11 +247,15 @@ class WaitingTests(SynchronousTestCase):
             def requestReceived(self, data: bytes) -> bytes:
                 return data.upper()
 
-        pair: Any = testing.Pair(Server, Client).up()
-        for data in (b"a", b"b", b"c"):
-            pair.client.sendMessage(data)
-        pair.pump()
-        self.assertEqual(pair.server.told[1:], [b"A", b"B", b"C"])
+        for more in (0, 100_000):  # That much is more than what may come before it is taken.
+            pair: Any = testing.Pair(Server, Client).up()
+            for data in (b"a", b"b", bytes(more)[:16000], b"c"):
+                pair.client.sendMessage(data)
+            for _ in range(more // 1000):
+                pair.client.sendMessage(bytes(1000))
+            pair.pump()
+            self.assertEqual(pair.server.told[1:3], [b"A", b"B"])
+            self.assertEqual(len(pair.server.told), 1 + 4 + more // 1000)
 
     def test_goodbye(self) -> None:
         """It may say goodbye and wait for the end, whatever still comes."""

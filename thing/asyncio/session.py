@@ -375,7 +375,7 @@ class Session(SessionFacts, Closing):
         self._stirred.set()
         if self.link.aside > READ_HIGH and not self._held and self.termination is None:
             self._held = True
-            self._core.hold(replies=False)
+            self._core.hold()
 
     def _answer(self, event: RequestReceived) -> None:
         handler = self._on_request

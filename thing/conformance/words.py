@@ -105,6 +105,6 @@ def costOf(message: Message) -> int:
     """
     if isinstance(message, Data):
         return 0 if message.stream else RECORD_COST + len(message.data)
-    if isinstance(message, (Request, Reply, CLW)):
+    if isinstance(message, (Request, CLW)):
         return RECORD_COST + len(cast(Any, message).data)
     return 0

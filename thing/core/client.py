@@ -67,7 +67,7 @@ class ClientConnection(Dialogue[ClientHandshake]):
 
     role = Role.CLIENT
     _rejectIn, _rejectOut = SHR, CHR
-    _inOrder = frozenset({MessageType.SDT, MessageType.SRQ, MessageType.SRP, MessageType.SGB})
+    _inOrder = frozenset({MessageType.SDT, MessageType.SRQ, MessageType.SGB})
     _dataIn = MessageType.SDT
     _farewellIn = MessageType.SGB
     _dataOut = MessageType.CDT

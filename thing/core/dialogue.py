@@ -124,7 +124,8 @@ class Dialogue(Streaming[H]):
         """
         Queue the reply to a request of the peer's.
 
-        It is never refused for want of room: the peer's requests are bounded, and wait for it.
+        It is never refused for want of room, and never waits for credit: the peer's requests are
+        bounded, and wait for it.
 
         :param number: the request's.
         :param status: what became of it.
@@ -138,7 +139,7 @@ class Dialogue(Streaming[H]):
             return False
         self._requests.reply(number)
         reply = self._replyOut(number, status, content)
-        self._outbox.whole(reply.TYPE, reply.encode(), len(content), limited=False)
+        self._outbox.reply(reply.typed())
         return True
 
     def updateKey(self, now: float) -> None:
@@ -184,12 +185,12 @@ class Dialogue(Streaming[H]):
         request = Request.decode(message[1:])
         if len(request.data) > REQUEST_LIMIT:
             raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a request")
-        waiting = self._outbox.waiting(self._replyOut.TYPE)
-        self._requests.take(request.number, len(request.data), waiting)
+        self._requests.take(request.number, len(request.data), self._outbox.repliesWaiting)
         self._requestsReceived += 1
         self._events.append(RequestReceived(request.number, request.data))
 
     def _receiveReply(self, message: bytes) -> None:
+        self._checkReply()
         reply = Reply.decode(message[1:])
         self._requests.replied(reply.number)
         status = endings.known(ReplyStatus, reply.status)

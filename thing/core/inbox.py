@@ -2,8 +2,7 @@
 What the peer sent in one stream and this side has not dealt with yet, the mirror of the outbox.
 
 All that stands in a stream's order waits here and leaves here in that order, whether it is
-dealt with at once, held back, or left over when the session ends; only a reply may overtake what
-is held. Fragments become messages here;
+dealt with at once, held back, or left over when the session ends. Fragments become messages here;
 what may be sent when, and what it means, is of no concern here.
 """
 
@@ -21,8 +20,6 @@ CONTENT_AT: dict[int, int] = {
     MessageType.SDT: 6,
     MessageType.CRQ: 5,
     MessageType.SRQ: 5,
-    MessageType.CRP: 6,
-    MessageType.SRP: 6,
     MessageType.CLW: 1,
 }
 """Where the octets that are spent for begin in a message that stands in a stream's order."""
@@ -61,7 +58,6 @@ class Inbox:
     One direction's data, what stands among them, and the farewell behind them.
 
     :ivar holding: whether everything that is here stays here for now.
-    :ivar overtaken: whether replies need not stay.
     :ivar held: how many octets wait, and :data:`~thing.core.window.RECORD_COST` for each record.
     :ivar closed: whether the peer's END is here, or has been.
     :ivar ended: whether it has left.
@@ -72,7 +68,7 @@ class Inbox:
 
     __slots__ = (
         "_begun", "_farewell", "_insideMessage", "_maxMessage", "_over", "_tally", "_waiting",
-        "closed", "consumed", "ended", "held", "holding", "messages", "overtaken", "parting",
+        "closed", "consumed", "ended", "held", "holding", "messages", "parting",
     )  # fmt: skip
 
     def __init__(self, farewell: MessageType, maxMessage: int | None, tally: Tally) -> None:
@@ -89,7 +85,7 @@ class Inbox:
         self._begun: bytearray | None = None
         self._insideMessage = False
         self._over = False
-        self.holding = self.overtaken = self.closed = self.ended = self.parting = False
+        self.holding = self.closed = self.ended = self.parting = False
         self.held = self.consumed = 0
         self.messages = 0
 
@@ -154,21 +150,6 @@ class Inbox:
             raise _inside(message)
         if kind == self._farewell:
             self.parting = self._over = True
-        return message
-
-    def overtake(self, message: bytes) -> bytes:
-        """
-        Take a message before all that waits.
-
-        :param message: its type and its body; no data.
-        :return: the same.
-        :raises RemoteProtocolError: ``MALFORMED_MESSAGE`` if the peer sent it inside a message.
-        """
-        last = self._waiting[-1] if self._waiting else None
-        inside = self._insideMessage if last is None else last[0] in DATA and last[1] == MORE
-        if inside:
-            raise _inside(message)
-        self.consumed += costOf(message)
         return message
 
     def rest(self) -> Iterator[tuple[MessageType, bytes]]:

@@ -1,6 +1,8 @@
 """
 What waits in one stream to be sent: in its order, split into records, and never beyond its credit.
 
+Replies, which spend none, go past what has to wait for it.
+
 Specification, "Credit" and "Data". Which stream goes next is decided in
 :mod:`thing.core.outbox`.
 """
@@ -64,7 +66,7 @@ class Lane:
     """
 
     __slots__ = (
-        "_endWaits", "_limit", "_offset", "_queue", "_spent",
+        "_endWaits", "_gone", "_limit", "_offset", "_queue", "_replies", "_spent",
         "credit", "ending", "inTurn", "number", "queued", "wanted",
     )  # fmt: skip
 
@@ -80,6 +82,9 @@ class Lane:
         self._spent = 0
         # Of each message: its type if it is whole, its body, and what of that is content.
         self._queue: deque[tuple[bytes, bytes, int]] | None = None  # Big: None while empty.
+        # Each reply, and how many of these have gone when its turn comes.
+        self._replies: deque[tuple[int, bytes]] | None = None
+        self._gone = 0
         self._offset = 0
         self._endWaits = False
         self.ending = False
@@ -111,6 +116,17 @@ class Lane:
         """
         self._append(bytes((kind,)), body, content, limited)
 
+    def reply(self, message: bytes) -> None:
+        """
+        Queue a reply, in order with the data as far as these have credit.
+
+        :param message: its type and its body.
+        """
+        if self._replies is None:
+            self._replies = deque()
+        self._replies.append((self._gone + len(self._queue or ()), message))
+        self.queued += len(message) - 1
+
     def _append(self, kind: bytes, message: bytes, content: int, limited: bool) -> None:
         cost = len(message) or 1  # Empty messages take room, too.
         if limited and self.queued + cost > self._limit:
@@ -129,22 +145,32 @@ class Lane:
 
     def clear(self) -> None:
         """Drop everything that waits."""
-        self._queue = None
+        self._queue = self._replies = None
         self._offset = self.queued = 0
         self._endWaits = False
 
     def __bool__(self) -> bool:
         """Whether anything waits, with credit or without."""
-        return bool(self._queue or self._endWaits)
+        return bool(self._queue or self._replies or self._endWaits)
 
     @property
     def held(self) -> int:
         """What waits, with :data:`~thing.core.window.RECORD_COST` for each message, octets."""
-        return self.queued + RECORD_COST * len(self._queue or ())
+        return self.queued + RECORD_COST * (len(self._queue or ()) + self.repliesWaiting)
+
+    @property
+    def repliesWaiting(self) -> int:
+        """How many replies wait."""
+        return len(self._replies or ())
 
     @property
     def ready(self) -> bool:
-        """Whether :meth:`take` gives something: something waits, and has credit."""
+        """Whether :meth:`take` gives something: something waits, and has credit or needs none."""
+        return bool(self._replies) or self._hasCredit
+
+    @property
+    def _hasCredit(self) -> bool:
+        """Whether what is next of all but replies may go."""
         room = self.credit - self._spent - RECORD_COST
         if room < 0:
             return False
@@ -164,7 +190,9 @@ class Lane:
             quarter of the credit, too.
         :return: the message, type and body.
         """
-        queue = self._queue
+        queue, replies = self._queue, self._replies
+        if replies and (replies[0][0] <= self._gone or not self._hasCredit):
+            return self._takeReply(replies)
         if not queue:
             self._endWaits = False
             self._spent += RECORD_COST
@@ -185,14 +213,22 @@ class Lane:
         else:
             end, self._offset, flags = len(message), 0, 0
             self._pop(queue)
-            if self._endWaits and not queue:
+            if self._endWaits and not queue and not replies:
                 self._endWaits, flags = False, END
         self.queued -= end - start or 1
         self._spent += RECORD_COST + end - start
         header = _HEADER(dataType, flags, self.number)
         return b"".join((header, memoryview(message)[start:end]))
 
+    def _takeReply(self, replies: deque[tuple[int, bytes]]) -> bytes:
+        _, message = replies.popleft()
+        if not replies:
+            self._replies = None
+        self.queued -= len(message) - 1
+        return message
+
     def _pop(self, queue: deque[tuple[bytes, bytes, int]]) -> None:
         queue.popleft()
+        self._gone += 1
         if not queue:
             self._queue = None

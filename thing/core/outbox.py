@@ -41,7 +41,6 @@ class Outbox:
         "_main",
         "_notices",
         "_urgent",
-        "_wholes",
         "drained",
         "held",
         "longest",
@@ -66,7 +65,6 @@ class Outbox:
         self._credits: OrderedDict[int, int] | None = None
         self.turns: deque[Lane] | None = None
         self._lanes: dict[int, Lane] | None = None
-        self._wholes: dict[int, int] | None = None
         self._farewell: bytes | None = None
         self._main: Lane | None = None
         self.drained: list[int] | None = None
@@ -214,19 +212,24 @@ class Outbox:
         before = main.held
         main.whole(kind, body, content, limited)
         self.held += main.held - before
-        if self._wholes is None:
-            self._wholes = {}
-        self._wholes[kind] = self.waiting(kind) + 1
         self.wake(main)
 
-    def waiting(self, kind: MessageType) -> int:
+    def reply(self, message: bytes) -> None:
         """
-        Count the messages of a type that :meth:`whole` was given and that still wait.
+        Queue a reply, in order with the main stream's data as far as these have credit.
 
-        :param kind: the type.
-        :return: how many there are.
+        :param message: its type and its body.
         """
-        return 0 if self._wholes is None else self._wholes.get(kind, 0)
+        main = self.main
+        before = main.held
+        main.reply(message)
+        self.held += main.held - before
+        self.wake(main)
+
+    @property
+    def repliesWaiting(self) -> int:
+        """How many replies still wait."""
+        return 0 if self._main is None else self._main.repliesWaiting
 
     def raiseCredit(self, lane: Lane, credit: int) -> None:
         """
@@ -262,7 +265,7 @@ class Outbox:
     def clear(self) -> None:
         """Drop everything that waits."""
         self._urgent = None
-        self._notices = self._credits = self.turns = self._lanes = self._wholes = None
+        self._notices = self._credits = self.turns = self._lanes = None
         self._farewell = None
         self.held = 0
         if self._main is not None:
@@ -322,6 +325,4 @@ class Outbox:
         if lane.wanted is not None and lane.queued < lane.wanted:
             lane.wanted = None
             self.drained = [*(self.drained or ()), lane.number]
-        if self._wholes is not None and message[0] in self._wholes:
-            self._wholes[message[0]] -= 1
         return message

@@ -38,17 +38,14 @@ class Receiving(Connection):
 
     # This side's program.
 
-    def hold(self, replies: bool = True) -> None:
+    def hold(self) -> None:
         """
         Keep the main stream's data, and the goodbye behind them, for later; the rest goes on.
 
-        How much the peer may send meanwhile is bounded by its credit.
-
-        :param replies: whether replies that come from now on wait among the data; if who holds
-            them waits for a reply, it must not.
+        How much the peer may send meanwhile is bounded by its credit. Replies spend none: who
+        holds the data may wait for one.
         """
         self._inbox.holding = True
-        self._inbox.overtaken = not replies
 
     def release(self, now: float) -> Iterator[Event]:
         """
@@ -58,7 +55,7 @@ class Receiving(Connection):
         :return: what follows, one by one; holding again stops it.
         """
         self._now = now
-        self._inbox.holding = self._inbox.overtaken = False
+        self._inbox.holding = False
         return self._follow()
 
     # The main stream.
@@ -74,10 +71,7 @@ class Receiving(Connection):
             return
         inbox = self._inboxOrNone or self._inbox
         self._checkOrder(kind, message, inbox)
-        if inbox.overtaken and kind in _REPLIES:
-            self._machine.receive(kind)
-            self._deal(kind, inbox.overtake(message), inbox)
-        elif inbox.held or inbox.holding or kind is self._farewellIn:
+        if inbox.held or inbox.holding or kind is self._farewellIn:
             inbox.put(message)
             if kind is self._farewellIn:
                 self._farewellCame()
@@ -108,6 +102,16 @@ class Receiving(Connection):
             inbox = self._inboxOrNone or self._inbox
             self._checkOrder(self._dataIn, message, inbox)
             inbox.put(message)
+
+    def _checkReply(self) -> None:
+        """Whether the peer may send a reply still."""
+        inbox = self._inboxOrNone
+        if inbox is None:
+            return
+        if inbox.closed:
+            raise RemoteProtocolError(ErrorCode.STREAM_ENDED, "a reply after the end")
+        if inbox.parting:
+            raise RemoteProtocolError(ErrorCode.UNEXPECTED_MESSAGE, "a reply after goodbye")
 
     def _farewellCame(self) -> None:
         """The peer said goodbye; what came before may still be held."""
@@ -157,7 +161,7 @@ class Receiving(Connection):
         return self._streamsOrNone is not None and self._advanceStreams()
 
     def _releaseReceived(self) -> None:
-        self._inbox.holding = self._inbox.overtaken = False
+        self._inbox.holding = False
         self._releaseStreams()
 
     def _deliverRest(self) -> None:
@@ -216,7 +220,3 @@ class Receiving(Connection):
 
     def _releaseStreams(self) -> None:
         """Hold nothing of any such stream any more."""
-
-
-_REPLIES = frozenset({MessageType.CRP, MessageType.SRP})
-"""What may overtake data that are held."""

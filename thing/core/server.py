@@ -63,9 +63,7 @@ class ServerConnection(Dialogue[ServerHandshake]):
 
     role = Role.SERVER
     _rejectIn, _rejectOut = CHR, SHR
-    _inOrder = frozenset(
-        {MessageType.CDT, MessageType.CRQ, MessageType.CRP, MessageType.CLW, MessageType.CGB}
-    )
+    _inOrder = frozenset({MessageType.CDT, MessageType.CRQ, MessageType.CLW, MessageType.CGB})
     _dataIn = MessageType.CDT
     _farewellIn = MessageType.CGB
     _dataOut = MessageType.SDT

@@ -18,7 +18,7 @@ MAX_WINDOW = 4 << 20
 """How far a window grows by default, octets: a path of 200 Mbit/s and 160 ms is filled."""
 
 BRIEF = 0.01
-"""A window may always hold what goes in so many seconds."""
+"""A window may always hold what goes in so many seconds, and no rate is taken of less."""
 
 QUEUE = 0.25
 """For how long what it holds beyond a round trip may wait on the path, seconds."""
@@ -36,22 +36,21 @@ class Budget:
     :ivar reserved: how much of it they have.
     """
 
-    __slots__ = ("_short", "_total", "_whole", "reserved")
+    __slots__ = ("_most", "_total", "_whole", "reserved")
 
     def __init__(self, total: int, whole: Budget | None = None) -> None:
         """
         :param total: how much there is, octets.
         :param whole: the budget that this is a share of.
         """
-        self._total = total
+        self._total = self._most = total
         self._whole = whole
         self.reserved = 0
-        self._short = False
 
     @property
     def short(self) -> bool:
-        """Whether something was refused, and less than half has come back since."""
-        return self._short or (self._whole is not None and self._whole.short)
+        """Whether something was refused, and no eighth of it all has come back since."""
+        return self.reserved > self._most or (self._whole is not None and self._whole.short)
 
     def reserve(self, octets: int) -> bool:
         """
@@ -61,7 +60,7 @@ class Budget:
         :return: whether it is granted.
         """
         if self.reserved + octets > self._total:
-            self._short = True
+            self._most = max(0, self.reserved - self._total // 8)
             return False
         if self._whole is not None and not self._whole.reserve(octets):
             return False
@@ -75,8 +74,8 @@ class Budget:
         :param octets: how much.
         """
         self.reserved -= octets
-        if self.reserved <= self._total // 2:
-            self._short = False
+        if self.reserved <= self._most:
+            self._most = self._total
         if self._whole is not None:
             self._whole.release(octets)
 
@@ -138,15 +137,17 @@ class Window:
         :return: how much to grant in all from now on; None if the peer need not be told yet.
         """
         self._consumed += cost
-        if self._reserved and self.size == self._first >= self.granted - self._consumed:
-            self.close()  # It fell back, and the peer has used up what it was granted before.
+        if self._reserved:
+            if self._budget.short:
+                self.size = self._first
+            if self.size == self._first >= self.granted - self._consumed:
+                self.close()  # The peer has used up what it was granted before that.
+                self._before, self._lookedAt = self._consumed, now
         gained = self._consumed + self.size - self.granted
         due = 4 * gained >= self.size
         if not due and (self._consumed != self._received or not self._isStuck()):
             return None
-        if self._budget.short:
-            self.size = self._first
-        elif now - self._lookedAt >= roundTrip:
+        if now - self._lookedAt >= max(roundTrip, BRIEF) and not self._budget.short:
             self._grow(now, roundTrip)
         credit = self._consumed + self.size
         if credit <= self.granted:
@@ -161,7 +162,7 @@ class Window:
     def _grow(self, now: float, roundTrip: float) -> None:
         consumed, took = self._consumed - self._before, now - self._lookedAt
         self._before, self._lookedAt = self._consumed, now
-        before, self._rate = self._rate, consumed / max(took, 1e-9)
+        before, self._rate = self._rate, consumed / took
         rate = min(self._rate, 2 * before)  # What was held up on its way comes all at once.
         fits = rate * max(BRIEF, min(8 * roundTrip, roundTrip + max(QUEUE, roundTrip / 2)))
         if self.size < FEW_RECORDS:

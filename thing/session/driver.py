@@ -325,13 +325,9 @@ class Driver:
 
     # Data that the application does not take now.
 
-    def hold(self, replies: bool = True) -> None:
-        """
-        Deliver no data of the main stream to the application; all else goes on.
-
-        :param replies: whether replies wait among the data.
-        """
-        self.core.hold(replies)
+    def hold(self) -> None:
+        """Deliver no data of the main stream to the application; all else goes on."""
+        self.core.hold()
 
     def release(self) -> None:
         """Deliver data again."""

@@ -2,7 +2,7 @@
 :class:`Turns`: the callbacks of one session that take their time, and what waits for them.
 
 A callback may be a coroutine, or return a Deferred. While one is at work the main stream is held,
-and so is its credit; all else goes on, with the replies that it may wait for.
+and so is its credit; all else goes on, with the replies that it may wait for: they spend none.
 """
 
 from __future__ import annotations
@@ -170,11 +170,10 @@ class Turns:
 
     def _settle(self) -> None:
         """Hold the main stream, or do so no longer."""
-        working = bool(self._atWork)
         many = self._driver.aside > MOST_WAITING
-        if self._paused or many or (working and not self._parting):
+        if self._paused or many or (self._atWork and not self._parting):
             self._held = True
-            self._driver.hold(replies=not working)
+            self._driver.hold()
         elif self._held:
             self._held = False
             self._driver.release()

@@ -6,7 +6,7 @@ from thing.conformance.bench import Bench, ServerBench
 from thing.conformance.check import BOTH, SERVER, Checks
 from thing.conformance.peer import Peer
 from thing.conformance.steps import refusing, taking
-from thing.conformance.verdict import NotTried
+from thing.conformance.verdict import NotTried, Over, judge
 from thing.core.capacity import MIN_STREAM_CREDIT, Capacity
 from thing.core.messages import (
     CLW,
@@ -21,7 +21,7 @@ from thing.errors import ErrorCode, ReplyStatus
 REQUESTS = Checks()
 
 _BETWEEN = (
-    "stand between its messages, never between two fragments of one: that is refused with "
+    "and stands between its messages, never between two fragments of one: that is refused with "
     "``MALFORMED_MESSAGE``, in stream use, too."
 )
 _NUMBERED = "Any other number is refused with ``REQUEST_NUMBER``."
@@ -96,12 +96,34 @@ async def _tooLong(bench: Bench[Peer]) -> None:
     "so it refuses, with ``TOO_MANY_REQUESTS``, a peer that asks and does not read.",
 )
 async def _tooMany(bench: Bench[Peer]) -> None:
+    peer = await bench.session()
+    numbers = range(1, REQUESTS_OUTSTANDING + 2)
+    if len(numbers) * RECORD_COST > peer.capacity.mainCredit:
+        raise NotTried("it takes fewer at once")
+    peer.send(*(peer.say.request(number, b"") for number in numbers))
+    try:
+        for _ in numbers:
+            await peer.expect(peer.theirs.reply)
+    except Over as end:
+        judge(end, (ErrorCode.TOO_MANY_REQUESTS,))
+    else:
+        raise NotTried("it answers each before it reads the next")
+
+
+@REQUESTS.row(
+    "requests.reply-without-credit",
+    BOTH,
+    "Requests and replies",
+    "A reply spends nothing: an application may take no data, and so grant no credit, until its "
+    "request is answered.",
+)
+async def _free(bench: Bench[Peer]) -> None:
     peer = await bench.peer()
-    peer.ours = Capacity(512, 576, MIN_STREAM_CREDIT, 0)  # Nine replies, and no more.
+    peer.ours = Capacity(512, 576, MIN_STREAM_CREDIT, 0)  # Of nine records, and never more.
     await peer.handshake()
-    for number in range(1, REQUESTS_OUTSTANDING + 9 + 2):
+    for number in range(1, 21):
         await peer.give(peer.say.request(number, b""))
-    await peer.refused(ErrorCode.TOO_MANY_REQUESTS)
+        await peer.expect(peer.theirs.reply)
 
 
 # Last words.

@@ -9,7 +9,6 @@ from thing.conformance.check import BOTH, Checks
 from thing.conformance.peer import Peer
 from thing.conformance.steps import refusing, taking
 from thing.conformance.verdict import Failed, NotTried, Over, judge
-from thing.core.capacity import MIN_STREAM_CREDIT, Capacity
 from thing.core.messages import END, MORE, Accept, Role, Stop
 from thing.core.window import RECORD_COST
 from thing.errors import ErrorCode, StopCode
@@ -165,29 +164,6 @@ STREAMS.add(
     _OTHER,
     refusing(lambda peer: [peer.say.credit(9, 1 << 20)], ErrorCode.STREAM_UNKNOWN),
 )
-
-
-@STREAMS.row("credit.kept", BOTH, "Credit", "A side MUST NOT spend more than it was granted;")
-async def _kept(bench: Bench[Peer]) -> None:
-    peer = await bench.peer()
-    peer.ours = Capacity(512, 576, MIN_STREAM_CREDIT, 0)
-    await peer.handshake()
-    asked = 12  # Their replies spend 768 octets at least.
-    for number in range(1, asked + 1):
-        await peer.give(peer.say.request(number, b""))
-    replies, granted = 0, 0
-    while replies < asked:
-        try:
-            await peer.expect(peer.theirs.reply, within=0.5 if not granted else None)
-            replies += 1
-        except Failed:
-            if granted or not replies:
-                raise
-            granted = peer.received + 4096
-            peer.ours = peer.ours._replace(mainCredit=granted)
-            peer.send(peer.say.credit(0, granted))
-    if not granted:
-        raise Failed("it answered all at once")
 
 
 # Streams: numbers, labels, places.
