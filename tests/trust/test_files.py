@@ -305,6 +305,36 @@ class ForeignSystemTests(DirectoryMixin, TestCase):
             os.unlink(self.path("link"))
         self.assertEqual(os.listdir(self.directory), [])
 
+    def test_noLinksAtOnce(self) -> None:
+        """Without them, of two that create a file the second waits for the first, and finds it."""
+        self.patch(os, "link", refusing(errno.EPERM))
+        other = os.open(self.directory, os.O_RDONLY)
+        self.addCleanup(os.close, other)
+        fcntl.flock(other, fcntl.LOCK_EX)
+
+        def theirs(_: float) -> None:
+            self.assertEqual([name for name in os.listdir(self.directory) if name[0] != "."], [])
+            write(self.path("key"), b"theirs")
+            fcntl.flock(other, fcntl.LOCK_UN)
+
+        self.patch(temporary.time, "sleep", theirs)
+        self.assertFalse(createFile(self.path("key"), b"ours", 0o600))
+        self.assertEqual(read(self.path("key")), b"theirs")
+        self.assertEqual(os.listdir(self.directory), ["key"])
+
+    def test_noLinksAndLocked(self) -> None:
+        """Nobody waits for ever for whoever has locked the directory."""
+        self.patch(os, "link", refusing(errno.EPERM))
+        other = os.open(self.directory, os.O_RDONLY)
+        self.addCleanup(os.close, other)
+        fcntl.flock(other, fcntl.LOCK_EX)
+        waited = mock.Mock()
+        self.patch(temporary.time, "sleep", waited)
+        message = self.refusal(createFile, self.path("key"), b"content", 0o600)
+        self.assertIn("another process has locked the directory", message)
+        self.assertAlmostEqual(sum(call.args[0] for call in waited.mock_calls), 1.0)
+        self.assertEqual(os.listdir(self.directory), [])
+
     def test_noLinksAndNoSpace(self) -> None:
         """If it fails at last, nothing is left."""
         self.patch(os, "link", refusing(errno.EPERM))
@@ -476,9 +506,19 @@ class KilledTests(DirectoryMixin, TestCase):
     def test_createdByAnotherName(self) -> None:
         """Where a file must have another name before, whoever writes there next takes it away."""
         self.patch(temporary, "_NAMELESS", 0)
+        self.createdByAnotherName()
+
+    def test_createdWithoutLinks(self) -> None:
+        """So it is where it gets its name otherwise than by a link."""
+        self.patch(os, "link", refusing(errno.EPERM))
+        self.createdByAnotherName()
+
+    def createdByAnotherName(self) -> None:
         left = set()
         for _ in self.killedAtEach(lambda: createFile(self.path("key"), b"secret", 0o600)):
             left.update(name for name in self.names() if name != "key")
+            if "key" in self.names():
+                self.assertEqual(read(self.path("key")), b"secret")
             createFile(self.path("key"), b"secret", 0o600)
             self.assertEqual(self.names(), ["key"])
             self.assertEqual(os.stat(self.path("key")).st_nlink, 1)

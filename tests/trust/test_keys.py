@@ -27,6 +27,7 @@ from thing.trust import (
     parseFingerprint,
     parsePublicKey,
 )
+from thing.trust.files import createFile
 from thing.trust.keys import readPassphrase
 
 NO_SSH_KEYGEN = None if shutil.which("ssh-keygen") else "ssh-keygen is not installed"
@@ -394,8 +395,20 @@ class LoadOrCreateTests(DirectoryMixin, TestCase):
 
     def test_race(self) -> None:
         """Of processes that start at once, all use one key, which is the one in the files."""
+        self.race("")
+
+    def test_raceWithoutLinks(self) -> None:
+        """So they do on a file system that has no hard links."""
+        self.race(
+            "import os\n"
+            "def link(*arguments, **others): raise PermissionError(1, 'no links')\n"
+            "os.link = link\n"
+        )
+
+    def race(self, before: str) -> None:
         paths = [self.path(str(number)) for number in range(10)]
         code = (
+            f"{before}"
             "from thing.trust import IdentityKey\n"
             "for path in sys.argv[1:]: print(IdentityKey.loadOrCreate(path).fingerprint)\n"
         )
@@ -439,6 +452,27 @@ class LoadOrCreateTests(DirectoryMixin, TestCase):
 
     def test_killed(self) -> None:
         """After a kill at any moment the next call has both files, and nothing else is left."""
+        self.killed()
+
+    def test_killedWithoutLinks(self) -> None:
+        """So it is on a file system that has no hard links, where files have other names before."""
+        self.patch(os, "link", mock.Mock(side_effect=PermissionError(errno.EPERM, "no links")))
+        self.killed()
+
+    def test_killedAsTheSecond(self) -> None:
+        """What a process has left that made a key while another did is no more beside that."""
+        self.patch(os, "link", mock.Mock(side_effect=PermissionError(errno.EPERM, "no links")))
+        key = IdentityKey.loadOrCreate(self.path())
+        left = set()
+        for power in outages():
+            with power, contextlib.suppress(PowerLost):
+                createFile(self.path(), b"another key", 0o600)
+            left.update(os.listdir(self.directory))
+            self.assertEqual(IdentityKey.loadOrCreate(self.path()).publicKey, key.publicKey)
+            self.assertEqual(sorted(os.listdir(self.directory)), ["id_ed25519", "id_ed25519.pub"])
+        self.assertGreater(len(left), 2)
+
+    def killed(self) -> None:
         for power in outages():
             with power, contextlib.suppress(PowerLost):
                 IdentityKey.loadOrCreate(self.path())

@@ -3,7 +3,8 @@ Files of keys: bounded reading, atomic writing, one lock.
 
 A file is opened once, and what follows goes through its descriptor and its directory's:
 whoever may write there may give its name to another file at any moment, and ours must not
-be mistaken for that. Nothing here waits. Every failure is a
+be mistaken for that. Nothing here waits, but where there are no hard links whoever makes a file
+while another does, for a second at most. Every failure is a
 :exc:`~thing.errors.CredentialError` of one line that names the file. POSIX only, as modes and
 ``flock`` are.
 """
@@ -14,7 +15,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO
 
 from thing.errors import CredentialError
@@ -104,6 +105,17 @@ def createFile(path: StrPath, content: bytes, mode: int) -> bool:
     with _plainErrors("write", path), opened(directory or ".", DIRECTORY) as parent:
         sweep(parent)
         return createIn(parent, name, content, mode)
+
+
+def sweepBeside(path: StrPath) -> None:
+    """
+    Remove what was left beside a file by processes that were killed while they wrote there.
+
+    :param path: the file; where nothing can be removed, nothing happens.
+    """
+    directory, _ = os.path.split(os.fspath(path))
+    with suppress(OSError, ValueError), opened(directory or ".", DIRECTORY) as parent:
+        sweep(parent)
 
 
 class LockedFile:

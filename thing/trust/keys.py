@@ -27,7 +27,7 @@ from thing.core.credentials import SignatureScheme
 from thing.errors import CredentialError, PassphraseNeeded
 from thing.identity import CredentialKind, fingerprint, sshBlob
 from thing.text import isName
-from thing.trust.files import StrPath, createFile, readFile
+from thing.trust.files import StrPath, createFile, readFile, sweepBeside
 from thing.trust.lines import BYTE_ORDER_MARK, MAX_LINE, textLines
 
 MAX_KEY_FILE = 64 * 1024
@@ -102,6 +102,7 @@ class IdentityKey:
             key = cls.generate()
             if key._store(os.fspath(path), None, comment):
                 return key
+        sweepBeside(path)  # Of two that made a key at once, one may have been killed.
         key = cls.load(path)
         with suppress(CredentialError):  # A key that is only to be read needs none.
             key.savePublic(path, comment)

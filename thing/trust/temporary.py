@@ -3,8 +3,9 @@ Files on their way to their name: they appear under it whole, or not at all.
 
 Where the system can, a new file has no name until it is whole: of a process that is killed nothing
 is left. Else it waits in a directory of its own, which is locked as long as its process lives, so
-that the next one to write there knows what was left behind, and removes it. All of this goes
-through the descriptors of directories; every failure is an :exc:`OSError`.
+that the next one to write there knows what was left behind, and removes it. Where there are no hard
+links, which never overwrite, who gives a file its name locks the directory around it for that. All
+of this goes through the descriptors of directories; every failure is an :exc:`OSError`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import os
 import re
 import secrets
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
@@ -28,6 +30,7 @@ _PREFIX = ".thing-"
 _OURS = re.compile(rf"{re.escape(_PREFIX)}[0-9a-f]{{16}}")
 _NAMELESS = os.O_TMPFILE if sys.platform == "linux" else 0
 _TRIES = 100
+_PAUSE = 0.01  # seconds
 _DISK_FAULTS = (errno.EDQUOT, errno.EIO, errno.ENOSPC, errno.EROFS)
 _NO_LOCKS = (errno.EBADF, errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
@@ -89,7 +92,8 @@ def createIn(directory: int, name: str, content: bytes, mode: int) -> bool:
     Create a file with its content, at once and durably.
 
     :param directory: the descriptor of the directory that it is to be in.
-    :param name: what it is to be called there; nothing of that name is ever overwritten.
+    :param name: what it is to be called there; nothing of that name is overwritten. Where there are
+        no hard links that does not hold for what another program than ours makes in that instant.
     :param content: all that it is to hold.
     :param mode: its permissions.
     :return: whether it was created; false if something of that name exists.
@@ -170,16 +174,22 @@ def _named(source: int, name: str, directory: int) -> bool:
     except FileExistsError:
         return False
     except OSError:  # Here are no links: of vfat, Android, FUSE, SMB.
-        try:
-            os.close(os.open(name, os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=directory))
-        except FileExistsError:
+        _lockForNames(directory)
+        with suppress(FileNotFoundError):
+            os.stat(name, dir_fd=directory, follow_symlinks=False)
             return False
-        try:
-            os.rename(TEMPORARY, name, **between)  # In the place of an empty file of our own.
-        except OSError:
-            os.unlink(name, dir_fd=directory)
-            raise
+        # An empty file under the name would keep it from others, too, but stay after a kill.
+        os.rename(TEMPORARY, name, **between)
     return True
+
+
+def _lockForNames(directory: int) -> None:
+    """Be the only one of us to give a name in a directory, until its descriptor is closed."""
+    for _ in range(_TRIES):
+        if isLocked(directory, ".", directory):
+            return
+        time.sleep(_PAUSE)
+    raise BlockingIOError(errno.EAGAIN, "another process has locked the directory")
 
 
 @contextmanager
