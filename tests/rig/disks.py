@@ -130,7 +130,7 @@ class Server:
             ],
             stdout=subprocess.DEVNULL,
         )
-        self.address = ""
+        self.address = self.status = ""
         self.seen = Path(f"/proc/{self.process.pid}/root{mounted}")
         """Its disk, as this process sees it."""
         self.logged = self.seen / "log" / "log"
@@ -140,6 +140,7 @@ class Server:
         """Wait until it listens."""
         pattern = r"Try it: thing connect (\S+)"
         self.address = whenLogged(self.process, self.logged, pattern, STARTING)
+        self.status = whenLogged(self.process, self.logged, r"Status is told at (\S+)", STARTING)
 
     @property
     def log(self) -> str:
@@ -209,6 +210,7 @@ def serverOn() -> Iterator[Row]:
 
 def livedThrough(server: Server, serverKey: str) -> Iterator[Row]:
     """Have the disk be full and read-only, and look what becomes of all."""
+    yield done(server, "before", *inviting(server))
     known = (serverKey, "--identity=lamp")
     connect = ("connect", serverKey, "--identity=lasting", server.address)
     lasting = subprocess.Popen(
@@ -234,12 +236,23 @@ def livedThrough(server: Server, serverKey: str) -> Iterator[Row]:
     yield Row("new sessions on one that is read-only", f"{codes.count(0)} of 3", not any(codes))
     yield from refusals(server, "Read-only")
     server.remount("rw")
-    code, _ = server.command("keygen", "--file=new")
-    yield Row("thing keygen, once that is over", f"exit code {code}", code == 0)
+    yield done(server, "once that is over", "keygen", "--file=new")
+    yield done(server, "once that is over", *inviting(server))
     alive = lasting.poll() is None
     lasting.communicate(timeout=ANSWERING)
     ended = f"{'alive' if alive else 'ended'}, then exit code {lasting.returncode}"
     yield Row("a session that lasted all the time", ended, alive and lasting.returncode == 0)
+
+
+def done(server: Server, when: str, name: str, *arguments: str) -> Row:
+    """Have something be written, while it can be."""
+    code, said = server.command(name, *arguments)
+    return Row(f"thing {name}, {when}", f"exit code {code}" if code == 0 else said, code == 0)
+
+
+def inviting(server: Server) -> tuple[str, ...]:
+    """What invites a thing."""
+    return ("invite", "kettle", f"--status={server.status}", f"--server={server.address}")
 
 
 def refusals(server: Server, why: str) -> Iterator[Row]:
@@ -248,6 +261,7 @@ def refusals(server: Server, why: str) -> Iterator[Row]:
     for name, *arguments in (
         ("keygen", "--file=new"),
         ("ping", "--trust-on-first-use", "--identity=lamp", "-c1", server.address),
+        inviting(server),
     ):
         code, said = server.command(name, *arguments, home="other")
         plain = said.count("\n") == 1 and why in said and "Traceback" not in said

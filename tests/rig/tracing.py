@@ -63,8 +63,7 @@ def traced(function: Callable[[], object], *inject: str) -> Ending:
         said, log = Path(scratch, "said"), Path(scratch, "log")
         wait, go = os.pipe()
         child = os.fork()
-        if child == 0:
-            os.close(go)
+        if child == 0:  # It makes no call before it waits, which could be traced or not.
             _child(function, wait, said)
         os.close(wait)
         trace = ",".join(f"?{call}" for call in CALLS)
@@ -77,6 +76,7 @@ def traced(function: Callable[[], object], *inject: str) -> Ending:
         try:
             _awaitTracer(child, tracer)
         finally:
+            os.write(go, b"\n")
             os.close(go)
             _, status = os.waitpid(child, 0)
             tracer.communicate(timeout=PATIENCE)
@@ -95,7 +95,7 @@ def _awaitTracer(child: int, tracer: subprocess.Popen[str]) -> None:
 
 
 def _child(function: Callable[[], object], wait: int, said: Path) -> None:
-    """Run the function once the other process has closed its end, and end."""
+    """Run the function once the other process has written something, and end."""
     code = 1
     try:
         os.read(wait, 1)

@@ -11,13 +11,14 @@ from pathlib import Path
 from unittest import mock
 
 from click import ClickException
+from twisted.internet.defer import Deferred
 
 from thing.cli.commands import commands
 from thing.errors import CredentialError
-from thing.identity import CredentialKind, Identity
+from thing.identity import CredentialKind, Identity, fingerprint
 from thing.trust import IdentityKey, PresharedKey, formatPublicKey, loadPublicKey, temporary
 from thing.trust.authorizing import authorizeThing
-from thing.trust.invitations import Invitations
+from thing.trust.invitations import Invitation, Invitations, State
 from thing.trust.servers import ServersFile
 from thing.trust.tickets import TicketKeys
 
@@ -56,6 +57,8 @@ class Writer:
     """What the system does otherwise, as strace has it."""
     nameless: bool = False
     """Whether a file that is not whole has no name at all."""
+    emptyFirst: bool = False
+    """Whether the files are made empty, which is as good as none, to be locked and replaced."""
 
 
 def keygen(directory: Path, *options: str) -> None:
@@ -99,6 +102,17 @@ def putThings(directory: Path) -> None:
     path.chmod(0o640)
 
 
+def putThingsOfThatName(directory: Path) -> None:
+    """One that has the name already, too."""
+    putThings(directory)
+    authorizeThing(directory / "things", "kettle", bytes(range(4, 36)), "before")
+
+
+def replaceThing(directory: Path) -> None:
+    """Have a thing authorized in the place of one of that name."""
+    authorizeThing(directory / "things", "kettle", THING, "joined", replaces=True)
+
+
 def addThing(directory: Path) -> None:
     """Have a thing authorized."""
     authorizeThing(directory / "things", "kettle", THING, "joined")
@@ -110,19 +124,67 @@ def thingsIn(path: Path) -> None:
     assert path.read_text().startswith(OLD_THING)
 
 
-def invite(directory: Path) -> None:
-    """Make an invitation."""
+def now(changed: Deferred[Invitation]) -> None:
+    """Raise what a change of the invitations failed with; nobody else has locked their file."""
     failed: list[BaseException] = []
-    Invitations(directory / "invitations").make("kettle").addErrback(
-        lambda failure: failed.append(failure.value)
-    )
+    changed.addErrback(lambda failure: failed.append(failure.value))
     if failed:
         raise failed[0]
 
 
-def invitationsIn(path: Path) -> None:
+def invitations(directory: Path) -> Invitations:
+    """The file of invitations."""
+    return Invitations(directory / "invitations")
+
+
+def invite(directory: Path, confirm: bool = False) -> None:
+    """Make an invitation."""
+    now(invitations(directory).make("kettle", confirm=confirm))
+
+
+def inviteAnother(directory: Path) -> None:
+    """Make a second invitation, unless there are two."""
+    if len(invitations(directory).list()) < 2:
+        invite(directory)
+
+
+def inviteFirst(directory: Path) -> None:
+    """Make an invitation, unless there is one."""
+    if not invitations(directory).list():
+        invite(directory)
+
+
+def claim(directory: Path, confirm: bool = False) -> None:
+    """Come with the invitation that there is; make it first, if there is none."""
+    if not (directory / "invitations").exists():
+        invite(directory, confirm)
+    held = invitations(directory)
+    now(held.claim(held.list()[0].id, THING))
+
+
+def confirmKey(directory: Path) -> None:
+    """Say yes to the key that has come."""
+    held = invitations(directory)
+    now(held.confirm(held.list()[0].id, fingerprint(THING)))
+
+
+def use(directory: Path) -> None:
+    """Note that the key is written."""
+    held = invitations(directory)
+    now(held.use(held.list()[0].id, THING))
+
+
+def withdraw(directory: Path) -> None:
+    """Have the invitation count no more, if it does."""
+    held = invitations(directory)
+    for each in held.list():
+        now(held.withdraw(each.id))
+
+
+def invitationsIn(path: Path, *states: State) -> None:
     """Read the file of invitations."""
-    assert Invitations(path).list()
+    found = tuple(each.state for each in Invitations(path).list())
+    assert found == states, found
 
 
 def loadOrCreate(directory: Path) -> None:
@@ -141,7 +203,12 @@ PUBLIC = {"key.pub": 0o644}
 
 WRITERS = (
     Writer("a server's key", loadOrCreate, KEYS, PUBLIC, nameless=True),
-    Writer("invitations", invite, {"invitations": invitationsIn}, prepare=invite),
+    Writer(
+        "another invitation",
+        inviteAnother,
+        {"invitations": lambda path: invitationsIn(path, State.OPEN, State.OPEN)},
+        prepare=invite,
+    ),
     Writer("thing keygen", keygen, KEYS, PUBLIC, nameless=True),
     Writer(
         "thing keygen --preshared",
@@ -150,6 +217,13 @@ WRITERS = (
         nameless=True,
     ),
     Writer("a key, on a file system such as NFS", withoutNameless, KEYS, PUBLIC),
+    Writer(
+        "a key, on a file system such as vfat",
+        loadOrCreate,
+        KEYS,
+        PUBLIC,
+        inject=("linkat:error=EPERM",),
+    ),
     Writer(
         "the first ticket key",
         lambda directory: TicketKeys(directory / "tickets", wallClock=lambda: EARLIER),
@@ -166,6 +240,7 @@ WRITERS = (
         "a server that is met first",
         lambda directory: servers(directory).admit(SERVER),
         {"known_servers": lambda path: knownIn(path, SERVER)},
+        emptyFirst=True,
     ),
     Writer(
         "a server's next key",
@@ -187,6 +262,43 @@ WRITERS = (
         {"things": 0o640},
         prepare=putThings,
         inject=("renameat:error=EBUSY",),
+    ),
+    Writer(
+        "a thing that takes another's place",
+        replaceThing,
+        {"things": thingsIn},
+        {"things": 0o640},
+        prepare=putThingsOfThatName,
+    ),
+    Writer(
+        "the first invitation",
+        inviteFirst,
+        {"invitations": lambda path: invitationsIn(path, State.OPEN)},
+        emptyFirst=True,
+    ),
+    Writer(
+        "a key that comes with an invitation",
+        claim,
+        {"invitations": lambda path: invitationsIn(path, State.CLAIMED)},
+        prepare=invite,
+    ),
+    Writer(
+        "a yes to a key that has come",
+        confirmKey,
+        {"invitations": lambda path: invitationsIn(path, State.CLAIMED)},
+        prepare=lambda directory: claim(directory, confirm=True),
+    ),
+    Writer(
+        "an invitation that is used",
+        use,
+        {"invitations": lambda path: invitationsIn(path, State.USED)},
+        prepare=claim,
+    ),
+    Writer(
+        "an invitation that is withdrawn",
+        withdraw,
+        {"invitations": invitationsIn},
+        prepare=invite,
     ),
 )
 """All that is written; the first ones are of the short form."""
@@ -210,7 +322,7 @@ def faults(writer: Writer, directory: Path, before: dict[str, bytes]) -> list[st
             continue
         if path.stat().st_mode & 0o777 != writer.modes.get(name, 0o600):
             found.append(f"{name} has mode {path.stat().st_mode & 0o777:o}")
-        if path.read_bytes() != before.get(name, b"" if name == "known_servers" else None):
+        if path.read_bytes() != before.get(name, b"" if writer.emptyFirst else None):
             try:
                 read(path)
             except (AssertionError, CredentialError) as error:
