@@ -395,20 +395,8 @@ class LoadOrCreateTests(DirectoryMixin, TestCase):
 
     def test_race(self) -> None:
         """Of processes that start at once, all use one key, which is the one in the files."""
-        self.race("")
-
-    def test_raceWithoutLinks(self) -> None:
-        """So they do on a file system that has no hard links."""
-        self.race(
-            "import os\n"
-            "def link(*arguments, **others): raise PermissionError(1, 'no links')\n"
-            "os.link = link\n"
-        )
-
-    def race(self, before: str) -> None:
         paths = [self.path(str(number)) for number in range(10)]
         code = (
-            f"{before}"
             "from thing.trust import IdentityKey\n"
             "for path in sys.argv[1:]: print(IdentityKey.loadOrCreate(path).fingerprint)\n"
         )
