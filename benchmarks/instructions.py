@@ -104,33 +104,36 @@ def _handshakes(group: str, resumed: bool = False) -> Callable[[Path, int], Iter
 
 def _session(
     directory: Path, beats: int = 0, messages: int = 0
-) -> tuple[ThingProtocol, Memory, Recorded]:
+) -> tuple[Node, ThingProtocol, Memory, Recorded]:
     # A ticket is never the same twice, and the session's keys depend on it.
     fleet = Fleet(directory, "X25519", capacity=PATIENT)
     recorded = record(Node(directory), fleet.next(), beats, messages)
-    return *shake(Node(directory), recorded), recorded
+    node = Node(directory)
+    return node, *shake(node, recorded), recorded
 
 
 def _beats(directory: Path, steps: int) -> Iterator[object]:
-    protocol, transport, recorded = _session(directory, beats=steps)
+    node, protocol, transport, recorded = _session(directory, beats=steps)
     yield
     for octets in recorded.beats:
         protocol.dataReceived(octets)
+        node.timers.turn()
         yield transport.take()
     assert protocol.heartbeats == steps
 
 
 def _uploads(directory: Path, steps: int) -> Iterator[object]:
-    protocol, _, recorded = _session(directory, messages=steps)
+    node, protocol, _, recorded = _session(directory, messages=steps)
     yield
     for octets in recorded.data:
         protocol.dataReceived(octets)
+        node.timers.turn()
         yield
     assert protocol.termination is None
 
 
 def _downloads(directory: Path, steps: int) -> Iterator[object]:
-    protocol, transport, _ = _session(directory)
+    _, protocol, transport, _ = _session(directory)
     yield
     for _ in range(steps):
         protocol.sendMessage(CHUNK)

@@ -45,14 +45,19 @@ class Random:
 
 @implementer(IReactorTime)
 class Timers:
-    """A reactor's timers in a time that stands still; as in a reactor, a new one is not sorted."""
+    """A reactor's timers, of which none comes; as in a reactor, a new one is not sorted."""
 
     def __init__(self) -> None:
         self._calls: list[DelayedCall] = []
+        self._now = 1000.0
 
     def seconds(self) -> float:
         """:return: the time."""
-        return 1000.0
+        return self._now
+
+    def turn(self) -> None:
+        """Let as much time go by as lies between two reads: without it no window grows."""
+        self._now += 0.01
 
     def callLater(
         self, delay: float, callable: Callable[..., object], *args: object, **kwargs: object
@@ -161,6 +166,7 @@ class Node:
     A server in memory; each that is made does the same.
 
     :ivar factory: its factory.
+    :ivar timers: its time.
     """
 
     def __init__(self, directory: Path, tickets: TicketKeys | None = None) -> None:
@@ -168,7 +174,7 @@ class Node:
         :param directory: the credentials.
         :param tickets: seal the tickets; with None there are none.
         """
-        timers = Timers()
+        self.timers = timers = Timers()
         self.factory = ThingFactory(
             ServerSettings(
                 credential=IdentityKey.load(directory / "thing-server"),
@@ -216,6 +222,7 @@ def record(node: Node, wire: ThingWire, beats: int = 0, messages: int = 0) -> Re
             kept.append(octets)
             protocol.dataReceived(octets)
             octets = wire.feed(transport.take())
+            node.timers.turn()
 
     pump(wire.begin(), recorded.shaking)
     assert wire.established, "the handshake is complete"
@@ -240,4 +247,5 @@ def shake(node: Node, recorded: Recorded) -> tuple[ThingProtocol, Memory]:
     for octets in recorded.shaking:
         protocol.dataReceived(octets)
         transport.take()
+        node.timers.turn()
     return protocol, transport

@@ -156,7 +156,7 @@ class Lane:
     @property
     def held(self) -> int:
         """What waits, with :data:`~thing.core.window.RECORD_COST` for each message, octets."""
-        return self.queued + RECORD_COST * (len(self._queue or ()) + self.repliesWaiting)
+        return self.queued + RECORD_COST * (len(self._queue or ()) + len(self._replies or ()))
 
     @property
     def repliesWaiting(self) -> int:
@@ -166,7 +166,7 @@ class Lane:
     @property
     def ready(self) -> bool:
         """Whether :meth:`take` gives something: something waits, and has credit or needs none."""
-        return bool(self._replies) or self._hasCredit
+        return self._replies is not None or self._hasCredit
 
     @property
     def _hasCredit(self) -> bool:
