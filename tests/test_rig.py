@@ -97,3 +97,17 @@ class CommandTests(SynchronousTestCase):
         command.main(["pauses"])
         result.rows.append(Row("two", "2 s", False))
         self.assertEqual(self.assertRaises(SystemExit, command.main, ["pauses"]).code, 1)
+
+    def test_strict(self) -> None:
+        """What was left out fails where all has to be tried, of one check and of many."""
+        self.patch(command.signal, "signal", lambda number, handler: None)
+        result = Result("links", "", leftOut="no root")
+        self.patch(command, "run", lambda name, short, tell: result)
+        self.patch(command, "runAll", lambda names, short: [result.plain()] * len(names))
+        for names in (["links"], ["links", "pauses"]):
+            command.main(names)
+            end = self.assertRaises(SystemExit, command.main, ["--strict", *names])
+            self.assertEqual(end.code, 1)
+        result.leftOut = ""
+        result.rows.append(Row("one", "1 s", True))
+        command.main(["--strict", "links"])

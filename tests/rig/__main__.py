@@ -3,13 +3,13 @@ Run the rig: a check, some, or all.
 
 From the project's directory::
 
-    python -m tests.rig [--short] [--json FILE] [NAME ...]
+    python -m tests.rig [--short] [--strict] [--json FILE] [NAME ...]
     python -m tests.rig --list
 
 One check runs in this process; of many each has its own, one after the other so that none disturbs
 another, or with ``--short`` several at a time. A line is printed for each thing that was tried,
 with what was seen. The exit status is 1 if a promise was not kept. What cannot be tried here is
-left out, and it is said why.
+left out, and it is said why; with ``--strict`` the exit status is 1 then, too.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ ENDING = 20.0
 class RigOptions(Options):
     """The command line."""
 
-    synopsis = "python -m tests.rig [--short] [--json FILE] [NAME ...] | --list"
+    synopsis = "python -m tests.rig [--short] [--strict] [--json FILE] [NAME ...] | --list"
     optFlags = [
         ["short", None, "The least of each check that can still fail, as in .ci/run."],
+        ["strict", None, "Fail, too, if a check is left out, as in .ci/run."],
         ["list", None, "Print the names of the checks, and what each is about."],
     ]
     optParameters = [["json", None, None, "Write all that was found into this file."]]
@@ -127,7 +128,7 @@ def main(arguments: Sequence[str]) -> None:
     Run what is asked for.
 
     :param arguments: the command line.
-    :raises SystemExit: with 1 if a promise was not kept.
+    :raises SystemExit: with 1 if a promise was not kept, or not tried and all have to be.
     """
     options = RigOptions()
     try:
@@ -147,7 +148,7 @@ def main(arguments: Sequence[str]) -> None:
         found = runAll(names, short)
     if options["json"]:
         Path(options["json"]).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    if not all(each["held"] for each in found):
+    if not all(each["held"] and not (options["strict"] and each["leftOut"]) for each in found):
         sys.exit(1)
 
 
