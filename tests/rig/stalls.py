@@ -25,11 +25,17 @@ SESSIONS = 20
 LESS, ABOUT, MORE = 0.6, 0.9, 3.0
 """For how many TTLs a side stands still: ``LESS`` loses nobody, ``MORE`` all."""
 
-TOLERANCE = 1.0
-"""How much later than promised an end may be told, seconds."""
+GRACE = 1.0
+"""
+How long a client that stood still itself waits for the server at most, or its TTL if that is less,
+seconds; a server waits for another TTL (specification, "Grace").
+"""
 
-GRACE = 2.0
-"""How long a client that stood still itself may wait for the server's word, seconds."""
+TOLERANCE = 1.0
+"""
+The tolerance of the measurement: how much later than promised an end may be seen, seconds. It takes
+a machine with other work some time to run a process again, and what it tells some time to come.
+"""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,16 @@ class Stall:
     def __str__(self) -> str:
         on = "asyncio" if self.kind == ASYNCIO else "Twisted"
         return f"{on}, TTL {self.ttl:g} s: {self.who} held {self.seconds:g} s by {self.how}"
+
+
+SHORT = (
+    # For longer than a server may wait that had no time itself: on a busy machine it has none.
+    Stall(TWISTED, "client", "SIGSTOP", 1.0, MORE),
+    Stall(TWISTED, "server", "SIGSTOP", 1.0, MORE),
+    Stall(TWISTED, "both", "SIGSTOP", 1.0, MORE),
+    # Long enough to be late, with a sixth of the TTL to spare for a beat that was due.
+    Stall(TWISTED, "client", "SIGSTOP", 5.0, 0.5),
+)
 
 
 def hold(stall: Stall, peers: dict[str, Peer]) -> float:
@@ -100,16 +116,16 @@ def tried(stall: Stall, tolerance: float) -> Iterator[Row]:
     Do it to some sessions.
 
     :param stall: what.
-    :param tolerance: how much later than promised an end may be told, seconds.
+    :param tolerance: how much later than promised an end may be seen, seconds.
     :return: a row, or one for each side.
     """
     with ExitStack() as onto:
         peers = {"server": Peer(onto, stall.kind), "client": Peer(onto, stall.kind)}
         connected(peers["server"], peers["client"], [stall.ttl] * SESSIONS)
-        time.sleep(stall.ttl)
+        time.sleep(stall.ttl / 2)  # All have beaten.
         began = hold(stall, peers)
         if stall.ttls < 1 or stall.who == "both":
-            time.sleep(2 * stall.ttl)
+            time.sleep(stall.ttl + GRACE + TOLERANCE)  # Nobody has more time than that.
             yield survived(stall, list(peers.values()))
         else:
             for name, peer in peers.items():
@@ -137,8 +153,7 @@ def judged(stall: Stall, name: str, peer: Peer, began: float, tolerance: float) 
     """
     See what one side told of a long stall.
 
-    Who was there knows within a TTL; who was not, soon after it is again, a server that gives
-    grace within another TTL.
+    Who was there knows within a TTL; who was not, within its grace once it is again.
 
     :param stall: what was done.
     :param name: the side.
@@ -147,7 +162,8 @@ def judged(stall: Stall, name: str, peer: Peer, began: float, tolerance: float) 
     :param tolerance: as of :func:`tried`.
     """
     there = stall.who != name
-    grace = 0.0 if there else stall.ttl if name == "server" else GRACE
+    most = stall.ttl if name == "server" else min(stall.ttl, GRACE)
+    grace = 0.0 if there else most
     limit = (stall.ttl if there else stall.seconds + grace) + tolerance
     peer.waits(
         lambda: len(peer.of("end")) >= SESSIONS, began + limit + tolerance - time.monotonic()
@@ -159,10 +175,10 @@ def judged(stall: Stall, name: str, peer: Peer, began: float, tolerance: float) 
 
 
 def check(short: bool) -> Iterator[Row]:
-    """All of that, or each side by ``SIGSTOP``."""
+    """All of that, or one of each by ``SIGSTOP``."""
     if short:
-        for who in ("client", "server"):
-            yield from tried(Stall(TWISTED, who, "SIGSTOP", 1.0, 1.5), 3 * TOLERANCE)
+        for stall in SHORT:
+            yield from tried(stall, 3 * TOLERANCE)
         return
     for kind in (TWISTED, ASYNCIO):
         for ttl in (2.0, 5.0):
