@@ -3,9 +3,11 @@ Things that come, live for a while and go in every way, in a process of their ow
 
 ``python -m tests.rig.crowd PORT DIRECTORY FIRST COUNT LIFE`` has so many of the fleet's things
 (``benchmarks/credentials.py``), each with one session after the other. Each line that it prints is
-one fact: ``up ID`` with ``new`` or ``resumed``, ``end ID CAUSE``, ``refused CODE``, ``away`` and
-why nothing came of a handshake on a machine that is too busy for it, or ``wrong`` and what was not
-as it should be. When its standard input ends all say goodbye, and it ends with the last.
+one fact: ``up ID`` with ``new`` or ``resumed``, ``end ID CAUSE`` with the server's reason if it had
+one, ``refused CODE`` of somebody whom the server does not know, ``barred CODE`` of a thing that it
+does not admit now, ``away`` and why nothing came of a handshake on a machine that is too busy for
+it, or ``wrong`` and what was not as it should be. When its standard input ends all say goodbye, and
+it ends with the last.
 """
 
 from __future__ import annotations
@@ -26,11 +28,14 @@ from twisted.python.failure import Failure
 from benchmarks.credentials import fleetKey
 from thing import ClientSettings, IdentityKey, PinnedServers, ThingFactory, ThingProtocol
 from thing.core.groups import GroupName
-from thing.errors import ErrorCode
+from thing.errors import EndReason, ErrorCode
 from thing.events import Cause, Termination
 from thing.trust.keys import fingerprint, parsePublicKey
 
 LABEL = "echo"
+DISMISS = b"dismiss me"
+"""The request that has the server send a thing away."""
+
 STREAMED = bytes(range(256)) * 256
 """What goes through a stream and comes back."""
 
@@ -38,7 +43,10 @@ STRANGERS = 0.2
 """How often somebody comes first whom the server does not admit."""
 
 BACK = 1.0
-"""How long a thing is away at most, seconds; where there was no room for it ten times as long."""
+"""
+How long a thing is away at most, seconds; ten times as long where there was no room for it, or as
+long as a tenth of a life where it was not admitted.
+"""
 
 HANDSHAKE = WAIT = 60.0
 """How long a handshake may take, and an answer, seconds."""
@@ -61,6 +69,8 @@ class Thing(ThingProtocol):
 
     factory: Coming
     _ending: Any = None
+    _away = False
+    _replaced = False
 
     def handshakeCompleted(self) -> None:
         """Tell so, and come to an end some time."""
@@ -93,7 +103,8 @@ class Thing(ThingProtocol):
 
     def _failed(self, failure: Failure) -> None:
         # The end of a session is told by itself.
-        if self.termination is None and not self.factory.place.crowd.leaving:
+        leaves = self._away or self.factory.place.crowd.leaving
+        if self.termination is None and not leaves:
             tell("wrong", failure.getErrorMessage())
         self.part()
 
@@ -101,24 +112,54 @@ class Thing(ThingProtocol):
         """Ask something, and say goodbye when it is answered."""
         self.request(b"?", WAIT).addCallbacks(lambda _: self.part(), self._failed)
 
-    def terminated(self, termination: Termination) -> None:
-        """Tell how, and come back."""
+    def beDismissed(self) -> None:
+        """Have the server say when to leave."""
+        self.request(DISMISS, WAIT).addErrback(self._failed)
+
+    def beReplaced(self) -> None:
+        """Have another session, which takes the place of this one."""
+        self._replaced = True
+        self.factory.place.replace()
+
+    def goingAway(self, reason: EndReason | int, retryAfter: float) -> None:
+        """The goodbye follows by itself."""
         self._stay()
+        self._away = True
+
+    def terminated(self, termination: Termination) -> None:
+        """Tell how, and come back unless another has come instead."""
+        self._stay()
+        place = self.factory.place
+        within = BACK
         if self.session is not None:
-            tell("end", self.sessionId, termination.cause.name)
+            reason = termination.reason
+            why = [reason.name] if isinstance(reason, EndReason) else []
+            tell("end", self.sessionId, termination.cause.name, *why)
         elif termination.code in BUSY:
             tell("away", termination.code)
-            self.factory.place.comeBack(10 * BACK)
-            return
-        elif termination.cause is Cause.REJECTED and self.factory.strange:
+            within = 10 * BACK
+        elif termination.cause is Cause.REJECTED:
             code = termination.code
-            tell("refused", code.name if isinstance(code, ErrorCode) else code)
+            what = "refused" if self.factory.strange else "barred"
+            tell(what, code.name if isinstance(code, ErrorCode) else code)
+            within = max(BACK, place.crowd.life / 10)
         else:
             tell("wrong", f"a handshake came to nothing: {termination}")
-        self.factory.place.comeBack()
+        if self._replaced:
+            place.gone()
+        else:
+            place.comeBack(within)
 
 
-ENDS = (Thing.part, Thing.stream, Thing.stream, Thing.ask, Thing.abort)
+ENDS = (
+    Thing.part,
+    Thing.stream,
+    Thing.stream,
+    Thing.ask,
+    Thing.abort,
+    Thing.beDismissed,
+    Thing.beReplaced,
+)
 """What a session comes to, if nothing is done to its process."""
 
 
@@ -176,6 +217,7 @@ class Place:
     One thing, and now and then a stranger in its place.
 
     :ivar crowd: all of them.
+    :ivar here: how many are here or come back: one, and each that is being replaced.
     """
 
     def __init__(self, crowd: Crowd, key: IdentityKey) -> None:
@@ -184,6 +226,7 @@ class Place:
         :param key: the thing's.
         """
         self.crowd = crowd
+        self.here = 1
         self.thing = Coming(self, key, False)
         self._stranger = Coming(self, IdentityKey.generate(), True)
 
@@ -194,15 +237,27 @@ class Place:
         :param within: how soon, seconds.
         """
         if self.crowd.leaving:
-            self.crowd.left()
+            self.gone()
         else:
             self.crowd.reactor.callLater(random.uniform(0, within), self._come)
 
+    def replace(self) -> None:
+        """Have another session beside the one that there is."""
+        self.here += 1
+        self._connect(self.thing)
+
+    def gone(self) -> None:
+        """A session is over that is not to come back."""
+        self.here -= 1
+        self.crowd.left()
+
     def _come(self) -> None:
         if self.crowd.leaving:
-            self.crowd.left()
-            return
-        factory = self._stranger if random.random() < STRANGERS else self.thing
+            self.gone()
+        else:
+            self._connect(self._stranger if random.random() < STRANGERS else self.thing)
+
+    def _connect(self, factory: Coming) -> None:
         self.crowd.endpoint.connect(factory).addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
@@ -242,13 +297,12 @@ class Crowd(Protocol):
 
     def left(self) -> None:
         """Somebody has left for good."""
-        self._here -= 1
-        if not self._here:
+        if not any(place.here for place in self._places):
             self.over.callback(None)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Nobody is to come any more; who is here says goodbye."""
-        self.leaving, self._here = True, len(self._places)
+        self.leaving = True
         for place in self._places:
             for session in list(place.thing.sessions):
                 session.part()
