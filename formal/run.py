@@ -6,7 +6,8 @@ were written, or all; only runs whose names have one of NAME in them. It writes 
 tables of ``docs/proof.rst``. ``--check`` needs no ProVerif and writes nothing; ``--show NAME``
 prints the text that ProVerif gets.
 
-The exit status is 0 if all is as it should be, 1 if not, 77 if there is no ProVerif.
+The exit status is 0 if all is as it should be, 1 if not, 2 for an option that it does not know,
+77 if there is no ProVerif.
 """
 
 from __future__ import annotations

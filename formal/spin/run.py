@@ -1,9 +1,10 @@
 """
 Have Spin look at every state of the models, and at mutations, of each of which it must find fault.
 
-``python -m formal.spin.run`` needs ``spin`` and ``gcc``. It prints of each run the states, the
-seconds and the verdict, and the hash of what was looked at. The exit status is 0 if all is as it
-should be, 1 if not, 77 if there is no Spin. ``docs/proof-states.rst`` says what the models are.
+``python -m formal.spin.run`` needs ``spin`` and ``gcc``, and takes no arguments. It prints of each
+run the states, the seconds and the verdict, and the hash of what was looked at. The exit status is
+0 if all is as it should be, 1 if not, 2 for an argument, 77 if there is no Spin.
+``docs/proof-states.rst`` says what the models are.
 """
 
 from __future__ import annotations
@@ -228,12 +229,16 @@ def _run(directory: str, *command: str) -> str:
     return done.stdout
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """
     Look at all models and all mutations, two at a time.
 
+    :param arguments: of the command: none.
     :return: the exit status.
     """
+    if arguments:
+        print(__doc__, file=sys.stderr)
+        return 2
     if shutil.which("spin") is None or shutil.which("gcc") is None:
         print("Skipped: spin and gcc are not both there")
         return SKIPPED
@@ -258,4 +263,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -2,7 +2,7 @@
 Write the code's tables of states as Promela, so that the models cannot drift from the code.
 
 ``python -m formal.spin.tables`` writes ``tables.pml``; with ``--check`` it writes nothing and
-exits with 1 if the file is not what the code gives.
+exits with 1 if the file is not what the code gives. With anything else it exits with 2.
 """
 
 from __future__ import annotations
@@ -136,6 +136,9 @@ def main(arguments: list[str]) -> int:
     :param arguments: nothing, or ``--check``.
     :return: the exit status.
     """
+    if arguments not in ([], ["--check"]):
+        print(__doc__, file=sys.stderr)
+        return 2
     text = tables()
     if arguments == ["--check"]:
         return int(PAGE.read_text() != text)

@@ -40,6 +40,18 @@ class TablesTests(SynchronousTestCase):
             self.assertEqual(tables.main([]), 0)
             self.assertEqual(tables.main(["--check"]), 0)
 
+    def test_arguments(self) -> None:
+        """What it does not know is refused with what it does know, and nothing is written."""
+        kept = Path(self.mktemp())
+        kept.write_text("kept")
+        with mock.patch.object(tables, "PAGE", kept):
+            for arguments in (["--help"], ["--check", "more"]):
+                said = io.StringIO()
+                with contextlib.redirect_stderr(said):
+                    self.assertEqual(tables.main(arguments), 2)
+                self.assertIn("formal.spin.tables", said.getvalue())
+        self.assertEqual(kept.read_text(), "kept")
+
 
 class ModelsTests(SynchronousTestCase):
     """What Spin gets"""
@@ -69,5 +81,13 @@ class ModelsTests(SynchronousTestCase):
         """Without Spin nothing is run, and that is said."""
         said = io.StringIO()
         with contextlib.redirect_stdout(said), mock.patch("shutil.which", lambda name: None):
-            self.assertEqual(main(), SKIPPED)
+            self.assertEqual(main([]), SKIPPED)
         self.assertIn("Skipped", said.getvalue())
+
+    def test_arguments(self) -> None:
+        """It takes none: asked for anything, it tells what it does, and runs nothing."""
+        said = io.StringIO()
+        with contextlib.redirect_stderr(said), mock.patch.object(run, "check") as check:
+            self.assertEqual(main(["--help"]), 2)
+        self.assertIn("formal.spin.run", said.getvalue())
+        check.assert_not_called()
