@@ -90,6 +90,11 @@ class Claim:
     mutations: tuple[Mutation, ...] = ()
     why: str = ""
 
+    @property
+    def unproved(self) -> Verdict:
+        """What ProVerif says if the claim does not hold: it refutes no equivalence."""
+        return Verdict.OPEN if self.query.startswith("noninterf") else Verdict.BROKEN
+
 
 @dataclass(frozen=True)
 class Model:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from formal.claims import Claim, Model, Verdict
 from formal.handshake import (
     CLIENT_UNCHECKED,
+    MISBINDING,
     SERVER_UNCHECKED,
     WITHOUT_CHI,
     WITHOUT_DIFFIE_HELLMAN,
     changed,
     client,
     possible,
+    sameKeys,
     secret,
     server,
 )
@@ -18,6 +20,10 @@ from formal.handshake import (
 MLKEM_BROKEN = "reduc forall d: bitstring; kemPrivate(kemPublic(d)) = d.\n"
 X25519_BROKEN = "reduc forall x: bitstring; logarithm(exp(g, x)) = x.\n"
 DOWNGRADE = "Changed, they give two different sets of keys."
+QUANTUM = (
+    "With the group X25519MLKEM768, which is the default of both sides, this holds against "
+    "somebody who records now and has a quantum computer later."
+)
 EITHER = "both secrets enter the key schedule, so it is safe while either is."
 SERVER_ALWAYS = "A server always authenticates itself."
 HYBRID = Model(
@@ -27,12 +33,15 @@ HYBRID = Model(
         possible(),
         server((SERVER_UNCHECKED,)),
         client((CLIENT_UNCHECKED,)),
+        secret("Client", ("S",), (WITHOUT_DIFFIE_HELLMAN,)),
+        secret("Server", ("C",), (WITHOUT_DIFFIE_HELLMAN,)),
+        sameKeys((WITHOUT_CHI,), sentence=MISBINDING),
         secret(
             "Client",
-            "S",
+            ("S",),
             name="x25519-broken",
             first=X25519_BROKEN,
-            sentence=EITHER,
+            sentence=QUANTUM,
             keys=("kc",),
             what="The keys stay secret if X25519 is broken.",
             mutations=(
@@ -46,7 +55,7 @@ HYBRID = Model(
         ),
         secret(
             "Client",
-            "S",
+            ("S",),
             name="mlkem-broken",
             first=MLKEM_BROKEN,
             sentence=EITHER,
@@ -93,7 +102,9 @@ query C, S, aead, requested, capacity, ttl, interval, h, k: bitstring;
         ),
         server((WITHOUT_CHI,)),
         client((CLIENT_UNCHECKED,)),
-        secret("Client", "S", (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
+        secret("Client", ("S",), (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
+        secret("Server", ("C",), (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
+        sameKeys((WITHOUT_CHI,), sentence=MISBINDING),
         Claim(
             "downgrade",
             "Even if X25519 is broken, a client that prefers X25519MLKEM768 has it with a server "
@@ -149,7 +160,9 @@ RETRY = Model(
             )
         ),
         client((CLIENT_UNCHECKED,)),
-        secret("Client", "S", (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
+        secret("Client", ("S",), (WITHOUT_DIFFIE_HELLMAN,)),
+        secret("Server", ("C",), (WITHOUT_DIFFIE_HELLMAN,)),
+        sameKeys((WITHOUT_CHI,), sentence=MISBINDING),
     ),
 )
 
@@ -163,7 +176,8 @@ ANONYMOUS = Model(
             client="nobody",
             sentence=SERVER_ALWAYS,
         ),
-        secret("Client", "S", (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
+        secret("Client", ("S",), (WITHOUT_DIFFIE_HELLMAN,)),
+        sameKeys((WITHOUT_CHI,), same="S = S2", who="who the server is"),
     ),
 )
 

@@ -9,7 +9,10 @@ AUTHENTICATION = (
     "peer agreed to this session, in its role, with this side's key."
 )
 FORWARD_SECRECY = "Keys that are stolen later open no session of the past."
+MISBINDING = "The signature covers the credential, and the MAC needs the secret."
 
+KEYS = ("kc", "ks", "ke", "kr")
+"""A session's keys: the client's, the server's, the exporter secret, the resumption secret."""
 
 UNCHECKED_SCC_SIGNATURE = (
     "    if isSignature(credential, signatureS, serverContext, t1, signed) then\n",
@@ -93,33 +96,33 @@ query C, S, p, h, k: bitstring;
 
 def secret(
     of: str,
-    peer: str,
+    stolen: tuple[str, ...],
     mutations: tuple[Mutation, ...] = (),
     *,
     name: str = "",
     first: str = "",
+    server: str = "S",
     sentence: str = FORWARD_SECRECY,
-    keys: tuple[str, ...] = ("kc", "ks", "kr"),
+    keys: tuple[str, ...] = KEYS,
     what: str = "",
 ) -> Claim:
     """
     Claim that nobody learns a session's keys.
 
     :param of: who reports the session, ``"Client"`` or ``"Server"``.
-    :param peer: whose key must not have been stolen before that.
+    :param stolen: whose keys must not have been stolen before that.
     :param mutations: what must break it.
     :param name: the claim's name.
     :param first: declarations that the query needs.
+    :param server: what a server is called: a variable, or a pair of them.
     :param sentence: the sentence of ``docs/security.rst`` that says so.
-    :param keys: which keys: the client's, the server's, the resumption secret.
+    :param keys: which of :data:`KEYS`.
     :param what: what is claimed, if it is not the usual.
     :return: the claim.
     """
-    stolen = f"(event(Stolen({peer}))@j && j < i)"
-    lines = [
-        f"    event({of}Done(C, S, p, h, (kc, ks, kr)))@i && attacker({key}) ==> {stolen}"
-        for key in keys
-    ]
+    excuse = " || ".join(f"(event(Stolen({each}))@j && j < i)" for each in stolen)
+    done = f"event({of}Done(C, {server}, p, h, ({', '.join(KEYS)})))@i"
+    lines = [f"    {done} && attacker({key}) ==> {excuse}" for key in keys]
     peerWord = "server's" if of == "Client" else "client's"
     return Claim(
         name or f"secret-{of.lower()}",
@@ -127,9 +130,39 @@ def secret(
         or f"Nobody learns the keys of a session that a {of.lower()} reports, even if all keys are "
         f"stolen afterwards, unless the {peerWord} key was stolen before that.",
         sentence,
-        f"{first}query C, S, p, h, kc, ks, kr, f: bitstring, i, j: time;\n"
+        f"{first}query C, {server.strip('()')}, p, h, {', '.join(KEYS)}: bitstring, i, j: time;\n"
         + ";\n".join(lines)
         + ".",
+        mutations=mutations,
+    )
+
+
+def sameKeys(
+    mutations: tuple[Mutation, ...],
+    same: str = "C = C2 && S = S2",
+    who: str = "who both are",
+    sentence: str = AUTHENTICATION,
+) -> Claim:
+    """
+    Claim that who has the same keys agrees on everything: no key is shared with somebody unknown.
+
+    :param mutations: what must break it.
+    :param same: what is the same of a client ``C``, with a server ``S``, and of a server ``S2``,
+        with a client ``C2``.
+    :param who: the same in words.
+    :param sentence: the sentence of ``docs/security.rst`` that says so.
+    :return: the claim.
+    """
+    return Claim(
+        "same-keys",
+        f"A client and a server that have the same keys agree on {who}, and on all else, "
+        "whoever's keys are stolen.",
+        sentence,
+        f"""
+query C, S, p, h, k, C2, S2, p2, h2: bitstring;
+    event(ClientDone(C, S, p, h, k)) && event(ServerDone(C2, S2, p2, h2, k))
+        ==> {same} && p = p2 && h = h2.
+""",
         mutations=mutations,
     )
 

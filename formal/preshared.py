@@ -11,6 +11,7 @@ from formal.handshake import (
     changed,
     client,
     possible,
+    sameKeys,
     secret,
     server,
 )
@@ -35,6 +36,25 @@ WITHOUT_RESUMPTION_SECRET = changed(
 WITHOUT_TOKEN = changed(
     "no-secret", "The invitation's secret is left out of the key schedule", NO_PRESHARED
 )
+BOTH_ROLES = changed(
+    "both-roles",
+    "A party uses a key as a client and as a server",
+    ("(peer: bitstring, =me)), binderC)", "(=me, peer: bitstring)), binderC)"),
+    ("(peer, me), pskOf(peer, me), chi)", "(me, peer), pskOf(me, peer), chi)"),
+)
+NOT_BOUND = changed(
+    "not-bound",
+    "A ticket is not bound to the server's credentials",
+    (
+        "letfun shownBy(server: bitstring) = server.",
+        "letfun shownBy(server: bitstring) = empty.",
+    ),
+)
+UNCOVERED_CHI = changed(
+    "no-chi",
+    "CHI is left out of the transcript",
+    ("    (chi, shi, sdh, cdh).", "    (shi, sdh, cdh)."),
+)
 
 PSK = Model(
     "psk",
@@ -44,12 +64,7 @@ PSK = Model(
         server(
             (
                 WITHOUT_KEY,
-                changed(
-                    "both-roles",
-                    "A party uses a key as a client and as a server",
-                    ("(peer: bitstring, =me)), binderC)", "(=me, peer: bitstring)), binderC)"),
-                    ("(peer, me), pskOf(peer, me), chi)", "(me, peer), pskOf(me, peer), chi)"),
-                ),
+                BOTH_ROLES,
             ),
             stolen=_THEFT,
         ),
@@ -72,18 +87,19 @@ PSK = Model(
             ),
             stolen=_THEFT,
         ),
-        secret(
-            "Client",
-            "(C, S)",
-            (WITHOUT_DIFFIE_HELLMAN,),
-            sentence=PAST_CLOSED,
-        ),
-        secret("Server", "(C, S)", (WITHOUT_DIFFIE_HELLMAN,), sentence=PAST_CLOSED, keys=("kc",)),
+        secret("Client", ("(C, S)",), (WITHOUT_DIFFIE_HELLMAN,), sentence=PAST_CLOSED),
+        secret("Server", ("(C, S)",), (WITHOUT_DIFFIE_HELLMAN,), sentence=PAST_CLOSED),
+        sameKeys((BOTH_ROLES,)),
     ),
 )
 
 
-_TICKET_THEFT = "event(Stolen((C, (b, farm)))) || event(Stolen(farm))"
+_TICKET_KEYS = ("(C, (b, farm))", "farm")
+_TICKET_THEFT = " || ".join(f"event(Stolen({each}))" for each in _TICKET_KEYS)
+_RESUMED = (
+    "Nobody learns the keys of a resumed session that a {} reports, even if the ticket's secret "
+    "and the keys of tickets are stolen afterwards, unless one was stolen before that."
+)
 
 TICKET = Model(
     "ticket",
@@ -100,14 +116,7 @@ query C, b, farm, p, h, k: bitstring;
         ==> inj-event(ServerDone(C, (b, farm), p, h, k)) || {_TICKET_THEFT}.
 """,
             mutations=(
-                changed(
-                    "not-bound",
-                    "A ticket is not bound to the server's credentials",
-                    (
-                        "letfun shownBy(server: bitstring) = server.",
-                        "letfun shownBy(server: bitstring) = empty.",
-                    ),
-                ),
+                NOT_BOUND,
                 WITHOUT_RESUMPTION_SECRET,
             ),
         ),
@@ -130,19 +139,29 @@ query C, b, farm, p, h, k: bitstring;
                 ),
             ),
         ),
-        Claim(
-            "secret",
-            "Nobody learns the keys of a resumed session, even if the ticket's secret and the keys "
-            "of tickets are stolen afterwards.",
-            PAST_CLOSED,
-            """
-query C, b, farm, p, h, kc, ks, kr: bitstring, i, j: time;
-    event(ClientDone(C, (b, farm), p, h, (kc, ks, kr)))@i && attacker(kc)
-        ==> (event(Stolen((C, (b, farm))))@j && j < i) || (event(Stolen(farm))@j && j < i).
-""",
-            mutations=(WITHOUT_DIFFIE_HELLMAN,),
+        secret(
+            "Client",
+            _TICKET_KEYS,
+            (WITHOUT_DIFFIE_HELLMAN,),
+            server="(b, farm)",
+            sentence=PAST_CLOSED,
+            what=_RESUMED.format("client"),
         ),
+        secret(
+            "Server",
+            _TICKET_KEYS,
+            (WITHOUT_DIFFIE_HELLMAN,),
+            server="(b, farm)",
+            sentence=PAST_CLOSED,
+            what=_RESUMED.format("server"),
+        ),
+        sameKeys((NOT_BOUND,), sentence=ASK_AGAIN),
     ),
+)
+
+_INVITED = (
+    "Nobody learns the keys of a session by an invitation that a {} reports, even if the token is "
+    "stolen afterwards, unless it was stolen before that."
 )
 
 INVITATION = Model(
@@ -190,10 +209,13 @@ query n, S, P, Q: bitstring;
                 changed(
                     "unchecked-fingerprint",
                     "The thing does not compare the fingerprint",
-                    ("    if isInToken(theirs, peer) then\n", ""),
+                    ("    if isInToken(theirs, identity) then\n", ""),
                 ),
             ),
         ),
+        secret("Client", ("S",), (WITHOUT_DIFFIE_HELLMAN,), what=_INVITED.format("thing")),
+        secret("Server", ("C",), (WITHOUT_DIFFIE_HELLMAN,), what=_INVITED.format("server")),
+        sameKeys((UNCOVERED_CHI,), same="S = C2", who="which invitation it is"),
     ),
 )
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from formal.claims import Claim, Model, Verdict
 from formal.handshake import (
     CLIENT_UNCHECKED,
+    MISBINDING,
     SERVER_UNCHECKED,
     UNCHECKED_CCC_MAC,
     UNCHECKED_SCC_SIGNATURE,
@@ -14,6 +17,7 @@ from formal.handshake import (
     changed,
     client,
     possible,
+    sameKeys,
     secret,
     server,
 )
@@ -50,6 +54,7 @@ KEYS_KNOWN = (
 WITHOUT_TRANSCRIPT = (
     ("= expandLabel(main, cApTraffic, h).", "= expandLabel(main, cApTraffic, empty)."),
     ("= expandLabel(main, sApTraffic, h).", "= expandLabel(main, sApTraffic, empty)."),
+    ("= expandLabel(main, expMain, h).", "= expandLabel(main, expMain, empty)."),
     ("= expandLabel(main, resMain, h).", "= expandLabel(main, resMain, empty)."),
 )
 """No session key depends on the transcript."""
@@ -58,7 +63,6 @@ PRIVACY = (
     "The client's key or certificate is shown only to a server that the client has authenticated "
     "and admitted."
 )
-MISBINDING = "The signature covers the credential, and the MAC needs the secret."
 SIGNATURES = Model(
     "signatures",
     "Signatures on both sides, X25519, no retry",
@@ -195,7 +199,7 @@ SIGNATURES = Model(
         ),
         secret(
             "Client",
-            "S",
+            ("S",),
             (
                 changed(
                     "kept-share",
@@ -208,17 +212,8 @@ SIGNATURES = Model(
                 WITHOUT_DIFFIE_HELLMAN,
             ),
         ),
-        secret("Server", "C", (WITHOUT_DIFFIE_HELLMAN,)),
-        Claim(
-            "same-keys",
-            "A client and a server that have the same keys agree on who both are, and on all else, "
-            "whoever's keys are stolen.",
-            MISBINDING,
-            """
-query C, S, p, h, k, C2, S2, p2, h2: bitstring;
-    event(ClientDone(C, S, p, h, k)) && event(ServerDone(C2, S2, p2, h2, k))
-        ==> C = C2 && S = S2 && p = p2 && h = h2.
-""",
+        secret("Server", ("C",), (WITHOUT_DIFFIE_HELLMAN,)),
+        sameKeys(
             mutations=(
                 changed(
                     "keys-without-transcript",
@@ -239,6 +234,7 @@ query C, S, p, h, k, C2, S2, p2, h2: bitstring;
                     UNCHECKED_SHF_MAC,
                 ),
             ),
+            sentence=MISBINDING,
         ),
     ),
 )
@@ -268,6 +264,19 @@ query S, x, h: bitstring;
     ),
 )
 
+OPEN = changed(
+    "open",
+    "CCC is sent in the clear",
+    (
+        "    out(c, seal(aead, clientHandshake(hs, h1), zero, ccc));",
+        "    out(c, (ccc, seal(aead, clientHandshake(hs, h1), zero, ccc)));",
+    ),
+)
+TOO_EARLY = changed(
+    "too-early",
+    "The client shows itself to a server that it does not know",
+    ("    if credential = pk(key(peer)) then\n", ""),
+)
 HIDDEN = Model(
     "privacy",
     "Who the client is",
@@ -279,19 +288,8 @@ HIDDEN = Model(
             PRIVACY,
             "query attacker(pk(key(hidden))).",
             mutations=(
-                changed(
-                    "open",
-                    "CCC is sent in the clear",
-                    (
-                        "    out(c, seal(aead, clientHandshake(hs, h1), zero, ccc));",
-                        "    out(c, (ccc, seal(aead, clientHandshake(hs, h1), zero, ccc)));",
-                    ),
-                ),
-                changed(
-                    "too-early",
-                    "The client shows itself to a server that it does not know",
-                    ("    if credential = pk(key(peer)) then\n", ""),
-                ),
+                OPEN,
+                TOO_EARLY,
                 changed(
                     "open-handshake", "What the handshake encrypts is as good as clear", *KEYS_KNOWN
                 ),
@@ -300,5 +298,24 @@ HIDDEN = Model(
     ),
 )
 
-MODELS = (SIGNATURES, REJECTING, HIDDEN)
+_TOLD_APART = "ProVerif refutes no equivalence: it shows how the attacker tells the two apart"
+WHICH = Model(
+    "which",
+    "Which of two clients it is",
+    (
+        Claim(
+            "either",
+            "Nobody can tell which of two clients it is that talks to a server that it trusts, "
+            "though he has the keys of both, and all others but that server's.",
+            PRIVACY,
+            "noninterf hidden among (alice, bob).",
+            mutations=(
+                replace(OPEN, verdict=Verdict.OPEN, why=_TOLD_APART),
+                replace(TOO_EARLY, verdict=Verdict.OPEN, why=_TOLD_APART),
+            ),
+        ),
+    ),
+)
+
+MODELS = (SIGNATURES, REJECTING, HIDDEN, WHICH)
 """The models, in the page's order."""
