@@ -1,5 +1,7 @@
 """The models of the protocol are those of the code, and the results are those of the models."""
 
+from __future__ import annotations
+
 import contextlib
 import hmac
 import io
@@ -20,11 +22,13 @@ from tests.helpers import (
     MessageClient,
     MessageServer,
     clientSettings,
+    makeHandshakes,
     serverSettings,
 )
-from thing.core import handshake, keyschedule
+from thing.core import groups, handshake, keyschedule
 from thing.core.catalogue import MESSAGES
 from thing.core.extensions import GivenTicket, PresharedOffer
+from thing.core.groups import MLKEM_CIPHERTEXT_LENGTH, MLKEM_KEY_LENGTH, GroupName
 from thing.core.layout import Message
 from thing.core.messages import MessageType
 from thing.core.preshared import Resumable
@@ -164,8 +168,39 @@ class LayoutTests(SynchronousTestCase):
             self.converse()
         self.assertEqual(schedule.proofs, dict(stated("proof")))
 
+    def test_transcripts(self) -> None:
+        """What the transcript has in the end is what the models have in it, with a retry, too."""
+        for name, difficulty in (("once", 0), ("retry", 1)):
+            schedule = Schedule()
+            with schedule.watching():
+                converse(*makeHandshakes(), difficulty=difficulty)
+            self.assertEqual(schedule.transcripts, [dict(stated("transcript"))[name]] * 2)
+
+    def test_shared(self) -> None:
+        """Both secrets of the hybrid enter the key schedule, in the order of the models."""
+        wants = clientSettings(groups=(GroupName.X25519MLKEM768,))
+        serving = serverSettings(groups=wants.groups)
+        schedule = Schedule()
+        with (
+            schedule.watching(),
+            mock.patch.object(groups, "MLKEM768PrivateKey", SpokenMlKem),
+            mock.patch.object(groups, "MLKEM768PublicKey", SpokenMlKem),
+            mock.patch.object(groups._X25519Exchange, "finish", lambda *_: b"X25519"),
+        ):
+            converse(MessageClient(wants), MessageServer(serving))
+        self.assertEqual(
+            {("X25519MLKEM768", shared.decode()) for shared in schedule.shared},
+            set(stated("shared")),
+        )
+
     def converse(self) -> None:
-        """Run a handshake of each way in: with signatures, a pre-shared key and a ticket."""
+        """
+        Run a handshake of each way in: with signatures, after a retry, with X25519MLKEM768, with a
+        pre-shared key and with a ticket.
+        """
+        converse(*makeHandshakes(), difficulty=1)
+        hybrid = clientSettings(groups=(GroupName.X25519MLKEM768,))
+        converse(MessageClient(hybrid), MessageServer(serverSettings(groups=hybrid.groups)))
         wants = clientSettings(resumption=True)
         tickets = FixedSealer(b"ticket")
         serving = serverSettings(tickets=tickets)
@@ -194,6 +229,8 @@ class Schedule:
     def __init__(self) -> None:
         self.secrets: dict[str, str] = {}
         self.proofs: dict[str, str] = {}
+        self.shared: set[bytes] = set()
+        self._transcripts: list[SpokenTranscript] = []
         self._names = {derivation: name for name, derivation in stated("secret")}
 
     def named(self, derivation: str) -> bytes:
@@ -206,11 +243,23 @@ class Schedule:
     def extract(self, salt: bytes, keyMaterial: bytes) -> bytes:
         """HKDF-Extract in words."""
         known = {b"zeros": "zeros", PRESHARED: "preshared"}
+        if keyMaterial not in known:
+            self.shared.add(keyMaterial)
         return self.named(f"Extract({salt.decode()}, {known.get(keyMaterial, 'shared')})")
 
     def expand(self, secret: bytes, label: bytes, context: bytes = b"", length: int = 32) -> bytes:
         """HKDF-Expand-Label in words."""
         return self.named(f'Expand({secret.decode()}, "{label.decode()}", {context.decode()})')
+
+    def transcript(self) -> SpokenTranscript:
+        """A transcript that is kept."""
+        self._transcripts.append(SpokenTranscript())
+        return self._transcripts[-1]
+
+    @property
+    def transcripts(self) -> list[str]:
+        """What each side's transcript has by now."""
+        return [", ".join(each.names) for each in self._transcripts]
 
     def mac(self, key: bytes, hashed: bytes) -> bytes:
         """A MAC, with the words for its key."""
@@ -244,10 +293,42 @@ class Schedule:
             (keyschedule, "mac", self.mac),
             (handshake, "mac", self.mac),
             (handshake, "signatureContent", self.sign),
-            (handshake, "Transcript", SpokenTranscript),
+            (handshake, "Transcript", self.transcript),
         ):
             watched.enter_context(mock.patch.object(module, name, value))
         return watched
+
+
+class SpokenMlKem:
+    """ML-KEM-768, either key, with words for the secret."""
+
+    SECRET = b"ML-KEM-768, "
+
+    @classmethod
+    def from_seed_bytes(cls, seed: bytes) -> SpokenMlKem:
+        """Make a private key."""
+        return cls()
+
+    @classmethod
+    def from_public_bytes(cls, key: bytes) -> SpokenMlKem:
+        """Read a public key."""
+        return cls()
+
+    def public_key(self) -> SpokenMlKem:
+        """The public key of a private one."""
+        return self
+
+    def public_bytes_raw(self) -> bytes:
+        """The public key's octets."""
+        return bytes(MLKEM_KEY_LENGTH)
+
+    def encapsulate(self) -> tuple[bytes, bytes]:
+        """The secret, and its ciphertext."""
+        return self.SECRET, bytes(MLKEM_CIPHERTEXT_LENGTH)
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """The secret."""
+        return self.SECRET
 
 
 class SpokenTranscript:
