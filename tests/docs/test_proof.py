@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hmac
+import importlib
 import io
 import os
 import re
@@ -41,6 +42,44 @@ SECURITY = PROJECT / "docs" / "security.rst"
 
 EXTENSIONS = {each.__name__: each for each in (PresharedOffer, GivenTicket)}
 
+ELSEWHERE = {
+    # That it does, each way in claims as "client"; that both must choose otherwise is for tests.
+    "A client authenticates itself, unless both sides chose otherwise.": (
+        "tests.core.test_handshake.RefusalTests.test_anonymousRefused",
+        "tests.core.test_handshake.RefusalTests.test_anonymousClientKnows",
+    ),
+    "Both sides know that the other is gone within one TTL, a server that was itself asleep within "
+    "one more, and such a client within one more second.": (
+        "tests.core.test_heartbeat.SessionTests.test_deadAtTtl",
+        "tests.core.test_heartbeat.WatchTests.test_deadInTime",
+        "tests.core.test_sleep.SleepTests.test_noWord",
+    ),
+    "A stranger costs bounded memory and time, and the authorizer is not asked about it: of a "
+    "program's own code only ``connectionMade``, ``terminated`` and ``connectionLost`` run.": (
+        "tests.session.test_hostile.StrangerTests.test_memory",
+        "tests.session.test_security.StrangerTests.test_halfOpen",
+        "tests.session.test_security.StrangerTests.test_keyExchanges",
+        "tests.core.test_handshake.RefusalTests.test_strangers",
+    ),
+    "A session's memory is bounded.": (
+        "tests.core.test_connection.DataTests.test_memory",
+        "tests.session.test_held.IdleTests.test_memory",
+    ),
+    # The models for Spin ask for it, too: "Nobody waits for ever."
+    "Every wait has a deadline.": (
+        "tests.core.test_connection.HandshakeTimeoutTests.test_inEachState",
+    ),
+}
+"""What is promised and claimed of no model, with the tests that show it."""
+
+LIMITS = {
+    "Signatures are Ed25519 and not post-quantum: a quantum computer could impersonate from then "
+    "on.",
+    "A ticket tells by its length whether its client has a key, a certificate or neither.",
+    "The identity of a pre-shared key is sent in the clear.",
+}
+"""What stands among the promises and is none, but says where they end."""
+
 
 def stated(kind: str) -> Iterator[tuple[str, str]]:
     """What the models say of one kind: each name, and what is said of it."""
@@ -53,6 +92,14 @@ def layoutOf(cls: type[Message]) -> str:
     """A message's layout in the words of the models."""
     pairs = zip(cls.__match_args__, cls.LAYOUT, strict=True)
     return ", ".join(f"{name} {field}" for name, field in pairs) or "nothing"
+
+
+def promised() -> list[str]:
+    """The sentences under "What is promised" on the page about security."""
+    _, _, after = SECURITY.read_text().partition("What is promised\n----------------\n")
+    section, _, _ = after.partition("What is not promised\n")
+    withoutHeads = re.sub(r"^\*[^*]+\*", "", section, flags=re.MULTILINE)
+    return re.split(r"(?<=\.) (?=[A-Z])", " ".join(withoutHeads.split()))
 
 
 class ResultTests(SynchronousTestCase):
@@ -72,6 +119,19 @@ class ResultTests(SynchronousTestCase):
         security = " ".join(SECURITY.read_text().split())
         for run in runs(MODELS):
             self.assertIn(run.claim.sentence, security, run.name)
+
+    def test_promises(self) -> None:
+        """Each sentence of what is promised is a claim's, or it is said where else it is shown."""
+        claimed = {run.claim.sentence for run in runs(MODELS)}
+        self.assertEqual(set(promised()) - claimed, set(ELSEWHERE) | LIMITS)
+
+    def test_elsewhere(self) -> None:
+        """The tests that show what no model does are there."""
+        for sentence, names in ELSEWHERE.items():
+            for name in names:
+                path, case, method = name.rsplit(".", 2)
+                found = getattr(importlib.import_module(path), case, None)
+                self.assertTrue(callable(getattr(found, method, None)), (sentence, name))
 
     def test_mutations(self) -> None:
         """
