@@ -102,8 +102,8 @@ query C, S, aead, requested, capacity, ttl, interval, h, k: bitstring;
         ),
         server((WITHOUT_CHI,)),
         client((CLIENT_UNCHECKED,)),
-        secret("Client", ("S",), (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
-        secret("Server", ("C",), (WITHOUT_DIFFIE_HELLMAN,), keys=("kc",)),
+        secret("Client", ("S",), (WITHOUT_DIFFIE_HELLMAN,)),
+        secret("Server", ("C",), (WITHOUT_DIFFIE_HELLMAN,)),
         sameKeys((WITHOUT_CHI,), sentence=MISBINDING),
         Claim(
             "downgrade",
