@@ -42,7 +42,6 @@ HYBRID = Model(
             name="x25519-broken",
             first=X25519_BROKEN,
             sentence=QUANTUM,
-            keys=("kc",),
             what="The keys stay secret if X25519 is broken.",
             mutations=(
                 changed(
@@ -59,7 +58,6 @@ HYBRID = Model(
             name="mlkem-broken",
             first=MLKEM_BROKEN,
             sentence=EITHER,
-            keys=("kc",),
             what="The keys stay secret if ML-KEM is broken.",
             mutations=(
                 changed(

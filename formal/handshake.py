@@ -103,11 +103,10 @@ def secret(
     first: str = "",
     server: str = "S",
     sentence: str = FORWARD_SECRECY,
-    keys: tuple[str, ...] = KEYS,
     what: str = "",
 ) -> Claim:
     """
-    Claim that nobody learns a session's keys.
+    Claim that nobody learns any of a session's :data:`KEYS`.
 
     :param of: who reports the session, ``"Client"`` or ``"Server"``.
     :param stolen: whose keys must not have been stolen before that.
@@ -116,13 +115,12 @@ def secret(
     :param first: declarations that the query needs.
     :param server: what a server is called: a variable, or a pair of them.
     :param sentence: the sentence of ``docs/security.rst`` that says so.
-    :param keys: which of :data:`KEYS`.
     :param what: what is claimed, if it is not the usual.
     :return: the claim.
     """
     excuse = " || ".join(f"(event(Stolen({each}))@j && j < i)" for each in stolen)
     done = f"event({of}Done(C, {server}, p, h, ({', '.join(KEYS)})))@i"
-    lines = [f"    {done} && attacker({key}) ==> {excuse}" for key in keys]
+    lines = [f"    {done} && attacker({key}) ==> {excuse}" for key in KEYS]
     peerWord = "server's" if of == "Client" else "client's"
     return Claim(
         name or f"secret-{of.lower()}",
