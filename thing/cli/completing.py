@@ -19,6 +19,7 @@ import click
 from thing.cli.address import DEFAULT_STATUS, StatusAddress, parseStatus
 from thing.cli.exits import CommandError
 from thing.cli.status import readToken
+from thing.cli.waiting import waitUntil
 from thing.errors import CredentialError
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def _soon(context: click.Context, ask: Callable[[Api, list[str]], None]) -> list
     # A name server that does not answer cannot be interrupted, but left alone.
     thread = Thread(target=asking, daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    waitUntil(lambda: not thread.is_alive(), PATIENCE)
     return list(found)
 
 

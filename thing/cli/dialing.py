@@ -7,12 +7,12 @@ another thread, so that the user can interrupt the command, and nobody waits for
 
 from __future__ import annotations
 
-import queue
 import socket
 import threading
 import time
 from typing import Any
 
+from thing.cli.waiting import waitUntil
 from thing.trust.keywords import asciiHost
 
 
@@ -53,19 +53,18 @@ def dial(host: str, port: int, patience: float) -> socket.socket:
 
 def _lookUp(host: str, port: int, patience: float) -> list[Any]:
     """What the system says of a name."""
-    answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+    answers: list[Any] = []
 
     def ask() -> None:
         try:
-            answers.put(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+            answers.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
         except (OSError, ValueError) as error:
-            answers.put(error)
+            answers.append(error)
 
     threading.Thread(target=ask, daemon=True).start()
-    try:
-        answer = answers.get(timeout=patience)
-    except queue.Empty:
-        raise TimeoutError("timed out") from None
+    if not waitUntil(lambda: answers, patience):
+        raise TimeoutError("timed out")
+    (answer,) = answers
     if isinstance(answer, Exception):
         raise answer
     found: list[Any] = answer

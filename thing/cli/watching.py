@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from thing.cli.api import Api
 from thing.cli.records import Node, Row, nodes, pages
+from thing.cli.waiting import waitUntil
 
 MOST_THINGS = 5000
 """How many things are looked at; a search finds the others."""
@@ -82,7 +83,7 @@ class Watcher(threading.Thread):
         self._look = look
         self._delay = delay
         self._tell = tell
-        self._wanted = threading.Event()
+        self._wanted = False
 
     def search(self, text: str) -> None:
         """
@@ -95,12 +96,12 @@ class Watcher(threading.Thread):
 
     def hurry(self) -> None:
         """Look again at once."""
-        self._wanted.set()
+        self._wanted = True
 
     def run(self) -> None:
         """Look for ever: the thread ends with the process."""
         while True:
-            self._wanted.clear()
+            self._wanted = False
             began = time.monotonic()
             try:
                 news: News = self._look(self.text)
@@ -108,4 +109,4 @@ class Watcher(threading.Thread):
                 news = error
             self._tell(news)
             took = time.monotonic() - began
-            self._wanted.wait(max(self._delay - took, LEISURE * took))
+            waitUntil(lambda: self._wanted, max(self._delay - took, LEISURE * took))
