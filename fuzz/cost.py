@@ -38,6 +38,7 @@ class within:
     """
     Do something that may take so long, and no longer; no garbage is collected meanwhile.
 
+    :ivar most: how long it may take, seconds.
     :ivar spent: how long it took, of CPU time, once it is done, seconds.
     """
 
@@ -48,7 +49,7 @@ class within:
         :param seconds: how long it may take, of CPU time.
         :param what: what is done, in words.
         """
-        self._most = seconds
+        self.most = seconds
         self._what = what
 
     def __enter__(self) -> within:
@@ -60,8 +61,8 @@ class within:
         """:raises TooSlow: if it took longer, and nothing worse is to be told."""
         self.spent = thread_time() - self._began
         gc.enable()
-        if error is None and self.spent > self._most:
-            spent, most = self.spent * 1000, self._most * 1000
+        if error is None and self.spent > self.most:
+            spent, most = self.spent * 1000, self.most * 1000
             raise TooSlow(f"{self._what}: {spent:.1f} ms, and {most:.1f} are admitted")
 
 

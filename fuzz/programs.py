@@ -7,11 +7,10 @@ from contextlib import suppress
 from typing import Any
 
 from fuzz.choices import Choices
-from fuzz.cost import BEFORE, admitted, within
 from fuzz.grammar import SIZES
 from fuzz.liars import Plot
-from thing.core.client import ClientConnection
-from thing.core.messages import LAST_WORD_LIMIT, REQUESTS_OUTSTANDING
+from fuzz.timed import Timed
+from thing.core.messages import LAST_WORD_LIMIT, REQUESTS_OUTSTANDING, Role
 from thing.core.records import RECORD_LIMIT
 from thing.core.states import State
 from thing.errors import EndReason, ErrorCode, LocalProtocolError, ReplyStatus
@@ -30,7 +29,7 @@ class Side:
     """
     One Connection, what its program knows, and what is on its way to it.
 
-    :ivar core: the Connection.
+    :ivar core: the Connection, which is watched.
     :ivar plot: what it lies.
     :ivar sent: the messages that its program sent.
     :ivar got: those that it was told of.
@@ -44,7 +43,7 @@ class Side:
         :param plot: what it lies.
         :param patient: whether its program takes its time to decide who may come in.
         """
-        self.core = core
+        self.core: Any = Timed(core)
         self.plot = plot
         self.sent: list[bytes] = []
         self.got: list[bytes] = []
@@ -54,7 +53,6 @@ class Side:
         self._undecided: Identity | None = None
         self._unanswered: list[int] = []
         self._streams: list[int] = []
-        self._spent = 0.0
 
     # What comes from outside.
 
@@ -100,19 +98,14 @@ class Side:
 
     def take(self, count: int, now: float) -> None:
         """
-        Let octets arrive, within the time that they may cost.
+        Let octets arrive.
 
         :param count: how many of those that are on their way.
         :param now: the time, seconds.
         """
         octets = bytes(self.wire[:count])
         del self.wire[:count]
-        waiting = len(octets) + self.core._reader.buffered
-        stranger = self.core.session is None
-        limit = BEFORE - self._spent if stranger else admitted(waiting)
-        with within(limit, f"{len(octets)} octets in {self.core.state.name}") as taking:
-            self.hear(self.core.receiveData(octets, now), now)
-        self._spent += taking.spent if stranger else 0.0
+        self.hear(self.core.receiveData(octets, now), now)
 
     def check(self) -> None:
         """See whether what is kept is what is admitted, and the state what was told."""
@@ -176,13 +169,13 @@ class Side:
         :param now: the time, seconds.
         :return: the events that follow.
         """
-        if isinstance(self.core, ClientConnection):
+        if self.core.role is Role.CLIENT:
             return self.core.goodbye(now)
         reason = choices.pick(list(EndReason))
         return list(self.core.goAway(reason, now, choices.below(40), choices.below(3)))
 
     def _speakOf(self, choices: Choices, now: float) -> Iterable[Event]:
-        if not isinstance(self.core, ClientConnection):
+        if self.core.role is Role.SERVER:
             return ()
         if choices.below(2):
             return self.core.beat(now)
