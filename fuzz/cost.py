@@ -66,7 +66,7 @@ class within:
             raise TooSlow(f"{self._what}: {spent:.1f} ms, and {most:.1f} are admitted")
 
 
-def often(oneInput: Callable[[bytes], None], octets: bytes) -> None:
+def often(oneInput: Callable[[bytes], object], octets: bytes) -> None:
     """
     Try an input; if it is too slow, again.
 

@@ -277,7 +277,8 @@ def seeds() -> list[bytes]:
     pairs = [bytes((options, kinds, 0)) + _UP for options, kinds in _SORTS]
     for role in Role:
         for action in range(len(ACTIONS)):
-            pairs.append(bytes(3) + _UP + _step(Play._program, role, action, 1, 4, 0))
+            for choice in range(2):
+                pairs.append(bytes(3) + _UP + _step(Play._program, role, action, choice, 4, 0))
         pairs.append(bytes(3) + _UP + (_step(Play._program, role, 0, 1, _MOST) + _UP) * 6)
     for options, way in _WAYS:
         for kind, cls in MESSAGES.items():
@@ -288,7 +289,19 @@ def seeds() -> list[bytes]:
             pairs.append(bytes((options, 0, 0)) + way + message + arrive)
         for role in Role:
             pairs.append(bytes((options, 0, 0)) + way + _step(Play._program, role, _LEAVE, 0, 9, 0))
-    return pairs + _floods() + _lies()
+    return pairs + _talks() + floods() + _lies()
+
+
+def _talks() -> list[bytes]:
+    """A request that is answered, and each thing that is done to a stream that both sides know."""
+
+    def does(role: Role, action: Callable[..., object], *more: int) -> bytes:
+        return _step(Play._program, role, ACTIONS.index(action), *more) + _UP
+
+    asked = [does(role, Side._ask, 4) + does(role.peer, Side._reply, 0, 0, 4) for role in Role]
+    known = does(Role.CLIENT, Side._open) + does(Role.SERVER, Side._stream, 0, 0)
+    streamed = [known + does(role, Side._stream, 0, way, 1) for role in Role for way in range(8)]
+    return [bytes(3) + _UP + each for each in asked + streamed]
 
 
 def _lies() -> list[bytes]:
@@ -305,18 +318,22 @@ def _lies() -> list[bytes]:
     return told
 
 
-def _floods() -> list[bytes]:
-    """Each message eighty times: long ones to a small side that takes nothing, and short ones."""
-    floods = []
+def floods() -> list[bytes]:
+    """
+    Make floods of each message, eighty at a time.
+
+    :return: the inputs: long ones to a small side that takes nothing, and short ones.
+    """
+    made = []
     for kind, cls in MESSAGES.items():
         hold = _step(Play._program, kind.sender.peer, ACTIONS.index(Side._hold), 0)
         for number, grows in ((0, 79), (1, 159), (1, 239)):
             fields = [_LONG if each in _FREE else number for each in cls.LAYOUT]
             flood = _step(Play._flood, kind.sender, kind, grows, *fields)
-            floods.append(bytes((16, 0, 0)) + _UP + hold + flood + _UP)
+            made.append(bytes((16, 0, 0)) + _UP + hold + flood + _UP)
         short = [octet for each in cls.LAYOUT for octet in ((0, 0) if each in _FREE else (1,))]
-        floods.append(bytes(3) + _UP + _step(Play._flood, kind.sender, kind, 159, *short) + _UP)
-    return floods
+        made.append(bytes(3) + _UP + _step(Play._flood, kind.sender, kind, 159, *short) + _UP)
+    return made
 
 
 _FREE = (OPAQUE8, OPAQUE16, REST)

@@ -18,9 +18,9 @@ class Timed:
     """
     A Connection, each of whose methods is done within the time that it may cost.
 
-    All that it does before it knows its peer counts together, except what solves a puzzle. After
-    that a call may cost what the octets admit that it is given, that it gives, and that wait. What a
-    call tells one by one counts with it, but not what is done about it meanwhile.
+    All that it does before it knows its peer counts together, except what solves a puzzle: that is
+    done in slices. After that a call may cost what the octets admit that it is given, that it
+    gives, and that wait. What it tells one by one counts with it, but not what is done about that.
     """
 
     def __init__(self, core: Any) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
-from collections.abc import Callable
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,8 +20,11 @@ from fuzz.__main__ import main
 from fuzz.choices import Choices, mutated, mutation
 from fuzz.liars import Seen
 from thing.core.catalogue import MESSAGES
+from thing.core.client import ClientConnection
+from thing.core.connection import Connection
 from thing.core.layout import Message
 from thing.core.messages import MessageType
+from thing.core.server import ServerConnection
 from thing.core.states import TRANSITIONS
 from thing.errors import CredentialError, ErrorCode, LocalProtocolError
 
@@ -36,17 +43,51 @@ KEPT = 64 * 1024
 """How much the corpus is at most, octets of text."""
 
 
+CALL = 2.5e-6
+"""
+What a call of a function counts as, where work is counted and not timed, seconds.
+
+That is more than it takes, so that work that grows faster than its input is found in a short one:
+eighty of the shortest messages cost two thirds of what is admitted.
+"""
+
+
+class Work:
+    """Stands for the CPU time of this thread: it goes by with each call, and nothing else."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def seconds(self) -> float:
+        """How much work was done, in terms of time."""
+        return self.calls * CALL
+
+    def __enter__(self) -> None:
+        self._patch = patch("fuzz.cost.thread_time", self.seconds)
+        self._patch.start()
+        self._before = sys.getprofile()
+        sys.setprofile(self._called)
+
+    def __exit__(self, *_: object) -> None:
+        sys.setprofile(self._before)
+        self._patch.stop()
+
+    def _called(self, frame: object, event: str, _: object) -> None:
+        self.calls += event in ("call", "c_call")
+
+
 def attempt(oneInput: Callable[[bytes], object], octets: bytes) -> None:
     """
     Have a target take an input; a failure names it, to be run again.
 
-    How long it takes is for the runs by hand: here nothing is timed.
+    Nothing is timed here, but its calls are counted: too many are a failure, too. What is done
+    once, as to read a module, does not count.
     """
     try:
-        with contextlib.suppress(cost.TooSlow):
-            oneInput(octets)
+        with Work():
+            cost.often(oneInput, octets)
     except Exception as error:
-        raise AssertionError(f"{type(error).__name__} for {octets.hex()}") from error
+        raise AssertionError(f"{type(error).__name__} for {octets.hex()}: {error}") from error
 
 
 class TargetTests(SynchronousTestCase):
@@ -199,10 +240,109 @@ class OracleTests(SynchronousTestCase):
             self.assertRaises(cost.TooSlow, cost.often, slow, b"")
         self.assertEqual(list(times), [])
 
+    def test_counted(self) -> None:
+        """Where work is counted, too many calls are a failure, unless they come only once."""
+        done: list[bytes] = []
+
+        def work(octets: bytes) -> None:
+            with cost.within(cost.admitted(0), "a test"):
+                if octets not in done:
+                    for _ in octets:
+                        len(octets)
+                if octets.endswith(b"once"):
+                    done.append(octets)
+
+        attempt(work, bytes(1900))
+        attempt(work, bytes(2100) + b"once")
+        error = self.assertRaises(AssertionError, attempt, work, bytes(2100))
+        self.assertIn("TooSlow", str(error))
+
     def test_admitted(self) -> None:
         """Longer input may cost more, by the KiB."""
         self.assertEqual(cost.admitted(0), cost.AFTER)
         self.assertEqual(cost.admitted(2048), 3 * cost.AFTER)
+
+
+class WatchTests(SynchronousTestCase):
+    """What a core does is watched, wherever it does it."""
+
+    def findings(self, costs: dict[str, float], inputs: Iterable[bytes]) -> list[str]:
+        """
+        What is found if methods of a core take long; each no longer once it was found.
+
+        :param costs: how long, seconds.
+        :param inputs: what is tried.
+        """
+        now, found = 0.0, []
+
+        def slowed(method: Callable[..., Any]) -> Callable[..., Any]:
+            @functools.wraps(method)
+            def slow(*arguments: Any, **named: Any) -> Any:
+                nonlocal now
+                now += costs.get(method.__name__, 0.0)
+                return method(*arguments, **named)
+
+            return slow
+
+        def confuses(octets: bytes) -> bool:
+            try:
+                sessions.oneInput(octets)
+            except cost.TooSlow as error:
+                found.append(str(error))
+                return costs.pop(str(error).partition(" in ")[0], None) is not None
+            return False
+
+        with contextlib.ExitStack() as patches:
+            patches.enter_context(patch("fuzz.cost.thread_time", lambda: now))
+            for name in costs:
+                side = ClientConnection if hasattr(ClientConnection, name) else ServerConnection
+                owner = next(each for each in side.__mro__ if name in vars(each))
+                patches.enter_context(patch.object(owner, name, slowed(vars(owner)[name])))
+            for octets in inputs:
+                while confuses(octets):
+                    pass
+        return found
+
+    def test_everyCall(self) -> None:
+        """Cost is found that is in what comes, goes, is decided, held or due, and all else."""
+        names = (
+            *("start", "receiveData", "receiveEnd", "dataToSend", "takeEvents", "handleTimer"),
+            *("admit", "reject", "abort", "goAway", "goodbye", "beat", "updateKey"),
+            *("sendMessage", "request", "reply", "hold", "release"),
+            *("openStream", "acceptStream", "sendStream", "endStream", "stopStream"),
+            *("holdStream", "releaseStream", "closeStream", "wantStream"),
+        )
+        found = self.findings(dict.fromkeys(names, 1.0), sessions.seeds())
+        self.assertEqual({each.partition(" in ")[0] for each in found}, set(names))
+
+    def test_oneByOne(self) -> None:
+        """So is what is in the events that a call tells one by one, however little each costs."""
+        for seconds in (1.0, 0.001):
+            found, *_ = self.findings({"_receiveInOrder": seconds}, sessions.floods())
+            self.assertIn("receiveData in ESTABLISHED", found)
+
+    def test_stranger(self) -> None:
+        """What a stranger's octets cost counts together, in whichever calls."""
+        honest = [bytes(64)]
+        self.assertEqual(self.findings({"_advance": cost.BEFORE / 20}, honest), [])
+        (found,) = self.findings({"_advance": cost.BEFORE / 3}, honest)
+        self.assertIn("in AWAIT_", found)
+
+    def test_growing(self) -> None:
+        """Calls for each message that are as many as messages came before are too many."""
+        advance, came = Connection._advance, Counter[int]()
+
+        def scan(core: Connection[Any]) -> bool:
+            came[id(core)] += 1
+            return sum(map(callable, range(came[id(core)]))) == 0 and advance(core)
+
+        with patch.object(Connection, "_advance", scan):
+            error = self.assertRaises(AssertionError, self.attemptAll, sessions.floods())
+        self.assertIn("receiveData in ESTABLISHED", str(error))
+
+    def attemptAll(self, inputs: list[bytes]) -> None:
+        for octets in inputs:
+            attempt(sessions.oneInput, octets)
 
 
 class CommandTests(SynchronousTestCase):
