@@ -3,16 +3,19 @@ A man in the middle who changes, drops, doubles, reorders, cuts or invents recor
 
 A server, its clients and the man between them talk over sockets of the loopback. Each session says
 something both ways, in messages, a request and a stream, and then comes to one of the ends that
-there are. First he only counts its records; then he does each thing to each record, those of the
-handshake and of the end too, in one session each. Whatever he does, both sides must know within the
-time to live and what a close may take; none may call an end clean unless it was, or report a
-last word that the other did not say; and what arrives must be how what was sent began.
+there are. Most begin with signatures, others with a hybrid group, a pre-shared key, a ticket or a
+puzzle, or their keys are announced and updated. First he only counts a session's records; then he
+does each thing to each record, those of the handshake and of the end too, in one session each.
+Whatever he does, both sides must know within the time to live and what a close may take; none may
+call an end clean unless it was, or report a last word that the other did not say; and what arrives
+must be how what was sent began.
 """
 
 from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import product
@@ -32,6 +35,7 @@ from thing import (
     Anyone,
     ClientSettings,
     IdentityKey,
+    Limits,
     PinnedServers,
     ServerSettings,
     ThingFactory,
@@ -39,10 +43,20 @@ from thing import (
     TtlPolicy,
 )
 from thing.core.groups import GroupName
-from thing.core.messages import CFL, CGB, CHR, SFL, SGB, SHR
+from thing.core.messages import CFL, CGB, CHR, SFL, SGB, SHR, MessageType
 from thing.core.records import HEADER_LENGTH, clearRecord
 from thing.errors import EndReason, ErrorCode
-from thing.events import Cause, Termination
+from thing.events import (
+    Cause,
+    Event,
+    KeysAnnounced,
+    KeyUpdated,
+    ResumptionTicket,
+    Termination,
+)
+from thing.identity import CredentialKind
+from thing.trust.preshared import PresharedKey, PresharedServer
+from thing.trust.tickets import TicketKeys
 
 AT_ONCE = 40
 """How many sessions there are at a time."""
@@ -92,6 +106,8 @@ class Side(ThingProtocol):
 
     def messageReceived(self, message: bytes) -> None:
         self.got.append(message)
+        if self.factory.updates and message == SAID[0]:
+            self.updateKey()
 
     def terminated(self, termination: Termination) -> None:
         self.ended.callback(termination)
@@ -171,11 +187,93 @@ class Sides(ThingFactory):
     Builds the sessions of one side.
 
     :ivar arrived: the server's, by the port of the other end.
+    :ivar updates: whether each moves its sending key forward.
+    :ivar seen: how many events there were of each kind.
     """
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, updates: bool, limits: Limits | None = None) -> None:
+        super().__init__(*arguments, limits=limits)
         self.arrived: dict[int, Side] = {}
+        self.updates = updates
+        self.seen: Counter[type] = Counter()
+        self.observers.append(self._see)
+        self._ticket: tuple[ResumptionTicket, Any] | None = None
+
+    def _see(self, protocol: ThingProtocol, event: Event) -> None:
+        self.seen[type(event)] += 1
+
+    def keepTicket(self, ticket: ResumptionTicket, credential: Any) -> None:
+        """Keep it for all: a server takes it more than once, so that many may try at a time."""
+        self._ticket = ticket, credential
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """Build a session, with a ticket if there is one."""
+        if self._ticket is not None:
+            super().keepTicket(*self._ticket)
+        return super().buildProtocol(addr)
+
+
+# Beginnings.
+
+
+@dataclass(frozen=True)
+class Beginning:
+    """How a session begins, and what happens to its keys."""
+
+    seen: Callable[[Attempt], bool]
+    """Tells whether a session that nobody disturbed began so."""
+    server: dict[str, Any] = field(default_factory=dict)
+    """Settings of the server."""
+    client: dict[str, Any] = field(default_factory=dict)
+    """Settings of the client."""
+    authorizer: Any = None
+    """Whom the client believes, if not the server's key."""
+    group: GroupName = GroupName.X25519
+    """Of the key exchange."""
+    limits: Limits | None = None
+    """The server's."""
+    updates: bool = False
+    """Whether both move their keys forward."""
+
+
+def _hasNewKeys(attempt: Attempt) -> bool:
+    announced = attempt.client.factory.seen[KeysAnnounced]
+    return announced > 0 and all(
+        side.factory.seen[KeyUpdated] for side in (attempt.client, attempt.server)
+    )
+
+
+SHARED = PresharedKey.generate(b"kettle")
+
+SIGNATURES = "signatures"
+
+BEGINNINGS = {
+    SIGNATURES: Beginning(lambda attempt: not attempt.client.session.resumed),
+    "new keys": Beginning(
+        _hasNewKeys, server={"nextCredential": IdentityKey.generate()}, updates=True
+    ),
+    "a hybrid group": Beginning(
+        lambda attempt: attempt.client.session.group == GroupName.X25519MLKEM768.name,
+        group=GroupName.X25519MLKEM768,
+    ),
+    "a pre-shared key": Beginning(
+        lambda attempt: attempt.client.session.peer.kind is CredentialKind.PRESHARED,
+        server={
+            "peerKinds": (CredentialKind.PRESHARED,),
+            "presharedKeys": {SHARED.identity: SHARED.key},
+        },
+        client={"peerKinds": (CredentialKind.PRESHARED,), "credential": SHARED},
+        authorizer=PresharedServer(SHARED),
+    ),
+    "a ticket": Beginning(
+        lambda attempt: attempt.client.session.resumed, server={"tickets": TicketKeys()}
+    ),
+    "a puzzle": Beginning(
+        lambda attempt: attempt.there.records[1][HEADER_LENGTH] == MessageType.CHI,
+        limits=Limits(puzzleAfter=0, puzzleBits=6),
+    ),
+}
+"""The beginnings; the first has all ends, the others have the first one."""
 
 
 # Ends.
@@ -427,21 +525,22 @@ class Stage:
     :ivar met: his near ends, by the port of the client.
     """
 
-    def __init__(self, reactor: Any, pace: Pace) -> None:
+    def __init__(self, reactor: Any, pace: Pace, beginning: Beginning) -> None:
         key = IdentityKey.generate()
         self._reactor, self._pace = reactor, pace
         times: dict[str, Any] = {
             "handshakeTimeout": pace.close,
             "closeTimeout": pace.close,
-            "groups": (GroupName.X25519,),
+            "groups": (beginning.group,),
         }
         policy = TtlPolicy(default=pace.ttl, minimum=pace.ttl)
-        self.servers = Sides(ServerSettings(credential=key, ttl=policy, **times), Anyone())
+        served: dict[str, Any] = {"credential": key, "ttl": policy, **times, **beginning.server}
+        asked: dict[str, Any] = {"credential": IdentityKey.generate(), **times, **beginning.client}
+        updates, limits = beginning.updates, beginning.limits
+        self.servers = Sides(ServerSettings(**served), Anyone(), updates=updates, limits=limits)
         self.servers.protocol = ServerSide
-        self._clients = Sides(
-            ClientSettings(credential=IdentityKey.generate(), **times),
-            PinnedServers([key.fingerprint]),
-        )
+        server = beginning.authorizer or PinnedServers([key.fingerprint])
+        self._clients = Sides(ClientSettings(**asked), server, updates=updates)
         self._clients.protocol = ClientSide
         self.met: dict[int, Middle] = {}
         self._atOnce = DeferredSemaphore(AT_ONCE)
@@ -563,28 +662,35 @@ def planned(counted: list[Attempt], short: bool) -> Iterator[Attempt]:
     What to try, each thing with each record.
 
     :param counted: the sessions that nobody disturbed.
-    :param short: only the records of the end of a goodbye.
+    :param short: only the records of the end of a goodbye, and the server's second.
     """
     for honest in counted[:1] if short else counted:
         for tampering, way in product(TAMPERINGS, (honest.there, honest.back)):
-            records = len(way.records)
             # Some more, for there may be more the next time: what may go together need not.
-            for target in range(max(0, records - 2) if short else 0, records + 1):
+            targets = [*range(len(way.records) + 1)]
+            if short:
+                targets = targets[1:2] * way.toClient + targets[-3:]
+            for target in targets:
                 yield Attempt(honest.end, tampering, way.toClient, target)
 
 
-async def tried(reactor: Any, short: bool) -> list[rig.Row]:
+async def tried(reactor: Any, name: str, short: bool) -> list[rig.Row]:
     """
-    Have all sessions.
+    Have all sessions of one beginning.
 
     :param reactor: the reactor.
+    :param name: the beginning.
     :param short: in the short form.
     """
-    pace = FAST if short else SLOW
-    stage = Stage(reactor, pace)
+    pace, beginning = FAST if short else SLOW, BEGINNINGS[name]
+    ends = list(ENDS.values()) if name == SIGNATURES else [parting]
+    stage = Stage(reactor, pace, beginning)
     await stage.open()
-    honest = await gatherResults([stage.have(Attempt(end)) for end in ENDS.values()])
+    if "tickets" in beginning.server:
+        await stage.have(Attempt(parting))  # Brings the first ticket.
+    honest = await gatherResults([stage.have(Attempt(end)) for end in ends])
     rows = [_undisturbed(one, pace) for one in honest]
+    rows.append(rig.Row(f"the session begins with {name}", "", all(map(beginning.seen, honest))))
     attempts = await gatherResults([stage.have(one) for one in planned(honest, short)])
     await stage.close()
     for tampering in TAMPERINGS:
@@ -592,9 +698,20 @@ async def tried(reactor: Any, short: bool) -> list[rig.Row]:
         broken = [f"{one}: {what}" for one in those if (what := wrong(one, pace.longest + SLACK))]
         clean = sum(one.terminations[0].clean for one in those if one.terminations)
         figure = f"{len(those)} sessions, {clean} clean, {len(broken)} deceived"
-        rows.append(rig.Row(f"{tampering} a record", figure, not broken))
+        rows.append(rig.Row(f"{name}: {tampering} a record", figure, not broken))
         rows += [rig.Row(what, "", False) for what in broken[:5]]
     return rows
+
+
+async def triedAll(reactor: Any, short: bool) -> list[rig.Row]:
+    """
+    Have all sessions.
+
+    :param reactor: the reactor.
+    :param short: in the short form, which has one beginning.
+    """
+    names = [SIGNATURES] if short else BEGINNINGS
+    return [row for name in names for row in await tried(reactor, name, short)]
 
 
 def check(short: bool) -> Iterator[rig.Row]:
@@ -603,4 +720,4 @@ def check(short: bool) -> Iterator[rig.Row]:
 
     :param short: in the short form.
     """
-    yield from rig.reacting(tried, short)
+    yield from rig.reacting(triedAll, short)
