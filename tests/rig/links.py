@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from tests.rig.check import Row
 from tests.rig.network import ADDRESSES, Link, Network, needNetwork, network, within
 from tests.rig.peers import ASYNCIO, TWISTED, Peer, connected, endsOf
+from thing.core.window import QUEUE
 
 MANY = 120.0
 """For how long data are sent, seconds; four TTLs if that is longer."""
@@ -93,9 +94,9 @@ def slowest(link: Link) -> float | None:
     How long a heartbeat and its acknowledgement may take on a link that is filled both ways.
 
     Each waits behind its own side's data for at most 0.3 s where the link carries 64 KiB in that
-    time, else for the time of 32 KiB, and both on the way for half a round trip. Beside that comes
-    the round trip, and what a machine with other work takes for it: two processes and the link
-    itself want the processor.
+    time, else for the time of 32 KiB, and on the way behind what a window holds there beyond a
+    round trip (specification, "Credit"). Beside that comes the round trip, and what a machine with
+    other work takes for it: two processes and the link itself want the processor.
 
     :param link: the link.
     :return: seconds; None where TCP's waits for what it sends again are not ours to promise.
@@ -104,7 +105,8 @@ def slowest(link: Link) -> float | None:
         return None
     octets = link.rate / 8
     wait = 0.3 if octets * 0.3 >= 65536 else 32768 / octets
-    return 2 * wait + 1.5 * link.roundTrip + TOLERANCE
+    queue = max(QUEUE, link.roundTrip / 2)
+    return 2 * (wait + queue) + link.roundTrip + TOLERANCE
 
 
 def hosts(
