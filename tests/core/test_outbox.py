@@ -482,6 +482,13 @@ class LaneTests(TestCase):
         self.assertEqual(lane.take(MessageType.CDT, 100), REPLY)
         self.assertFalse(lane.ready)
 
+    def test_endBehindEmpty(self) -> None:
+        """Behind an empty message it goes alone: together they would be no message."""
+        lane = self.lane(0)
+        lane.data(b"")
+        lane.end()
+        self.assertEqual(self.taken(lane), [CDT(0, 0, b""), CDT(END, 0, b"")])
+
     def test_endBehindReply(self) -> None:
         """The end comes behind replies, too, and then alone."""
         lane = self.lane(0)

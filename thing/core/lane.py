@@ -213,7 +213,8 @@ class Lane:
         else:
             end, self._offset, flags = len(message), 0, 0
             self._pop(queue)
-            if self._endWaits and not queue and not replies:
+            last = self._endWaits and not queue and not replies
+            if last and (message or self.number):  # An empty message with END would be none.
                 self._endWaits, flags = False, END
         self.queued -= end - start or 1
         self._spent += RECORD_COST + end - start
