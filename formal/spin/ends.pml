@@ -140,7 +140,7 @@ inline establish(me) {
 
 /* The one message of some other kind, which waits its turn. */
 inline say(me, what, when) {
-    !said && when -> said = true; other[me] = what; written[me] = written[me] + isInOrder(what)
+    !said && when -> said = true; other[me] = what; written[me] = written[me] + (isInOrder(what) || what == CRP || what == SRP)
 }
 
 /* ---- The client ---- */
@@ -171,6 +171,7 @@ inline clientGets() {
         :: m == SDH -> put(SERVER, CDH)
         :: m == SCC -> proved[CLIENT] = true
         :: m == SHF -> establish(CLIENT)
+        :: m == SRP -> assert(!parting[CLIENT]); taken[CLIENT]++
         :: m == SUU -> assert(outstanding); outstanding = false
         :: m == SGA -> watched[CLIENT] = false; clientLeaves()
         :: m == SFL -> endTold(CLIENT, SERVER, BY_FLAT_LINED);
@@ -297,6 +298,7 @@ inline serverGets() {
         :: m == CCC -> proved[SERVER] = true
         :: m == CHB && watched[SERVER] && state[SERVER] != AWAIT_CFL ->
             assert(other[SERVER] == 0); other[SERVER] = SUU
+        :: m == CRP -> assert(!parting[SERVER]); taken[SERVER]++
         :: m == CFL -> endTold(SERVER, CLIENT, BY_GOODBYE)
         :: m == CHR -> rejected(SERVER, CLIENT)
         :: else -> skip

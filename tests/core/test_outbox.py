@@ -322,6 +322,16 @@ class TurnTests(TestCase):
         drained(outbox)
         self.assertEqual(outbox.stalls, 1)
 
+    def test_noStall(self) -> None:
+        """A reply that goes past what has stopped is no stall more."""
+        outbox = outboxWith(credit=RECORD_COST + 1)
+        outbox.data(outbox.main, b"more")
+        drained(outbox)
+        for _ in range(3):
+            outbox.reply(REPLY)
+            self.assertEqual(drained(outbox), [REPLY])
+        self.assertEqual(outbox.stalls, 1)
+
     def test_lessCredit(self) -> None:
         """Credit that shrinks, or stays, changes nothing."""
         outbox = outboxWith()

@@ -327,10 +327,14 @@ class RuleTests(TestCase):
                 self.assertIs(ending(sendTo(side, message)).code, ErrorCode.REFLECTED_MESSAGE)
 
     def test_tooLong(self) -> None:
-        """A request that leaves its reply no room is refused, though a record holds it."""
+        """A request or a reply that is too long is refused, though a record holds it."""
         for role in Role:
             longer = REQUESTS[role.peer](1, bytes(REQUEST_LIMIT + 1))
             self.assertRefused(role, ErrorCode.MESSAGE_TOO_LONG, longer)
+            side, _ = sides(role)
+            side.request(b"")
+            events = sendTo(side, REPLIES[role.peer](1, DONE, bytes(REQUEST_LIMIT + 1)))
+            self.assertIs(ending(events).code, ErrorCode.MESSAGE_TOO_LONG)
 
     def test_insideMessage(self) -> None:
         """Between two fragments there is no place for a request, in a stream neither."""

@@ -192,6 +192,8 @@ class Dialogue(Streaming[H]):
     def _receiveReply(self, message: bytes) -> None:
         self._checkReply()
         reply = Reply.decode(message[1:])
+        if len(reply.data) > REQUEST_LIMIT:
+            raise RemoteProtocolError(ErrorCode.MESSAGE_TOO_LONG, "a reply")
         self._requests.replied(reply.number)
         status = endings.known(ReplyStatus, reply.status)
         if not isinstance(status, ReplyStatus):

@@ -18,6 +18,9 @@ _ANSWERS = tuple(
 )
 """The types of what needs not be said of a stream any more once the peer has stopped it."""
 
+_REPLIES = frozenset({MessageType.CRP, MessageType.SRP})
+"""What waits for no credit."""
+
 
 class Outbox:
     """
@@ -320,7 +323,7 @@ class Outbox:
         else:
             turns.popleft()
             lane.inTurn = False
-            if lane:
+            if lane and message[0] not in _REPLIES:  # Those go by what has stopped before.
                 self.stalls += 1
         if lane.wanted is not None and lane.queued < lane.wanted:
             lane.wanted = None

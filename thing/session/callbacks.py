@@ -31,7 +31,8 @@ class SessionCallbacks(Protocol):
     and what else stands in the order of the data: requests, their end, the peer's goodbye; so do
     :meth:`terminated` and :meth:`connectionLost`, and what the peer may send is bounded by its
     credit. Heartbeats, streams and replies go on, so it may wait for a :meth:`request
-    <thing.session.protocol.ThingProtocol.request>`. If it fails, that is an exception in the
+    <thing.session.protocol.ThingProtocol.request>`; if both sides do, at once, each request waits
+    behind the other's callback. If it fails, that is an exception in the
     callback. It is never cancelled: of an end it learns by what it waits for, and what lasts as
     long as the session is better started by itself, with ``Deferred.fromCoroutine``. What
     :meth:`requestReceived` returns is another matter: an answer, and no other waits for it.

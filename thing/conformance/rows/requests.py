@@ -77,7 +77,7 @@ REQUESTS.add(
     "requests.too-long",
     BOTH,
     "Requests and replies",
-    "A longer request is refused with ``MESSAGE_TOO_LONG``.",
+    "A longer one is refused with ``MESSAGE_TOO_LONG``.",
 )
 async def _tooLong(bench: Bench[Peer]) -> None:
     peer = await bench.session()
