@@ -20,8 +20,8 @@ from thing.cli.exits import CommandError, ExitCode, complain
 from thing.cli.listenaddress import ListenAddress
 from thing.cli.options import ClientOptions
 from thing.cli.output import ReaderGone, write
-from thing.cli.reaching import ReachProtocol, keyOf
-from thing.cli.session import catchSignals
+from thing.cli.reaching import keyOf
+from thing.cli.session import CommandProtocol, catchSignals
 from thing.core.backoff import Backoff
 from thing.endpoints.reconnect import ThingClientService, terminationOf
 from thing.errors import EndReason, StopCode, StreamRefused
@@ -37,7 +37,7 @@ RETRY = 1.0
 """The longest pause before the first try to have the session again, seconds."""
 
 
-class ForwardSession(ReachProtocol):
+class ForwardSession(CommandProtocol):
     """A session that streams come and go in."""
 
     def goingAway(self, reason: EndReason | int, retryAfter: float) -> None:

@@ -162,14 +162,7 @@ class StandardEnd(Protocol):
         """Wait for :meth:`outputClosed` (``IPushProducer``)."""
 
 
-class ReachProtocol(CommandProtocol):
-    """A session that has nothing but streams."""
-
-    def dataEnded(self) -> None:
-        """The server sends no messages: it would not have, and streams go on."""
-
-
-class Reacher(ReachProtocol):
+class Reacher(CommandProtocol):
     """A session with one stream in it, to a service."""
 
     def __init__(self, verbose: bool, destination: Destination) -> None:
