@@ -139,21 +139,16 @@ query C, b, farm, p, h, k: bitstring;
                 ),
             ),
         ),
-        secret(
-            "Client",
-            _TICKET_KEYS,
-            (WITHOUT_DIFFIE_HELLMAN,),
-            server="(b, farm)",
-            sentence=PAST_CLOSED,
-            what=_RESUMED.format("client"),
-        ),
-        secret(
-            "Server",
-            _TICKET_KEYS,
-            (WITHOUT_DIFFIE_HELLMAN,),
-            server="(b, farm)",
-            sentence=PAST_CLOSED,
-            what=_RESUMED.format("server"),
+        *(
+            secret(
+                of,
+                _TICKET_KEYS,
+                (WITHOUT_DIFFIE_HELLMAN,),
+                server="(b, farm)",
+                sentence=PAST_CLOSED,
+                what=_RESUMED.format(of.lower()),
+            )
+            for of in ("Client", "Server")
         ),
         sameKeys((NOT_BOUND,), sentence=ASK_AGAIN),
     ),

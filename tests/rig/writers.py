@@ -181,10 +181,14 @@ def withdraw(directory: Path) -> None:
         now(held.withdraw(each.id))
 
 
-def invitationsIn(path: Path, *states: State) -> None:
-    """Read the file of invitations."""
-    found = tuple(each.state for each in Invitations(path).list())
-    assert found == states, found
+def invited(*states: State) -> dict[str, Callable[[Path], object]]:
+    """What reads the file of invitations, which are to be of these states."""
+
+    def read(path: Path) -> None:
+        found = tuple(each.state for each in Invitations(path).list())
+        assert found == states, found
+
+    return {"invitations": read}
 
 
 def loadOrCreate(directory: Path) -> None:
@@ -206,7 +210,7 @@ WRITERS = (
     Writer(
         "another invitation",
         inviteAnother,
-        {"invitations": lambda path: invitationsIn(path, State.OPEN, State.OPEN)},
+        invited(State.OPEN, State.OPEN),
         prepare=invite,
     ),
     Writer("thing keygen", keygen, KEYS, PUBLIC, nameless=True),
@@ -273,31 +277,31 @@ WRITERS = (
     Writer(
         "the first invitation",
         inviteFirst,
-        {"invitations": lambda path: invitationsIn(path, State.OPEN)},
+        invited(State.OPEN),
         emptyFirst=True,
     ),
     Writer(
         "a key that comes with an invitation",
         claim,
-        {"invitations": lambda path: invitationsIn(path, State.CLAIMED)},
+        invited(State.CLAIMED),
         prepare=invite,
     ),
     Writer(
         "a yes to a key that has come",
         confirmKey,
-        {"invitations": lambda path: invitationsIn(path, State.CLAIMED)},
+        invited(State.CLAIMED),
         prepare=lambda directory: claim(directory, confirm=True),
     ),
     Writer(
         "an invitation that is used",
         use,
-        {"invitations": lambda path: invitationsIn(path, State.USED)},
+        invited(State.USED),
         prepare=claim,
     ),
     Writer(
         "an invitation that is withdrawn",
         withdraw,
-        {"invitations": invitationsIn},
+        invited(),
         prepare=invite,
     ),
 )

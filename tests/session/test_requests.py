@@ -77,6 +77,15 @@ def carry(sender: Any, receiver: Any) -> list[Any]:
     return give(receiver, sender.dataToSend(0.0, PLENTY), 0.0)
 
 
+def released(holding: Any, other: Any) -> list[Any]:
+    """Have one side go on, until neither has more to send; what that side tells."""
+    told = list(holding.release(0.0))
+    while holding.hasDataToSend or other.hasDataToSend:
+        carry(holding, other)
+        told += carry(other, holding)
+    return told
+
+
 REQUESTS: dict[Role, type[CRQ] | type[SRQ]] = {Role.CLIENT: CRQ, Role.SERVER: SRQ}
 REPLIES: dict[Role, type[CRP] | type[SRP]] = {Role.CLIENT: CRP, Role.SERVER: SRP}
 DATA: dict[Role, type[CDT] | type[SDT]] = {Role.CLIENT: CDT, Role.SERVER: SDT}
@@ -455,10 +464,7 @@ class HoldTests(TestCase):
                 pump(*((asking, answering) if role is Role.CLIENT else (answering, asking)))
                 answering.reply(1, DONE, answer)
                 self.assertEqual(carry(answering, asking), [ReplyReceived(1, DONE, answer)])
-                told = list(asking.release(0.0))
-                while asking.hasDataToSend or answering.hasDataToSend:
-                    carry(asking, answering)
-                    told += carry(answering, asking)
+                told = released(asking, answering)
                 self.assertEqual([len(each.data) for each in told], list(sizes))
 
     def test_replyInsideMessage(self) -> None:
@@ -474,10 +480,7 @@ class HoldTests(TestCase):
                 carry(asking, answering)
                 answering.reply(1, DONE, b"here")
                 self.assertEqual(carry(answering, asking), [ReplyReceived(1, DONE, b"here")])
-                told = list(asking.release(0.0))
-                while asking.hasDataToSend or answering.hasDataToSend:
-                    carry(asking, answering)
-                    told += carry(answering, asking)
+                told = released(asking, answering)
                 self.assertEqual(b"".join(each.data for each in told), message)
 
     def test_replyTooLate(self) -> None:
